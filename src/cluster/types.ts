@@ -1,0 +1,37 @@
+/**
+ * cluster: the coordinator's side of a load.
+ *
+ * Who is in it: one JobService per coordinator. It keeps jobs and manifests in its own LMDB (jobs are durable before a
+ * submit is answered), and drives each active job: list the UFS into the manifest, hand files to the worker
+ * `batchSize` at a time, fold the outcomes, verify, end. All decisions are made by core/job-machine; this room does the I/O.
+ *
+ * Who waits for whom: the lister waits when the manifest is far ahead of the loader only for memory's sake (the manifest is
+ * on disk); the loader waits for outcomes of the worker. Nobody polls.
+ *
+ * What survives a crash: definition, options, listing cursor and manifest, counters by manifest chunk. What is cached is
+ * asked of the worker, never remembered here.
+ */
+import type { JobSnapshot, JobSource, JobState, LoadOptions } from '../core/job.ts';
+
+export interface SubmitResult {
+  readonly jobId: string;
+  /** False: a job of this path was running already, and this is its id. */
+  readonly started: boolean;
+  readonly message: string;
+}
+
+export interface JobService {
+  /** Rejects with PATH_INVALID, PATH_WILDCARD, OPTION_UNSUPPORTED, JOB_CONFLICT, JOB_LIMIT, STOPPING. Durable when resolved. */
+  submit(source: JobSource, options: LoadOptions): Promise<SubmitResult>;
+  /** False: no such job is active. Resolves when nothing is in flight any more (within 2 s) and STOPPED is durable. */
+  stop(path: string): Promise<boolean>;
+  /** The newest job of the path; undefined: none. Cheap. */
+  snapshot(path: string): JobSnapshot | undefined;
+  byId(jobId: string): JobSnapshot | undefined;
+  /** Newest first. */
+  list(filter: { states?: readonly JobState[] }): readonly JobSnapshot[];
+  /** Resolves when the job has reached an end state. */
+  ended(jobId: string): Promise<JobSnapshot>;
+  /** Pauses all jobs so that a restart continues them; state is saved. */
+  close(): Promise<void>;
+}

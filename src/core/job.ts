@@ -1,0 +1,67 @@
+/** A load job: what was asked, where it stands, and what can be said about it. Plain data. */
+import type { ErrorReport } from './errors.ts';
+import type { JobId, Ledger, LoadId, RunId } from './types.ts';
+
+export type JobState = 'WAITING' | 'RUNNING' | 'VERIFYING' | 'STOPPED' | 'SUCCEEDED' | 'FAILED';
+export const jobStates: readonly JobState[] = ['WAITING', 'RUNNING', 'VERIFYING', 'STOPPED', 'SUCCEEDED', 'FAILED'];
+
+/** What is loaded: a path, or the paths named by the lines of an index file. The job is keyed by this path. */
+export type JobSource = { readonly kind: 'path'; readonly path: string } | { readonly kind: 'index'; readonly path: string };
+
+export interface LoadOptions {
+  readonly replicas: number;
+  /** Files handed to a worker at a time. */
+  readonly batchSize: number;
+  readonly partialListing: boolean;
+  readonly loadMetadataOnly: boolean;
+  readonly skipIfExists: boolean;
+  readonly verify: boolean;
+  /** Per worker; undefined: unlimited. */
+  readonly bandwidthBytesPerSecond?: number;
+  /** Must match the whole base name. */
+  readonly fileFilterRegex?: string;
+}
+
+export interface FileFailure extends ErrorReport {
+  readonly path: string;
+}
+
+/** Everything that reports, lists and progress objects are made of. Undefined: not known (yet). */
+export interface JobSnapshot {
+  readonly jobId: JobId;
+  readonly runId: RunId;
+  readonly loadId: LoadId;
+  readonly source: JobSource;
+  readonly options: LoadOptions;
+  readonly state: JobState;
+  /** Why FAILED (or WAITING). */
+  readonly reason?: string;
+  readonly submittedAtMs: number;
+  readonly startedAtMs?: number;
+  readonly endedAtMs?: number;
+  /** Time in RUNNING and VERIFYING, over restarts. */
+  readonly activeMs: number;
+  readonly listingDone: boolean;
+  /** Keys read from the listing, before filters. */
+  readonly scannedFiles: number;
+  /** Loaded, skipped or failed. */
+  readonly processedFiles: number;
+  /** Known when the listing is done. */
+  readonly totalFiles?: number;
+  readonly totalBytes?: number;
+  readonly loadedFiles: number;
+  /** Durable bytes that this job fetched. Failed bytes are never counted. */
+  readonly loadedBytes: number;
+  readonly skippedFiles: number;
+  readonly skippedBytes: number;
+  readonly failedFiles: number;
+  /** The first ones; bounded. */
+  readonly failures: readonly FileFailure[];
+  readonly retries: number;
+  readonly verifiedFiles: number;
+  readonly verifiedBytes: number;
+  /** Recent rate of bytes from the UFS, per second; undefined before there is one. */
+  readonly bytesPerSecond?: number;
+  readonly etaMs?: number;
+  readonly ledger: Ledger;
+}

@@ -1,0 +1,86 @@
+/**
+ * ingest: from sockets to SSD.
+ *
+ * Who is in it: the Worker on the main thread decides (which parts, which extents, which lane, whether to try again);
+ * lanes, one thread each, move bytes. A lane is a long-lived Piscina task that gets write units by a message port.
+ *
+ * A write unit is one slot's worth: the parts that land in one slot and leave it in one write. Of a large object it is
+ * one part; of small objects it is many of them, each at a 4 KiB boundary.
+ *
+ * Who waits for whom: a unit is given to a lane only when the lane has a free slot; a slot is free again when its write
+ * has ended. So a slow disk holds the slots, held slots hold the units, and sockets stay idle: back-pressure needs no
+ * queue. A part that fails leaves its unit at once, and the others of the unit do not wait for its next attempt.
+ *
+ * What survives a crash: what the store has landed. Everything else is fetched again.
+ */
+import type { ErrorReport } from '../core/errors.ts';
+import type { JobId, Ledger, LoadId, ManifestEntry, ObjectVersion, RunId, UfsPath } from '../core/types.ts';
+
+export interface RunSpec {
+  readonly run: RunId;
+  readonly job: JobId;
+  readonly load: LoadId;
+  /** `any`: skip what is cached at the same version, whoever loaded it. `load`: only what this very load has cached. */
+  readonly reuse: 'any' | 'load';
+  /** Limit on reads from the UFS by this worker for this run; undefined: none. */
+  readonly bandwidthBytesPerSecond?: number;
+  /** What to do when an object changes under the load. */
+  readonly onChange: 'restart' | 'fail';
+}
+
+export interface FileOutcome {
+  readonly path: UfsPath;
+  readonly result: 'loaded' | 'skipped' | 'failed' | 'stopped';
+  /** Bytes of the file that this run fetched and made durable; on `skipped` 0. */
+  readonly loadedBytes: number;
+  /** Bytes that were durable already. */
+  readonly skippedBytes: number;
+  /** What is cached now; differs from the manifest when the object changed and was restarted. */
+  readonly version?: ObjectVersion;
+  readonly error?: ErrorReport;
+}
+
+export interface VerifyOutcome {
+  readonly path: UfsPath;
+  readonly ok: boolean;
+  readonly checkedBytes: number;
+  readonly badPages: number;
+  /** Whether the origin had a whole-object checksum, and it agreed. */
+  readonly wholeObject: 'matched' | 'mismatched' | 'unavailable';
+  readonly error?: ErrorReport;
+}
+
+/** Live figures of a run; cheap to read. */
+export interface RunProgress {
+  /** Body bytes received from the origin since this process started the run. */
+  readonly receivedBytes: number;
+  /** Bytes made durable by the run, over restarts. */
+  readonly durableBytes: number;
+  readonly retries: number;
+  readonly partsInFlight: number;
+  readonly ledger: Ledger;
+}
+
+/** What the coordinator sees of a worker: in the same process now, over the wire later. Calls never throw for the world's sake. */
+export interface Worker {
+  /** Idempotent for a run id. */
+  startRun(spec: RunSpec): void;
+  /** Throws STORE_NO_ROOM. Bytes that the run will still allocate at most, rounding included. */
+  reserve(run: RunId, bytes: number): void;
+  /** What a file of this size takes in the store. */
+  footprintBytes(sizeBytes: number): number;
+  load(run: RunId, entry: ManifestEntry): Promise<FileOutcome>;
+  loadMetadata(run: RunId, entries: readonly ManifestEntry[]): Promise<void>;
+  /** Re-reads every page of a cached file from SSD, and compares a whole-object checksum where the origin has one. */
+  verify(run: RunId, entry: ManifestEntry): Promise<VerifyOutcome>;
+  /** What is cached of this file at this version: its durable bytes, and whether this load put them there. */
+  cached(load: LoadId, entry: ManifestEntry): { complete: boolean; bytes: number; ours: boolean };
+  setBandwidth(run: RunId, bytesPerSecond: number | undefined): void;
+  /** Drops what is in flight; every pending load resolves as `stopped` within 2 s, then the books are balanced. */
+  stopRun(run: RunId): Promise<void>;
+  /** After the last load: gives back the reservation and forgets the run. The ledger stays readable. */
+  endRun(run: RunId): Promise<void>;
+  progress(run: RunId): RunProgress;
+  /** Stops all runs, ends the lanes. */
+  close(): Promise<void>;
+}

@@ -1,0 +1,171 @@
+/**
+ * origin: the UFS side.
+ *
+ * Two halves. The control plane (main thread) lists, heads, finds credentials and regions, by the AWS SDK. The data
+ * plane (lane threads) is the RangeClient: it signs a GET, reads the answer straight into the memory it was given,
+ * and says in one word what went wrong. It makes ONE attempt: whether and when to try again is decided by
+ * core/retry on the worker's main thread, which is also where 503 and 429 slow the whole worker down.
+ */
+import type { ManifestEntry, ObjectVersion, UfsPath } from '../core/types.ts';
+
+/** How a lane reaches the objects of one bucket or root. Plain data: it crosses to the lane once per origin. */
+export type LaneOrigin =
+  | {
+      readonly kind: 's3';
+      readonly originIndex: number;
+      /** Where to connect. */
+      readonly host: string;
+      readonly port: number;
+      readonly tls: boolean;
+      /** PEM bundle to trust in place of the system's. */
+      readonly caPem?: string;
+      /** Value of the Host header, with the port where it is not the default. */
+      readonly hostHeader: string;
+      /** `/bucket` in path style, empty in virtual-hosted style; a base path of the endpoint comes first. */
+      readonly pathPrefix: string;
+      /** Of the endpoint as the SDK takes it, for the general way. */
+      readonly endpoint?: string;
+      readonly bucket: string;
+      readonly region: string;
+      readonly forcePathStyle: boolean;
+      /** False: requests go unsigned (no credentials found and anonymous access configured). */
+      readonly signed: boolean;
+    }
+  | { readonly kind: 'file'; readonly originIndex: number; readonly root: string };
+
+export interface LaneCredentials {
+  readonly accessKeyId: string;
+  readonly secretAccessKey: string;
+  readonly sessionToken?: string;
+}
+
+export interface OriginTimeouts {
+  readonly connectMs: number;
+  /** From the request written to the first byte of the answer. */
+  readonly firstByteMs: number;
+  /** Longest silence inside a body. */
+  readonly stallMs: number;
+}
+
+export interface RangeRequest {
+  readonly originIndex: number;
+  /** S3 key, not encoded; for file:// the path below the root. */
+  readonly key: string;
+  readonly offset: number;
+  readonly length: number;
+  /** The pinned version: sent as If-Match (and versionId), and checked on the answer. */
+  readonly version: ObjectVersion;
+  /** Turned true by the caller when the run is stopped; checked between reads. See RangeClient.cancel. */
+  readonly run: number;
+}
+
+export type FailureCause =
+  | 'connect'
+  | 'connect-timeout'
+  | 'first-byte-timeout'
+  | 'stall'
+  | 'reset'
+  | 'short'
+  | 'protocol'
+  | 'range'
+  | 'changed'
+  | 'missing'
+  | 'denied'
+  | 'expired'
+  | 'throttled'
+  | 'server'
+  | 'client'
+  | 'cancelled';
+
+/** Plain data, crosses threads. */
+export interface OriginFailure {
+  readonly cause: FailureCause;
+  readonly message: string;
+  readonly httpStatus?: number;
+  readonly s3Code?: string;
+  readonly requestId?: string;
+  /** From a Retry-After header. */
+  readonly retryAfterMs?: number;
+}
+
+export interface RangeResult {
+  /** Undefined when every byte arrived and the version was right. */
+  readonly failure?: OriginFailure;
+  /** Body bytes received for this request, of which `receivedBytes` on success equals the length. */
+  readonly receivedBytes: number;
+  readonly queuedMs: number;
+  readonly firstByteMs: number;
+  readonly totalMs: number;
+}
+
+export interface RangeClientOptions {
+  /** Sockets at most, over all origins; requests beyond wait in order. */
+  readonly maxSockets: number;
+  readonly timeouts: OriginTimeouts;
+  /** Idle sockets are closed after this. */
+  readonly idleMs: number;
+  /**
+   * Asked before bytes are read for `run`: how many bytes may be received now (0: pause; ask again after `resume`
+   * or `paceRetryMs`). Undefined: no limit. Called per read, so it must be cheap.
+   */
+  readonly grant?: (run: number, wantedBytes: number) => number;
+  readonly paceRetryMs?: number;
+}
+
+/**
+ * The data plane of one lane: keep-alive sockets, requests in flight, answers into given memory.
+ * `destination` is `length` bytes of (shared) memory; nothing outside of it is written.
+ */
+export interface RangeClient {
+  addOrigin(origin: LaneOrigin): void;
+  setCredentials(originIndex: number, credentials: LaneCredentials | undefined): void;
+  /**
+   * `onBytes(at, count)` runs when `count` bytes have landed at `destination[at]`, in order and without gaps (this is
+   * where the caller computes its checksum while they are warm in the cache); `onDone` runs exactly once.
+   */
+  get(request: RangeRequest, destination: Uint8Array, onBytes: (at: number, count: number) => void, onDone: (result: RangeResult) => void): void;
+  /** How many requests may be on sockets at once from now on (adaptive; at most maxSockets). */
+  setConcurrency(limit: number): void;
+  /** Drops everything of a run: queued requests at once, sockets destroyed; each onDone gets cause `cancelled`. */
+  cancel(run: number): void;
+  /** Requests queued or on a socket. */
+  readonly pending: number;
+  /** Closes everything; pending requests end as `cancelled`. */
+  close(): Promise<void>;
+}
+
+/** What HEAD says beyond the version. */
+export interface ObjectDetails extends ManifestEntry {
+  readonly contentType?: string;
+  /** Whole-object checksums that the origin stores (checksum type FULL_OBJECT), base64 as S3 sends them. */
+  readonly checksums: { readonly crc64nvme?: string; readonly crc32c?: string; readonly crc32?: string; readonly sha256?: string; readonly sha1?: string };
+}
+
+/** One listing page, in key order. `scanned` counts the keys read, directory markers included. */
+export interface ListingPage {
+  readonly entries: readonly ManifestEntry[];
+  readonly scanned: number;
+  /** Resume with this; undefined on the last page. */
+  readonly next?: string;
+}
+
+/**
+ * The control plane over all configured UFSes. Rejections are PrimedError with an ORIGIN_* code (or PATH_INVALID),
+ * after the bounded retries of the SDK; messages name path, HTTP status, S3 code and request id.
+ */
+export interface Origins {
+  /** Checks that the path lies in a UFS that is served, and normalises it. Throws PATH_INVALID. */
+  resolve(path: string): { path: UfsPath; originIndex: number; key: string };
+  /** Data for the lanes; resolved (region, endpoint) on first use of a bucket. */
+  laneOrigin(path: UfsPath): Promise<LaneOrigin>;
+  /** Fresh credentials for the lanes, and when they must be asked for again; undefined for unsigned and file://. */
+  credentials(originIndex: number): Promise<{ credentials: LaneCredentials; expiresAtMs?: number } | undefined>;
+  head(path: UfsPath, signal?: AbortSignal): Promise<ObjectDetails>;
+  /** Whether an object with exactly this key exists: decides between `s3://b/dir` the object and the prefix. */
+  exists(path: UfsPath, signal?: AbortSignal): Promise<boolean>;
+  /** One page of files below a prefix; keys that end in `/` with size 0 (directory markers) are left out of entries. */
+  list(prefix: UfsPath, options: { after?: string; signal?: AbortSignal; maxKeys?: number }): Promise<ListingPage>;
+  /** A small object (index file) as a stream of chunks. */
+  read(path: UfsPath, signal?: AbortSignal): AsyncIterable<Uint8Array>;
+  close(): Promise<void>;
+}

@@ -1,0 +1,160 @@
+/**
+ * store: blocks on SSD and their index.
+ *
+ * Who is in it: one Store per worker, on the main thread. It owns the extents (allocator), the LMDB index and the
+ * group commit. Lanes write the bytes themselves, into extents that the store handed out, and say so; the store then
+ * syncs the files, commits the index, and only after that resolves.
+ *
+ * Who waits for whom: `land` waits for fdatasync of the files it touched, then for the LMDB commit to be durable.
+ * Everybody who lands while a commit runs shares the next one. Readers never wait for writers.
+ *
+ * What survives a crash: everything that `land` resolved for. Extents that no committed block owns are free at the
+ * next open. Freed extents are handed out again only after the commit that freed them is durable.
+ */
+import type { ByteRange, DiscardReason, Extent, FileId, Ledger, LoadId, ManifestEntry, ObjectVersion, RunId, StoreIndex, UfsPath } from '../core/types.ts';
+
+export interface StoreFile {
+  readonly index: StoreIndex;
+  /** Path of the preallocated file; lanes open it themselves. */
+  readonly path: string;
+  readonly sizeBytes: number;
+  readonly uuid: string;
+  /** False where O_DIRECT is not supported (tmpfs). */
+  readonly direct: boolean;
+}
+
+export interface StoreUsage {
+  /** Bytes that files can use (superblock excluded). */
+  readonly capacityBytes: number;
+  readonly usedBytes: number;
+  /** Promised to running jobs and not yet allocated. */
+  readonly reservedBytes: number;
+  /** capacity - used - reserved. */
+  readonly freeBytes: number;
+  readonly files: number;
+  readonly blocks: number;
+}
+
+/** `complete`: every byte is durable. `metadata`: size, ETag and times only. `loading`: some bytes may be durable. */
+export type FileState = 'complete' | 'metadata' | 'loading';
+
+export interface FileRecord extends ManifestEntry {
+  readonly fileId: FileId;
+  readonly state: FileState;
+  readonly loadId: LoadId;
+  /** Durable bytes. */
+  readonly cachedBytes: number;
+  /** Wall clock of completion, ms. */
+  readonly cachedAtMs: number;
+}
+
+/** What `beginFile` found. */
+export type Begun =
+  | { readonly state: 'complete'; readonly fileId: FileId; readonly record: FileRecord }
+  | { readonly state: 'loading'; readonly fileId: FileId; /** Not yet durable, part-aligned, in order. */ readonly missing: readonly ByteRange[] };
+
+/** One part (or whole small object) whose bytes a lane has written. */
+export interface LandedPart {
+  readonly fileId: FileId;
+  readonly range: ByteRange;
+  /** In order; together alignUp(range.length) bytes. */
+  readonly extents: readonly Extent[];
+  /** CRC32C of each page of the range (the last may be short). range.offset is a multiple of the page. */
+  readonly pageChecksums: Uint32Array;
+}
+
+export interface PageLocation {
+  /** Page number in the file. */
+  readonly page: number;
+  readonly lengthBytes: number;
+  readonly checksum: number;
+  /** Where alignUp(lengthBytes) bytes lie; more than one extent only in a fragmented store. */
+  readonly extents: readonly Extent[];
+}
+
+/** A file that is being read: its extents are not handed out again until `close`. */
+export interface OpenFile {
+  readonly record: FileRecord;
+  /** Bytes of the range in pieces of at most a page, each checked before it is yielded. Throws STORE_CORRUPT, RANGE_INVALID. */
+  read(range: ByteRange): AsyncIterable<Uint8Array>;
+  /** Where the pages of the file lie, for a checker that reads by itself. */
+  pages(): Iterable<PageLocation>;
+  close(): void;
+}
+
+export interface PathSummary {
+  readonly files: number;
+  readonly bytes: number;
+  readonly cachedFiles: number;
+  readonly cachedBytes: number;
+}
+
+export interface Store {
+  readonly files: readonly StoreFile[];
+  usage(): StoreUsage;
+
+  /** Sets what `run` may still allocate. Throws STORE_NO_ROOM with needed and free bytes; then nothing changed. */
+  reserve(run: RunId, bytes: number): void;
+  reservedFor(run: RunId): number;
+  /** Gives back what is left of the reservation. */
+  unreserve(run: RunId): void;
+
+  /**
+   * Starts (or goes on with) loading one version of a file. A complete file of the same version is reused when
+   * `reuse` is `any`, or when it belongs to this very load; partial bytes likewise. Otherwise a new FileId is made,
+   * and the earlier complete version stays readable until the new one is complete, when it is replaced atomically.
+   * A partial version that is not reused is freed, its cached bytes booked as discarded (`changed` or `replaced`)
+   * in the ledger of the run that had fetched them.
+   */
+  beginFile(order: { run: RunId; load: LoadId; entry: ManifestEntry; reuse: 'any' | 'load'; partBytes: number }): Begun;
+  /** Gives up a loading file: its extents are freed and its cached bytes booked as discarded. Durable when resolved. */
+  abandonFile(file: FileId, reason: DiscardReason): Promise<void>;
+
+  /**
+   * Room for `bytes` (rounded up to 4 KiB) in one store, in as few extents as possible, drawn from the reservation.
+   * Throws STORE_NO_ROOM. `spread` chooses the store when there are several (round robin by the caller).
+   */
+  allocate(run: RunId, bytes: number): readonly Extent[];
+  /** Extents that were not landed; they go back to the reservation of the run. */
+  giveBack(run: RunId, extents: readonly Extent[]): void;
+
+  /**
+   * Makes parts durable: fdatasync, index commit, then resolves. Books their bytes as cached in the run's ledger in the
+   * same commit. Resolves with the FileIds that became complete by it. A part of an abandoned file is freed instead.
+   */
+  land(run: RunId, parts: readonly LandedPart[]): Promise<readonly FileId[]>;
+  /** A file of no bytes needs no extents. Durable when resolved. */
+  completeEmpty(run: RunId, file: FileId): Promise<void>;
+  /** Books bytes in the ledger of a run; durable with the next commit (at most `ledgerFlushMs` later). */
+  account(run: RunId, delta: { originBytes?: number; discarded?: { reason: DiscardReason; bytes: number } }): void;
+  ledger(run: RunId): Ledger;
+  /** Commits what is pending. Resolves when it is durable. */
+  flush(): Promise<void>;
+
+  /** Size, ETag and times without data. A complete file of the same version is left as it is. Durable when resolved. */
+  putMetadata(load: LoadId, entries: readonly ManifestEntry[]): Promise<void>;
+  /** Removes files at or below a path; their extents are free when this resolves (or when their readers close). */
+  remove(path: UfsPath): Promise<{ files: number; bytes: number }>;
+
+  /** The visible record of a path: complete or metadata; else the loading one. */
+  stat(path: UfsPath): FileRecord | undefined;
+  /** Records whose path starts with `prefix`, in byte order of the path, after `after`. Loading ones on request. */
+  list(options: { prefix: string; after?: string; limit?: number; includeLoading?: boolean }): Iterable<FileRecord>;
+  summary(prefix: string): PathSummary;
+  open(path: UfsPath): OpenFile;
+
+  /** Finishes the running commit, syncs, unlocks. */
+  close(): Promise<void>;
+}
+
+export interface StoreOptions {
+  /** Folder of the LMDB index. */
+  readonly indexDir: string;
+  readonly stores: readonly { readonly dir: string; readonly sizeBytes: number }[];
+  readonly now: () => number;
+  readonly log: import('../core/types.ts').Log;
+  /** Longest time that booked bytes stay undurable. */
+  readonly ledgerFlushMs: number;
+}
+
+export type { ObjectVersion };
