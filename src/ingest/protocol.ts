@@ -1,0 +1,91 @@
+/** What crosses between the worker's main thread and a lane, by a message port. Plain data, columns rather than rows. */
+import type { LaneCredentials, LaneOrigin, OriginFailure, OriginTimeouts } from '../origin/types.ts';
+
+export interface LaneStart {
+  readonly port: import('node:worker_threads').MessagePort;
+  readonly laneIndex: number;
+  readonly slotBytes: number;
+  readonly slotCount: number;
+  readonly maxSockets: number;
+  readonly timeouts: OriginTimeouts;
+  readonly diskEngine: 'auto' | 'io_uring' | 'threads';
+  readonly storePaths: readonly string[];
+  /** Rows for all lanes; this lane writes its own. */
+  readonly counters: SharedArrayBuffer;
+  readonly runBoard: SharedArrayBuffer;
+}
+
+/** A piece of a slot and its place in a store. */
+export interface Transfer {
+  readonly store: number;
+  readonly fileOffset: number;
+  readonly slotOffset: number;
+  readonly length: number;
+}
+
+/** Parts that land in one slot and leave it in one write (several only where the store is fragmented). */
+export interface WriteUnit {
+  readonly kind: 'write';
+  readonly id: number;
+  readonly run: number;
+  readonly originIndex: number;
+  readonly writes: readonly Transfer[];
+  // one element a part
+  readonly keys: readonly string[];
+  readonly etags: readonly string[];
+  readonly versionIds: readonly (string | undefined)[];
+  readonly objectBytes: readonly number[];
+  readonly lastModifiedMs: readonly number[];
+  readonly offsets: readonly number[];
+  readonly lengths: readonly number[];
+  readonly slotOffsets: readonly number[];
+}
+
+/** Pages to read from a store and check. */
+export interface CheckUnit {
+  readonly kind: 'check';
+  readonly id: number;
+  readonly run: number;
+  readonly reads: readonly Transfer[];
+  // one element a page
+  readonly slotOffsets: readonly number[];
+  readonly lengths: readonly number[];
+  readonly checksums: readonly number[];
+  /** One element a file: where its first page of this unit lies, and how its digest is made. */
+  readonly digests: readonly { readonly firstPage: number; readonly pages: number; readonly kind: 'md5' | 'crc64nvme' }[];
+}
+
+export type ToLane =
+  | { readonly type: 'unit'; readonly unit: WriteUnit | CheckUnit }
+  | { readonly type: 'origin'; readonly origin: LaneOrigin }
+  | { readonly type: 'credentials'; readonly originIndex: number; readonly credentials: LaneCredentials | undefined }
+  | { readonly type: 'concurrency'; readonly limit: number }
+  | { readonly type: 'cancel'; readonly run: number }
+  | { readonly type: 'close' };
+
+export interface WriteDone {
+  readonly type: 'written';
+  readonly id: number;
+  /** Parts that did not arrive: [index in the unit, failure, bytes received]. */
+  readonly failed: readonly (readonly [number, OriginFailure, number])[];
+  /** CRC32C by page of the parts that arrived, in the order of the unit. */
+  readonly checksums: Uint32Array;
+  /** errno of a failed write. */
+  readonly writeError?: number;
+}
+
+export interface CheckDone {
+  readonly type: 'checked';
+  readonly id: number;
+  /** Indexes of pages whose checksum was wrong. */
+  readonly badPages: readonly number[];
+  /** Hexadecimal, one for each entry of `digests`. */
+  readonly digests: readonly string[];
+  readonly readError?: number;
+}
+
+export type FromLane =
+  | { readonly type: 'ready'; readonly engine: string; readonly direct: readonly boolean[] }
+  /** A part failed while others of its unit are still on their way: the sooner it can be planned again. */
+  | WriteDone
+  | CheckDone;
