@@ -63,15 +63,30 @@ export type ToLane =
   | { readonly type: 'cancel'; readonly run: number }
   | { readonly type: 'close' };
 
+/**
+ * Some or all parts of a unit. A unit whose last parts are late is reported in several pieces, so that one slow part
+ * does not hold back the others; the slot is free after the piece with `final`.
+ */
 export interface WriteDone {
   readonly type: 'written';
   readonly id: number;
-  /** Parts that did not arrive: [index in the unit, failure, bytes received]. */
-  readonly failed: readonly (readonly [number, OriginFailure, number])[];
-  /** CRC32C by page of the parts that arrived, in the order of the unit. */
+  readonly final: boolean;
+  /** Indexes of the parts that arrived and are written. */
+  readonly arrived: readonly number[];
+  /** CRC32C by page of the parts that arrived, in the order of `arrived`. */
   readonly checksums: Uint32Array;
-  /** errno of a failed write. */
+  /** Parts that did not arrive. */
+  readonly failed: readonly FailedPart[];
+  /** Bytes received beyond the length of the parts that arrived: an answer that had to be asked for again. */
+  readonly surplusBytes: number;
+  /** errno of a failed write: then nothing of this piece is on disk. */
   readonly writeError?: number;
+}
+
+export interface FailedPart {
+  readonly part: number;
+  readonly failure: OriginFailure;
+  readonly receivedBytes: number;
 }
 
 export interface CheckDone {
@@ -86,6 +101,5 @@ export interface CheckDone {
 
 export type FromLane =
   | { readonly type: 'ready'; readonly engine: string; readonly direct: readonly boolean[] }
-  /** A part failed while others of its unit are still on their way: the sooner it can be planned again. */
   | WriteDone
   | CheckDone;

@@ -1,0 +1,238 @@
+/**
+ * Write units in a lane: parts arrive into a slot in any order, are checksummed piece by piece while they are warm in
+ * the cache, and leave in one write when the last one has arrived (or failed).
+ *
+ * A part is waiting -> arrived -> written, or waiting -> failed. Where some parts are late, those that have arrived are
+ * written and reported without them; each part is written once and reported once.
+ */
+import { sliceExtents } from '../core/part-plan.ts';
+import type { Extent, StoreIndex } from '../core/types.ts';
+import { alignUp, pageBytes } from '../core/units.ts';
+import type { RangeClient, RangeResult } from '../origin/types.ts';
+import { crc32c } from '../platform/checksum.ts';
+import { laneColumns, laneFailureColumns, laneHistograms } from '../telemetry/lane-columns.ts';
+import type { CounterRow } from '../telemetry/shared-counters.ts';
+import type { LaneDisk } from './lane-disk.ts';
+import type { FailedPart, FromLane, Transfer, WriteUnit } from './protocol.ts';
+import { bookReceived, type RunBoard } from './run-board.ts';
+
+/** Parts that are this much later than the last arrival of their unit no longer hold it back. */
+const lateMs = 250;
+
+const PartState = {
+  waiting: 0,
+  arrived: 1,
+  settled: 2,
+} as const;
+
+interface Landing {
+  readonly unit: WriteUnit;
+  readonly view: Uint8Array;
+  readonly freeSlot: () => void;
+  readonly states: Uint8Array;
+  readonly checksums: (Uint32Array | undefined)[];
+  /** Body bytes that came for each part, over all answers. */
+  readonly received: Float64Array;
+  readonly failed: FailedPart[];
+  waiting: number;
+  arrived: number;
+  /** Pieces being written now. */
+  writing: number;
+  lastArrivalMs: number;
+}
+
+export class UnitRunner {
+  readonly #client: RangeClient;
+  readonly #disk: LaneDisk;
+  readonly #board: RunBoard;
+  readonly #laneIndex: number;
+  readonly #row: CounterRow;
+  readonly #post: (message: FromLane, transfer?: ArrayBuffer[]) => void;
+  readonly #landings = new Set<Landing>();
+
+  constructor(options: {
+    client: RangeClient;
+    disk: LaneDisk;
+    board: RunBoard;
+    laneIndex: number;
+    row: CounterRow;
+    post: (message: FromLane, transfer?: ArrayBuffer[]) => void;
+  }) {
+    this.#client = options.client;
+    this.#disk = options.disk;
+    this.#board = options.board;
+    this.#laneIndex = options.laneIndex;
+    this.#row = options.row;
+    this.#post = options.post;
+  }
+
+  /** Receives the parts of `unit` into `view`; calls `freeSlot` once, when nothing touches the slot any more. */
+  start(unit: WriteUnit, view: Uint8Array, freeSlot: () => void): void {
+    const count = unit.keys.length;
+    const landing: Landing = {
+      unit,
+      view,
+      freeSlot,
+      states: new Uint8Array(count),
+      checksums: new Array(count),
+      received: new Float64Array(count),
+      failed: [],
+      waiting: count,
+      arrived: 0,
+      writing: 0,
+      lastArrivalMs: 0,
+    };
+    this.#landings.add(landing);
+    this.#row.add(laneColumns.partsInFlight, count);
+    for (let part = 0; part < count; part += 1) this.#receive(landing, part);
+  }
+
+  /** Lets the parts that have arrived go ahead of late ones. */
+  sweep(nowMs: number): void {
+    this.#row.set(laneColumns.queuedParts, this.#client.pending);
+    for (const landing of this.#landings) {
+      if (landing.waiting > 0 && (landing.arrived > 0 || landing.failed.length > 0) && nowMs - landing.lastArrivalMs > lateMs) {
+        this.#write(landing);
+      }
+    }
+  }
+
+  #receive(landing: Landing, part: number): void {
+    const { unit } = landing;
+    const length = unit.lengths[part] as number;
+    const from = unit.slotOffsets[part] as number;
+    const destination = landing.view.subarray(from, from + length);
+    const pages = new Uint32Array(Math.ceil(length / pageBytes));
+    landing.checksums[part] = pages;
+    let crc = 0;
+    const onBytes = (at: number, count: number): void => {
+      bookReceived(this.#board, unit.run, this.#laneIndex, count);
+      landing.received[part] = (landing.received[part] as number) + count;
+      this.#row.add(laneColumns.originBytes, count);
+      this.#row.add(laneColumns.checksumBytes, count);
+      let position = at;
+      let left = count;
+      while (left > 0) {
+        const inPage = position % pageBytes;
+        if (inPage === 0) crc = 0;
+        const piece = Math.min(left, pageBytes - inPage);
+        crc = crc32c(destination, position, piece, crc);
+        position += piece;
+        left -= piece;
+        if (position % pageBytes === 0 || position === length) pages[Math.ceil(position / pageBytes) - 1] = crc;
+      }
+    };
+    const versionId = unit.versionIds[part];
+    this.#row.add(laneColumns.originRequests, 1);
+    this.#client.get(
+      {
+        originIndex: unit.originIndex,
+        key: unit.keys[part] as string,
+        offset: unit.offsets[part] as number,
+        length,
+        run: unit.run,
+        version: {
+          etag: unit.etags[part] as string,
+          sizeBytes: unit.objectBytes[part] as number,
+          lastModifiedMs: unit.lastModifiedMs[part] as number,
+          ...(versionId === undefined ? {} : { versionId }),
+        },
+      },
+      destination,
+      onBytes,
+      (result) => this.#settle(landing, part, result),
+    );
+  }
+
+  #settle(landing: Landing, part: number, result: RangeResult): void {
+    landing.waiting -= 1;
+    this.#row.add(laneColumns.partsInFlight, -1);
+    if (result.failure === undefined) {
+      landing.states[part] = PartState.arrived;
+      landing.arrived += 1;
+      landing.lastArrivalMs = performance.now();
+      this.#row.add(laneColumns.originParts, 1);
+      this.#row.observe(laneHistograms.partQueuedMs, result.queuedMs);
+      this.#row.observe(laneHistograms.partFirstByteMs, result.firstByteMs);
+      this.#row.observe(laneHistograms.partBodyMs, result.totalMs - result.queuedMs - result.firstByteMs);
+    } else {
+      landing.states[part] = PartState.settled;
+      landing.failed.push({ part, failure: result.failure, receivedBytes: landing.received[part] as number });
+      this.#row.add(laneFailureColumns[result.failure.cause], 1);
+    }
+    if (landing.waiting === 0) this.#write(landing);
+  }
+
+  /** Writes and reports what has arrived and is not yet reported. */
+  #write(landing: Landing): void {
+    const { unit } = landing;
+    const arrived: number[] = [];
+    for (let part = 0; part < landing.states.length; part += 1) {
+      if (landing.states[part] !== PartState.arrived) continue;
+      landing.states[part] = PartState.settled;
+      arrived.push(part);
+    }
+    landing.arrived = 0;
+    const failed = landing.failed.splice(0);
+    if (arrived.length === 0) {
+      this.#report(landing, arrived, failed, 0);
+      return;
+    }
+    const transfers = arrived.length === landing.states.length ? unit.writes : transfersOf(unit, arrived);
+    landing.writing += 1;
+    this.#disk.write(landing.view, transfers, (errno) => {
+      landing.writing -= 1;
+      this.#report(landing, arrived, failed, errno);
+    });
+  }
+
+  #report(landing: Landing, arrived: readonly number[], failed: readonly FailedPart[], errno: number): void {
+    const final = landing.waiting === 0 && landing.writing === 0 && landing.arrived === 0 && landing.failed.length === 0;
+    if (final) {
+      this.#landings.delete(landing);
+      landing.freeSlot();
+    }
+    const checksums = joined(arrived.map((part) => landing.checksums[part] as Uint32Array));
+    const surplusBytes = arrived.reduce(
+      (sum, part) => sum + (landing.received[part] as number) - (landing.unit.lengths[part] as number),
+      0,
+    );
+    const message = { type: 'written', id: landing.unit.id, final, arrived, checksums, failed, surplusBytes } as const;
+    this.#post(errno === 0 ? message : { ...message, writeError: errno }, [checksums.buffer]);
+  }
+}
+
+/** The pieces of the slot that hold the given parts, neighbours joined, with their places in the store. */
+function transfersOf(unit: WriteUnit, parts: readonly number[]): Transfer[] {
+  const extents: Extent[] = unit.writes.map((w) => ({ store: w.store as StoreIndex, offset: w.fileOffset, length: w.length }));
+  const transfers: Transfer[] = [];
+  let from = -1;
+  let to = -1;
+  const push = (): void => {
+    let slotOffset = from;
+    for (const piece of sliceExtents(extents, from, to - from)) {
+      transfers.push({ store: piece.store, fileOffset: piece.offset, slotOffset, length: piece.length });
+      slotOffset += piece.length;
+    }
+  };
+  for (const part of parts) {
+    const start = unit.slotOffsets[part] as number;
+    if (start !== to) {
+      if (to > from) push();
+      from = start;
+    }
+    to = start + alignUp(unit.lengths[part] as number);
+  }
+  if (to > from) push();
+  return transfers;
+}
+
+function joined(pieces: readonly Uint32Array[]): Uint32Array<ArrayBuffer> {
+  const all = new Uint32Array(pieces.reduce((sum, piece) => sum + piece.length, 0));
+  let at = 0;
+  for (const piece of pieces) {
+    all.set(piece, at);
+    at += piece.length;
+  }
+  return all;
+}

@@ -1,0 +1,95 @@
+/**
+ * The lane: one thread of the pool, started by Piscina, alive until it is told to close.
+ *
+ * In it: a RangeClient with its sockets, page-aligned slots, one DiskQueue, and the descriptors of all stores. Everything
+ * runs on this thread's event loop; the disk queue's reaper thread only wakes it. The lane decides nothing: it makes one
+ * attempt at each part and reports.
+ */
+import assert from 'node:assert/strict';
+import { closeSync } from 'node:fs';
+import { openDirect } from '../platform/files.ts';
+import { makeSlots } from '../platform/slots.ts';
+import { makeRangeClient } from '../origin/range-client.ts';
+import { laneColumns, laneLayout } from '../telemetry/lane-columns.ts';
+import { publishEventLoop } from '../telemetry/event-loop.ts';
+import { attachSharedCounters } from '../telemetry/shared-counters.ts';
+import { CheckRunner } from './lane-check.ts';
+import { LaneDisk } from './lane-disk.ts';
+import { UnitRunner } from './lane-unit.ts';
+import type { FromLane, LaneStart, ToLane } from './protocol.ts';
+import { attachRunBoard, grantBytes } from './run-board.ts';
+
+/** How often a lane looks for units with late parts. */
+const sweepMs = 100;
+const idleSocketMs = 30_000;
+const paceRetryMs = 5;
+
+export default async function lane(start: LaneStart): Promise<void> {
+  const { port } = start;
+  const row = attachSharedCounters(start.counters, laneLayout, start.laneIndex);
+  const board = attachRunBoard(start.runBoard);
+  const slots = makeSlots({ slotBytes: start.slotBytes, slotCount: start.slotCount });
+  const free = Array.from({ length: start.slotCount }, (_, index) => index);
+  const stores = start.storePaths.map((path) => openDirect(path, { write: true }));
+  const disk = new LaneDisk({ engine: start.diskEngine, descriptors: stores.map((file) => file.fd), row });
+  const client = makeRangeClient({
+    maxSockets: start.maxSockets,
+    timeouts: start.timeouts,
+    idleMs: idleSocketMs,
+    grant: (run, wantedBytes) => grantBytes(board, run, wantedBytes),
+    paceRetryMs,
+  });
+  const post = (message: FromLane, transfer: ArrayBuffer[] = []): void => port.postMessage(message, transfer);
+  const runner = new UnitRunner({ client, disk, board, laneIndex: start.laneIndex, row, post });
+  const checker = new CheckRunner({ disk, row, post });
+  const stopLoopWatch = publishEventLoop(row);
+  const sweep = setInterval(() => runner.sweep(performance.now()), sweepMs);
+
+  const takeSlot = (): number => {
+    const slot = free.pop();
+    assert(slot !== undefined, 'the main thread gives a unit only to a lane with a free slot');
+    row.set(laneColumns.slotsInUse, start.slotCount - free.length);
+    return slot;
+  };
+  const freeSlot = (slot: number): void => {
+    free.push(slot);
+    row.set(laneColumns.slotsInUse, start.slotCount - free.length);
+  };
+
+  const closed = new Promise<void>((resolve) => {
+    port.on('message', (message: ToLane) => {
+      switch (message.type) {
+        case 'unit': {
+          const slot = takeSlot();
+          const view = slots.view(slot);
+          if (message.unit.kind === 'write') runner.start(message.unit, view, () => freeSlot(slot));
+          else checker.start(message.unit, view, () => freeSlot(slot));
+          break;
+        }
+        case 'origin':
+          client.addOrigin(message.origin);
+          break;
+        case 'credentials':
+          client.setCredentials(message.originIndex, message.credentials);
+          break;
+        case 'concurrency':
+          client.setConcurrency(message.limit);
+          break;
+        case 'cancel':
+          client.cancel(message.run);
+          break;
+        case 'close':
+          resolve();
+          break;
+      }
+    });
+  });
+  post({ type: 'ready', engine: disk.engine, direct: stores.map((file) => file.direct) });
+  await closed;
+  clearInterval(sweep);
+  stopLoopWatch();
+  await client.close();
+  await disk.close();
+  for (const file of stores) closeSync(file.fd);
+  port.close();
+}
