@@ -1,0 +1,32 @@
+/** What one row of the tables of metrics says. */
+import type { laneColumns, laneHistograms } from './lane-columns.ts';
+
+/** Where a metric comes from when lanes count it: folded from shared memory at each scrape. */
+export type LaneSource =
+  | { readonly sum: keyof typeof laneColumns }
+  /** One value a thread, label `thread`; the main thread has one too. */
+  | { readonly perThread: keyof typeof laneColumns; readonly scale?: number }
+  | { readonly failures: true }
+  | { readonly histogram: keyof typeof laneHistograms };
+
+export interface MetricRow {
+  readonly name: `primed_${string}`;
+  readonly type: 'counter' | 'gauge' | 'histogram';
+  readonly unit: 'bytes' | 'seconds' | 'ratio' | 'count' | 'info';
+  readonly help: string;
+  /** Which daemon shows it. */
+  readonly role: 'coordinator' | 'worker' | 'both';
+  /** `stable`: name and meaning stay within a major version. */
+  readonly stability: 'stable' | 'experimental';
+  /** Every value that a label can have; a string describes values that are bounded by the machine. */
+  readonly labels?: Readonly<Record<string, readonly string[] | string>>;
+  /** Upper bounds, in the unit. */
+  readonly buckets?: readonly number[];
+  readonly lane?: LaneSource;
+}
+
+/** From an answer out of memory to one that waited for a slow origin. */
+export const requestSeconds = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
+
+/** HTTP statuses by class: a label with every status would not stay small. */
+export const statusClasses = ['1xx', '2xx', '3xx', '4xx', '5xx'] as const;

@@ -1,0 +1,197 @@
+/**
+ * The registry: prom-client metrics made from the table in metrics.ts.
+ *
+ * Main-thread rooms write to `counters`, `gauges` and `histograms`; a name or a label value that is not in the table is
+ * a compile error. What lanes count lies in shared memory and is folded in when Prometheus scrapes.
+ */
+import { Counter, collectDefaultMetrics, Gauge, Histogram, type Metric, Registry } from 'prom-client';
+import { publishEventLoop } from './event-loop.ts';
+import {
+  failureCauses,
+  type LaneCounters,
+  laneColumns,
+  laneFailureColumns,
+  laneHistograms,
+  laneLayout,
+} from './lane-columns.ts';
+import type { LaneSource, MetricRow } from './metric-row.ts';
+import { type LabelsOf, type MainId, type MetricId, metrics } from './metrics.ts';
+import { makeSharedCounters } from './shared-counters.ts';
+
+export type CounterHandle<L> = [L] extends [never]
+  ? { inc(amount?: number): void }
+  : { inc(labels: L, amount?: number): void };
+export type GaugeHandle<L> = [L] extends [never]
+  ? { set(value: number): void; inc(amount?: number): void; dec(amount?: number): void }
+  : {
+      set(labels: L, value: number): void;
+      inc(labels: L, amount?: number): void;
+      dec(labels: L, amount?: number): void;
+    };
+export type HistogramHandle<L> = [L] extends [never]
+  ? { observe(value: number): void }
+  : { observe(labels: L, value: number): void };
+
+export type Role = 'standalone' | 'coordinator' | 'worker';
+
+export interface Telemetry {
+  readonly counters: { readonly [K in MainId<'counter'>]: CounterHandle<LabelsOf<K>> };
+  readonly gauges: { readonly [K in MainId<'gauge'>]: GaugeHandle<LabelsOf<K>> };
+  readonly histograms: { readonly [K in MainId<'histogram'>]: HistogramHandle<LabelsOf<K>> };
+  /** Shows what lanes count from now on; row i is shown as thread `lane<i>`. At most once. */
+  attachLanes(lanes: LaneCounters): void;
+  /** Runs before each scrape: the place to set gauges from figures that somebody else keeps. Returns its removal. */
+  onScrape(update: () => void): () => void;
+  /** Everything in the text format of Prometheus. Rejects when an `onScrape` function throws. */
+  text(): Promise<string>;
+  readonly contentType: string;
+  /** Ends the timers of the process metrics. */
+  close(): void;
+}
+
+export interface TelemetryOptions {
+  /** Which metrics are shown; the others may be written all the same. */
+  readonly role?: Role;
+  readonly version?: string;
+  /** Whether to show CPU, memory, descriptors and garbage collection of the process. */
+  readonly processMetrics?: boolean;
+}
+
+/** prom-client's own gauges that Prometheus' naming rules refuse; the same figures exist under other names. */
+const badlyNamed = ['nodejs_active_handles_total', 'nodejs_active_requests_total', 'nodejs_active_resources_total'];
+
+/** Builds the registry of one daemon. */
+export function makeTelemetry(options: TelemetryOptions = {}): Telemetry {
+  const { role = 'standalone', version = 'unknown', processMetrics = true } = options;
+  const registry = new Registry();
+  if (processMetrics) {
+    collectDefaultMetrics({ register: registry });
+    for (const name of badlyNamed) registry.removeSingleMetric(name);
+  }
+  const mainThread = makeSharedCounters(laneLayout, 1);
+  const stopWatching = publishEventLoop(mainThread.row(0));
+  const updates = new Set<() => void>();
+  let lanes: LaneCounters | undefined;
+
+  const handles: Record<string, unknown> = {};
+  for (const [id, row] of Object.entries(metrics) as [MetricId, MetricRow][]) {
+    const shown = role === 'standalone' || row.role === 'both' || row.role === role;
+    const registers = shown ? [registry] : [];
+    if (row.lane !== undefined) {
+      const source = row.lane;
+      const folded = { ...row, get: () => fold(row, source, mainThread, lanes) };
+      if (shown) registry.registerMetric(folded as unknown as Metric);
+    } else {
+      handles[id] = makeMetric(row, registers);
+    }
+  }
+  (handles.buildInfo as Gauge).set({ version, node: process.version, role }, 1);
+
+  return {
+    counters: handles as unknown as Telemetry['counters'],
+    gauges: handles as unknown as Telemetry['gauges'],
+    histograms: handles as unknown as Telemetry['histograms'],
+    attachLanes(block) {
+      if (lanes !== undefined) throw new Error('lanes are attached already');
+      lanes = block;
+    },
+    onScrape(update) {
+      updates.add(update);
+      return () => updates.delete(update);
+    },
+    async text() {
+      for (const update of updates) update();
+      return registry.metrics();
+    },
+    contentType: registry.contentType,
+    close() {
+      stopWatching();
+      updates.clear();
+    },
+  };
+}
+
+function makeMetric(row: MetricRow, registers: Registry[]): Counter | Gauge | Histogram {
+  const config = { name: row.name, help: row.help, labelNames: Object.keys(row.labels ?? {}), registers };
+  const combinations = labelCombinations(row.labels ?? {});
+  switch (row.type) {
+    case 'counter': {
+      // Every combination exists from the start with 0, so that a rate over the first event is not lost.
+      const counter = new Counter(config);
+      for (const labels of combinations) counter.inc(labels, 0);
+      return counter;
+    }
+    case 'gauge': {
+      const gauge = new Gauge(config);
+      for (const labels of combinations) gauge.set(labels, 0);
+      return gauge;
+    }
+    case 'histogram': {
+      const histogram = new Histogram({ ...config, buckets: [...(row.buckets ?? [])] });
+      for (const labels of combinations) histogram.zero(labels);
+      return histogram;
+    }
+  }
+}
+
+/** All label sets of a metric, or none when a label's values are not listed. `{}` is the one set of no labels. */
+function labelCombinations(labels: NonNullable<MetricRow['labels']>): Record<string, string>[] {
+  let sets: Record<string, string>[] = [{}];
+  for (const [name, values] of Object.entries(labels)) {
+    if (typeof values === 'string') return [];
+    sets = sets.flatMap((set) => values.map((value) => ({ ...set, [name]: value })));
+  }
+  return sets;
+}
+
+interface Folded {
+  name: string;
+  help: string;
+  type: string;
+  values: { value: number; labels: Record<string, string | number>; metricName?: string }[];
+  aggregator: string;
+}
+
+/** The present value of a metric that lanes count, in the shape that prom-client prints. */
+function fold(row: MetricRow, source: LaneSource, mainThread: LaneCounters, lanes: LaneCounters | undefined): Folded {
+  const { name, help, type } = row;
+  return { name, help, type, aggregator: 'sum', values: foldedValues(name, source, mainThread, lanes) };
+}
+
+function foldedValues(
+  name: string,
+  source: LaneSource,
+  mainThread: LaneCounters,
+  lanes: LaneCounters | undefined,
+): Folded['values'] {
+  if ('sum' in source) return [{ labels: {}, value: lanes?.total(laneColumns[source.sum]) ?? 0 }];
+  if ('failures' in source) {
+    return failureCauses.map((cause) => ({
+      labels: { cause },
+      value: lanes?.total(laneFailureColumns[cause]) ?? 0,
+    }));
+  }
+  if ('perThread' in source) {
+    const column = laneColumns[source.perThread];
+    const scale = source.scale ?? 1;
+    const laneValues = Array.from({ length: lanes?.rows ?? 0 }, (_, index) => ({
+      labels: { thread: `lane${index}` },
+      value: (lanes?.at(index, column) ?? 0) * scale,
+    }));
+    return [{ labels: { thread: 'main' }, value: mainThread.at(0, column) * scale }, ...laneValues];
+  }
+  const { bounds, counts, sum } = (lanes ?? mainThread).folded(laneHistograms[source.histogram]);
+  const upTo = (last: number): number => counts.slice(0, last + 1).reduce((all, count) => all + count, 0);
+  const buckets = counts.map((_, index) => ({
+    metricName: `${name}_bucket`,
+    labels: { le: index < bounds.length ? bounds[index]! / msPerSecond : '+Inf' },
+    value: upTo(index),
+  }));
+  return [
+    ...buckets,
+    { metricName: `${name}_sum`, labels: {}, value: sum / msPerSecond },
+    { metricName: `${name}_count`, labels: {}, value: upTo(counts.length) },
+  ];
+}
+
+const msPerSecond = 1000;
