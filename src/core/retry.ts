@@ -36,7 +36,9 @@ const hopeless = new Set(['changed', 'missing', 'denied', 'client', 'cancelled']
 /** A server that asks for more than this is answered with an attempt all the same. */
 const longestRetryAfterMs = 60_000;
 
-export type RetryDecision = { readonly retry: true; readonly delayMs: number } | { readonly retry: false; readonly why: 'hopeless' | 'attempts' | 'budget' };
+export type RetryDecision =
+  | { readonly retry: true; readonly delayMs: number }
+  | { readonly retry: false; readonly why: 'hopeless' | 'attempts' | 'budget' };
 
 /** `attempt` counts from 1: the attempt that has just failed. Spends from the budget when it says retry. */
 export function decideRetry(
@@ -47,9 +49,11 @@ export function decideRetry(
 ): RetryDecision {
   if (hopeless.has(failure.cause)) return { retry: false, why: 'hopeless' };
   const throttled = failure.cause === 'throttled';
-  if (failure.attempt >= (throttled ? settings.maxThrottledAttempts : settings.maxAttempts)) return { retry: false, why: 'attempts' };
+  if (failure.attempt >= (throttled ? settings.maxThrottledAttempts : settings.maxAttempts))
+    return { retry: false, why: 'attempts' };
   if (!throttled) {
-    if (budget.spent >= settings.budgetFloor + settings.budgetRatio * budget.succeeded) return { retry: false, why: 'budget' };
+    if (budget.spent >= settings.budgetFloor + settings.budgetRatio * budget.succeeded)
+      return { retry: false, why: 'budget' };
     budget.spent += 1;
   }
   const ceilingMs = Math.min(settings.maxMs, settings.baseMs * 2 ** (failure.attempt - 1));

@@ -19,7 +19,11 @@ export function makeThrottle(max: number): Throttle {
   return { limit: max, max, cutAtMs: Number.NEGATIVE_INFINITY, holdUntilMs: Number.NEGATIVE_INFINITY };
 }
 
-export function throttled(state: Throttle, nowMs: number, options: { cooldownMs: number; retryAfterMs?: number | undefined }): Throttle {
+export function throttled(
+  state: Throttle,
+  nowMs: number,
+  options: { cooldownMs: number; retryAfterMs?: number | undefined },
+): Throttle {
   const holdUntilMs = Math.max(state.holdUntilMs, nowMs + Math.min(options.retryAfterMs ?? 0, longestHoldMs));
   if (nowMs - state.cutAtMs < options.cooldownMs) return { ...state, holdUntilMs };
   return { ...state, limit: Math.max(1, state.limit * cutFactor), cutAtMs: nowMs, holdUntilMs };

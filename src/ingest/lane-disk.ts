@@ -2,8 +2,9 @@
  * The lane's side of its disk queue: groups of transfers that are one thing to the caller. More transfers than the queue
  * holds (a fragmented store) wait here in order; their number is bounded by slots x extents of a slot.
  */
-import type { DiskEngine, DiskQueue } from '../platform/types.ts';
+
 import { openDiskQueue } from '../platform/disk-queue.ts';
+import type { DiskEngine, DiskQueue } from '../platform/types.ts';
 import { laneColumns, laneHistograms } from '../telemetry/lane-columns.ts';
 import type { CounterRow } from '../telemetry/shared-counters.ts';
 import type { Transfer } from './protocol.ts';

@@ -91,7 +91,11 @@ export class UnitRunner {
   sweep(nowMs: number): void {
     this.#row.set(laneColumns.queuedParts, this.#client.pending);
     for (const landing of this.#landings) {
-      if (landing.waiting > 0 && (landing.arrived > 0 || landing.failed.length > 0) && nowMs - landing.lastArrivalMs > lateMs) {
+      if (
+        landing.waiting > 0 &&
+        (landing.arrived > 0 || landing.failed.length > 0) &&
+        nowMs - landing.lastArrivalMs > lateMs
+      ) {
         this.#write(landing);
       }
     }
@@ -187,7 +191,8 @@ export class UnitRunner {
   }
 
   #report(landing: Landing, arrived: readonly number[], failed: readonly FailedPart[], errno: number): void {
-    const final = landing.waiting === 0 && landing.writing === 0 && landing.arrived === 0 && landing.failed.length === 0;
+    const final =
+      landing.waiting === 0 && landing.writing === 0 && landing.arrived === 0 && landing.failed.length === 0;
     if (final) {
       this.#landings.delete(landing);
       landing.freeSlot();
@@ -204,7 +209,11 @@ export class UnitRunner {
 
 /** The pieces of the slot that hold the given parts, neighbours joined, with their places in the store. */
 function transfersOf(unit: WriteUnit, parts: readonly number[]): Transfer[] {
-  const extents: Extent[] = unit.writes.map((w) => ({ store: w.store as StoreIndex, offset: w.fileOffset, length: w.length }));
+  const extents: Extent[] = unit.writes.map((w) => ({
+    store: w.store as StoreIndex,
+    offset: w.fileOffset,
+    length: w.length,
+  }));
   const transfers: Transfer[] = [];
   let from = -1;
   let to = -1;

@@ -7,11 +7,11 @@
  */
 import assert from 'node:assert/strict';
 import { closeSync } from 'node:fs';
+import { makeRangeClient } from '../origin/range-client.ts';
 import { openDirect } from '../platform/files.ts';
 import { makeSlots } from '../platform/slots.ts';
-import { makeRangeClient } from '../origin/range-client.ts';
-import { laneColumns, laneLayout } from '../telemetry/lane-columns.ts';
 import { publishEventLoop } from '../telemetry/event-loop.ts';
+import { laneColumns, laneLayout } from '../telemetry/lane-columns.ts';
 import { attachSharedCounters } from '../telemetry/shared-counters.ts';
 import { CheckRunner } from './lane-check.ts';
 import { LaneDisk } from './lane-disk.ts';

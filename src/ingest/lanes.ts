@@ -99,13 +99,17 @@ export class LanePool {
       });
       ended.catch((error: unknown) => {
         // before the pool is open the failure is reported by `open` itself
-        if (self !== undefined && !self.#closing) options.onLost(error instanceof Error ? error : new Error(String(error)));
+        if (self !== undefined && !self.#closing)
+          options.onLost(error instanceof Error ? error : new Error(String(error)));
       });
       return Promise.race([started, ended.then(() => undefined)]);
     });
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => reject(new PrimedError('INTERNAL', `the lanes did not start within ${startLimitMs / 1000} s`)), startLimitMs);
+      timer = setTimeout(
+        () => reject(new PrimedError('INTERNAL', `the lanes did not start within ${startLimitMs / 1000} s`)),
+        startLimitMs,
+      );
     });
     try {
       await Promise.race([Promise.all(ready), late]);

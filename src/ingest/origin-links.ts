@@ -72,7 +72,10 @@ export class OriginLinks {
 
   #renew(originIndex: number): void {
     this.#sendCredentials(originIndex).catch((error: unknown) => {
-      this.#log.warn({ originIndex, error: String(error) }, 'credentials could not be renewed; requests will say so if they have expired');
+      this.#log.warn(
+        { originIndex, error: String(error) },
+        'credentials could not be renewed; requests will say so if they have expired',
+      );
       const timer = setTimeout(() => this.#renew(originIndex), renewAtMostEveryMs);
       timer.unref();
       this.#timers.set(originIndex, timer);

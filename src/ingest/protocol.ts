@@ -52,7 +52,11 @@ export interface CheckUnit {
   readonly lengths: readonly number[];
   readonly checksums: readonly number[];
   /** One element a file: where its first page of this unit lies, and how its digest is made. */
-  readonly digests: readonly { readonly firstPage: number; readonly pages: number; readonly kind: 'md5' | 'crc64nvme' }[];
+  readonly digests: readonly {
+    readonly firstPage: number;
+    readonly pages: number;
+    readonly kind: 'md5' | 'crc64nvme';
+  }[];
 }
 
 export type ToLane =

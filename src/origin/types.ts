@@ -96,6 +96,8 @@ export interface RangeResult {
   readonly queuedMs: number;
   readonly firstByteMs: number;
   readonly totalMs: number;
+  /** The hot path could not read the answer; the AWS SDK fetched the range (its attempt is part of this result). */
+  readonly general?: true;
 }
 
 export interface RangeClientOptions {
@@ -137,6 +139,8 @@ export interface RangeClient {
 /** What HEAD says beyond the version. */
 export interface ObjectDetails extends ManifestEntry {
   readonly contentType?: string;
+  /** False where the origin encrypts with a KMS or customer key: then a plain-looking ETag is not the MD5 of the object. */
+  readonly etagIsMd5?: boolean;
   /** Whole-object checksums that the origin stores (checksum type FULL_OBJECT), base64 as S3 sends them. */
   readonly checksums: { readonly crc64nvme?: string; readonly crc32c?: string; readonly crc32?: string; readonly sha256?: string; readonly sha1?: string };
 }

@@ -1,0 +1,63 @@
+/** See types.ts for who is in this room and who waits for whom. */
+import type { RetrySettings } from '../core/retry.ts';
+import type { Log } from '../core/types.ts';
+import type { Origins, OriginTimeouts } from '../origin/types.ts';
+import type { Store } from '../store/types.ts';
+import { LanePool } from './lanes.ts';
+import { makeRunBoard } from './run-board.ts';
+import { IngestWorker, type WorkerObserver } from './worker.ts';
+
+export interface IngestOptions {
+  readonly store: Store;
+  readonly origins: Origins;
+  readonly log: Log;
+  readonly lanes: number;
+  readonly socketsPerLane: number;
+  readonly partBytes: number;
+  /** For all slots of all lanes: the part of the worker's memory budget that payload may take. */
+  readonly slotBudgetBytes: number;
+  readonly timeouts: OriginTimeouts;
+  readonly retry: RetrySettings;
+  readonly maxRestarts: number;
+  readonly diskEngine: 'auto' | 'io_uring' | 'threads';
+  /** Shared counters with a row for each lane (telemetry/lane-columns). */
+  readonly counters: SharedArrayBuffer;
+  readonly observe: WorkerObserver;
+  readonly onFatal: (error: Error) => void;
+}
+
+/** A lane needs one slot landing and one leaving, at least; more than this hides no more latency on any disk we met. */
+const fewestSlots = 2;
+const mostSlots = 64;
+
+/** Starts the lanes and the worker that feeds them. Throws NATIVE_MISSING. */
+export async function openIngest(options: IngestOptions): Promise<{ worker: IngestWorker; engine: string }> {
+  const board = makeRunBoard(options.lanes);
+  const affordable = Math.floor(options.slotBudgetBytes / (options.partBytes * options.lanes));
+  const lanes = await LanePool.open({
+    lanes: options.lanes,
+    slotBytes: options.partBytes,
+    slotsPerLane: Math.max(fewestSlots, Math.min(mostSlots, affordable)),
+    socketsPerLane: options.socketsPerLane,
+    timeouts: options.timeouts,
+    diskEngine: options.diskEngine,
+    stores: options.store.files,
+    counters: options.counters,
+    runBoard: board,
+    onLost: options.onFatal,
+  });
+  const worker = new IngestWorker({
+    store: options.store,
+    origins: options.origins,
+    lanes,
+    board,
+    log: options.log,
+    random: Math.random,
+    partBytes: options.partBytes,
+    socketsPerLane: options.socketsPerLane,
+    retry: options.retry,
+    maxRestarts: options.maxRestarts,
+    observe: options.observe,
+  });
+  return { worker, engine: lanes.engine };
+}

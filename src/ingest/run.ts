@@ -1,0 +1,109 @@
+/** The state of one run on this worker: its files, its queue of parts, its limits. Plain bookkeeping; the worker acts. */
+import { Deque } from '../core/deque.ts';
+import type { PrimedError } from '../core/errors.ts';
+import { partsOf } from '../core/part-plan.ts';
+import type { RetryBudget } from '../core/retry.ts';
+import type { TokenBucket } from '../core/token-bucket.ts';
+import type { ByteRange, FileId, ManifestEntry } from '../core/types.ts';
+import type { LandedPart } from '../store/types.ts';
+import type { FileOutcome, RunSpec } from './types.ts';
+
+/** A file that is being loaded. */
+export interface FileTask {
+  entry: ManifestEntry;
+  readonly originIndex: number;
+  readonly key: string;
+  readonly resolve: (outcome: FileOutcome) => void;
+  fileId: FileId;
+  /** Grows when the file starts anew on another version: parts of earlier generations are stale. */
+  generation: number;
+  /** Parts not yet planned. */
+  unplanned: Iterator<ByteRange>;
+  /** Parts queued, on their way, landing or waiting for another attempt. */
+  outstanding: number;
+  exhausted: boolean;
+  loadedBytes: number;
+  skippedBytes: number;
+  restarts: number;
+  /** Set once: the file is given up, or starts anew, as soon as nothing of it is outstanding. */
+  error: PrimedError | undefined;
+  changed: boolean;
+}
+
+export interface PartTask {
+  readonly file: FileTask;
+  readonly generation: number;
+  readonly range: ByteRange;
+  /** Counts from 1. */
+  readonly attempt: number;
+}
+
+export class Run {
+  readonly spec: RunSpec;
+  /** Row of the run board. */
+  readonly row: number;
+  readonly files = new Set<FileTask>();
+  /** Files whose parts are not all planned, in order of arrival. */
+  readonly planning = new Deque<FileTask>();
+  readonly parts = new Deque<PartTask>();
+  readonly retryTimers = new Set<NodeJS.Timeout>();
+  readonly budget: RetryBudget = { succeeded: 0, spent: 0 };
+  readonly landing: LandedPart[] = [];
+  readonly landingFor: PartTask[] = [];
+  bucket: TokenBucket | undefined;
+  landScheduled = false;
+  unitsInFlight = 0;
+  partsInFlight = 0;
+  bytesInFlight = 0;
+  landsInFlight = 0;
+  /** Received bytes that the ledger has seen. */
+  foldedBytes = 0;
+  retries = 0;
+  stopping = false;
+  /** Ends calls to the control plane when the run is stopped. */
+  readonly abort = new AbortController();
+  /** Woken whenever something that was in flight has ended. */
+  readonly #idle: (() => void)[] = [];
+
+  constructor(spec: RunSpec, row: number) {
+    this.spec = spec;
+    this.row = row;
+  }
+
+  get busy(): boolean {
+    return this.unitsInFlight > 0 || this.landsInFlight > 0 || this.landing.length > 0;
+  }
+
+  whenIdle(): Promise<void> {
+    if (!this.busy) return Promise.resolve();
+    return new Promise((resolve) => this.#idle.push(resolve));
+  }
+
+  wakeIfIdle(): void {
+    if (!this.busy) for (const resolve of this.#idle.splice(0)) resolve();
+  }
+
+  /** The part at `index` from the head of the queue, planning files as far as needed. */
+  peek(index: number): PartTask | undefined {
+    while (this.parts.length <= index && this.#planNext());
+    return this.parts.peek(index);
+  }
+
+  #planNext(): boolean {
+    const file = this.planning.peek();
+    if (file === undefined) return false;
+    const next = file.changed || file.error !== undefined ? undefined : file.unplanned.next();
+    if (next === undefined || next.done === true) {
+      file.exhausted = true;
+      this.planning.shift();
+      return true;
+    }
+    file.outstanding += 1;
+    this.parts.push({ file, generation: file.generation, range: next.value, attempt: 1 });
+    return true;
+  }
+}
+
+export function rangesToParts(missing: readonly ByteRange[], partBytes: number): Iterator<ByteRange> {
+  return partsOf(missing, partBytes);
+}

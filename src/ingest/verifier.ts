@@ -1,0 +1,335 @@
+/**
+ * Verification: every page of a cached file is read from the SSD by a lane and compared with its checksum, and the whole
+ * object with what the origin says of it.
+ *
+ * Which whole-object checksum: an ETag of 32 hexadecimal digits is the MD5 of the object (a single-part upload that is not
+ * encrypted with a KMS key); else HEAD may name a full-object checksum. CRC32C needs no second read: it is combined from
+ * the page checksums that were just proved. Source: Amazon S3, "Checking object integrity".
+ */
+import { createHash } from 'node:crypto';
+import { crc32 } from 'node:zlib';
+import { Deque } from '../core/deque.ts';
+import { PrimedError, reportOf } from '../core/errors.ts';
+import { type ManifestEntry, sameVersion } from '../core/types.ts';
+import { alignUp } from '../core/units.ts';
+import type { ObjectDetails, Origins } from '../origin/types.ts';
+import { crc32cCombine, crc64nvmeCombine } from '../platform/checksum.ts';
+import type { OpenFile, PageLocation, Store } from '../store/types.ts';
+import type { LanePool } from './lanes.ts';
+import type { CheckDone, CheckUnit, Transfer, WriteDone } from './protocol.ts';
+import type { VerifyOutcome } from './types.ts';
+
+const packPages = 256;
+const md5Etag = /^[0-9a-f]{32}$/;
+
+type Digest = { readonly kind: 'md5' | 'crc64nvme'; readonly wanted: string } | undefined;
+
+interface VerifyTask {
+  readonly run: number;
+  readonly entry: ManifestEntry;
+  readonly file: OpenFile;
+  readonly pages: Iterator<PageLocation>;
+  readonly digest: Digest;
+  next: PageLocation | undefined;
+  outstanding: number;
+  planned: boolean;
+  checkedBytes: number;
+  badPages: number;
+  firstBad: PageLocation | undefined;
+  readError: number | undefined;
+  /** Digests of the pieces of the file by their first page, joined at the end. */
+  readonly pieces: { page: number; bytes: number; digest: string }[];
+  readonly done: () => void;
+}
+
+interface Piece {
+  readonly task: VerifyTask;
+  readonly pages: PageLocation[];
+}
+
+export class Verifier {
+  readonly #store: Store;
+  readonly #origins: Origins;
+  readonly #lanes: LanePool;
+  readonly #onSlot: () => void;
+  readonly #queue = new Deque<VerifyTask>();
+  readonly #cancelled = new Set<number>();
+
+  constructor(options: { store: Store; origins: Origins; lanes: LanePool; onSlot: () => void }) {
+    this.#store = options.store;
+    this.#origins = options.origins;
+    this.#lanes = options.lanes;
+    this.#onSlot = options.onSlot;
+  }
+
+  async verify(run: number, entry: ManifestEntry): Promise<VerifyOutcome> {
+    const { path } = entry;
+    this.#cancelled.delete(run);
+    let file: OpenFile | undefined;
+    try {
+      const record = this.#store.stat(path);
+      if (record?.state !== 'complete' || !sameVersion(record, entry)) {
+        throw new PrimedError('FILE_NOT_CACHED', `${path}: version ${entry.etag} is not completely cached`, { path });
+      }
+      file = this.#store.open(path);
+      const details = md5Etag.test(entry.etag) ? undefined : await this.#detailsOf(entry);
+      const task = await this.#checkPages(run, entry, file, digestFor(entry, details, this.#lanes.slotBytes));
+      if (task.badPages > 0 || task.readError !== undefined) return badOutcome(task);
+      const wholeObject = await this.#compareWhole(task, details);
+      const ok = wholeObject !== 'mismatched';
+      const outcome = { path, ok, checkedBytes: task.checkedBytes, badPages: 0, wholeObject } as const;
+      if (ok) return outcome;
+      const error = new PrimedError(
+        'STORE_CORRUPT',
+        `${path}: the cached bytes do not have the whole-object checksum that the origin states; load the file again`,
+        { path },
+      );
+      return { ...outcome, error: reportOf(error) };
+    } catch (error) {
+      return { path, ok: false, checkedBytes: 0, badPages: 0, wholeObject: 'unavailable', error: reportOf(error) };
+    } finally {
+      file?.close();
+    }
+  }
+
+  /** Files of the run that are not yet in a lane are given up. */
+  cancel(run: number): void {
+    this.#cancelled.add(run);
+    this.#onSlot();
+  }
+
+  /** Gives pages to lanes as long as there are slots. */
+  pump(): void {
+    while (this.#queue.length > 0) {
+      const lane = this.#lanes.idlest();
+      if (lane === undefined) return;
+      const pieces = this.#takePieces();
+      if (pieces.length > 0) this.#send(lane, pieces);
+    }
+  }
+
+  async #detailsOf(entry: ManifestEntry): Promise<ObjectDetails | undefined> {
+    try {
+      const details = await this.#origins.head(entry.path);
+      return sameVersion(details, entry) ? details : undefined;
+    } catch {
+      // what the origin does not say cannot be compared; the pages are checked all the same
+      return undefined;
+    }
+  }
+
+  #checkPages(run: number, entry: ManifestEntry, file: OpenFile, digest: Digest): Promise<VerifyTask> {
+    return new Promise((resolve) => {
+      const pages = file.pages()[Symbol.iterator]();
+      const first = pages.next();
+      const task: VerifyTask = {
+        run,
+        entry,
+        file,
+        pages,
+        digest,
+        next: first.done === true ? undefined : first.value,
+        outstanding: 0,
+        planned: first.done === true,
+        checkedBytes: 0,
+        badPages: 0,
+        firstBad: undefined,
+        readError: undefined,
+        pieces: [],
+        done: () => resolve(task),
+      };
+      if (task.planned) task.done();
+      else {
+        this.#queue.push(task);
+        this.#onSlot();
+      }
+    });
+  }
+
+  /** Pages for one slot: of one large file, or of several small ones. */
+  #takePieces(): Piece[] {
+    const pieces: Piece[] = [];
+    let bytes = 0;
+    let count = 0;
+    for (let task = this.#queue.peek(); task !== undefined && count < packPages; task = this.#queue.peek()) {
+      const pages: PageLocation[] = [];
+      if (this.#cancelled.has(task.run)) task.next = undefined;
+      while (task.next !== undefined && count < packPages) {
+        const size = alignUp(task.next.lengthBytes);
+        if (bytes + size > this.#lanes.slotBytes) break;
+        bytes += size;
+        count += 1;
+        pages.push(task.next);
+        const following = task.pages.next();
+        task.next = following.done === true ? undefined : following.value;
+      }
+      if (pages.length > 0) {
+        task.outstanding += 1;
+        pieces.push({ task, pages });
+      }
+      if (task.next !== undefined) break;
+      task.planned = true;
+      this.#queue.shift();
+      if (task.outstanding === 0) task.done();
+    }
+    return pieces;
+  }
+
+  #send(lane: number, pieces: readonly Piece[]): void {
+    const reads: Transfer[] = [];
+    const slotOffsets: number[] = [];
+    const lengths: number[] = [];
+    const checksums: number[] = [];
+    const digests: CheckUnit['digests'][number][] = [];
+    let at = 0;
+    for (const { task, pages } of pieces) {
+      if (task.digest !== undefined)
+        digests.push({ firstPage: lengths.length, pages: pages.length, kind: task.digest.kind });
+      for (const page of pages) {
+        slotOffsets.push(at);
+        lengths.push(page.lengthBytes);
+        checksums.push(page.checksum);
+        for (const extent of page.extents) {
+          appendRead(reads, { store: extent.store, fileOffset: extent.offset, slotOffset: at, length: extent.length });
+          at += extent.length;
+        }
+      }
+    }
+    const unit: CheckUnit = {
+      kind: 'check',
+      id: this.#lanes.nextUnitId(),
+      run: pieces[0]?.task.run ?? 0,
+      reads,
+      slotOffsets,
+      lengths,
+      checksums,
+      digests,
+    };
+    this.#lanes.send(lane, unit, (message) => this.#checked(pieces, message));
+  }
+
+  #checked(pieces: readonly Piece[], message: WriteDone | CheckDone): void {
+    if (message.type !== 'checked') return;
+    const bad = new Set(message.badPages);
+    let index = 0;
+    let digestAt = 0;
+    for (const { task, pages } of pieces) {
+      const bytes = pages.reduce((sum, page) => sum + page.lengthBytes, 0);
+      for (const page of pages) {
+        if (bad.has(index)) {
+          task.badPages += 1;
+          task.firstBad ??= page;
+        }
+        index += 1;
+      }
+      if (message.readError !== undefined) task.readError = message.readError;
+      else {
+        task.checkedBytes += bytes;
+        if (task.digest !== undefined) {
+          task.pieces.push({ page: pages[0]?.page ?? 0, bytes, digest: message.digests[digestAt] as string });
+          digestAt += 1;
+        }
+      }
+      task.outstanding -= 1;
+      if (task.outstanding === 0 && task.planned) task.done();
+    }
+    this.#onSlot();
+  }
+
+  async #compareWhole(task: VerifyTask, details: ObjectDetails | undefined): Promise<VerifyOutcome['wholeObject']> {
+    const { entry, file } = task;
+    if (entry.sizeBytes !== task.checkedBytes)
+      throw new PrimedError('STOPPED', `${entry.path}: the verification was stopped`, {});
+    if (md5Etag.test(entry.etag)) {
+      const md5 =
+        task.digest === undefined ? await digestOfFile(file, createHash('md5')) : (task.pieces[0]?.digest ?? emptyMd5);
+      if (md5 === entry.etag) return 'matched';
+      const found = await this.#detailsOf(entry);
+      if (found === undefined || found.etagIsMd5 === false) return 'unavailable';
+      return (await compareStated(task, found)) ?? 'mismatched';
+    }
+    return (details === undefined ? undefined : await compareStated(task, details)) ?? 'unavailable';
+  }
+}
+
+const emptyMd5 = 'd41d8cd98f00b204e9800998ecf8427e';
+
+function digestFor(entry: ManifestEntry, details: ObjectDetails | undefined, slotBytes: number): Digest {
+  if (md5Etag.test(entry.etag)) {
+    // a digest cannot be joined from pieces: larger files are digested in one more pass
+    return entry.sizeBytes <= slotBytes && entry.sizeBytes > 0 ? { kind: 'md5', wanted: entry.etag } : undefined;
+  }
+  const wanted = details?.checksums.crc64nvme;
+  return wanted === undefined ? undefined : { kind: 'crc64nvme', wanted };
+}
+
+/** Compares with the strongest-supported checksum that the origin states; undefined: it states none. */
+async function compareStated(task: VerifyTask, details: ObjectDetails): Promise<'matched' | 'mismatched' | undefined> {
+  const { crc64nvme, crc32c, crc32: plainCrc32, sha256, sha1 } = details.checksums;
+  const verdict = (same: boolean): 'matched' | 'mismatched' => (same ? 'matched' : 'mismatched');
+  if (crc64nvme !== undefined && task.digest?.kind === 'crc64nvme') {
+    const pieces = [...task.pieces].sort((a, b) => a.page - b.page);
+    const whole = pieces.reduce((crc, piece) => crc64nvmeCombine(crc, BigInt(`0x${piece.digest}`), piece.bytes), 0n);
+    return verdict(base64Of(whole.toString(16).padStart(16, '0')) === crc64nvme);
+  }
+  if (crc32c !== undefined) {
+    let whole = 0;
+    for (const page of task.file.pages()) whole = crc32cCombine(whole, page.checksum, page.lengthBytes);
+    return verdict(base64Of(whole.toString(16).padStart(8, '0')) === crc32c);
+  }
+  if (plainCrc32 !== undefined) {
+    let whole = 0;
+    for await (const piece of task.file.read({ offset: 0, length: task.entry.sizeBytes })) whole = crc32(piece, whole);
+    return verdict(base64Of(whole.toString(16).padStart(8, '0')) === plainCrc32);
+  }
+  if (sha256 !== undefined) return verdict(base64Of(await digestOfFile(task.file, createHash('sha256'))) === sha256);
+  if (sha1 !== undefined) return verdict(base64Of(await digestOfFile(task.file, createHash('sha1'))) === sha1);
+  return undefined;
+}
+
+async function digestOfFile(file: OpenFile, hash: ReturnType<typeof createHash>): Promise<string> {
+  for await (const piece of file.read({ offset: 0, length: file.record.sizeBytes })) hash.update(piece);
+  return hash.digest('hex');
+}
+
+function base64Of(hex: string): string {
+  return Buffer.from(hex, 'hex').toString('base64');
+}
+
+function badOutcome(task: VerifyTask): VerifyOutcome {
+  const { path } = task.entry;
+  const where = task.firstBad?.extents[0];
+  const error =
+    task.readError === undefined
+      ? new PrimedError(
+          'STORE_CORRUPT',
+          `${path}: ${task.badPages} pages do not have their checksum, the first is page ${task.firstBad?.page} at offset ${where?.offset} of store ${where?.store}; load the file again`,
+          { path },
+        )
+      : new PrimedError(
+          'STORE_IO',
+          `${path}: reading from the store failed with errno ${task.readError}; see the kernel log`,
+          { path, errno: task.readError },
+        );
+  return {
+    path,
+    ok: false,
+    checkedBytes: task.checkedBytes,
+    badPages: task.badPages,
+    wholeObject: 'unavailable',
+    error: reportOf(error),
+  };
+}
+
+/** Neighbours on the SSD that are neighbours in the slot are read by one operation. */
+function appendRead(reads: Transfer[], read: Transfer): void {
+  const last = reads.at(-1);
+  if (
+    last !== undefined &&
+    last.store === read.store &&
+    last.fileOffset + last.length === read.fileOffset &&
+    last.slotOffset + last.length === read.slotOffset
+  ) {
+    reads[reads.length - 1] = { ...last, length: last.length + read.length };
+  } else reads.push(read);
+}
