@@ -1,0 +1,144 @@
+/** What a job looks like to people (TEXT) and programs (JSON): Alluxio's lines and keys in their order, then ours. */
+import type { JobSnapshot } from './job.ts';
+import { bandwidthText } from './load-options.ts';
+import { formatDuration, formatSize } from './sizes.ts';
+import { discardReasons, ledgerDifference } from './types.ts';
+
+export interface ReportOptions {
+  readonly verbose: boolean;
+}
+
+/** The TEXT report, each line ended by a newline. Unknown values are left out or zero, never NaN. */
+export function textReport(job: JobSnapshot, { verbose }: ReportOptions): string {
+  const outOfFiles = job.totalFiles === undefined ? '' : ` out of ${job.totalFiles}`;
+  const outOfBytes = job.totalBytes === undefined ? '' : ` out of ${formatSize(job.totalBytes)}`;
+  const lines = [
+    `Progress for loading path '${printable(job.source.path)}':`,
+    `\tSettings:\tbandwidth: ${bandwidthText(job.options)}\tverify: ${job.options.verify}`,
+    `\tJob State: ${job.state}${job.reason === undefined ? '' : ` (${printable(job.reason)})`}`,
+    `\tFiles Processed: ${job.processedFiles}${outOfFiles}`,
+    `\tBytes Loaded: ${formatSize(job.loadedBytes)}${outOfBytes}`,
+    `\tThroughput: ${formatSize(job.bytesPerSecond ?? 0)}/s`,
+    `\tBlock load failure rate: ${failurePercentage(job).toFixed(2)}%`,
+    `\tFiles Failed: ${job.failedFiles}`,
+    `\tFiles Skipped: ${job.skippedFiles}`,
+    `\tBytes Skipped: ${formatSize(job.skippedBytes)}`,
+  ];
+  if (job.etaMs !== undefined) lines.push(`\tETA: ${formatDuration(job.etaMs)}`);
+  lines.push(`\tRetries: ${job.retries}`);
+  if (job.options.verify) lines.push(`\tFiles Verified: ${job.verifiedFiles} (${formatSize(job.verifiedBytes)})`);
+  lines.push(`\tLedger: ${ledgerText(job)}`);
+  if (verbose) {
+    for (const failure of job.failures) lines.push(`\t\t${printable(failure.path)}: ${printable(failure.message)}`);
+    const unlisted = job.failedFiles - job.failures.length;
+    if (job.failures.length > 0 && unlisted > 0) lines.push(`\t\t... and ${unlisted} more`);
+  }
+  return `${lines.join('\n')}\n`;
+}
+
+/** The JSON report. Keys whose value is not known are absent. */
+export function jsonReport(job: JobSnapshot, { verbose }: ReportOptions = { verbose: false }): Record<string, unknown> {
+  return withoutUnknown({
+    mVerbose: verbose,
+    mJobState: job.state,
+    mBandwidth: job.options.bandwidthBytesPerSecond,
+    mVerificationEnabled: job.options.verify,
+    mProcessedFileCount: job.processedFiles,
+    mTotalFileCount: job.totalFiles,
+    mLoadedByteCount: job.loadedBytes,
+    mTotalByteCount: job.totalBytes,
+    mThroughput: job.bytesPerSecond === undefined ? undefined : Math.round(job.bytesPerSecond),
+    mFailurePercentage: failurePercentage(job),
+    mFailedFileCount: job.failedFiles,
+    mFailedFilesWithReasons: verbose
+      ? Object.fromEntries(job.failures.map((failure) => [failure.path, failure.message]))
+      : undefined,
+    mSkippedByteCount: job.skippedBytes,
+    mSkipIfExists: job.options.skipIfExists,
+    mMetadataOnly: job.options.loadMetadataOnly,
+    mTimeElapsed: Math.round(job.activeMs),
+    ...identityOf(job),
+    runId: job.runId,
+    loadId: job.loadId,
+    reason: job.reason,
+    listingDone: job.listingDone,
+    scannedFiles: job.scannedFiles,
+    loadedFiles: job.loadedFiles,
+    skippedFiles: job.skippedFiles,
+    verifiedFiles: job.verifiedFiles,
+    verifiedBytes: job.verifiedBytes,
+    retries: job.retries,
+    etaMs: job.etaMs === undefined ? undefined : Math.round(job.etaMs),
+    ...timesOf(job),
+    ledger: {
+      ...job.ledger,
+      discardedBytes: { ...job.ledger.discardedBytes },
+      inFlightBytes: ledgerDifference(job.ledger),
+    },
+  });
+}
+
+/** One row of the job list. `files` and `bytes` are those of the manifest, once known; `failures` is their count. */
+export function listRow(job: JobSnapshot): Record<string, unknown> {
+  const { jobId, ...source } = identityOf(job);
+  return withoutUnknown({
+    jobId,
+    type: 'LOAD',
+    ...source,
+    state: job.state,
+    reason: job.reason,
+    ...timesOf(job),
+    options: withoutUnknown({ ...job.options }),
+    files: job.totalFiles,
+    bytes: job.totalBytes,
+    processedFiles: job.processedFiles,
+    loadedBytes: job.loadedBytes,
+    skippedBytes: job.skippedBytes,
+    failures: job.failedFiles,
+  });
+}
+
+/** Files failed of those processed, 0 to 100. */
+function failurePercentage(job: JobSnapshot): number {
+  return job.processedFiles === 0 ? 0 : (job.failedFiles / job.processedFiles) * 100;
+}
+
+/** Whole bytes, because a balance that is rounded shows nothing. */
+function ledgerText(job: JobSnapshot): string {
+  const { originBytes, cachedBytes, discardedBytes } = job.ledger;
+  const reasons = discardReasons.filter((reason) => discardedBytes[reason] > 0);
+  const discarded = reasons.reduce((sum, reason) => sum + discardedBytes[reason], 0);
+  const detail =
+    reasons.length === 0 ? '' : ` (${reasons.map((reason) => `${reason} ${discardedBytes[reason]}B`).join(', ')})`;
+  const inFlight = ledgerDifference(job.ledger);
+  return `${originBytes}B from origin = ${cachedBytes}B cached + ${discarded}B discarded${detail}${inFlight === 0 ? '' : ` + ${inFlight}B in flight`}`;
+}
+
+function identityOf(job: JobSnapshot): Record<string, unknown> {
+  return { jobId: job.jobId, [job.source.kind === 'path' ? 'path' : 'indexFile']: job.source.path };
+}
+
+function timesOf(job: JobSnapshot): Record<string, unknown> {
+  return {
+    submittedAt: isoTime(job.submittedAtMs),
+    startedAt: isoTime(job.startedAtMs),
+    endedAt: isoTime(job.endedAtMs),
+  };
+}
+
+function isoTime(wallMs: number | undefined): string | undefined {
+  return wallMs === undefined ? undefined : new Date(wallMs).toISOString();
+}
+
+function withoutUnknown(object: Record<string, unknown>): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(object).filter(([, value]) => value !== undefined));
+}
+
+/** Keys may hold any character; one that ends a line would forge the next. */
+function printable(text: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is replaced
+  return text.replace(
+    /[\u0000-\u001f\u007f\u2028\u2029]/g,
+    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
+}
