@@ -1,0 +1,188 @@
+/**
+ * The S3 port: what is cached, read-only, as any S3 client expects it.
+ *
+ * Who is in it: `address` reads the raw request target; `object` answers GET and HEAD of a key, `bucket` everything
+ * about a bucket; `conditions` and `listing` decide and know no HTTP; `body` moves the bytes.
+ *
+ * Who waits for whom: a body waits for its turn (so many pages of memory at most), then piece by piece for the SSD and
+ * for its client. Listing and metadata wait for nobody.
+ *
+ * Requests are answered unsigned: an Authorization header and presigned query parameters are accepted and not looked
+ * at. So the port belongs on loopback, or behind something that authenticates.
+ */
+import { randomBytes } from 'node:crypto';
+import Fastify, {
+  type FastifyInstance,
+  type FastifyPluginCallback,
+  type FastifyReply,
+  type FastifyRequest,
+} from 'fastify';
+import type { Log } from '../../core/types.ts';
+import { parseAddress, type S3Address } from './address.ts';
+import { BodyCut } from './body.ts';
+import { bucketsXml, listingXml, locationXml, versioningXml } from './bucket.ts';
+import { errorXml, S3Error, s3ErrorOf } from './errors.ts';
+import { answerObject, type CachedFiles, noSuchBucket } from './object.ts';
+import { Turns } from './turns.ts';
+
+export type { CachedFiles } from './object.ts';
+
+export interface S3GatewayOptions {
+  readonly store: CachedFiles;
+  readonly log: Log;
+  /** Bodies under way at once; each holds at most one page (1 MiB) of memory. */
+  readonly maxBodies?: number;
+  /** Longest wait for a turn; after it 503 SlowDown. */
+  readonly turnWaitMs?: number;
+  /** Longest time that a client may take over 1 MiB before it is cut off. */
+  readonly stallMs?: number;
+  /** How long bodies may go on after the server was told to close. */
+  readonly closeGraceMs?: number;
+  /** Told the body bytes of each answered GET, for the metrics. */
+  readonly onServed?: (bytes: number) => void;
+}
+
+/** 64 bodies of 1 MiB: an eighth of the worker's default memory budget. */
+const defaults = { maxBodies: 64, turnWaitMs: 30_000, stallMs: 60_000, closeGraceMs: 2_000 };
+const maxConnections = 4096;
+/** A request of ours is a head alone, so that a client that takes longer is not serious. */
+const requestTimeoutMs = 30_000;
+
+/** The whole S3 server, not yet listening. Its router never sees the target: keys are not paths. */
+export function buildS3Server(options: S3GatewayOptions): FastifyInstance {
+  const app = Fastify({
+    logger: false,
+    requestTimeout: requestTimeoutMs,
+    forceCloseConnections: 'idle',
+    rewriteUrl: () => '/',
+  });
+  app.server.maxConnections = maxConnections;
+  app.register(s3Gateway, options);
+  return app;
+}
+
+/** Parameters that turn a GET into another question, one that a read-only cache has no answer to. */
+const unanswered = new Set(
+  'accelerate acl analytics attributes cors encryption intelligent-tiering inventory legal-hold lifecycle logging metrics notification object-lock ownershipControls policy policyStatus publicAccessBlock replication requestPayment retention session tagging torrent uploadId uploads versions website'.split(
+    ' ',
+  ),
+);
+
+/**
+ * As a plugin of a server that has nothing else on it. A target that is not even percent-encoded properly reaches it only
+ * where the server rewrites targets, as `buildS3Server` does.
+ */
+export const s3Gateway: FastifyPluginCallback<S3GatewayOptions> = (app, options, done) => {
+  const { store, log, onServed = () => {} } = options;
+  const limits = { ...defaults, ...definedOf(options) };
+  const turns = new Turns({ limit: limits.maxBodies, waitLimitMs: limits.turnWaitMs });
+  const bodies = new Map<FastifyReply, Promise<void>>();
+  const context = { store, turns, stallMs: limits.stallMs, onServed };
+  const startedAtMs = Date.now();
+  const ids = requestIds();
+
+  app.addHook('onRequest', async (request, reply) => {
+    reply.header('server', 'primed').header('x-amz-request-id', ids()).header('x-amz-id-2', 'primed');
+    if (request.method !== 'GET' && request.method !== 'HEAD') {
+      reply.header('allow', 'GET, HEAD').header('connection', 'close');
+      throw new S3Error(
+        'MethodNotAllowed',
+        'The specified method is not allowed against this resource: the cache is read-only, write to the origin.',
+        {
+          details: { Method: request.method },
+        },
+      );
+    }
+  });
+
+  const answer = async (request: FastifyRequest, reply: FastifyReply): Promise<void> => {
+    const address = parseAddress(request.originalUrl);
+    for (const name of address.query.keys()) {
+      if (unanswered.has(name)) throw new S3Error('NotImplemented', `A read-only cache does not answer '?${name}'.`);
+    }
+    if (address.key === '') {
+      reply
+        .type('application/xml')
+        .code(200)
+        .send(bucketAnswer(store, address, startedAtMs, reply));
+      return;
+    }
+    const body = answerObject(context, address, request, reply);
+    bodies.set(reply, body);
+    try {
+      await body;
+    } catch (error) {
+      if (!(error instanceof BodyCut)) throw error;
+      const facts = { path: `s3://${address.bucket}/${address.key}`, reason: error.reason, cause: error.message };
+      if (error.reason === 'data') log.error(facts, 'an answer on the S3 port was cut off');
+      else log.debug(facts, 'an answer on the S3 port was cut off');
+    } finally {
+      bodies.delete(reply);
+    }
+  };
+
+  app.setErrorHandler((thrown, request, reply) => {
+    const error = s3ErrorOf(thrown);
+    if (error.httpStatus === 500)
+      log.error({ err: error.cause ?? error, target: request.originalUrl }, 'a request on the S3 port failed');
+    for (const name of ['content-length', 'content-range', 'content-type']) reply.removeHeader(name);
+    const id = String(reply.getHeader('x-amz-request-id') ?? '');
+    const resource = request.originalUrl.split('?', 1)[0]!;
+    reply.code(error.httpStatus).headers(error.headers).type('application/xml').send(errorXml(error, { id, resource }));
+  });
+  app.route({
+    method: ['GET', 'HEAD'],
+    url: '/*',
+    handler: async (request, reply) => await handled(answer, request, reply),
+  });
+  app.setNotFoundHandler(async (request, reply) => await handled(answer, request, reply));
+
+  app.addHook('preClose', (closed) => {
+    // Not waited for: the server ends by itself once the last body has.
+    setTimeout(() => {
+      for (const reply of bodies.keys()) reply.raw.destroy();
+    }, limits.closeGraceMs).unref();
+    closed();
+  });
+  // Whoever closes the store next must find no reader in it.
+  app.addHook('onClose', async () => {
+    await Promise.allSettled(bodies.values());
+  });
+  done();
+};
+
+/** Fastify takes a resolved `undefined` for "nothing sent yet" unless it is given the reply. */
+async function handled(
+  answer: (request: FastifyRequest, reply: FastifyReply) => Promise<void>,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): Promise<FastifyReply> {
+  await answer(request, reply);
+  return reply;
+}
+
+function bucketAnswer(store: CachedFiles, address: S3Address, startedAtMs: number, reply: FastifyReply): string {
+  if (address.bucket === '') return bucketsXml(store, startedAtMs);
+  const [any] = store.list({ prefix: `s3://${address.bucket}/`, limit: 1, includeLoading: true });
+  if (any === undefined) throw noSuchBucket(address.bucket);
+  reply.header('x-amz-bucket-region', 'us-east-1');
+  if (reply.request.method === 'HEAD') return '';
+  if (address.query.has('location')) return locationXml();
+  if (address.query.has('versioning')) return versioningXml();
+  return listingXml(store, address);
+}
+
+function definedOf(options: S3GatewayOptions): Partial<typeof defaults> {
+  return Object.fromEntries(
+    Object.keys(defaults)
+      .map((name) => [name, options[name as keyof typeof defaults]] as const)
+      .filter(([, value]) => value !== undefined),
+  );
+}
+
+/** Unlike those of any other process, and in order within this one. */
+function requestIds(): () => string {
+  const process = randomBytes(4).toString('hex').toUpperCase();
+  let count = 0;
+  return () => process + (count++).toString(16).toUpperCase().padStart(8, '0');
+}

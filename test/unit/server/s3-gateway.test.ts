@@ -1,0 +1,368 @@
+import { once } from 'node:events';
+import type { AddressInfo } from 'node:net';
+import { connect } from 'node:net';
+import {
+  GetObjectCommand,
+  HeadBucketCommand,
+  HeadObjectCommand,
+  ListBucketsCommand,
+  ListObjectsCommand,
+  paginateListObjectsV2,
+  S3Client,
+} from '@aws-sdk/client-s3';
+import { XMLParser } from 'fast-xml-parser';
+import type { FastifyInstance } from 'fastify';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { MiB } from '../../../src/core/units.ts';
+import { buildS3Server, type S3GatewayOptions } from '../../../src/server/s3/index.ts';
+import { patterned } from '../../support/bytes.ts';
+import { MemoryFiles } from '../../support/memory-files.ts';
+import { rawRequest } from '../../support/raw-http.ts';
+
+const silent = { debug() {}, info() {}, warn() {}, error() {} };
+const lastModified = 'Fri, 02 Jan 2026 03:04:05 GMT';
+let files: MemoryFiles;
+let app: FastifyInstance;
+let port: number;
+let served: number[];
+
+async function start(options: Partial<S3GatewayOptions> = {}): Promise<void> {
+  app = buildS3Server({ store: files, log: silent, onServed: (bytes) => served.push(bytes), ...options });
+  await app.listen({ host: '127.0.0.1', port: 0 });
+  port = (app.server.address() as AddressInfo).port;
+}
+
+beforeEach(async () => {
+  files = new MemoryFiles();
+  served = [];
+  await start();
+});
+afterEach(async () => {
+  await app.close();
+  if (files.openFiles !== 0) throw new Error(`${files.openFiles} files are still open`);
+});
+
+const errorOf = (body: Buffer) => new XMLParser({ parseTagValue: false }).parse(body.toString()).Error;
+
+describe('GET of an object', () => {
+  const bytes = patterned(3 * MiB + 17, 1);
+  beforeEach(() => files.put('s3://b/dir/big', bytes, { etag: 'e1', versionId: 'v1' }));
+
+  it('gives every byte and says what it is', async () => {
+    const answer = await rawRequest(port, '/b/dir/big?x-id=GetObject');
+    expect(answer.status).toBe(200);
+    expect(answer.body.equals(bytes)).toBe(true);
+    expect(answer.headers).toMatchObject({
+      'content-length': String(bytes.length),
+      'content-type': 'application/octet-stream',
+      'accept-ranges': 'bytes',
+      etag: '"e1"',
+      'last-modified': lastModified,
+      'x-amz-version-id': 'v1',
+    });
+    expect(answer.headers['x-amz-request-id']).toMatch(/^[0-9A-F]{16}$/);
+    expect(served).toEqual([bytes.length]);
+  });
+
+  it.each([
+    ['bytes=0-0', 0, 1],
+    ['bytes=5-', 5, bytes.length],
+    ['bytes=-7', bytes.length - 7, bytes.length],
+    [`bytes=${MiB - 1}-${2 * MiB}`, MiB - 1, 2 * MiB + 1],
+  ])('gives the range %s', async (range, from, to) => {
+    const answer = await rawRequest(port, '/b/dir/big', { headers: { range } });
+    expect(answer.status).toBe(206);
+    expect(answer.headers['content-range']).toBe(`bytes ${from}-${to - 1}/${bytes.length}`);
+    expect(answer.body.equals(bytes.subarray(from, to))).toBe(true);
+  });
+
+  it('refuses a range behind the end, and names the size', async () => {
+    const answer = await rawRequest(port, '/b/dir/big', { headers: { range: `bytes=${bytes.length}-` } });
+    expect(answer.status).toBe(416);
+    expect(answer.headers['content-range']).toBe(`bytes */${bytes.length}`);
+    expect(errorOf(answer.body)).toMatchObject({ Code: 'InvalidRange', ActualObjectSize: String(bytes.length) });
+  });
+
+  it('honours conditions', async () => {
+    const statusWith = async (headers: Record<string, string>) =>
+      (await rawRequest(port, '/b/dir/big', { headers })).status;
+    expect(await statusWith({ 'if-match': '"e1"' })).toBe(200);
+    expect(await statusWith({ 'if-match': '"e0"' })).toBe(412);
+    expect(await statusWith({ 'if-unmodified-since': 'Thu, 01 Jan 2026 00:00:00 GMT' })).toBe(412);
+    expect(await statusWith({ 'if-modified-since': lastModified })).toBe(304);
+    const notModified = await rawRequest(port, '/b/dir/big', { headers: { 'if-none-match': '"e1"' } });
+    expect(notModified).toMatchObject({ status: 304, headers: { etag: '"e1"' }, body: Buffer.alloc(0) });
+  });
+
+  it('knows one version and one part', async () => {
+    expect((await rawRequest(port, '/b/dir/big?versionId=v1')).status).toBe(200);
+    expect((await rawRequest(port, '/b/dir/big?versionId=v0')).status).toBe(404);
+    expect((await rawRequest(port, '/b/dir/big?partNumber=1')).status).toBe(206);
+    expect((await rawRequest(port, '/b/dir/big?partNumber=2')).status).toBe(416);
+  });
+
+  it('answers an empty object', async () => {
+    files.put('s3://b/empty', '');
+    expect(await rawRequest(port, '/b/empty')).toMatchObject({
+      status: 200,
+      body: Buffer.alloc(0),
+      headers: { 'content-length': '0' },
+    });
+    expect((await rawRequest(port, '/b/empty', { headers: { range: 'bytes=0-' } })).status).toBe(416);
+  });
+
+  it('HEAD says the same without the bytes', async () => {
+    const answer = await rawRequest(port, '/b/dir/big', { method: 'HEAD', headers: { range: 'bytes=1-2' } });
+    expect(answer).toMatchObject({
+      status: 206,
+      body: Buffer.alloc(0),
+      headers: { 'content-length': '2', etag: '"e1"' },
+    });
+    expect(files.piecesRead).toBe(0);
+  });
+});
+
+describe('keys are literal', () => {
+  it.each([
+    ['a+b', 'a+b'],
+    ['a+b', 'a%2Bb'],
+    ['a b', 'a%20b'],
+    ['a%20b', 'a%2520b'],
+    ['//x//', '//x//'],
+    ['../../etc/passwd', '../../etc/passwd'],
+    ['./a/..', '%2E/a/%2E%2E'],
+    ['100%', '100%'],
+    ['100%', '100%25'],
+    ['日本/ü', '%E6%97%A5%E6%9C%AC/%C3%BC'],
+    ['?#&=', '%3F%23%26%3D'],
+  ])('%s as %s', async (key, target) => {
+    files.put(`s3://b/${key}`, `this is ${key}`);
+    files.put('s3://b/etc/passwd', 'another');
+    const answer = await rawRequest(port, `/b/${target}`);
+    expect(answer.body.toString()).toBe(`this is ${key}`);
+  });
+});
+
+describe('what is not there', () => {
+  beforeEach(() => {
+    files.put('s3://b/here', 'x');
+    files.put('s3://b/meta', 'only metadata', { state: 'metadata', etag: 'm' });
+    files.put('s3://b/soon', 'half of it', { state: 'loading', cachedBytes: 5 });
+  });
+
+  it('is named: bucket, key', async () => {
+    const key = await rawRequest(port, '/b/nowhere%26?x=1', {});
+    expect(key.status).toBe(404);
+    expect(errorOf(key.body)).toMatchObject({
+      Code: 'NoSuchKey',
+      Key: 'nowhere&',
+      Resource: '/b/nowhere%26',
+      RequestId: key.headers['x-amz-request-id'],
+    });
+    expect(errorOf((await rawRequest(port, '/c/here')).body)).toMatchObject({ Code: 'NoSuchBucket', BucketName: 'c' });
+    expect(await rawRequest(port, '/c/here', { method: 'HEAD' })).toMatchObject({ status: 404, body: Buffer.alloc(0) });
+  });
+
+  it('metadata alone: HEAD and conditions answer, GET says why not', async () => {
+    expect(await rawRequest(port, '/b/meta', { method: 'HEAD' })).toMatchObject({
+      status: 200,
+      headers: { 'content-length': '13', etag: '"m"' },
+    });
+    expect((await rawRequest(port, '/b/meta', { headers: { 'if-none-match': '"m"' } })).status).toBe(304);
+    const answer = await rawRequest(port, '/b/meta');
+    expect(answer.status).toBe(404);
+    expect(errorOf(answer.body)).toMatchObject({
+      Code: 'FileNotCached',
+      Message: expect.stringContaining('loadMetadataOnly'),
+    });
+    expect(answer.headers['content-type']).toBe('application/xml');
+  });
+
+  it('a file that is being loaded: try again', async () => {
+    const answer = await rawRequest(port, '/b/soon');
+    expect(answer).toMatchObject({ status: 503, headers: { 'retry-after': '5' } });
+    expect(errorOf(answer.body)).toMatchObject({
+      Code: 'FileLoading',
+      Message: expect.stringContaining('5 of 10 bytes'),
+    });
+  });
+});
+
+describe('refusals', () => {
+  it.each(['PUT', 'POST', 'DELETE', 'PATCH', 'OPTIONS', 'PROPFIND'])('%s is 405', async (method) => {
+    const answer = await rawRequest(port, '/b/k', {
+      method,
+      headers: { 'content-type': 'text/x-odd', 'content-length': '0' },
+    });
+    expect(answer).toMatchObject({ status: 405, headers: { allow: 'GET, HEAD' } });
+    expect(errorOf(answer.body).Code).toBe('MethodNotAllowed');
+  });
+
+  it.each([
+    ['/b/%ff', 400, 'InvalidURI'],
+    [`/b/${'k'.repeat(1025)}`, 400, 'KeyTooLongError'],
+    ['/b/k?acl', 501, 'NotImplemented'],
+    ['/b?uploads', 501, 'NotImplemented'],
+    ['/b?max-keys=-1', 400, 'InvalidArgument'],
+    ['/b?max-keys=ten', 400, 'InvalidArgument'],
+    ['/b?encoding-type=base64', 400, 'InvalidArgument'],
+    ['/b?list-type=3', 400, 'InvalidArgument'],
+    ['/b?list-type=2&continuation-token=bogus!', 400, 'InvalidArgument'],
+  ])('%s', async (target, status, code) => {
+    files.put('s3://b/k', 'x');
+    const answer = await rawRequest(port, target);
+    expect(answer.status).toBe(status);
+    expect(errorOf(answer.body).Code).toBe(code);
+  });
+});
+
+describe('a bad page', () => {
+  const bytes = patterned(3 * MiB, 2);
+  beforeEach(() => files.put('s3://b/bad', bytes));
+
+  it('at the beginning is 500 and no byte', async () => {
+    files.spoilPage('s3://b/bad', 0);
+    const answer = await rawRequest(port, '/b/bad');
+    expect(answer.status).toBe(500);
+    expect(errorOf(answer.body)).toMatchObject({
+      Code: 'InternalError',
+      Message: expect.stringContaining('STORE_CORRUPT'),
+    });
+  });
+
+  it('in the middle cuts the answer short of its length, with right bytes before', async () => {
+    files.spoilPage('s3://b/bad', 2);
+    const answer = await rawRequest(port, '/b/bad');
+    expect(answer.status).toBe(200);
+    expect(answer.promisedBytes).toBe(3 * MiB);
+    expect(answer.body.length).toBeLessThan(3 * MiB);
+    expect(answer.body.equals(bytes.subarray(0, answer.body.length))).toBe(true);
+    expect(files.piecesRead).toBe(2);
+    expect(served).toEqual([]);
+  });
+
+  it('a store that ends early is no short answer either', async () => {
+    files.endEarly('s3://b/bad', 2 * MiB);
+    const answer = await rawRequest(port, '/b/bad');
+    expect(answer.body.length).toBeLessThan(answer.promisedBytes);
+  });
+});
+
+describe('slow and leaving clients', () => {
+  const sizeBytes = 64 * MiB;
+  beforeEach(() => files.put('s3://b/large', Buffer.alloc(sizeBytes, 7)));
+
+  it('hold no more than what the sockets hold, and are cut off when they take nothing', async () => {
+    await app.close();
+    await start({ stallMs: 300 });
+    const socket = connect(port, '127.0.0.1');
+    socket.write('GET /b/large HTTP/1.1\r\nhost: x\r\n\r\n');
+    socket.pause();
+    await once(socket, 'connect');
+    await expect.poll(() => files.openFiles, { timeout: 5_000 }).toBe(1);
+    await expect.poll(() => files.openFiles, { timeout: 5_000 }).toBe(0);
+    expect(files.piecesRead).toBeLessThan(sizeBytes / MiB / 2);
+    expect(served).toEqual([]);
+    socket.destroy();
+  });
+
+  it('that leave stop the reading', async () => {
+    const socket = connect(port, '127.0.0.1');
+    socket.write('GET /b/large HTTP/1.1\r\nhost: x\r\n\r\n');
+    await once(socket, 'data');
+    socket.destroy();
+    await expect.poll(() => files.openFiles, { timeout: 5_000 }).toBe(0);
+    expect(files.piecesRead).toBeLessThan(sizeBytes / MiB);
+  });
+
+  it('wait for a turn, and get 503 when none comes', async () => {
+    await app.close();
+    await start({ maxBodies: 1, turnWaitMs: 50 });
+    const holder = connect(port, '127.0.0.1');
+    holder.write('GET /b/large HTTP/1.1\r\nhost: x\r\n\r\n');
+    await once(holder, 'data');
+    holder.pause();
+    const answer = await rawRequest(port, '/b/large');
+    expect(answer.status).toBe(503);
+    expect(errorOf(answer.body).Code).toBe('SlowDown');
+    holder.destroy();
+    await expect.poll(() => files.openFiles, { timeout: 5_000 }).toBe(0);
+    expect((await rawRequest(port, '/b/large', { headers: { range: 'bytes=0-9' } })).status).toBe(206);
+  });
+
+  it('do not keep the server from closing', async () => {
+    await app.close();
+    await start({ closeGraceMs: 50 });
+    const socket = connect(port, '127.0.0.1');
+    socket.on('error', () => {});
+    socket.write('GET /b/large HTTP/1.1\r\nhost: x\r\n\r\n');
+    await once(socket, 'data');
+    socket.pause();
+    await app.close();
+    expect(files.openFiles).toBe(0);
+  });
+});
+
+describe('the AWS SDK', () => {
+  const odd = ['a b', 'a+b', 'a%b', 'a&<b>', 'dir//x', 'dir/ü', 'dir/日本', 'tail'];
+  let client: S3Client;
+  beforeEach(() => {
+    for (const key of odd) files.put(`s3://bucket/${key}`, `this is ${key}`);
+    files.put('s3://other/x', 'x');
+    client = new S3Client({
+      endpoint: `http://127.0.0.1:${port}`,
+      region: 'eu-west-7',
+      forcePathStyle: true,
+      credentials: { accessKeyId: 'any', secretAccessKey: 'thing' },
+    });
+  });
+  afterEach(() => client.destroy());
+
+  it('lists by pages and reads back every key', async () => {
+    const listed: string[] = [];
+    for await (const page of paginateListObjectsV2(
+      { client, pageSize: 3 },
+      { Bucket: 'bucket', EncodingType: 'url' },
+    )) {
+      listed.push(...page.Contents!.map((one) => decodeURIComponent(one.Key!)));
+    }
+    expect(listed).toEqual([...odd].sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b))));
+    for (const key of odd) {
+      const answer = await client.send(new GetObjectCommand({ Bucket: 'bucket', Key: key }));
+      expect(await answer.Body!.transformToString()).toBe(`this is ${key}`);
+    }
+  });
+
+  it('folds by delimiter, in the first generation too', async () => {
+    const first = await client.send(new ListObjectsCommand({ Bucket: 'bucket', Delimiter: '/', MaxKeys: 5 }));
+    expect(first.CommonPrefixes).toEqual([{ Prefix: 'dir/' }]);
+    expect(first).toMatchObject({ IsTruncated: true, NextMarker: 'dir/' });
+    const second = await client.send(
+      new ListObjectsCommand({ Bucket: 'bucket', Delimiter: '/', Marker: first.NextMarker! }),
+    );
+    expect(second.Contents!.map((one) => one.Key)).toEqual(['tail']);
+    expect(second.IsTruncated).toBe(false);
+    expect(second.Contents![0]).toMatchObject({
+      ETag: expect.stringMatching(/^".+"$/),
+      Size: 12,
+      Owner: { ID: 'primed' },
+    });
+  });
+
+  it('asks about buckets', async () => {
+    const { Buckets } = await client.send(new ListBucketsCommand({}));
+    expect(Buckets!.map((one) => one.Name)).toEqual(['bucket', 'other']);
+    await client.send(new HeadBucketCommand({ Bucket: 'other' }));
+    await expect(client.send(new HeadBucketCommand({ Bucket: 'none' }))).rejects.toMatchObject({ name: 'NotFound' });
+    await expect(client.send(new HeadObjectCommand({ Bucket: 'other', Key: 'y' }))).rejects.toMatchObject({
+      name: 'NotFound',
+    });
+    await expect(client.send(new GetObjectCommand({ Bucket: 'other', Key: 'y' }))).rejects.toMatchObject({
+      name: 'NoSuchKey',
+    });
+    expect((await rawRequest(port, '/bucket/?location')).body.toString()).toContain('<LocationConstraint');
+    expect((await rawRequest(port, '/bucket?list-type=2&prefix=&delimiter=&max-keys=0')).body.toString()).toContain(
+      '<IsTruncated>false',
+    );
+  });
+});
