@@ -1,0 +1,386 @@
+/**
+ * demo/origin: a small, real S3 server: origin of the demo, and test double of the whole project.
+ *
+ * Who is in it: `targetOf` says what a request is about, SignatureJudge who may ask, FaultBook what is to go wrong,
+ * ObjectTable what there is (content.ts: which bytes), `objectAnswer` and `listXml` what is answered, `sendAnswer`
+ * how it leaves, Recorder what is remembered. A request passes through them in this order. Nothing survives the process.
+ *
+ * For throughput it belongs in a process of its own (spawn.ts): sending costs CPU that the code under test needs.
+ */
+import { randomBytes } from 'node:crypto';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
+import type { AddressInfo, Socket } from 'node:net';
+import { planDataset } from '../dataset.ts';
+import { type Answer, errorAnswer, hostIdOf, objectAnswer, S3Refusal, xmlAnswer } from './answer.ts';
+import type { EmbeddedOrigin, OriginKnobs, OriginOptions, PutSpec } from './api.ts';
+import { type Fault, FaultBook, type FaultRule } from './faults.ts';
+import { listXml } from './listing.ts';
+import { type ObjectSpec, ObjectTable, versionIdOf } from './objects.ts';
+import { Pace } from './pace.ts';
+import { Recorder } from './records.ts';
+import { pause, type SendPlan, type Sent, sendAnswer } from './send.ts';
+import { type OriginCredentials, SignatureJudge } from './signature.ts';
+import { type Target, targetOf } from './target.ts';
+import { readUpload } from './upload.ts';
+import { element, xmlDocument } from './xml.ts';
+
+const defaultLogLimit = 10_000;
+/** Longer than any client keeps a connection idle, so that it is the client who closes. */
+const keepAliveMs = 120_000;
+const codeOfStatus: Readonly<Record<number, string>> = {
+  400: 'InvalidRequest',
+  403: 'AccessDenied',
+  404: 'NoSuchKey',
+  412: 'PreconditionFailed',
+  429: 'TooManyRequests',
+  500: 'InternalError',
+  503: 'SlowDown',
+};
+
+/** Starts an origin in this process. Rejects if the port is taken. */
+export async function startOrigin(options: OriginOptions = {}): Promise<EmbeddedOrigin> {
+  const origin = new Origin(options);
+  await origin.listen(options.host ?? '127.0.0.1', options.port ?? 0);
+  return origin;
+}
+
+class Origin implements EmbeddedOrigin {
+  readonly bucket: string;
+  host = '';
+  port = 0;
+  readonly #options: OriginOptions;
+  readonly #table: ObjectTable;
+  readonly #faults = new FaultBook();
+  readonly #recorder: Recorder;
+  #judge: SignatureJudge | undefined;
+  #latencyMs = 0;
+  #totalPace: Pace | undefined;
+  #connectionBytesPerSecond = 0;
+  #connectionPaces = new WeakMap<Socket, Pace>();
+  readonly #server: Server;
+
+  constructor(options: OriginOptions) {
+    this.#options = options;
+    this.bucket = options.bucket ?? 'demo';
+    this.#table = new ObjectTable([this.bucket, ...(options.buckets ?? [])], options.wholeHashMaxBytes);
+    for (const spec of options.objects ?? []) this.add(spec);
+    if (options.dataset !== undefined) for (const spec of planDataset(options.dataset)) this.add(spec);
+    this.#recorder = new Recorder(options.logLimit ?? defaultLogLimit);
+    if (options.credentials !== undefined) this.setCredentials(options.credentials);
+    this.setKnobs(options.knobs ?? {});
+    const listener = (request: IncomingMessage, response: ServerResponse) => {
+      // Never rejects: what fails inside is answered as InternalError.
+      void this.#serve(request, response);
+    };
+    const limits = { keepAliveTimeout: keepAliveMs, requestTimeout: 0, noDelay: true };
+    this.#server =
+      options.tls === undefined
+        ? createServer(limits, listener)
+        : createTlsServer({ ...limits, ...options.tls }, listener);
+    this.#server.on(options.tls === undefined ? 'connection' : 'secureConnection', () => {
+      this.#recorder.connectionsOpened += 1;
+    });
+  }
+
+  get endpoint(): string {
+    return `${this.#options.tls === undefined ? 'http' : 'https'}://${this.host}:${this.port}`;
+  }
+
+  get requests() {
+    return this.#recorder.log();
+  }
+
+  listen(host: string, port: number): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#server.once('error', reject);
+      this.#server.listen({ host, port, backlog: 1024 }, () => {
+        this.#server.off('error', reject);
+        this.host = host;
+        this.port = (this.#server.address() as AddressInfo).port;
+        resolve();
+      });
+    });
+  }
+
+  close(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#server.close(() => resolve());
+      this.#server.closeAllConnections();
+    });
+  }
+
+  setFault(rule: FaultRule) {
+    return this.#faults.set(rule);
+  }
+
+  clearFaults() {
+    this.#faults.clear();
+  }
+
+  fired(id: number) {
+    return this.#faults.fired(id);
+  }
+
+  faults() {
+    return this.#faults.reports();
+  }
+
+  setKnobs(knobs: OriginKnobs) {
+    const { latencyMs, bytesPerSecond, connectionBytesPerSecond } = knobs;
+    if (latencyMs !== undefined) this.#latencyMs = latencyMs;
+    if (bytesPerSecond !== undefined) {
+      this.#totalPace = bytesPerSecond === 0 ? undefined : new Pace(bytesPerSecond, Date.now());
+    }
+    if (connectionBytesPerSecond !== undefined) {
+      this.#connectionBytesPerSecond = connectionBytesPerSecond;
+      this.#connectionPaces = new WeakMap();
+    }
+  }
+
+  setCredentials(credentials: readonly OriginCredentials[]) {
+    if (this.#judge === undefined) this.#judge = new SignatureJudge(credentials);
+    else this.#judge.setCredentials(credentials);
+  }
+
+  stats() {
+    return this.#recorder.stats();
+  }
+
+  requestLog() {
+    return this.#recorder.log();
+  }
+
+  resetStats() {
+    this.#recorder.reset();
+  }
+
+  add(spec: ObjectSpec) {
+    this.#table.add(spec.bucket ?? this.bucket, spec);
+  }
+
+  put({ bucket = this.bucket, key, body, contentType, lastModifiedMs = Date.now() }: PutSpec) {
+    const bytes = Buffer.from(body as Uint8Array);
+    this.#table.put(bucket, {
+      key,
+      body: bytes,
+      lastModifiedMs,
+      ...(contentType === undefined ? {} : { contentType }),
+    });
+  }
+
+  bump({ bucket = this.bucket, key, sizeBytes }: { bucket?: string; key: string; sizeBytes?: number }) {
+    return this.#table.bump(bucket, key, sizeBytes)?.version;
+  }
+
+  remove({ bucket = this.bucket, key }: { bucket?: string; key: string }) {
+    return this.#table.remove(bucket, key);
+  }
+
+  dropConnections() {
+    this.#server.closeAllConnections();
+  }
+
+  async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const startedMs = Date.now();
+    const requestId = randomBytes(8).toString('hex').toUpperCase();
+    const sequence = this.#recorder.arrived();
+    const isHead = request.method === 'HEAD';
+    let target: Target | undefined;
+    let fault: Fault | undefined;
+    let answer: Answer;
+    let sent: Sent = { bytes: 0, complete: false };
+    try {
+      target = targetOf(request);
+      this.#checkSignature(request, target);
+      fault = this.#pickFault(request, target);
+      const delayMs = this.#latencyMs + (fault?.kind === 'latency' ? fault.delayMs : 0);
+      if (delayMs > 0) await pause(response, delayMs);
+      answer = await this.#answer(request, target, fault);
+    } catch (error) {
+      const refusal =
+        error instanceof S3Refusal
+          ? error
+          : new S3Refusal(500, 'InternalError', error instanceof Error ? error.message : String(error));
+      answer = errorAnswer(refusal, { requestId, isHead, bucket: target?.bucket ?? '', key: target?.key ?? '' });
+    }
+    Object.assign(answer.headers, {
+      'x-amz-request-id': requestId,
+      'x-amz-id-2': hostIdOf(requestId),
+      Server: 'primed-demo-origin',
+    });
+    if (!response.destroyed) sent = await sendAnswer(response, answer, this.#sendPlan(request, fault));
+    const { range, 'if-match': ifMatch, 'user-agent': userAgent } = request.headers;
+    this.#recorder.answered({
+      sequence,
+      operation: target?.operation ?? 'Unknown',
+      method: request.method ?? '',
+      bucket: target?.bucket ?? '',
+      key: target?.key ?? '',
+      ...(range === undefined ? {} : { range }),
+      ...(ifMatch === undefined ? {} : { ifMatch }),
+      ...(userAgent === undefined ? {} : { userAgent }),
+      status: answer.status,
+      bytesSent: sent.bytes,
+      at: startedMs,
+      durationMs: Date.now() - startedMs,
+      complete: sent.complete,
+      ...(fault === undefined ? {} : { fault: fault.kind }),
+    });
+  }
+
+  #checkSignature(request: IncomingMessage, target: Target): void {
+    const refusal = this.#judge?.judge(
+      { method: request.method ?? '', rawPath: target.rawPath, rawQuery: target.rawQuery, headers: request.headers },
+      Date.now(),
+    );
+    if (refusal !== undefined) throw new S3Refusal(refusal.status, refusal.code, refusal.message);
+  }
+
+  /** Also does what a fault does to the object itself. */
+  #pickFault(request: IncomingMessage, target: Target): Fault | undefined {
+    const start = /^bytes=(\d+)-/.exec(request.headers.range ?? '')?.[1];
+    const fault = this.#faults.pick({
+      operation: target.operation,
+      key: target.key,
+      rangeStart: start === undefined ? undefined : Number(start),
+    });
+    if (fault?.kind === 'change') this.#table.bump(target.bucket, target.key, fault.sizeBytes);
+    if (fault?.kind === 'vanish') this.#table.remove(target.bucket, target.key);
+    return fault;
+  }
+
+  async #answer(request: IncomingMessage, target: Target, fault: Fault | undefined): Promise<Answer> {
+    const isHead = request.method === 'HEAD';
+    if (fault?.kind === 'status') {
+      throw new S3Refusal(
+        fault.status,
+        fault.code ?? codeOfStatus[fault.status] ?? 'InternalError',
+        'This answer was ordered by a fault rule.',
+        fault.retryAfterSeconds === undefined ? {} : { 'Retry-After': String(fault.retryAfterSeconds) },
+      );
+    }
+    if (fault?.kind === 'redirect') {
+      const location = fault.location ?? `${this.endpoint}${request.url}`;
+      const code = fault.status === 307 ? 'TemporaryRedirect' : 'PermanentRedirect';
+      throw new S3Refusal(fault.status, code, 'Please send this request to the endpoint in Location.', {
+        Location: location,
+      });
+    }
+    if (target.operation === 'Unknown') {
+      throw new S3Refusal(501, 'NotImplemented', 'The embedded origin does not have this operation.');
+    }
+    if (target.operation === 'ListBuckets') return xmlAnswer(200, this.#bucketsXml(), isHead);
+    if (!this.#table.hasBucket(target.bucket))
+      throw new S3Refusal(404, 'NoSuchBucket', 'The specified bucket does not exist');
+    switch (target.operation) {
+      case 'HeadBucket':
+        return { status: 200, headers: { 'x-amz-bucket-region': this.#region }, length: 0 };
+      case 'GetBucketLocation': {
+        const region = this.#region === 'us-east-1' ? '' : this.#region;
+        return xmlAnswer(200, xmlDocument('LocationConstraint', region), isHead);
+      }
+      case 'ListObjects':
+      case 'ListObjectsV2': {
+        const xml = listXml(this.#table, target.bucket, target.query);
+        if (typeof xml === 'string') return xmlAnswer(200, xml, isHead, { 'x-amz-bucket-region': this.#region });
+        throw new S3Refusal(400, 'InvalidArgument', `The parameter ${xml.wrong} has a value that is not allowed.`);
+      }
+      case 'PutObject':
+        return this.#putObject(request, target);
+      case 'DeleteObject':
+        this.#table.remove(target.bucket, target.key);
+        return { status: 204, headers: {}, length: 0 };
+      default:
+        return this.#getObject(request, target, fault);
+    }
+  }
+
+  #getObject(request: IncomingMessage, target: Target, fault: Fault | undefined): Answer {
+    const versionId = this.#options.versioned === true ? (target.query.get('versionId') ?? undefined) : undefined;
+    const object = this.#table.find(target.bucket, target.key, versionId);
+    if (object === undefined) {
+      if (versionId !== undefined) throw new S3Refusal(404, 'NoSuchVersion', 'The specified version does not exist.');
+      throw new S3Refusal(404, 'NoSuchKey', 'The specified key does not exist.');
+    }
+    const shift = fault?.kind === 'wrong-range' ? fault : undefined;
+    return objectAnswer(this.#table, object, {
+      isHead: request.method === 'HEAD',
+      header: (name) => {
+        const value = request.headers[name];
+        return Array.isArray(value) ? value.join(',') : value;
+      },
+      versioned: this.#options.versioned === true,
+      checksums: this.#options.checksums ?? ['crc64nvme'],
+      ignoreRange: fault?.kind === 'whole-body',
+      shift: {
+        headBytes: shift !== undefined && shift.where !== 'body' ? shift.shiftBytes : 0,
+        bodyBytes: shift !== undefined && shift.where !== 'head' ? shift.shiftBytes : 0,
+      },
+    });
+  }
+
+  async #putObject(request: IncomingMessage, target: Target): Promise<Answer> {
+    const body = await readUpload(request);
+    const contentType = request.headers['content-type'];
+    const object = this.#table.put(target.bucket, {
+      key: target.key,
+      body,
+      lastModifiedMs: Date.now(),
+      ...(contentType === undefined ? {} : { contentType }),
+    });
+    const headers: Record<string, string> = { ETag: `"${this.#table.etagOf(object)}"` };
+    if (this.#options.versioned === true) headers['x-amz-version-id'] = versionIdOf(object);
+    return { status: 200, headers, length: 0 };
+  }
+
+  #bucketsXml(): string {
+    const created = new Date(Date.UTC(2026, 0, 1)).toISOString();
+    const buckets = this.#table
+      .bucketNames()
+      .map((name) => `<Bucket>${element('Name', name)}${element('CreationDate', created)}</Bucket>`);
+    const owner = '<Owner><ID>primed</ID><DisplayName>primed</DisplayName></Owner>';
+    return xmlDocument('ListAllMyBucketsResult', `${owner}<Buckets>${buckets.join('')}</Buckets>`);
+  }
+
+  get #region(): string {
+    return this.#options.region ?? 'us-east-1';
+  }
+
+  #sendPlan(request: IncomingMessage, fault: Fault | undefined): SendPlan {
+    const paces: Pace[] = [];
+    if (this.#totalPace !== undefined) paces.push(this.#totalPace);
+    if (this.#connectionBytesPerSecond > 0) paces.push(this.#paceOf(request.socket));
+    switch (fault?.kind) {
+      case 'drip':
+        return { paces: [...paces, new Pace(fault.bytesPerSecond, Date.now())] };
+      case 'reset':
+        return { paces, cut: { how: 'reset', afterBytes: fault.afterBytes } };
+      case 'short-body':
+        return { paces, cut: { how: 'end', afterBytes: fault.afterBytes } };
+      case 'stall':
+        return {
+          paces,
+          cut: {
+            how: 'stall',
+            afterBytes: fault.afterBytes,
+            ...(fault.forMs === undefined ? {} : { forMs: fault.forMs }),
+          },
+        };
+      case 'long-body':
+        return { paces, extra: { bytes: fault.extraBytes, declared: fault.declared ?? true } };
+      case 'corrupt':
+        return { paces, corruptAtByte: fault.atByte };
+      case 'chunked':
+        return { paces, chunked: true };
+      default:
+        return { paces };
+    }
+  }
+
+  #paceOf(socket: Socket): Pace {
+    const pace = this.#connectionPaces.get(socket) ?? new Pace(this.#connectionBytesPerSecond, Date.now());
+    this.#connectionPaces.set(socket, pace);
+    return pace;
+  }
+}

@@ -1,0 +1,71 @@
+/** Bodies of PutObject: small, held in memory, and checked against what the request says about them. */
+import { createHash } from 'node:crypto';
+import type { IncomingMessage } from 'node:http';
+import { MiB } from '../../core/units.ts';
+import { S3Refusal } from './answer.ts';
+
+/** The embedded origin takes objects of tests and index files, not datasets. */
+export const uploadLimitBytes = 64 * MiB;
+
+/** The object's bytes: read, unwrapped from aws-chunked, and compared with the stated SHA-256 and MD5. */
+export async function readUpload(request: IncomingMessage): Promise<Buffer> {
+  const raw = await readAll(request);
+  const stated = headerOf(request, 'x-amz-content-sha256');
+  if (
+    stated !== undefined &&
+    /^[0-9a-f]{64}$/.test(stated) &&
+    createHash('sha256').update(raw).digest('hex') !== stated
+  ) {
+    throw new S3Refusal(
+      400,
+      'XAmzContentSHA256Mismatch',
+      "The provided 'x-amz-content-sha256' header does not match what was computed.",
+    );
+  }
+  const body = stated?.startsWith('STREAMING-') === true ? unwrapAwsChunked(raw) : raw;
+  const decodedLength = headerOf(request, 'x-amz-decoded-content-length');
+  if (decodedLength !== undefined && Number(decodedLength) !== body.length) {
+    throw new S3Refusal(400, 'IncompleteBody', 'The number of bytes is not the one in x-amz-decoded-content-length.');
+  }
+  const md5 = headerOf(request, 'content-md5');
+  if (md5 !== undefined && createHash('md5').update(body).digest('base64') !== md5) {
+    throw new S3Refusal(400, 'BadDigest', 'The Content-MD5 you specified did not match what we received.');
+  }
+  return body;
+}
+
+async function readAll(request: IncomingMessage): Promise<Buffer> {
+  const pieces: Buffer[] = [];
+  let bytes = 0;
+  for await (const piece of request as AsyncIterable<Buffer>) {
+    bytes += piece.length;
+    if (bytes > uploadLimitBytes)
+      throw new S3Refusal(400, 'EntityTooLarge', `This origin takes objects of at most ${uploadLimitBytes} bytes.`);
+    pieces.push(piece);
+  }
+  return Buffer.concat(pieces, bytes);
+}
+
+/**
+ * `<hex size>[;chunk-signature=...]\r\n<bytes>\r\n`, repeated, ended by a chunk of size 0 and trailers. Signatures
+ * of single chunks and trailing checksums are not judged.
+ */
+export function unwrapAwsChunked(raw: Buffer): Buffer {
+  const pieces: Buffer[] = [];
+  let at = 0;
+  for (;;) {
+    const lineEnd = raw.indexOf('\r\n', at, 'latin1');
+    const size = lineEnd < 0 ? Number.NaN : Number.parseInt(raw.toString('latin1', at, lineEnd), 16);
+    if (!Number.isInteger(size) || lineEnd + 2 + size > raw.length) {
+      throw new S3Refusal(400, 'IncompleteBody', 'The body is not whole in aws-chunked encoding.');
+    }
+    if (size === 0) return Buffer.concat(pieces);
+    pieces.push(raw.subarray(lineEnd + 2, lineEnd + 2 + size));
+    at = lineEnd + 2 + size + 2;
+  }
+}
+
+function headerOf(request: IncomingMessage, name: string): string | undefined {
+  const value = request.headers[name];
+  return Array.isArray(value) ? value[0] : value;
+}
