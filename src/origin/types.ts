@@ -125,7 +125,12 @@ export interface RangeClient {
    * `onBytes(at, count)` runs when `count` bytes have landed at `destination[at]`, in order and without gaps (this is
    * where the caller computes its checksum while they are warm in the cache); `onDone` runs exactly once.
    */
-  get(request: RangeRequest, destination: Uint8Array, onBytes: (at: number, count: number) => void, onDone: (result: RangeResult) => void): void;
+  get(
+    request: RangeRequest,
+    destination: Uint8Array,
+    onBytes: (at: number, count: number) => void,
+    onDone: (result: RangeResult) => void,
+  ): void;
   /** How many requests may be on sockets at once from now on (adaptive; at most maxSockets). */
   setConcurrency(limit: number): void;
   /** Drops everything of a run: queued requests at once, sockets destroyed; each onDone gets cause `cancelled`. */
@@ -142,7 +147,13 @@ export interface ObjectDetails extends ManifestEntry {
   /** False where the origin encrypts with a KMS or customer key: then a plain-looking ETag is not the MD5 of the object. */
   readonly etagIsMd5?: boolean;
   /** Whole-object checksums that the origin stores (checksum type FULL_OBJECT), base64 as S3 sends them. */
-  readonly checksums: { readonly crc64nvme?: string; readonly crc32c?: string; readonly crc32?: string; readonly sha256?: string; readonly sha1?: string };
+  readonly checksums: {
+    readonly crc64nvme?: string;
+    readonly crc32c?: string;
+    readonly crc32?: string;
+    readonly sha256?: string;
+    readonly sha1?: string;
+  };
 }
 
 /** One listing page, in key order. `scanned` counts the keys read, directory markers included. */

@@ -1,0 +1,115 @@
+/** What went wrong at an origin, in one word; and the row of the error catalogue that a user gets to see for it. */
+import { type ErrorCode, PrimedError } from '../core/errors.ts';
+import type { FailureCause, OriginFailure } from './types.ts';
+
+const expiredCodes: ReadonlySet<string> = new Set([
+  'ExpiredToken',
+  'ExpiredTokenException',
+  'RequestTimeTooSkewed',
+  'RequestExpired',
+  'TokenRefreshRequired',
+]);
+const throttledCodes: ReadonlySet<string> = new Set([
+  'SlowDown',
+  'ServiceUnavailable',
+  'TooManyRequests',
+  'TooManyRequestsException',
+  'Throttling',
+  'ThrottlingException',
+  'RequestLimitExceeded',
+  'BandwidthLimitExceeded',
+]);
+const deniedCodes: ReadonlySet<string> = new Set([
+  'AccessDenied',
+  'InvalidAccessKeyId',
+  'SignatureDoesNotMatch',
+  'InvalidToken',
+  'AllAccessDisabled',
+]);
+
+/** The one place that says what an HTTP status that is no success means. */
+export function causeOfStatus(status: number, s3Code?: string): FailureCause {
+  if (s3Code !== undefined && status >= 400) {
+    if (expiredCodes.has(s3Code)) return 'expired';
+    if (throttledCodes.has(s3Code)) return 'throttled';
+    if (deniedCodes.has(s3Code)) return 'denied';
+  }
+  if (status < 400) return 'protocol'; // 1xx, 3xx, and successes that are no answer to a GET
+  if (status === 429 || status === 503) return 'throttled';
+  if (status >= 500 || status === 408 || s3Code === 'RequestTimeout') return 'server';
+  if (status === 401 || status === 403) return 'denied';
+  if (status === 404 || status === 410) return 'missing';
+  if (status === 412) return 'changed';
+  if (status === 416) return 'range';
+  return 'client';
+}
+
+/** Code, Message and RequestId of an S3 error body; tolerant, because every server writes it differently. */
+export function readS3Error(body: string): { code?: string; message?: string; requestId?: string } {
+  const field = (name: string): string | undefined => {
+    const found = new RegExp(`<${name}>([^<]{0,1024})</${name}>`).exec(body)?.[1]?.trim();
+    return found === undefined || found === '' ? undefined : unescapeXml(found);
+  };
+  const code = field('Code');
+  const message = field('Message');
+  const requestId = field('RequestId');
+  return {
+    ...(code !== undefined && { code }),
+    ...(message !== undefined && { message }),
+    ...(requestId !== undefined && { requestId }),
+  };
+}
+
+const namedEntities: Readonly<Record<string, string>> = { lt: '<', gt: '>', quot: '"', apos: "'", amp: '&' };
+
+/** The five named entities and numeric references of XML 1.0; anything else stays as it is. */
+export function unescapeXml(text: string): string {
+  if (!text.includes('&')) return text;
+  return text.replace(/&(?:(lt|gt|quot|apos|amp)|#(\d{1,7})|#x([0-9A-Fa-f]{1,6}));/g, (all, name, decimal, hex) => {
+    if (name !== undefined) return namedEntities[name]!;
+    const point = decimal === undefined ? Number.parseInt(hex, 16) : Number(decimal);
+    return point > 0x10ffff ? all : String.fromCodePoint(point);
+  });
+}
+
+/** `Retry-After` in seconds or as a date, as milliseconds from now; undefined when it is neither. At most an hour. */
+export function retryAfterMs(value: string | undefined, nowMs: number): number | undefined {
+  if (value === undefined) return undefined;
+  const asked = /^\d{1,9}$/.test(value) ? Number(value) * 1000 : Date.parse(value) - nowMs;
+  return Number.isNaN(asked) ? undefined : Math.min(Math.max(0, asked), 3_600_000);
+}
+
+const codeOfCause: Readonly<Record<FailureCause, ErrorCode>> = {
+  connect: 'ORIGIN_UNREACHABLE',
+  'connect-timeout': 'ORIGIN_UNREACHABLE',
+  'first-byte-timeout': 'ORIGIN_TIMEOUT',
+  stall: 'ORIGIN_TIMEOUT',
+  reset: 'ORIGIN_RESET',
+  short: 'ORIGIN_RESET',
+  protocol: 'ORIGIN_PROTOCOL',
+  range: 'ORIGIN_RANGE_WRONG',
+  changed: 'ORIGIN_CHANGED',
+  missing: 'ORIGIN_NOT_FOUND',
+  denied: 'ORIGIN_DENIED',
+  expired: 'ORIGIN_CREDENTIALS',
+  throttled: 'ORIGIN_THROTTLED',
+  server: 'ORIGIN_SERVER_ERROR',
+  client: 'ORIGIN_REJECTED',
+  cancelled: 'STOPPED',
+};
+
+/** The catalogue's row for a failure, about `what` (a path), with status, S3 code and request id in the message. */
+export function errorOfFailure(failure: OriginFailure, what: string, cause?: unknown): PrimedError {
+  const facts = [
+    failure.httpStatus === undefined ? undefined : `HTTP ${failure.httpStatus}`,
+    failure.s3Code === undefined ? undefined : `code ${failure.s3Code}`,
+    failure.requestId === undefined ? undefined : `request id ${failure.requestId}`,
+  ].filter((fact) => fact !== undefined);
+  const suffix = facts.length === 0 ? '' : ` (${facts.join(', ')})`;
+  return new PrimedError(
+    codeOfCause[failure.cause],
+    `${what}: ${failure.message}${suffix}`,
+    { path: what, httpStatus: failure.httpStatus, s3Code: failure.s3Code, requestId: failure.requestId },
+    cause === undefined ? undefined : { cause },
+  );
+}

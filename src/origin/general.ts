@@ -1,0 +1,180 @@
+/**
+ * The general way: the AWS SDK fetches a range whose answer the hot path could not read (chunked, redirected, HTTP/1.0,
+ * an odd head). It costs ten times the CPU, and it is tried once: what it cannot read either is a failure. The SDK is
+ * loaded when it is first needed, because a lane that never meets such an origin should not carry it.
+ */
+
+import { setTimeout as delay } from 'node:timers/promises';
+import type { GetObjectCommandOutput, S3Client, S3ClientConfig } from '@aws-sdk/client-s3';
+import { asksWhole, bareEtag } from './answer.ts';
+import type { Exchange } from './connection.ts';
+import type { S3Origin } from './lane-origin.ts';
+import { failureOfSdk } from './sdk-failure.ts';
+import type { OriginFailure, OriginTimeouts } from './types.ts';
+
+export interface GeneralWay {
+  /** Resolves when nothing will be written to the destination any more. Abort ends it as `cancelled`. */
+  fetch(origin: S3Origin, exchange: Exchange, signal: AbortSignal): Promise<OriginFailure | undefined>;
+  close(): Promise<void>;
+}
+
+export function makeGeneralWay(options: {
+  timeouts: OriginTimeouts;
+  grant: ((run: number, wantedBytes: number) => number) | undefined;
+  paceRetryMs: number;
+}): GeneralWay {
+  const clients = new Map<S3Origin, Promise<S3Client>>();
+  const { timeouts, grant, paceRetryMs } = options;
+
+  const clientOf = (origin: S3Origin): Promise<S3Client> => {
+    let client = clients.get(origin);
+    if (client === undefined) {
+      client = makeClient(origin, timeouts);
+      clients.set(origin, client);
+    }
+    return client;
+  };
+
+  /** Waits until `grant` allows something; how many bytes that is. */
+  const granted = async (run: number, wanted: number, touch: () => void, signal: AbortSignal): Promise<number> => {
+    if (grant === undefined) return wanted;
+    for (;;) {
+      const allowed = Math.min(wanted, grant(run, wanted));
+      if (allowed > 0) return allowed;
+      await delay(paceRetryMs, undefined, { signal });
+      touch();
+    }
+  };
+
+  /** Copies the stream into place; stalls and stops end it through `abort`. */
+  const receive = async (
+    body: AsyncIterable<Uint8Array>,
+    exchange: Exchange,
+    touch: () => void,
+    signal: AbortSignal,
+  ): Promise<OriginFailure | undefined> => {
+    const { destination, request, onBytes } = exchange;
+    for await (const chunk of body) {
+      touch();
+      if (exchange.firstByteAtMs === 0) exchange.firstByteAtMs = performance.now();
+      let from = 0;
+      while (from < chunk.length) {
+        const at = exchange.receivedBytes;
+        if (at + chunk.length - from > request.length)
+          return { cause: 'range', message: `the body is longer than ${request.length} B` };
+        const count = await granted(request.run, chunk.length - from, touch, signal);
+        destination.set(chunk.subarray(from, from + count), at); // the general way copies: 0.1 s a GiB
+        exchange.receivedBytes = at + count;
+        from += count;
+        onBytes(at, count);
+        if (signal.aborted) return cancelled;
+      }
+    }
+    if (exchange.receivedBytes === request.length) return undefined;
+    return { cause: 'short', message: `the body ended after ${exchange.receivedBytes} of ${request.length} B` };
+  };
+
+  return {
+    async fetch(origin, exchange, signal) {
+      const { request } = exchange;
+      const limit = new AbortController();
+      let limitCause: OriginFailure = { cause: 'first-byte-timeout', message: 'no answer within the time limit' };
+      let timer = setTimeout(() => limit.abort(), timeouts.connectMs + timeouts.firstByteMs);
+      const touch = (): void => {
+        clearTimeout(timer);
+        limitCause = { cause: 'stall', message: `the answer stopped after ${exchange.receivedBytes} B` };
+        timer = setTimeout(() => limit.abort(), timeouts.stallMs);
+      };
+      const abortSignal = AbortSignal.any([signal, limit.signal]);
+      try {
+        const [client, { GetObjectCommand }] = await Promise.all([clientOf(origin), import('@aws-sdk/client-s3')]);
+        const { etag, versionId } = request.version;
+        const whole = asksWhole(request);
+        const output = await client.send(
+          new GetObjectCommand({
+            Bucket: origin.lane.bucket,
+            Key: request.key,
+            ...(!whole && { Range: `bytes=${request.offset}-${request.offset + request.length - 1}` }),
+            ...(etag !== '' && { IfMatch: `"${etag}"` }),
+            ...(versionId !== undefined && { VersionId: versionId }),
+          }),
+          { abortSignal },
+        );
+        const wrong = judgeOutput(output, exchange);
+        const body = output.Body as unknown as AsyncIterable<Uint8Array> & { destroy(): void };
+        if (wrong !== undefined) {
+          body.destroy();
+          return wrong;
+        }
+        touch();
+        const onAbort = (): void => body.destroy();
+        abortSignal.addEventListener('abort', onAbort, { once: true });
+        try {
+          return await receive(body, exchange, touch, abortSignal);
+        } finally {
+          abortSignal.removeEventListener('abort', onAbort);
+          body.destroy();
+        }
+      } catch (error) {
+        if (signal.aborted) return cancelled;
+        return limit.signal.aborted ? limitCause : failureOfSdk(error);
+      } finally {
+        clearTimeout(timer);
+      }
+    },
+    async close() {
+      for (const client of clients.values()) await client.then((c) => c.destroy()).catch(() => undefined);
+      clients.clear();
+    },
+  };
+}
+
+const cancelled: OriginFailure = { cause: 'cancelled', message: 'the run was stopped' };
+
+function judgeOutput(output: GetObjectCommandOutput, { request }: Exchange): OriginFailure | undefined {
+  const { etag, sizeBytes } = request.version;
+  if (etag !== '') {
+    if (output.ETag === undefined) return { cause: 'protocol', message: 'the answer has no ETag' };
+    if (bareEtag(output.ETag) !== etag)
+      return { cause: 'changed', message: `the object changed: ETag ${output.ETag} in place of "${etag}"` };
+  }
+  if (!asksWhole(request)) {
+    const found = /^bytes (\d+)-(\d+)\/(\d+|\*)$/.exec(output.ContentRange ?? '');
+    const lastByte = request.offset + request.length - 1;
+    if (found === null || Number(found[1]) !== request.offset || Number(found[2]) !== lastByte) {
+      return {
+        cause: 'range',
+        message: `Content-Range is ${output.ContentRange ?? 'missing'} in place of bytes ${request.offset}-${lastByte}`,
+      };
+    }
+    if (found[3] !== '*' && Number(found[3]) !== sizeBytes)
+      return { cause: 'changed', message: `the object has ${found[3]} B in place of ${sizeBytes} B` };
+  }
+  if (output.ContentLength !== undefined && output.ContentLength !== request.length) {
+    return { cause: 'range', message: `${output.ContentLength} B announced in place of ${request.length} B` };
+  }
+  return undefined;
+}
+
+async function makeClient(origin: S3Origin, timeouts: OriginTimeouts): Promise<S3Client> {
+  const { S3Client } = await import('@aws-sdk/client-s3');
+  const { lane } = origin;
+  const config: S3ClientConfig = {
+    region: lane.region,
+    forcePathStyle: lane.forcePathStyle,
+    followRegionRedirects: true,
+    maxAttempts: 1, // the caller decides about further ones
+    requestChecksumCalculation: 'WHEN_REQUIRED',
+    responseChecksumValidation: 'WHEN_REQUIRED',
+    requestHandler: {
+      connectionTimeout: timeouts.connectMs,
+      ...(lane.caPem !== undefined && { httpsAgent: { ca: lane.caPem, keepAlive: true } }),
+    },
+    // Asked again for every request: the caller may have set newer ones meanwhile.
+    credentials: () =>
+      Promise.resolve({ ...(origin.credentials ?? { accessKeyId: '', secretAccessKey: '' }), expiration: new Date(0) }),
+    ...(lane.endpoint !== undefined && { endpoint: lane.endpoint }),
+    ...(!lane.signed && { signer: { sign: (request) => Promise.resolve(request) } }),
+  };
+  return new S3Client(config);
+}

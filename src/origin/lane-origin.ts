@@ -1,0 +1,93 @@
+/** One S3 origin as a lane sees it: how to open a socket to it, and how to say GET to it. */
+import { connect as connectTcp, isIP, type Socket } from 'node:net';
+import { type ConnectionOptions, connect as connectTls, createSecureContext, type SecureContext } from 'node:tls';
+import { asksWhole } from './answer.ts';
+import type { OpenSocket } from './connection.ts';
+import { encodeKey, encodeQueryValue, makeSigner } from './signer.ts';
+import type { LaneCredentials, LaneOrigin, RangeRequest } from './types.ts';
+
+export type S3LaneOrigin = Extract<LaneOrigin, { kind: 's3' }>;
+
+export interface S3Origin {
+  readonly lane: S3LaneOrigin;
+  readonly connectedEvent: 'connect' | 'secureConnect';
+  readonly open: OpenSocket;
+  credentials: LaneCredentials | undefined;
+  setCredentials(credentials: LaneCredentials | undefined): void;
+  /** Whether requests can be composed: signed origins need credentials first. */
+  readonly ready: boolean;
+  /** The whole head of the request. */
+  compose(request: RangeRequest): string;
+  /** The path and query of the request, as they stand in the request line. */
+  target(request: RangeRequest): { path: string; query: string };
+}
+
+export function makeS3Origin(lane: S3LaneOrigin): S3Origin {
+  const signer = makeSigner({ region: lane.region, hostHeader: lane.hostHeader });
+  const fixedLines = `Host: ${lane.hostHeader}\r\nUser-Agent: primed\r\nAccept: */*\r\n`;
+  const pathHead = `${lane.pathPrefix}/`;
+  let credentials: LaneCredentials | undefined;
+  let secureContext: SecureContext | undefined;
+  let session: Buffer | undefined;
+
+  const openTls: OpenSocket = (onread) => {
+    // Parsed once: a system bundle holds 150 certificates.
+    secureContext ??= createSecureContext({ ...(lane.caPem !== undefined && { ca: lane.caPem }) });
+    const socket = connectTls({
+      host: lane.host,
+      port: lane.port,
+      secureContext,
+      ALPNProtocols: ['http/1.1'],
+      ...(isIP(lane.host) === 0 && { servername: lane.host }),
+      ...(session !== undefined && { session }),
+      onread,
+    } as ConnectionOptions);
+    socket.on('session', (ticket: Buffer) => {
+      session = ticket;
+    });
+    return prepared(socket);
+  };
+  const openTcp: OpenSocket = (onread) =>
+    prepared(connectTcp({ host: lane.host, port: lane.port, onread: onread as never }));
+
+  const target = (request: RangeRequest): { path: string; query: string } => {
+    const { versionId } = request.version;
+    return {
+      path: pathHead + encodeKey(request.key),
+      query: versionId === undefined ? '' : `versionId=${encodeQueryValue(versionId)}`,
+    };
+  };
+
+  return {
+    lane,
+    connectedEvent: lane.tls ? 'secureConnect' : 'connect',
+    open: lane.tls ? openTls : openTcp,
+    get credentials() {
+      return credentials;
+    },
+    get ready() {
+      return !lane.signed || credentials !== undefined;
+    },
+    setCredentials(next) {
+      credentials = next;
+      if (next !== undefined) signer.setCredentials(next);
+    },
+    target,
+    compose(request) {
+      const { path, query } = target(request);
+      const { etag } = request.version;
+      const end = request.offset + request.length - 1;
+      return (
+        `GET ${path}${query === '' ? '' : `?${query}`} HTTP/1.1\r\n${fixedLines}` +
+        (asksWhole(request) ? '' : `Range: bytes=${request.offset}-${end}\r\n`) +
+        (etag === '' ? '' : `If-Match: "${etag}"\r\n`) +
+        `${lane.signed ? signer.sign(path, query) : ''}\r\n`
+      );
+    },
+  };
+}
+
+function prepared(socket: Socket): Socket {
+  socket.setNoDelay(true); // a request is one small segment, and nothing follows it
+  return socket;
+}

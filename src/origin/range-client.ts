@@ -1,0 +1,280 @@
+/**
+ * The data plane of one lane: sockets, the requests on them, and those that wait for one.
+ *
+ * `get` starts a request at once while fewer than `limit` are active, else it queues (in order, over all origins; the
+ * caller's slots bound the queue). Active are: an exchange on a socket, a read of a file, a fetch by the general way. The
+ * number of sockets, idle ones included, never passes `maxSockets`: the longest idle one is closed for a new one.
+ * One sweep timer serves every time limit, and one pace timer every socket that waits for `grant`.
+ */
+import assert from 'node:assert/strict';
+import { Connection, type ConnectionHost, type Exchange } from './connection.ts';
+import { makeFileReader } from './file-reader.ts';
+import { makeGeneralWay } from './general.ts';
+import { makeS3Origin, type S3Origin } from './lane-origin.ts';
+import type { OriginFailure, RangeClient, RangeClientOptions, RangeRequest, RangeResult } from './types.ts';
+
+/** Sweeps within the shortest time limit: limits are kept to within 1/8. */
+const sweepsPerLimit = 8;
+const sweepMsMax = 500;
+const defaultPaceRetryMs = 10;
+
+interface Job extends Exchange {
+  readonly onDone: (result: RangeResult) => void;
+  readonly queuedAtMs: number;
+  startedAtMs: number;
+  general: boolean;
+  cancelled: boolean;
+}
+
+export function makeRangeClient(options: RangeClientOptions): RangeClient {
+  const { timeouts, maxSockets, idleMs, grant } = options;
+  const shortestMs = Math.min(timeouts.connectMs, timeouts.firstByteMs, timeouts.stallMs, idleMs);
+  const sweepMs = Math.max(1, Math.min(sweepMsMax, Math.floor(shortestMs / sweepsPerLimit)));
+  const ticksOf = (ms: number): number => Math.max(1, Math.ceil(ms / sweepMs));
+  const paceRetryMs = options.paceRetryMs ?? defaultPaceRetryMs;
+
+  const origins = new Map<number, { s3: S3Origin } | { root: string }>();
+  const connections = new Set<Connection>();
+  /** Idle connections, the most recently used last; over all origins. */
+  const idle: Connection[] = [];
+  const pacing = new Set<Connection>();
+  /** Jobs that are not on a socket of ours: files and the general way. */
+  const elsewhere = new Map<Job, AbortController>();
+  let queue: Job[] = [];
+  let queueHead = 0;
+  let active = 0;
+  let limit = maxSockets;
+  let closed = false;
+  let tick = 0;
+  let sweepTimer: NodeJS.Timeout | undefined;
+  let paceTimer: NodeJS.Timeout | undefined;
+  let onDrained: (() => void) | undefined;
+
+  const general = makeGeneralWay({ timeouts, grant, paceRetryMs });
+  const files = makeFileReader({ grant, paceRetryMs });
+
+  const host: ConnectionHost = {
+    get tick() {
+      return tick;
+    },
+    connectTicks: ticksOf(timeouts.connectMs),
+    firstByteTicks: ticksOf(timeouts.firstByteMs),
+    stallTicks: ticksOf(timeouts.stallMs),
+    idleTicks: ticksOf(idleMs),
+    grant,
+    pace(connection) {
+      pacing.add(connection);
+      paceTimer ??= setTimeout(resumePaced, paceRetryMs);
+    },
+    compose: (request) => s3Of(request.originIndex).compose(request),
+    done(connection, exchange, failure) {
+      if (connection.dead) connections.delete(connection);
+      else idle.push(connection);
+      const job = exchange as Job;
+      if (failure?.cause === 'protocol' && job.receivedBytes === 0 && !job.cancelled) goGeneralWay(job);
+      else finish(job, failure);
+    },
+    resend(connection, exchange) {
+      connections.delete(connection);
+      openConnection(exchange as Job);
+    },
+    lost(connection) {
+      connections.delete(connection);
+      const at = idle.indexOf(connection);
+      if (at >= 0) idle.splice(at, 1);
+    },
+  };
+
+  function s3Of(originIndex: number): S3Origin {
+    const origin = origins.get(originIndex);
+    assert(origin !== undefined && 's3' in origin, 'an S3 origin is added before it is used');
+    return origin.s3;
+  }
+
+  function resumePaced(): void {
+    paceTimer = undefined;
+    for (const connection of pacing) if (connection.tryResume()) pacing.delete(connection);
+    if (pacing.size > 0) paceTimer = setTimeout(resumePaced, paceRetryMs);
+  }
+
+  function sweep(): void {
+    tick += 1;
+    for (const connection of connections) connection.sweep();
+    if (connections.size === 0) {
+      clearInterval(sweepTimer);
+      sweepTimer = undefined;
+    }
+  }
+
+  function openConnection(job: Job): void {
+    while (connections.size >= maxSockets && idle.length > 0) {
+      const oldest = idle.shift()!;
+      connections.delete(oldest);
+      oldest.destroy('cancelled', 'closed to make room');
+    }
+    const { originIndex } = job.request;
+    const { open, connectedEvent } = s3Of(originIndex);
+    const connection = new Connection({ originIndex, host, open, connectedEvent });
+    connections.add(connection);
+    sweepTimer ??= setInterval(sweep, sweepMs);
+    connection.start(job);
+  }
+
+  /** The most recently used idle connection of the origin: the others may age out. */
+  function takeIdle(originIndex: number): Connection | undefined {
+    for (let i = idle.length - 1; i >= 0; i -= 1) {
+      const connection = idle[i]!;
+      if (connection.originIndex !== originIndex) continue;
+      if (i === idle.length - 1) idle.pop();
+      else idle.splice(i, 1);
+      return connection;
+    }
+    return undefined;
+  }
+
+  function start(job: Job): void {
+    active += 1;
+    job.startedAtMs = performance.now();
+    const origin = origins.get(job.request.originIndex);
+    assert(origin !== undefined, 'an origin is added before it is used');
+    if ('root' in origin) {
+      const abort = new AbortController();
+      elsewhere.set(job, abort);
+      void files.read(origin.root, job, abort.signal).then((failure) => finish(job, failure));
+      return;
+    }
+    if (!origin.s3.ready) {
+      // Not from within get(): a caller must never be answered before its call has returned.
+      queueMicrotask(() => finish(job, { cause: 'expired', message: 'no credentials were set for this origin yet' }));
+      return;
+    }
+    const connection = takeIdle(job.request.originIndex);
+    if (connection === undefined) openConnection(job);
+    else connection.start(job);
+  }
+
+  function goGeneralWay(job: Job): void {
+    const abort = new AbortController();
+    job.general = true;
+    elsewhere.set(job, abort);
+    void general.fetch(s3Of(job.request.originIndex), job, abort.signal).then((failure) => finish(job, failure));
+  }
+
+  function finish(job: Job, failure: OriginFailure | undefined): void {
+    active -= 1;
+    elsewhere.delete(job);
+    assert(failure !== undefined || job.receivedBytes === job.request.length, 'success means every byte');
+    answer(job, job.cancelled ? cancelled : failure);
+    pump();
+    if (closed && active === 0) onDrained?.();
+  }
+
+  function answer(job: Job, failure: OriginFailure | undefined): void {
+    const now = performance.now();
+    const startedAtMs = job.startedAtMs === 0 ? now : job.startedAtMs;
+    job.onDone({
+      ...(failure !== undefined && { failure }),
+      receivedBytes: job.receivedBytes,
+      queuedMs: startedAtMs - job.queuedAtMs,
+      firstByteMs: job.firstByteAtMs === 0 ? 0 : job.firstByteAtMs - startedAtMs,
+      totalMs: now - startedAtMs,
+      ...(job.general && { general: true as const }),
+    });
+  }
+
+  function pump(): void {
+    while (active < limit && queueHead < queue.length) {
+      const job = queue[queueHead]!;
+      queueHead += 1;
+      start(job);
+    }
+    if (queueHead === queue.length) {
+      queue = [];
+      queueHead = 0;
+    } else if (queueHead > 1024) {
+      queue = queue.slice(queueHead);
+      queueHead = 0;
+    }
+  }
+
+  function dropWhere(matches: (job: Job) => boolean): void {
+    const waiting = queue.slice(queueHead);
+    queue = waiting.filter((job) => !matches(job));
+    queueHead = 0;
+    for (const [job, abort] of elsewhere) {
+      if (!matches(job)) continue;
+      job.cancelled = true;
+      abort.abort();
+    }
+    for (const connection of connections) {
+      const job = connection.exchange as Job | undefined;
+      if (job === undefined || !matches(job)) continue;
+      job.cancelled = true;
+      connection.destroy('cancelled', cancelled.message);
+    }
+    for (const job of waiting) if (matches(job)) answer(job, cancelled);
+  }
+
+  return {
+    addOrigin(origin) {
+      const known = origins.get(origin.originIndex);
+      if (origin.kind === 'file') {
+        origins.set(origin.originIndex, { root: origin.root });
+        return;
+      }
+      const s3 = makeS3Origin(origin);
+      if (known !== undefined && 's3' in known) s3.setCredentials(known.s3.credentials);
+      origins.set(origin.originIndex, { s3 });
+    },
+    setCredentials(originIndex, credentials) {
+      const origin = origins.get(originIndex);
+      if (origin !== undefined && 's3' in origin) origin.s3.setCredentials(credentials);
+    },
+    get(request: RangeRequest, destination, onBytes, onDone) {
+      assert(destination.length === request.length, 'the destination is as long as the range');
+      const job: Job = {
+        request,
+        destination,
+        onBytes,
+        onDone,
+        queuedAtMs: performance.now(),
+        receivedBytes: 0,
+        firstByteAtMs: 0,
+        startedAtMs: 0,
+        resent: false,
+        general: false,
+        cancelled: false,
+      };
+      if (closed) queueMicrotask(() => answer(job, cancelled));
+      else if (active < limit && queueHead === queue.length) start(job);
+      else queue.push(job);
+    },
+    setConcurrency(next) {
+      limit = Math.max(1, Math.min(next, maxSockets));
+      pump();
+    },
+    cancel(run) {
+      dropWhere((job) => job.request.run === run);
+    },
+    get pending() {
+      return active + queue.length - queueHead;
+    },
+    async close() {
+      closed = true;
+      dropWhere(() => true);
+      for (const connection of connections) connection.destroy('cancelled', cancelled.message);
+      connections.clear();
+      idle.length = 0;
+      clearInterval(sweepTimer);
+      clearTimeout(paceTimer);
+      if (active > 0) {
+        await new Promise<void>((resolve) => {
+          onDrained = resolve;
+        });
+      }
+      await general.close();
+    },
+  };
+}
+
+const cancelled: OriginFailure = { cause: 'cancelled', message: 'the run was stopped' };

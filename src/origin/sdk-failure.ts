@@ -1,0 +1,75 @@
+/** Errors of the AWS SDK and of sockets below it, as the causes that the rest of the origin speaks in. */
+import { causeOfStatus } from './failure.ts';
+import type { FailureCause, OriginFailure } from './types.ts';
+
+const connectCodes: ReadonlySet<string> = new Set([
+  'ECONNREFUSED',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'EADDRNOTAVAIL',
+  'UND_ERR_CONNECT_TIMEOUT',
+]);
+const resetCodes: ReadonlySet<string> = new Set([
+  'ECONNRESET',
+  'EPIPE',
+  'ECONNABORTED',
+  'UND_ERR_SOCKET',
+  'ERR_STREAM_PREMATURE_CLOSE',
+]);
+
+interface SdkShape {
+  name?: string;
+  code?: string;
+  Code?: string;
+  message?: string;
+  cause?: unknown;
+  $metadata?: { httpStatusCode?: number; requestId?: string };
+  $response?: { statusCode?: number; headers?: Record<string, string> };
+}
+
+export function failureOfSdk(error: unknown): OriginFailure {
+  const shape = (typeof error === 'object' && error !== null ? error : { message: String(error) }) as SdkShape;
+  const status = shape.$metadata?.httpStatusCode ?? shape.$response?.statusCode;
+  const requestId = shape.$metadata?.requestId ?? shape.$response?.headers?.['x-amz-request-id'];
+  const message = shape.message === undefined || shape.message === '' ? (shape.name ?? 'unknown error') : shape.message;
+  if (status !== undefined && status >= 300) {
+    const s3Code = s3CodeOf(shape, status);
+    return {
+      cause: causeOfStatus(status, s3Code),
+      message: message === 'UnknownError' ? `the origin answered ${status}` : message,
+      httpStatus: status,
+      ...(s3Code !== undefined && { s3Code }),
+      ...(requestId !== undefined && { requestId }),
+    };
+  }
+  return { cause: causeOfTransport(shape), message };
+}
+
+/** The SDK names errors without a body after their status; that is no code of S3's. */
+function s3CodeOf(shape: SdkShape, status: number): string | undefined {
+  const code = shape.Code ?? shape.name;
+  if (
+    code === undefined ||
+    code === 'Error' ||
+    code === 'Unknown' ||
+    code === 'UnknownError' ||
+    code === String(status)
+  )
+    return undefined;
+  return code;
+}
+
+function causeOfTransport(shape: SdkShape): FailureCause {
+  const inner = (shape.cause ?? {}) as SdkShape;
+  const code = shape.code ?? inner.code ?? '';
+  if (shape.name === 'CredentialsProviderError' || shape.name === 'TokenProviderError') return 'expired';
+  if (shape.name === 'AbortError') return 'cancelled';
+  if (connectCodes.has(code) || code.startsWith('ERR_TLS') || /certificate|self-signed/i.test(shape.message ?? ''))
+    return 'connect';
+  if (shape.name === 'TimeoutError')
+    return /connection|socket/i.test(shape.message ?? '') ? 'connect-timeout' : 'first-byte-timeout';
+  if (resetCodes.has(code)) return 'reset';
+  return 'protocol';
+}
