@@ -24,7 +24,14 @@ export interface DiskQueueOptions {
 export interface DiskQueue {
   readonly engine: DiskEngine;
   /** `buffer` is a view over (shared) memory; with O_DIRECT address, length and file offset are aligned. */
-  write(op: { fd: number; buffer: Uint8Array; offset: number; length: number; fileOffset: number; token: number }): void;
+  write(op: {
+    fd: number;
+    buffer: Uint8Array;
+    offset: number;
+    length: number;
+    fileOffset: number;
+    token: number;
+  }): void;
   read(op: { fd: number; buffer: Uint8Array; offset: number; length: number; fileOffset: number; token: number }): void;
   /** Tells the kernel about everything queued since the last call: one system call a batch. */
   submit(): void;

@@ -1,0 +1,6 @@
+import type { Clock } from '../core/types.ts';
+
+export const systemClock: Clock = {
+  monotonicMs: () => performance.now(),
+  wallMs: () => Date.now(),
+};
