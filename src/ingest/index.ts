@@ -5,7 +5,8 @@ import type { Origins, OriginTimeouts } from '../origin/types.ts';
 import type { Store } from '../store/types.ts';
 import { LanePool } from './lanes.ts';
 import { makeRunBoard } from './run-board.ts';
-import { IngestWorker, type WorkerObserver } from './worker.ts';
+import type { WorkerObserver } from './types.ts';
+import { IngestWorker } from './worker.ts';
 
 export interface IngestOptions {
   readonly store: Store;

@@ -1,7 +1,6 @@
-/** The state of one run on this worker: its files, its queue of parts, its limits. Plain bookkeeping; the worker acts. */
+/** The state of one run on this worker: its files, its queue of parts, its limits. Plain bookkeeping; others act on it. */
 import { Deque } from '../core/deque.ts';
 import type { PrimedError } from '../core/errors.ts';
-import { partsOf } from '../core/part-plan.ts';
 import type { RetryBudget } from '../core/retry.ts';
 import type { TokenBucket } from '../core/token-bucket.ts';
 import type { ByteRange, FileId, ManifestEntry } from '../core/types.ts';
@@ -21,12 +20,12 @@ export interface FileTask {
   unplanned: Iterator<ByteRange>;
   /** Parts queued, on their way, landing or waiting for another attempt. */
   outstanding: number;
-  exhausted: boolean;
   loadedBytes: number;
   skippedBytes: number;
   restarts: number;
-  /** Set once: the file is given up, or starts anew, as soon as nothing of it is outstanding. */
+  /** Set once: the file is given up as soon as nothing of it is outstanding. */
   error: PrimedError | undefined;
+  /** The file starts anew as soon as nothing of it is outstanding. */
   changed: boolean;
 }
 
@@ -36,6 +35,10 @@ export interface PartTask {
   readonly range: ByteRange;
   /** Counts from 1. */
   readonly attempt: number;
+}
+
+export function isStale(part: PartTask): boolean {
+  return part.generation !== part.file.generation || part.file.changed || part.file.error !== undefined;
 }
 
 export class Run {
@@ -48,13 +51,13 @@ export class Run {
   readonly parts = new Deque<PartTask>();
   readonly retryTimers = new Set<NodeJS.Timeout>();
   readonly budget: RetryBudget = { succeeded: 0, spent: 0 };
-  readonly landing: LandedPart[] = [];
-  readonly landingFor: PartTask[] = [];
+  readonly landing: { readonly task: PartTask; readonly landed: LandedPart }[] = [];
   bucket: TokenBucket | undefined;
   landScheduled = false;
   unitsInFlight = 0;
   partsInFlight = 0;
   bytesInFlight = 0;
+  /** Calls to the store or the origin that the run must wait for before it ends. */
   landsInFlight = 0;
   /** Received bytes that the ledger has seen. */
   foldedBytes = 0;
@@ -62,7 +65,6 @@ export class Run {
   stopping = false;
   /** Ends calls to the control plane when the run is stopped. */
   readonly abort = new AbortController();
-  /** Woken whenever something that was in flight has ended. */
   readonly #idle: (() => void)[] = [];
 
   constructor(spec: RunSpec, row: number) {
@@ -94,7 +96,6 @@ export class Run {
     if (file === undefined) return false;
     const next = file.changed || file.error !== undefined ? undefined : file.unplanned.next();
     if (next === undefined || next.done === true) {
-      file.exhausted = true;
       this.planning.shift();
       return true;
     }
@@ -102,8 +103,4 @@ export class Run {
     this.parts.push({ file, generation: file.generation, range: next.value, attempt: 1 });
     return true;
   }
-}
-
-export function rangesToParts(missing: readonly ByteRange[], partBytes: number): Iterator<ByteRange> {
-  return partsOf(missing, partBytes);
 }

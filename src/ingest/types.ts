@@ -61,6 +61,14 @@ export interface RunProgress {
   readonly ledger: Ledger;
 }
 
+/** Told about what only the metrics want to know. */
+export interface WorkerObserver {
+  retried(cause: string): void;
+  concurrencyLimit(requests: number): void;
+  /** From parts handed to the store until they are durable. */
+  landed(milliseconds: number): void;
+}
+
 /** What the coordinator sees of a worker: in the same process now, over the wire later. Calls never throw for the world's sake. */
 export interface Worker {
   /** Idempotent for a run id. */

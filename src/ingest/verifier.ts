@@ -17,6 +17,7 @@ import { crc32cCombine, crc64nvmeCombine } from '../platform/checksum.ts';
 import type { OpenFile, PageLocation, Store } from '../store/types.ts';
 import type { LanePool } from './lanes.ts';
 import type { CheckDone, CheckUnit, Transfer, WriteDone } from './protocol.ts';
+import type { Run } from './run.ts';
 import type { VerifyOutcome } from './types.ts';
 
 const packPages = 256;
@@ -25,7 +26,7 @@ const md5Etag = /^[0-9a-f]{32}$/;
 type Digest = { readonly kind: 'md5' | 'crc64nvme'; readonly wanted: string } | undefined;
 
 interface VerifyTask {
-  readonly run: number;
+  readonly run: Run;
   readonly entry: ManifestEntry;
   readonly file: OpenFile;
   readonly pages: Iterator<PageLocation>;
@@ -53,7 +54,6 @@ export class Verifier {
   readonly #lanes: LanePool;
   readonly #onSlot: () => void;
   readonly #queue = new Deque<VerifyTask>();
-  readonly #cancelled = new Set<number>();
 
   constructor(options: { store: Store; origins: Origins; lanes: LanePool; onSlot: () => void }) {
     this.#store = options.store;
@@ -62,9 +62,8 @@ export class Verifier {
     this.#onSlot = options.onSlot;
   }
 
-  async verify(run: number, entry: ManifestEntry): Promise<VerifyOutcome> {
+  async verify(run: Run, entry: ManifestEntry): Promise<VerifyOutcome> {
     const { path } = entry;
-    this.#cancelled.delete(run);
     let file: OpenFile | undefined;
     try {
       const record = this.#store.stat(path);
@@ -92,12 +91,6 @@ export class Verifier {
     }
   }
 
-  /** Files of the run that are not yet in a lane are given up. */
-  cancel(run: number): void {
-    this.#cancelled.add(run);
-    this.#onSlot();
-  }
-
   /** Gives pages to lanes as long as there are slots. */
   pump(): void {
     while (this.#queue.length > 0) {
@@ -118,7 +111,7 @@ export class Verifier {
     }
   }
 
-  #checkPages(run: number, entry: ManifestEntry, file: OpenFile, digest: Digest): Promise<VerifyTask> {
+  #checkPages(run: Run, entry: ManifestEntry, file: OpenFile, digest: Digest): Promise<VerifyTask> {
     return new Promise((resolve) => {
       const pages = file.pages()[Symbol.iterator]();
       const first = pages.next();
@@ -153,7 +146,8 @@ export class Verifier {
     let count = 0;
     for (let task = this.#queue.peek(); task !== undefined && count < packPages; task = this.#queue.peek()) {
       const pages: PageLocation[] = [];
-      if (this.#cancelled.has(task.run)) task.next = undefined;
+      // what is not yet in a lane is given up when its run is stopped
+      if (task.run.stopping) task.next = undefined;
       while (task.next !== undefined && count < packPages) {
         const size = alignUp(task.next.lengthBytes);
         if (bytes + size > this.#lanes.slotBytes) break;
@@ -198,7 +192,7 @@ export class Verifier {
     const unit: CheckUnit = {
       kind: 'check',
       id: this.#lanes.nextUnitId(),
-      run: pieces[0]?.task.run ?? 0,
+      run: pieces[0]?.task.run.row ?? 0,
       reads,
       slotOffsets,
       lengths,

@@ -1,0 +1,27 @@
+/** Bytes received are folded from the lanes' shared counters into the ledger of their run; what is lost gets a reason. */
+import type { DiscardReason } from '../core/types.ts';
+import type { Store } from '../store/types.ts';
+import type { Run } from './run.ts';
+import { type RunBoard, receivedBytes } from './run-board.ts';
+
+export class Books {
+  readonly #store: Store;
+  readonly #board: RunBoard;
+
+  constructor(store: Store, board: RunBoard) {
+    this.#store = store;
+    this.#board = board;
+  }
+
+  /** Books what has arrived since the last time. Cheap: called before every decision that reads the ledger. */
+  fold(run: Run): void {
+    const received = receivedBytes(this.#board, run.row);
+    if (received === run.foldedBytes) return;
+    this.#store.account(run.spec.run, { originBytes: received - run.foldedBytes });
+    run.foldedBytes = received;
+  }
+
+  discard(run: Run, reason: DiscardReason, bytes: number): void {
+    this.#store.account(run.spec.run, { discarded: { reason, bytes } });
+  }
+}

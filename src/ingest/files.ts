@@ -1,0 +1,167 @@
+/** Files of a run on this worker: how one begins, starts anew when it changes at the origin, and ends. */
+import { PrimedError, reportOf } from '../core/errors.ts';
+import { partsOf } from '../core/part-plan.ts';
+import type { Log, ManifestEntry } from '../core/types.ts';
+import { alignUp } from '../core/units.ts';
+import type { Origins } from '../origin/types.ts';
+import type { Store } from '../store/types.ts';
+import type { ObjectAddress } from './origin-links.ts';
+import type { FileTask, PartTask, Run } from './run.ts';
+import type { FileOutcome } from './types.ts';
+
+export class Files {
+  readonly #store: Store;
+  readonly #origins: Origins;
+  readonly #log: Log;
+  readonly #partBytes: number;
+  readonly #maxRestarts: number;
+  readonly #onPlanned: () => void;
+
+  constructor(options: {
+    store: Store;
+    origins: Origins;
+    log: Log;
+    partBytes: number;
+    maxRestarts: number;
+    /** There are new parts to fetch. */
+    onPlanned: () => void;
+  }) {
+    this.#store = options.store;
+    this.#origins = options.origins;
+    this.#log = options.log;
+    this.#partBytes = options.partBytes;
+    this.#maxRestarts = options.maxRestarts;
+    this.#onPlanned = options.onPlanned;
+  }
+
+  /** Resolves when the file is durable, given up, or stopped. */
+  async load(run: Run, entry: ManifestEntry, address: ObjectAddress): Promise<FileOutcome> {
+    if (run.stopping) return stoppedOutcome(entry);
+    const begun = this.#begin(run, entry);
+    if (begun.state === 'complete') return skippedOutcome(entry);
+    if (entry.sizeBytes === 0) {
+      await this.#store.completeEmpty(run.spec.run, begun.fileId);
+      return { path: entry.path, result: 'loaded', loadedBytes: 0, skippedBytes: 0, version: entry };
+    }
+    const missingBytes = begun.missing.reduce((sum, range) => sum + range.length, 0);
+    return new Promise((resolve) => {
+      const file: FileTask = {
+        entry,
+        originIndex: address.originIndex,
+        key: address.key,
+        resolve,
+        fileId: begun.fileId,
+        generation: 0,
+        unplanned: partsOf(begun.missing, this.#partBytes),
+        outstanding: 0,
+        loadedBytes: 0,
+        skippedBytes: entry.sizeBytes - missingBytes,
+        restarts: 0,
+        error: undefined,
+        changed: false,
+      };
+      run.files.add(file);
+      run.planning.push(file);
+      this.#onPlanned();
+    });
+  }
+
+  finish(run: Run, file: FileTask, outcome: FileOutcome): void {
+    if (run.files.delete(file)) file.resolve(outcome);
+  }
+
+  /** Every byte of the file is durable. */
+  complete(run: Run, file: FileTask): void {
+    const { loadedBytes, skippedBytes, entry } = file;
+    this.finish(run, file, { path: entry.path, result: 'loaded', loadedBytes, skippedBytes, version: entry });
+  }
+
+  stopAll(run: Run): void {
+    for (const file of [...run.files]) {
+      const { loadedBytes, skippedBytes } = file;
+      this.finish(run, file, { ...stoppedOutcome(file.entry), loadedBytes, skippedBytes });
+    }
+  }
+
+  /** A part of the file has ended, in whatever way. The last one decides: given up, or anew on another version. */
+  partEnded(run: Run, part: PartTask): void {
+    const { file } = part;
+    file.outstanding -= 1;
+    if (file.outstanding > 0 || run.stopping || !run.files.has(file)) return;
+    if (file.error !== undefined) this.#giveUp(run, file);
+    else if (file.changed) this.#restart(run, file);
+  }
+
+  #begin(run: Run, entry: ManifestEntry): ReturnType<Store['beginFile']> {
+    const { run: id, load, reuse } = run.spec;
+    return this.#store.beginFile({ run: id, load, entry, reuse, partBytes: this.#partBytes });
+  }
+
+  #giveUp(run: Run, file: FileTask): void {
+    const { loadedBytes, skippedBytes, entry } = file;
+    const error = reportOf(file.error);
+    this.finish(run, file, { path: entry.path, result: 'failed', loadedBytes, skippedBytes, error });
+  }
+
+  #restart(run: Run, file: FileTask): void {
+    run.landsInFlight += 1;
+    this.#startAnew(run, file)
+      .catch((error: unknown) => {
+        file.error = error instanceof PrimedError ? error : new PrimedError('INTERNAL', String(error));
+        if (!run.stopping) this.#giveUp(run, file);
+      })
+      .finally(() => {
+        run.landsInFlight -= 1;
+        run.wakeIfIdle();
+      });
+  }
+
+  /** The object has changed under the load: what was fetched of the old version goes, and the new one is loaded whole. */
+  async #startAnew(run: Run, file: FileTask): Promise<void> {
+    const { path, etag } = file.entry;
+    await this.#store.abandonFile(file.fileId, 'changed');
+    file.skippedBytes = 0;
+    file.loadedBytes = 0;
+    if (run.spec.onChange === 'fail') {
+      const message = `${path}: the object changed at the origin during the load (it was ${etag}); the policy is to fail`;
+      throw new PrimedError('ORIGIN_CHANGED', message, { path });
+    }
+    if (file.restarts >= this.#maxRestarts) {
+      const message = `${path}: the object changed at the origin ${file.restarts + 1} times during the load`;
+      throw new PrimedError('ORIGIN_CHANGED', message, { path });
+    }
+    file.restarts += 1;
+    const found = await this.#origins.head(path, run.abort.signal);
+    if (run.stopping) return;
+    const neededBytes = alignUp(found.sizeBytes);
+    if (this.#store.reservedFor(run.spec.run) < neededBytes) this.#store.reserve(run.spec.run, neededBytes);
+    const { sizeBytes, lastModifiedMs, versionId } = found;
+    const version = { etag: found.etag, sizeBytes, lastModifiedMs };
+    file.entry = { path, ...version, ...(versionId === undefined ? {} : { versionId }) };
+    this.#log.info({ path, was: etag, is: found.etag, sizeBytes }, 'the object changed at the origin: loading it anew');
+    const begun = this.#begin(run, file.entry);
+    file.generation += 1;
+    file.changed = false;
+    if (begun.state === 'complete') {
+      this.finish(run, file, skippedOutcome(file.entry));
+      return;
+    }
+    file.fileId = begun.fileId;
+    if (sizeBytes === 0) {
+      await this.#store.completeEmpty(run.spec.run, begun.fileId);
+      this.complete(run, file);
+      return;
+    }
+    file.unplanned = partsOf(begun.missing, this.#partBytes);
+    run.planning.push(file);
+    this.#onPlanned();
+  }
+}
+
+export function stoppedOutcome(entry: ManifestEntry): FileOutcome {
+  return { path: entry.path, result: 'stopped', loadedBytes: 0, skippedBytes: 0 };
+}
+
+function skippedOutcome(entry: ManifestEntry): FileOutcome {
+  return { path: entry.path, result: 'skipped', loadedBytes: 0, skippedBytes: entry.sizeBytes, version: entry };
+}

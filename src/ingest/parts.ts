@@ -1,0 +1,336 @@
+/**
+ * Parts of all runs: packed into units, given to lanes, landed, retried.
+ *
+ * Invariants: a part is in exactly one of: unplanned, queued, waiting for another attempt, in a unit, landing, ended. The
+ * extents of a unit belong to this class until each part of it is landed or given back.
+ */
+import assert from 'node:assert/strict';
+import { PrimedError } from '../core/errors.ts';
+import { packSize, sliceExtents } from '../core/part-plan.ts';
+import { decideRetry, type RetrySettings } from '../core/retry.ts';
+import type { Extent, Log, Random } from '../core/types.ts';
+import { alignUp, MiB, pageBytes } from '../core/units.ts';
+import type { OriginFailure } from '../origin/types.ts';
+import type { Store } from '../store/types.ts';
+import type { Books } from './books.ts';
+import { partError } from './failures.ts';
+import type { Files } from './files.ts';
+import type { LanePool } from './lanes.ts';
+import type { Limits } from './limits.ts';
+import type { OriginLinks } from './origin-links.ts';
+import type { CheckDone, WriteDone, WriteUnit } from './protocol.ts';
+import { isStale, type PartTask, type Run } from './run.ts';
+import type { WorkerObserver } from './types.ts';
+
+/** Parts up to this size share a slot; above, a part is large enough to be a good write by itself. */
+const smallBytes = MiB;
+/** A packed slot is written when this much has arrived: long enough to be sequential, short enough not to wait. */
+const packBytes = 4 * MiB;
+const packParts = 256;
+/** Fewest parts of a pack while lanes are idle: below, the write costs more than the waiting saves. */
+const smallestPack = 16;
+
+interface UnitInFlight {
+  readonly run: Run;
+  readonly parts: readonly PartTask[];
+  readonly extents: readonly Extent[];
+  readonly slotOffsets: readonly number[];
+  readonly bytes: number;
+}
+
+export interface PartsOptions {
+  readonly store: Store;
+  readonly lanes: LanePool;
+  readonly links: OriginLinks;
+  readonly limits: Limits;
+  readonly books: Books;
+  readonly log: Log;
+  readonly random: Random;
+  readonly retry: RetrySettings;
+  readonly observe: WorkerObserver;
+  /** Another user of the lanes' slots, served first. */
+  readonly pumpChecks: () => void;
+}
+
+export class Parts {
+  readonly #store: Store;
+  readonly #lanes: LanePool;
+  readonly #limits: Limits;
+  readonly #books: Books;
+  readonly #options: PartsOptions;
+  readonly #files: () => Files;
+  /** Runs, in the order of their turns. */
+  readonly #turn: Run[] = [];
+  #holdTimer: NodeJS.Timeout | undefined;
+  #scheduled = false;
+
+  constructor(options: PartsOptions, files: () => Files) {
+    this.#store = options.store;
+    this.#lanes = options.lanes;
+    this.#limits = options.limits;
+    this.#books = options.books;
+    this.#options = options;
+    this.#files = files;
+  }
+
+  add(run: Run): void {
+    this.#turn.push(run);
+  }
+
+  remove(run: Run): void {
+    const at = this.#turn.indexOf(run);
+    if (at >= 0) this.#turn.splice(at, 1);
+  }
+
+  close(): void {
+    clearTimeout(this.#holdTimer);
+  }
+
+  /** Once per turn of the loop, so that files which arrive together are packed together. */
+  schedule(): void {
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    setImmediate(() => {
+      this.#scheduled = false;
+      this.#pump();
+    });
+  }
+
+  #pump(): void {
+    this.#options.pumpChecks();
+    const { holdMs } = this.#limits;
+    if (holdMs > 0) {
+      clearTimeout(this.#holdTimer);
+      this.#holdTimer = setTimeout(() => this.schedule(), holdMs);
+      return;
+    }
+    for (;;) {
+      const lane = this.#lanes.idlest(this.#limits.requests);
+      if (lane === undefined) return;
+      const run = this.#nextRun();
+      if (run === undefined) return;
+      this.#dispatch(run, lane);
+    }
+  }
+
+  #nextRun(): Run | undefined {
+    for (let i = 0; i < this.#turn.length; i += 1) {
+      const run = this.#turn.shift() as Run;
+      this.#turn.push(run);
+      if (run.stopping || this.#limits.isOverWindow(run)) continue;
+      this.#dropStale(run);
+      if (run.peek(0) !== undefined) return run;
+    }
+    return undefined;
+  }
+
+  /** Parts of files that are given up or start anew are not fetched. */
+  #dropStale(run: Run): void {
+    for (let part = run.peek(0); part !== undefined && isStale(part); part = run.peek(0)) {
+      run.parts.shift();
+      this.#files().partEnded(run, part);
+    }
+  }
+
+  #dispatch(run: Run, lane: number): void {
+    const { originIndex } = (run.peek(0) as PartTask).file;
+    // what is queued is shared among the lanes rather than given to the first idle one
+    const share = Math.ceil((run.parts.length + run.planning.length) / (2 * this.#lanes.count));
+    const count = packSize(
+      (index) => {
+        const part = run.peek(index);
+        const fits = part !== undefined && part.file.originIndex === originIndex && !isStale(part);
+        return fits ? part.range.length : undefined;
+      },
+      {
+        bytes: Math.min(packBytes, this.#lanes.slotBytes),
+        parts: Math.min(packParts, Math.max(smallestPack, share)),
+        smallBytes,
+      },
+    );
+    const parts: PartTask[] = [];
+    const slotOffsets: number[] = [];
+    let bytes = 0;
+    for (let i = 0; i < count; i += 1) {
+      const part = run.parts.shift() as PartTask;
+      parts.push(part);
+      slotOffsets.push(bytes);
+      bytes += alignUp(part.range.length);
+    }
+    try {
+      const extents = this.#store.allocate(run.spec.run, bytes);
+      this.#send(lane, { run, parts, extents, slotOffsets, bytes });
+    } catch (error) {
+      if (!(error instanceof PrimedError)) throw error;
+      for (const part of parts) this.#giveUp(run, part, error);
+    }
+  }
+
+  #send(lane: number, inFlight: UnitInFlight): void {
+    const { run, parts, extents, slotOffsets, bytes } = inFlight;
+    let slotOffset = 0;
+    const writes = extents.map(({ store, offset, length }) => {
+      const write = { store, fileOffset: offset, slotOffset, length };
+      slotOffset += length;
+      return write;
+    });
+    const unit: WriteUnit = {
+      kind: 'write',
+      id: this.#lanes.nextUnitId(),
+      run: run.row,
+      originIndex: (parts[0] as PartTask).file.originIndex,
+      writes,
+      keys: parts.map((part) => part.file.key),
+      etags: parts.map((part) => part.file.entry.etag),
+      versionIds: parts.map((part) => part.file.entry.versionId),
+      objectBytes: parts.map((part) => part.file.entry.sizeBytes),
+      lastModifiedMs: parts.map((part) => part.file.entry.lastModifiedMs),
+      offsets: parts.map((part) => part.range.offset),
+      lengths: parts.map((part) => part.range.length),
+      slotOffsets,
+    };
+    run.unitsInFlight += 1;
+    run.partsInFlight += parts.length;
+    run.bytesInFlight += bytes;
+    this.#lanes.send(lane, unit, (message) => this.#written(inFlight, message));
+  }
+
+  #written(unit: UnitInFlight, message: WriteDone | CheckDone): void {
+    assert(message.type === 'written', 'a write unit is answered by what was written');
+    const { run } = unit;
+    this.#books.fold(run);
+    if (message.surplusBytes > 0) this.#books.discard(run, 'failed', message.surplusBytes);
+    run.partsInFlight -= message.arrived.length + message.failed.length;
+    let checksumAt = 0;
+    for (const index of message.arrived) {
+      const pages = Math.ceil((unit.parts[index] as PartTask).range.length / pageBytes);
+      const pageChecksums = message.checksums.subarray(checksumAt, checksumAt + pages);
+      checksumAt += pages;
+      this.#arrived(unit, index, pageChecksums, message.writeError);
+    }
+    for (const { part: index, failure, receivedBytes } of message.failed) {
+      this.#store.giveBack(run.spec.run, extentsOf(unit, index));
+      this.#failed(run, unit.parts[index] as PartTask, failure, receivedBytes);
+    }
+    if (message.final) {
+      run.unitsInFlight -= 1;
+      run.bytesInFlight -= unit.bytes;
+    }
+    if (message.arrived.length > 0) this.#limits.succeeded(message.arrived.length);
+    run.wakeIfIdle();
+    this.schedule();
+  }
+
+  #arrived(unit: UnitInFlight, index: number, pageChecksums: Uint32Array, writeError: number | undefined): void {
+    const { run } = unit;
+    const part = unit.parts[index] as PartTask;
+    const extents = extentsOf(unit, index);
+    run.budget.succeeded += 1;
+    if (writeError !== undefined) {
+      this.#store.giveBack(run.spec.run, extents);
+      this.#books.discard(run, 'failed', part.range.length);
+      const { path } = part.file.entry;
+      const message = `${path}: writing to the store failed with errno ${writeError}; see the kernel log`;
+      this.#giveUp(run, part, new PrimedError('STORE_IO', message, { path, errno: writeError }));
+      return;
+    }
+    if (isStale(part)) {
+      this.#store.giveBack(run.spec.run, extents);
+      this.#books.discard(run, part.file.error === undefined ? 'changed' : 'failed', part.range.length);
+      this.#files().partEnded(run, part);
+      return;
+    }
+    run.landing.push({ task: part, landed: { fileId: part.file.fileId, range: part.range, extents, pageChecksums } });
+    if (run.landScheduled) return;
+    run.landScheduled = true;
+    setImmediate(() => this.#land(run));
+  }
+
+  /** Everything that arrived in one turn of the loop is landed by one call. */
+  #land(run: Run): void {
+    run.landScheduled = false;
+    const landing = run.landing.splice(0);
+    run.landsInFlight += 1;
+    const startedMs = performance.now();
+    this.#store
+      .land(
+        run.spec.run,
+        landing.map(({ landed }) => landed),
+      )
+      .then(
+        (completed) => {
+          this.#options.observe.landed(performance.now() - startedMs);
+          const complete = new Set(completed);
+          for (const { task } of landing) {
+            task.file.loadedBytes += task.range.length;
+            if (complete.has(task.file.fileId)) this.#files().complete(run, task.file);
+            this.#files().partEnded(run, task);
+          }
+        },
+        (error: unknown) => {
+          const message = `the store could not make data durable: ${String(error)}`;
+          const failure = error instanceof PrimedError ? error : new PrimedError('STORE_IO', message);
+          for (const { task } of landing) {
+            this.#books.discard(run, 'failed', task.range.length);
+            this.#giveUp(run, task, failure);
+          }
+        },
+      )
+      .finally(() => {
+        run.landsInFlight -= 1;
+        run.wakeIfIdle();
+      });
+  }
+
+  #giveUp(run: Run, part: PartTask, error: PrimedError): void {
+    part.file.error ??= error;
+    this.#files().partEnded(run, part);
+  }
+
+  #failed(run: Run, part: PartTask, failure: OriginFailure, receivedBytes: number): void {
+    const { file } = part;
+    const { cause } = failure;
+    if (receivedBytes > 0) {
+      const reason = cause === 'cancelled' ? 'stopped' : cause === 'changed' ? 'changed' : 'failed';
+      this.#books.discard(run, reason, receivedBytes);
+    }
+    if (cause === 'throttled') this.#limits.slowDown(failure);
+    if (cause === 'expired') this.#options.links.expired(file.originIndex);
+    if (run.stopping || isStale(part)) {
+      this.#files().partEnded(run, part);
+      return;
+    }
+    if (cause === 'changed') {
+      file.changed = true;
+      this.#files().partEnded(run, part);
+      return;
+    }
+    const { retry, random, observe, log } = this.#options;
+    const asked = { cause, attempt: part.attempt, retryAfterMs: failure.retryAfterMs };
+    const decision = decideRetry(asked, retry, run.budget, random);
+    if (!decision.retry) {
+      this.#giveUp(run, part, partError(file.entry.path, part.range, failure, part.attempt, decision.why));
+      return;
+    }
+    run.retries += 1;
+    observe.retried(cause);
+    const facts = {
+      path: file.entry.path,
+      offset: part.range.offset,
+      attempt: part.attempt,
+      delayMs: decision.delayMs,
+    };
+    log.debug({ ...facts, ...failure }, 'a part failed and will be tried again');
+    const timer = setTimeout(() => {
+      run.retryTimers.delete(timer);
+      run.parts.pushFront({ ...part, attempt: part.attempt + 1 });
+      this.schedule();
+    }, decision.delayMs);
+    run.retryTimers.add(timer);
+  }
+}
+
+function extentsOf(unit: UnitInFlight, index: number): Extent[] {
+  const { range } = unit.parts[index] as PartTask;
+  return sliceExtents(unit.extents, unit.slotOffsets[index] as number, alignUp(range.length));
+}
