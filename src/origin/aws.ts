@@ -1,0 +1,225 @@
+/**
+ * The AWS SDK's part of an S3 origin: one client per bucket, configured from the UFS entry and else from AWS's usual
+ * environment (endpoint, region, profiles, the whole chain of credentials). What the SDK would do with a request is
+ * asked of it by letting it build one and taking it before it is sent: so lanes connect exactly to where the SDK would.
+ */
+import { readFileSync } from 'node:fs';
+import { GetObjectCommand, HeadBucketCommand, S3Client, type S3ClientConfig } from '@aws-sdk/client-s3';
+import { defaultProvider } from '@aws-sdk/credential-provider-node';
+import { PrimedError } from '../core/errors.ts';
+import type { OriginTimeouts } from './types.ts';
+import type { UfsEntry } from './ufs.ts';
+
+/** Attempts of the control plane, and the pauses between them. */
+export interface OriginRetry {
+  /** The first one included. */
+  readonly attempts: number;
+  /** Longest pause; the SDK's standard mode doubles from 100 ms with full jitter. */
+  readonly maxDelayMs?: number;
+}
+
+export interface BucketEndpoint {
+  readonly host: string;
+  readonly port: number;
+  readonly tls: boolean;
+  readonly hostHeader: string;
+  readonly pathPrefix: string;
+  readonly endpoint?: string;
+  readonly region: string;
+  readonly forcePathStyle: boolean;
+  readonly caPem?: string;
+}
+
+export interface Bucket {
+  readonly client: S3Client;
+  readonly endpoint: BucketEndpoint;
+  readonly signed: boolean;
+}
+
+/** What of a credentials identity we look at. */
+export interface Identity {
+  readonly accessKeyId: string;
+  readonly secretAccessKey: string;
+  readonly sessionToken?: string;
+  readonly expiration?: Date;
+}
+export type CredentialProvider = (options?: { forceRefresh?: boolean }) => Promise<Identity>;
+
+const fallbackRegion = 'us-east-1';
+/** The key in the request that is built to learn the endpoint. */
+const probeKey = 'k';
+
+/** The chain of an entry: its own keys, else the SDK's default chain (with the entry's profile). */
+export function credentialProviderOf(entry: UfsEntry): CredentialProvider {
+  const { accessKeyId, secretAccessKey, profile } = entry;
+  if (accessKeyId !== undefined && secretAccessKey !== undefined)
+    return () => Promise.resolve({ accessKeyId, secretAccessKey });
+  return defaultProvider(profile === undefined ? {} : { profile }) as CredentialProvider;
+}
+
+export function isSigned(entry: UfsEntry): boolean {
+  return entry.anonymous !== true || entry.accessKeyId !== undefined;
+}
+
+/** Client and endpoint of one bucket, in the region where the bucket is. One HEAD where that must be found out. */
+export async function openBucket(options: {
+  bucket: string;
+  entry: UfsEntry;
+  provider: CredentialProvider;
+  timeouts: OriginTimeouts;
+  retry: OriginRetry;
+}): Promise<Bucket> {
+  const { bucket, entry } = options;
+  const signed = isSigned(entry);
+  const caPem = readCa(entry);
+  const make = (region: string | undefined, forcePathStyle: boolean): S3Client =>
+    new S3Client(clientConfig({ ...options, signed, caPem, region, forcePathStyle }));
+
+  let client = make(entry.region, entry.pathStyle ?? false);
+  let url = await builtRequest(client, bucket);
+  let forcePathStyle = entry.pathStyle ?? false;
+  const amazon = /(^|\.)amazonaws\.com(\.cn)?$/.test(url.hostname);
+  if (!amazon && entry.pathStyle === undefined) {
+    // Other servers seldom have a DNS name for each bucket.
+    forcePathStyle = true;
+    client.destroy();
+    client = make(entry.region, forcePathStyle);
+    url = await builtRequest(client, bucket);
+  }
+  let region = await client.config.region();
+  if (amazon) {
+    const home = await regionOfBucket(client, bucket);
+    if (home !== undefined && home !== region) {
+      region = home;
+      client.destroy();
+      client = make(region, forcePathStyle);
+      url = await builtRequest(client, bucket);
+    }
+  }
+  const tls = url.protocol === 'https:';
+  const port = url.port ?? (tls ? 443 : 80);
+  const standardPort = port === (tls ? 443 : 80);
+  return {
+    client,
+    signed,
+    endpoint: {
+      host: url.hostname.replace(/^\[|\]$/g, ''),
+      port,
+      tls,
+      hostHeader: standardPort ? url.hostname : `${url.hostname}:${port}`,
+      pathPrefix: url.path.slice(0, -`/${probeKey}`.length),
+      // Amazon's own endpoints are left to the SDK, whose redirects between regions need that.
+      ...(!amazon && {
+        endpoint: `${url.protocol}//${url.hostname}:${port}${endpointPath(url.path, bucket, forcePathStyle)}`,
+      }),
+      region,
+      forcePathStyle,
+      ...(caPem !== undefined && { caPem }),
+    },
+  };
+}
+
+function endpointPath(path: string, bucket: string, forcePathStyle: boolean): string {
+  const prefix = path.slice(0, -`/${probeKey}`.length);
+  return forcePathStyle ? prefix.slice(0, prefix.length - bucket.length - 1) : prefix;
+}
+
+function readCa(entry: UfsEntry): string | undefined {
+  const file = entry.caFile ?? (process.env.AWS_CA_BUNDLE || undefined);
+  if (file === undefined) return undefined;
+  try {
+    return readFileSync(file, 'utf8');
+  } catch (error) {
+    throw new PrimedError(
+      'CONFIG_INVALID',
+      `the CA bundle of ${entry.prefix} cannot be read: ${(error as Error).message}`,
+      { file },
+      { cause: error },
+    );
+  }
+}
+
+function clientConfig(options: {
+  entry: UfsEntry;
+  provider: CredentialProvider;
+  timeouts: OriginTimeouts;
+  retry: OriginRetry;
+  signed: boolean;
+  caPem: string | undefined;
+  region: string | undefined;
+  forcePathStyle: boolean;
+}): S3ClientConfig {
+  const { entry, timeouts, caPem } = options;
+  // AWS_DEFAULT_REGION is the aws-cli's; the SDK does not read it. A region may also come from a profile.
+  const fromEnvironment = process.env.AWS_REGION || process.env.AWS_DEFAULT_REGION || undefined;
+  const region = options.region ?? fromEnvironment ?? (() => regionOfProfile(entry.profile));
+  return {
+    region,
+    ...(entry.endpoint !== undefined && { endpoint: entry.endpoint }),
+    ...(entry.profile !== undefined && { profile: entry.profile }),
+    forcePathStyle: options.forcePathStyle,
+    followRegionRedirects: true,
+    maxAttempts: options.retry.attempts,
+    retryMode: 'standard',
+    requestChecksumCalculation: 'WHEN_REQUIRED',
+    responseChecksumValidation: 'WHEN_REQUIRED',
+    credentials: options.provider as NonNullable<S3ClientConfig['credentials']>,
+    requestHandler: {
+      connectionTimeout: timeouts.connectMs,
+      requestTimeout: timeouts.firstByteMs + timeouts.stallMs,
+      throwOnRequestTimeout: true,
+      socketTimeout: timeouts.stallMs,
+      httpAgent: { keepAlive: true, maxSockets: 64 },
+      httpsAgent: { keepAlive: true, maxSockets: 64, ...(caPem !== undefined && { ca: caPem }) },
+    },
+    ...(!options.signed && { signer: { sign: (request) => Promise.resolve(request) } }),
+  };
+}
+
+/** The SDK's own look-up; without any region every request would fail before it is sent. */
+async function regionOfProfile(profile: string | undefined): Promise<string> {
+  const probe = new S3Client({ ...(profile !== undefined && { profile }) });
+  try {
+    return await probe.config.region();
+  } catch {
+    return fallbackRegion;
+  } finally {
+    probe.destroy();
+  }
+}
+
+interface BuiltRequest {
+  readonly protocol: string;
+  readonly hostname: string;
+  readonly port?: number;
+  readonly path: string;
+}
+
+/** What the SDK would send for one GET, unsigned and not sent. */
+async function builtRequest(client: S3Client, bucket: string): Promise<BuiltRequest> {
+  const command = new GetObjectCommand({ Bucket: bucket, Key: probeKey });
+  let built: BuiltRequest | undefined;
+  command.middlewareStack.add(
+    () => (args) => {
+      built = args.request as BuiltRequest;
+      return Promise.resolve({ output: { $metadata: {} }, response: {} }) as never;
+    },
+    { step: 'build', priority: 'low', name: 'primedTakesRequest' },
+  );
+  await client.send(command);
+  if (built === undefined)
+    throw new PrimedError('INTERNAL', `the AWS SDK built no request for bucket ${bucket}`, { bucket });
+  return built;
+}
+
+/** Amazon says the region of a bucket even with a refusal or a redirect; undefined when it does not. */
+async function regionOfBucket(client: S3Client, bucket: string): Promise<string | undefined> {
+  try {
+    return (await client.send(new HeadBucketCommand({ Bucket: bucket }))).BucketRegion;
+  } catch (error) {
+    const { $response } = error as { $response?: { headers?: Record<string, string> } };
+    const region = $response?.headers?.['x-amz-bucket-region'];
+    if (region !== undefined) return region;
+    throw error;
+  }
+}

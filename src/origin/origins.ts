@@ -1,0 +1,232 @@
+/**
+ * The control plane over all configured UFSes, on the main thread.
+ *
+ * A path is located by its prefix; a bucket is opened (region, endpoint, SDK client) when it is first used, and stays
+ * open. Every bucket and every file root that was used has an origin index, by which lanes know it.
+ */
+import { PrimedError } from '../core/errors.ts';
+import type { Log, UfsPath } from '../core/types.ts';
+import { type Bucket, type CredentialProvider, credentialProviderOf, type OriginRetry, openBucket } from './aws.ts';
+import { type FileControl, makeFileControl } from './file-control.ts';
+import { headBySdk, listBySdk, listKeysMax, listPage, originError, readBySdk } from './s3-control.ts';
+import type { LaneCredentials, Origins, OriginTimeouts } from './types.ts';
+import { type Located, locate, type UfsEntry } from './ufs.ts';
+
+export type { OriginRetry } from './aws.ts';
+export type { UfsEntry } from './ufs.ts';
+
+export interface OriginsOptions {
+  /** An s3:// path below none of them is reached by AWS's usual environment; a file:// path below none is refused. */
+  readonly ufs: readonly UfsEntry[];
+  readonly timeouts: OriginTimeouts;
+  readonly retry: OriginRetry;
+  readonly log: Log;
+}
+
+/** Buckets and roots that may be in use by one daemon: each holds an SDK client. */
+const originsMax = 1024;
+/** A refused signature asks for fresh credentials; more often than this they are not looked up anew. */
+const forcedRefreshMinMs = 10_000;
+
+interface S3Slot {
+  readonly kind: 's3';
+  readonly bucketName: string;
+  readonly entry: UfsEntry;
+  bucket: Promise<Bucket> | undefined;
+}
+interface FileSlot {
+  readonly kind: 'file';
+  readonly control: FileControl;
+}
+
+/** Opens nothing yet: each bucket is opened when it is first used. */
+export function openOrigins(options: OriginsOptions): Origins {
+  const { ufs, timeouts, retry, log } = options;
+  const slots: (S3Slot | FileSlot)[] = [];
+  const indexOf = new Map<string, number>();
+  const providers = new Map<UfsEntry | undefined, CredentialProvider>();
+  const refreshes = new Map<
+    CredentialProvider,
+    { atMs: number; running?: Promise<Awaited<ReturnType<CredentialProvider>>> }
+  >();
+
+  const slotOf = (located: Located): number => {
+    const name = located.kind === 's3' ? `s3://${located.bucket}` : `file://${located.root}`;
+    const known = indexOf.get(name);
+    if (known !== undefined) return known;
+    if (slots.length >= originsMax) {
+      throw new PrimedError(
+        'PATH_INVALID',
+        `${located.path}: more than ${originsMax} buckets and roots are in use; restart the daemon`,
+      );
+    }
+    const index = slots.length;
+    slots.push(
+      located.kind === 's3'
+        ? { kind: 's3', bucketName: located.bucket, entry: located.entry, bucket: undefined }
+        : { kind: 'file', control: makeFileControl({ root: located.root, log }) },
+    );
+    indexOf.set(name, index);
+    return index;
+  };
+
+  const providerOf = (entry: UfsEntry): CredentialProvider => {
+    // All buckets of the default environment share one chain, and with it one refresh.
+    const key = ufs.includes(entry) ? entry : undefined;
+    let provider = providers.get(key);
+    if (provider === undefined) {
+      provider = credentialProviderOf(entry);
+      providers.set(key, provider);
+    }
+    return provider;
+  };
+
+  const bucketOf = (slot: S3Slot): Promise<Bucket> => {
+    const { bucketName: bucket, entry } = slot;
+    slot.bucket ??= openBucket({ bucket, entry, provider: providerOf(entry), timeouts, retry }).then(
+      (opened) => {
+        log.info(
+          { bucket, endpoint: opened.endpoint.hostHeader, region: opened.endpoint.region, signed: opened.signed },
+          'opened a bucket',
+        );
+        return opened;
+      },
+      (error: unknown) => {
+        slot.bucket = undefined; // tried again on next use
+        throw error;
+      },
+    );
+    return slot.bucket;
+  };
+
+  const find = (path: string): { located: Located; slot: S3Slot | FileSlot; index: number } => {
+    const located = locate(path, ufs);
+    const index = slotOf(located);
+    return { located, slot: slots[index]!, index };
+  };
+
+  /** Runs something on a bucket; what it throws comes out as an error of the catalogue about `path`. */
+  const onBucket = async <T>(slot: S3Slot, path: string, act: (bucket: Bucket) => Promise<T>): Promise<T> => {
+    try {
+      return await act(await bucketOf(slot));
+    } catch (error) {
+      throw originError(error, path);
+    }
+  };
+
+  const identity = async (provider: CredentialProvider): ReturnType<CredentialProvider> => {
+    const known = refreshes.get(provider);
+    const now = Date.now();
+    if (known?.running !== undefined) return known.running;
+    // Whoever asks a second time was refused, or told to ask by now: what the SDK remembers does not help.
+    const forceRefresh = known !== undefined && now - known.atMs >= forcedRefreshMinMs;
+    const running = provider(forceRefresh ? { forceRefresh } : undefined);
+    refreshes.set(provider, { atMs: forceRefresh || known === undefined ? now : known.atMs, running });
+    try {
+      return await running;
+    } finally {
+      const current = refreshes.get(provider);
+      if (current?.running === running) refreshes.set(provider, { atMs: current.atMs });
+    }
+  };
+
+  const origins: Origins = {
+    resolve(path) {
+      const { located, index } = find(path);
+      return { path: located.path, originIndex: index, key: located.key };
+    },
+
+    async laneOrigin(path) {
+      const { located, slot, index } = find(path);
+      if (slot.kind === 'file') return { kind: 'file', originIndex: index, root: await slot.control.realRoot() };
+      const { endpoint, signed } = await onBucket(slot, located.path, (bucket) => Promise.resolve(bucket));
+      return { kind: 's3', originIndex: index, bucket: slot.bucketName, signed, ...endpoint };
+    },
+
+    async credentials(originIndex) {
+      const slot = slots[originIndex];
+      if (slot === undefined || slot.kind === 'file') return undefined;
+      const path = `s3://${slot.bucketName}/`;
+      const { signed } = await onBucket(slot, path, (bucket) => Promise.resolve(bucket));
+      if (!signed) return undefined;
+      try {
+        const { accessKeyId, secretAccessKey, sessionToken, expiration } = await identity(providerOf(slot.entry));
+        const credentials: LaneCredentials = {
+          accessKeyId,
+          secretAccessKey,
+          ...(sessionToken !== undefined && { sessionToken }),
+        };
+        return { credentials, ...(expiration !== undefined && { expiresAtMs: expiration.getTime() }) };
+      } catch (error) {
+        throw new PrimedError('ORIGIN_CREDENTIALS', `${path}: ${(error as Error).message}`, { path }, { cause: error });
+      }
+    },
+
+    async head(path, signal) {
+      const { located, slot } = find(path);
+      if (slot.kind === 'file') return slot.control.head(located.key);
+      return onBucket(slot, located.path, (bucket) =>
+        headBySdk(bucket, slot.bucketName, located.key, located.path, signal),
+      );
+    },
+
+    async exists(path, signal) {
+      const { located, slot } = find(path);
+      if (located.key === '') return false; // a bucket or a root is no object
+      try {
+        await origins.head(located.path, signal);
+        return true;
+      } catch (error) {
+        if (!(error instanceof PrimedError) || error.code !== 'ORIGIN_NOT_FOUND') throw error;
+        // HEAD has no body: that it is the bucket that is missing is only said by a listing.
+        if (slot.kind === 's3') {
+          await onBucket(slot, located.path, (bucket) =>
+            listBySdk(bucket, slot.bucketName, {
+              prefix: located.key,
+              maxKeys: 1,
+              ...(signal !== undefined && { signal }),
+            }),
+          );
+        }
+        return false;
+      }
+    },
+
+    async list(prefix, { after, signal, maxKeys = listKeysMax }) {
+      const { located, slot } = find(prefix);
+      const keyPrefix = located.key === '' || located.key.endsWith('/') ? located.key : `${located.key}/`;
+      const keys = Math.max(1, Math.min(maxKeys, listKeysMax));
+      const rest = { maxKeys: keys, ...(after !== undefined && { after }), ...(signal !== undefined && { signal }) };
+      if (slot.kind === 'file') return slot.control.list(keyPrefix, rest);
+      return onBucket(slot, located.path, (bucket) =>
+        listPage((query) => listBySdk(bucket, slot.bucketName, query), {
+          bucketPath: `s3://${slot.bucketName}/`,
+          prefix: keyPrefix,
+          ...rest,
+        }),
+      );
+    },
+
+    async *read(path, signal) {
+      const { located, slot } = find(path);
+      if (slot.kind === 'file') {
+        yield* slot.control.read(located.key, signal);
+        return;
+      }
+      try {
+        yield* readBySdk(await bucketOf(slot), slot.bucketName, located.key, signal);
+      } catch (error) {
+        throw originError(error, located.path as UfsPath);
+      }
+    },
+
+    async close() {
+      for (const slot of slots) {
+        if (slot.kind !== 's3' || slot.bucket === undefined) continue;
+        await slot.bucket.then((bucket) => bucket.client.destroy()).catch(() => undefined); // one that never opened
+        slot.bucket = undefined;
+      }
+    },
+  };
+  return origins;
+}
