@@ -124,7 +124,7 @@ http {
   types { application/xml xml; } default_type application/octet-stream;
   variables_hash_max_size 4096; map_hash_max_size 65536; map_hash_bucket_size 256;
   map $args $token_page { default 0; "~continuation-token=page(?<page>[0-9]+)" $page; }
-${datasets.map((dataset, i) => `  map $args $page_of_${i} { default $token_page;\n${pagesOf(tokens[i] ?? []).join('\n')}\n  }`).join('\n')}
+${datasets.map((_, i) => `  map $args $page_of_${i} { default $token_page;\n${pagesOf(tokens[i] ?? []).join('\n')}\n  }`).join('\n')}
   server {
     listen 127.0.0.1:${port} backlog=4096;
     ${tls ? `listen 127.0.0.1:${tls.port} ssl; ssl_certificate ${tls.certificatePath}; ssl_certificate_key ${tls.keyPath};` : ''}

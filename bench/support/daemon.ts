@@ -1,0 +1,155 @@
+/** The real executable under test: started as a user starts it, spoken to by the REST API, measured from outside. */
+import { existsSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Transfer } from '../ceilings/receiver.ts';
+import {
+  cpuSecondsOf,
+  freePort,
+  type MemoryUse,
+  memoryOf,
+  plainEnvironment,
+  startChild,
+  waitUntilReady,
+} from './process.ts';
+import { projectRoot, type Workspace } from './workspace.ts';
+
+export interface OriginSettings {
+  readonly endpoint: string;
+  readonly accessKeyId?: string;
+  readonly secretAccessKey?: string;
+  /** A file with the certificates to trust. */
+  readonly certificatePath?: string;
+}
+
+export interface DaemonOrder {
+  readonly origin: OriginSettings;
+  readonly stores: readonly { readonly dir: string; readonly sizeBytes: number }[];
+  /** Everything else that the daemon keeps; a new folder without it. */
+  readonly dataDir?: string;
+}
+
+export interface LoadOutcome extends Transfer {
+  /** Files that were loaded. */
+  readonly files: number;
+}
+
+export interface Daemon {
+  readonly pid: number;
+  /** From the start of the process to 200 on /health/ready. */
+  readonly startSeconds: number;
+  /** Submits a load and waits for SUCCEEDED. Seconds and CPU are those of the whole daemon between the two. */
+  load(path: string, options?: Readonly<Record<string, string>>): Promise<LoadOutcome>;
+  memory(): MemoryUse;
+  stop(): Promise<void>;
+}
+
+const startDeadlineMs = 120_000;
+const loadDeadlineMs = 1_800_000;
+
+export async function startDaemon(workspace: Workspace, order: DaemonOrder): Promise<Daemon> {
+  const executable = join(projectRoot, 'dist', 'main.js');
+  if (!existsSync(executable)) throw new Error(`${executable} is missing; run npm run build`);
+  const dir = workspace.folder('daemon');
+  const dataDir = order.dataDir ?? join(dir, 'data');
+  const [api, http, s3] = [await freePort(), await freePort(), await freePort()];
+  const configPath = join(dir, 'primed.toml');
+  writeFileSync(configPath, configuration(order, { dataDir, api, http, s3 }));
+
+  const startedAt = performance.now();
+  const child = startChild([process.execPath, executable, 'standalone', '--config', configPath], {
+    logPath: join(dir, 'daemon.log'),
+    env: plainEnvironment({ AWS_EC2_METADATA_DISABLED: 'true' }),
+  });
+  workspace.defer(() => child.stop());
+  const base = `http://127.0.0.1:${api}`;
+  await waitUntilReady(child, () => answersReady(base), startDeadlineMs);
+  const startSeconds = (performance.now() - startedAt) / 1000;
+
+  return {
+    pid: child.pid,
+    startSeconds,
+    load: (path, options = {}) => load({ base, pid: child.pid, ended: child.ended, path, options }),
+    memory: () => memoryOf(child.pid),
+    stop: () => child.stop(),
+  };
+}
+
+function configuration(order: DaemonOrder, place: { dataDir: string; api: number; http: number; s3: number }): string {
+  const { origin, stores } = order;
+  const keys =
+    origin.accessKeyId === undefined
+      ? ['anonymous = true']
+      : [`access_key_id = "${origin.accessKeyId}"`, `secret_access_key = "${origin.secretAccessKey}"`];
+  return [
+    `data_dir = "${place.dataDir}"`,
+    `[api]\nlisten = "127.0.0.1:${place.api}"`,
+    `[worker]\nhttp_listen = "127.0.0.1:${place.http}"\ns3_listen = "127.0.0.1:${place.s3}"`,
+    ...stores.map((store) => `[[worker.store]]\ndir = "${store.dir}"\nsize = "${store.sizeBytes}"`),
+    `[log]\nlevel = "warn"`,
+    `[[ufs]]\nprefix = "s3://"\nendpoint = "${origin.endpoint}"\nregion = "us-east-1"\npath_style = true`,
+    ...(origin.certificatePath === undefined ? [] : [`ca_file = "${origin.certificatePath}"`]),
+    ...keys,
+    '',
+  ].join('\n');
+}
+
+async function answersReady(base: string): Promise<boolean> {
+  try {
+    const answer = await fetch(`${base}/health/ready`, { signal: AbortSignal.timeout(5000) });
+    await answer.arrayBuffer();
+    return answer.status === 200;
+  } catch {
+    return false;
+  }
+}
+
+interface Progress {
+  readonly mJobState: string;
+  readonly mLoadedByteCount: number;
+  readonly loadedFiles: number;
+  readonly reason?: string;
+}
+
+async function load(order: {
+  base: string;
+  pid: number;
+  ended: () => string | undefined;
+  path: string;
+  options: Readonly<Record<string, string>>;
+}): Promise<LoadOutcome> {
+  const { base, pid, path } = order;
+  const startedAt = performance.now();
+  const cpuBefore = cpuSecondsOf(pid);
+  await call(`${base}/api/v1/master/submit_job/load`, { path, options: order.options });
+  const progressUrl = `${base}/api/v1/master/progress_job/load?format=JSON&path=${encodeURIComponent(path)}`;
+  for (;;) {
+    const seconds = (performance.now() - startedAt) / 1000;
+    const cpuSeconds = cpuSecondsOf(pid) - cpuBefore;
+    const progress = (await call(progressUrl)) as Progress;
+    if (progress.mJobState === 'SUCCEEDED') {
+      // The clock stopped before the question: what the question itself cost is not the load's.
+      return { bytes: progress.mLoadedByteCount, files: progress.loadedFiles, seconds, cpuSeconds };
+    }
+    if (!['WAITING', 'RUNNING', 'VERIFYING'].includes(progress.mJobState)) {
+      throw new Error(`the load of ${path} ended ${progress.mJobState}: ${progress.reason ?? 'no reason given'}`);
+    }
+    if (seconds * 1000 > loadDeadlineMs)
+      throw new Error(`the load of ${path} took longer than ${loadDeadlineMs / 1000} s`);
+    const ended = order.ended();
+    if (ended !== undefined) throw new Error(ended);
+    // A hundredth of what has passed: the answer is right to about 1%, and asking costs next to nothing.
+    await sleep(Math.min(1000, Math.max(5, seconds * 10)));
+  }
+}
+
+async function call(url: string, body?: object): Promise<unknown> {
+  const answer = await fetch(url, {
+    method: body === undefined ? 'GET' : 'POST',
+    signal: AbortSignal.timeout(60_000),
+    ...(body === undefined ? {} : { body: JSON.stringify(body), headers: { 'content-type': 'application/json' } }),
+  });
+  const text = await answer.text();
+  if (!answer.ok) throw new Error(`${url} answered ${answer.status}: ${text}`);
+  return JSON.parse(text);
+}
