@@ -3,12 +3,15 @@ import type { DiscardReason } from '../core/types.ts';
 import type { Store } from '../store/types.ts';
 import type { Run } from './run.ts';
 import { type RunBoard, receivedBytes } from './run-board.ts';
+import type { WorkerObserver } from './types.ts';
 
 export class Books {
   readonly #store: Store;
   readonly #board: RunBoard;
+  readonly #observe: WorkerObserver;
 
-  constructor(store: Store, board: RunBoard) {
+  constructor(store: Store, board: RunBoard, observe: WorkerObserver) {
+    this.#observe = observe;
     this.#store = store;
     this.#board = board;
   }
@@ -22,6 +25,7 @@ export class Books {
   }
 
   discard(run: Run, reason: DiscardReason, bytes: number): void {
+    this.#observe.discarded(reason, bytes);
     this.#store.account(run.spec.run, { discarded: { reason, bytes } });
   }
 }

@@ -15,6 +15,7 @@ export interface IngestOptions {
   readonly lanes: number;
   readonly socketsPerLane: number;
   readonly partBytes: number;
+  readonly smallBytes: number;
   /** For all slots of all lanes: the part of the worker's memory budget that payload may take. */
   readonly slotBudgetBytes: number;
   readonly timeouts: OriginTimeouts;
@@ -32,7 +33,9 @@ const fewestSlots = 2;
 const mostSlots = 64;
 
 /** Starts the lanes and the worker that feeds them. Throws NATIVE_MISSING. */
-export async function openIngest(options: IngestOptions): Promise<{ worker: IngestWorker; engine: string }> {
+export async function openIngest(
+  options: IngestOptions,
+): Promise<{ worker: IngestWorker; engine: string; slots: number }> {
   const board = makeRunBoard(options.lanes);
   const affordable = Math.floor(options.slotBudgetBytes / (options.partBytes * options.lanes));
   const lanes = await LanePool.open({
@@ -55,10 +58,11 @@ export async function openIngest(options: IngestOptions): Promise<{ worker: Inge
     log: options.log,
     random: Math.random,
     partBytes: options.partBytes,
+    smallBytes: options.smallBytes,
     socketsPerLane: options.socketsPerLane,
     retry: options.retry,
     maxRestarts: options.maxRestarts,
     observe: options.observe,
   });
-  return { worker, engine: lanes.engine };
+  return { worker, engine: lanes.engine, slots: lanes.count * lanes.slotsPerLane };
 }

@@ -10,6 +10,7 @@ import type { OriginFailure } from '../origin/types.ts';
 import type { LanePool } from './lanes.ts';
 import type { Run } from './run.ts';
 import type { RunBoard } from './run-board.ts';
+import type { WorkerObserver } from './types.ts';
 
 const refillMs = 5;
 /** Answers to requests that were sent before the first 503 was heard come within about this time, and count once. */
@@ -25,7 +26,7 @@ export class Limits {
   readonly #board: RunBoard;
   readonly #log: Log;
   readonly #sockets: number;
-  readonly #onConcurrency: (requests: number) => void;
+  readonly #observe: WorkerObserver;
   readonly #limited = new Set<Run>();
   #throttle: Throttle;
   #timer: NodeJS.Timeout | undefined;
@@ -35,15 +36,15 @@ export class Limits {
     board: RunBoard;
     log: Log;
     sockets: number;
-    onConcurrency: (requests: number) => void;
+    observe: WorkerObserver;
   }) {
     this.#lanes = options.lanes;
     this.#board = options.board;
     this.#log = options.log;
     this.#sockets = options.sockets;
-    this.#onConcurrency = options.onConcurrency;
+    this.#observe = options.observe;
     this.#throttle = makeThrottle(options.sockets);
-    this.#onConcurrency(this.requests);
+    this.#observe.concurrencyLimit(this.requests);
   }
 
   /** Requests that may be in flight. */
@@ -63,6 +64,7 @@ export class Limits {
     if (this.requests === before) return;
     const facts = { httpStatus, s3Code, requestId, requestsInFlight: this.requests };
     this.#log.warn(facts, 'the origin asks to slow down');
+    this.#observe.slowedDown();
     this.#tellLanes();
   }
 
@@ -101,7 +103,7 @@ export class Limits {
   }
 
   #tellLanes(): void {
-    this.#onConcurrency(this.requests);
+    this.#observe.concurrencyLimit(this.requests);
     const limit = Math.max(1, Math.floor(this.requests / this.#lanes.count));
     this.#lanes.broadcast({ type: 'concurrency', limit });
   }

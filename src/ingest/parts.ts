@@ -22,8 +22,6 @@ import type { CheckDone, WriteDone, WriteUnit } from './protocol.ts';
 import { isStale, type PartTask, type Run } from './run.ts';
 import type { WorkerObserver } from './types.ts';
 
-/** Parts up to this size share a slot; above, a part is large enough to be a good write by itself. */
-const smallBytes = MiB;
 /** A packed slot is written when this much has arrived: long enough to be sequential, short enough not to wait. */
 const packBytes = 4 * MiB;
 const packParts = 256;
@@ -47,6 +45,8 @@ export interface PartsOptions {
   readonly log: Log;
   readonly random: Random;
   readonly retry: RetrySettings;
+  /** Parts up to this size share a slot; a larger one is a good write by itself. */
+  readonly smallBytes: number;
   readonly observe: WorkerObserver;
   /** Another user of the lanes' slots, served first. */
   readonly pumpChecks: () => void;
@@ -145,7 +145,7 @@ export class Parts {
       {
         bytes: Math.min(packBytes, this.#lanes.slotBytes),
         parts: Math.min(packParts, Math.max(smallestPack, share)),
-        smallBytes,
+        smallBytes: this.#options.smallBytes,
       },
     );
     const parts: PartTask[] = [];
@@ -251,6 +251,7 @@ export class Parts {
     run.landScheduled = false;
     const landing = run.landing.splice(0);
     run.landsInFlight += 1;
+    run.partsLanding += landing.length;
     const startedMs = performance.now();
     this.#store
       .land(
@@ -278,6 +279,7 @@ export class Parts {
       )
       .finally(() => {
         run.landsInFlight -= 1;
+        run.partsLanding -= landing.length;
         run.wakeIfIdle();
       });
   }

@@ -57,6 +57,8 @@ export class Run {
   unitsInFlight = 0;
   partsInFlight = 0;
   bytesInFlight = 0;
+  /** Parts handed to the store and not yet durable. */
+  partsLanding = 0;
   /** Calls to the store or the origin that the run must wait for before it ends. */
   landsInFlight = 0;
   /** Received bytes that the ledger has seen. */

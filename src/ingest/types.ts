@@ -14,7 +14,17 @@
  * What survives a crash: what the store has landed. Everything else is fetched again.
  */
 import type { ErrorReport } from '../core/errors.ts';
-import type { JobId, Ledger, LoadId, ManifestEntry, ObjectVersion, RunId, UfsPath } from '../core/types.ts';
+import type {
+  DiscardReason,
+  JobId,
+  Ledger,
+  LoadId,
+  ManifestEntry,
+  ObjectVersion,
+  RunId,
+  UfsPath,
+} from '../core/types.ts';
+import type { FailureCause } from '../origin/types.ts';
 
 export interface RunSpec {
   readonly run: RunId;
@@ -63,10 +73,22 @@ export interface RunProgress {
 
 /** Told about what only the metrics want to know. */
 export interface WorkerObserver {
-  retried(cause: string): void;
+  retried(cause: FailureCause): void;
+  slowedDown(): void;
   concurrencyLimit(requests: number): void;
+  discarded(reason: DiscardReason, bytes: number): void;
   /** From parts handed to the store until they are durable. */
   landed(milliseconds: number): void;
+  checksumFailed(pages: number): void;
+}
+
+/** Queues of the worker now, over all runs. */
+export interface WorkerQueues {
+  /** Parts planned and waiting for a slot. */
+  readonly queuedParts: number;
+  readonly unitsInFlight: number;
+  /** Parts written and waiting to be durable. */
+  readonly landingParts: number;
 }
 
 /** What the coordinator sees of a worker: in the same process now, over the wire later. Calls never throw for the world's sake. */

@@ -18,7 +18,7 @@ import type { OpenFile, PageLocation, Store } from '../store/types.ts';
 import type { LanePool } from './lanes.ts';
 import type { CheckDone, CheckUnit, Transfer, WriteDone } from './protocol.ts';
 import type { Run } from './run.ts';
-import type { VerifyOutcome } from './types.ts';
+import type { VerifyOutcome, WorkerObserver } from './types.ts';
 
 const packPages = 256;
 const md5Etag = /^[0-9a-f]{32}$/;
@@ -53,9 +53,17 @@ export class Verifier {
   readonly #origins: Origins;
   readonly #lanes: LanePool;
   readonly #onSlot: () => void;
+  readonly #observe: WorkerObserver;
   readonly #queue = new Deque<VerifyTask>();
 
-  constructor(options: { store: Store; origins: Origins; lanes: LanePool; onSlot: () => void }) {
+  constructor(options: {
+    store: Store;
+    origins: Origins;
+    lanes: LanePool;
+    onSlot: () => void;
+    observe: WorkerObserver;
+  }) {
+    this.#observe = options.observe;
     this.#store = options.store;
     this.#origins = options.origins;
     this.#lanes = options.lanes;
@@ -205,6 +213,7 @@ export class Verifier {
   #checked(pieces: readonly Piece[], message: WriteDone | CheckDone): void {
     if (message.type !== 'checked') return;
     const bad = new Set(message.badPages);
+    if (bad.size > 0) this.#observe.checksumFailed(bad.size);
     let index = 0;
     let digestAt = 0;
     for (const { task, pages } of pieces) {

@@ -14,7 +14,15 @@ import { OriginLinks } from './origin-links.ts';
 import { Parts } from './parts.ts';
 import { Run } from './run.ts';
 import { clearRow, type RunBoard, runRows } from './run-board.ts';
-import type { FileOutcome, RunProgress, RunSpec, VerifyOutcome, Worker, WorkerObserver } from './types.ts';
+import type {
+  FileOutcome,
+  RunProgress,
+  RunSpec,
+  VerifyOutcome,
+  Worker,
+  WorkerObserver,
+  WorkerQueues,
+} from './types.ts';
 import { Verifier } from './verifier.ts';
 
 export interface WorkerOptions {
@@ -25,6 +33,8 @@ export interface WorkerOptions {
   readonly log: Log;
   readonly random: Random;
   readonly partBytes: number;
+  /** Parts up to this size share a slot and a write. */
+  readonly smallBytes: number;
   readonly socketsPerLane: number;
   readonly retry: RetrySettings;
   readonly maxRestarts: number;
@@ -54,23 +64,24 @@ export class IngestWorker implements Worker {
     this.#store = store;
     this.#lanes = lanes;
     this.#board = board;
-    this.#books = new Books(store, board);
+    this.#books = new Books(store, board, observe);
     this.#limits = new Limits({
       lanes,
       board,
       log,
       sockets: options.socketsPerLane * lanes.count,
-      onConcurrency: (requests) => observe.concurrencyLimit(requests),
+      observe,
     });
     this.#links = new OriginLinks(origins, lanes, log);
     const onPlanned = (): void => this.#parts.schedule();
     this.#files = new Files({ store, origins, log, partBytes, maxRestarts, onPlanned });
-    this.#verifier = new Verifier({ store, origins, lanes, onSlot: onPlanned });
+    this.#verifier = new Verifier({ store, origins, lanes, onSlot: onPlanned, observe });
     this.#parts = new Parts(
       {
         ...{ store, lanes, log, observe, limits: this.#limits, books: this.#books, links: this.#links },
         random: options.random,
         retry: options.retry,
+        smallBytes: options.smallBytes,
         pumpChecks: () => this.#verifier.pump(),
       },
       () => this.#files,
@@ -175,6 +186,18 @@ export class IngestWorker implements Worker {
       partsInFlight: run?.partsInFlight ?? 0,
       ledger,
     };
+  }
+
+  queues(): WorkerQueues {
+    let queuedParts = 0;
+    let unitsInFlight = 0;
+    let landingParts = 0;
+    for (const run of this.#runs.values()) {
+      queuedParts += run.parts.length;
+      unitsInFlight += run.unitsInFlight;
+      landingParts += run.landing.length + run.partsLanding;
+    }
+    return { queuedParts, unitsInFlight, landingParts };
   }
 
   async close(): Promise<void> {
