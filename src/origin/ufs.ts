@@ -40,7 +40,7 @@ export type Located =
 const keyBytesMax = 1024;
 const filePathBytesMax = 4095;
 // What AWS allows, and what older buckets and other servers have besides: upper case and underscores.
-const bucketName = /^[A-Za-z0-9][A-Za-z0-9._-]{1,254}$/;
+const bucketName = /^[A-Za-z0-9][A-Za-z0-9._-]{0,254}$/;
 const loneSurrogate = /\p{Surrogate}/u;
 
 function invalid(path: string, why: string): PrimedError {
