@@ -40,6 +40,7 @@ export const errorCatalogue = {
   FILE_NOT_CACHED: { status: 'NOT_FOUND', retryable: false, help: 'The path is not in the cache, or not completely; load it first.' },
   RANGE_INVALID: { status: 'OUT_OF_RANGE', retryable: false, help: 'The range lies outside the object.' },
   UNAUTHENTICATED: { status: 'UNAUTHENTICATED', retryable: false, help: 'The request carries no valid token; send `Authorization: Bearer <token>` with the configured `api_token`.' },
+  TOO_BUSY: { status: 'UNAVAILABLE', retryable: true, help: 'As many reads or checks are under way as this port serves at once, and none ended in time; try again, with fewer at once.' },
   READ_ONLY: { status: 'UNIMPLEMENTED', retryable: false, help: 'The cache is read-only; write to the origin.' },
   // the origin
   ORIGIN_NOT_FOUND: { status: 'NOT_FOUND', retryable: false, help: 'The origin has no such bucket or key.' },

@@ -1,7 +1,8 @@
 /** Questions about a bucket: both generations of listing, location, existence. Answers are XML documents. */
+
+import { type ListingPage, listBuckets, listPage, type RecordSource } from '../listing.ts';
 import type { S3Address } from './address.ts';
 import { S3Error } from './errors.ts';
-import { type ListingPage, listBuckets, listPage, type RecordSource } from './listing.ts';
 import { document, element, escapeXml, s3Namespace } from './xml.ts';
 
 /** S3's own limit on keys and common prefixes in one answer; a larger wish is cut down to it, as S3 does. */
@@ -38,7 +39,7 @@ export function listingXml(source: RecordSource, { bucket, query }: S3Address): 
   const token = second ? value('continuation-token') : '';
   const startAfter = second ? value('start-after') : value('marker');
   const after = token === '' ? startAfter : readToken(token);
-  const page = listPage(source, { bucket, prefix, delimiter, after, maxKeys });
+  const page = listPage(source, { root: `s3://${bucket}/`, prefix, delimiter, after, maxKeys });
   const withOwner = !second || value('fetch-owner') === 'true';
 
   const head = [

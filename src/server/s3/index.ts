@@ -18,12 +18,13 @@ import Fastify, {
   type FastifyRequest,
 } from 'fastify';
 import type { Log } from '../../core/types.ts';
+import { BodyCut } from '../body.ts';
+import { watchAnswers } from '../in-flight.ts';
+import { Turns } from '../turns.ts';
 import { parseAddress, type S3Address } from './address.ts';
-import { BodyCut } from './body.ts';
 import { bucketsXml, listingXml, locationXml, versioningXml } from './bucket.ts';
 import { errorXml, S3Error, s3ErrorOf } from './errors.ts';
 import { answerObject, type CachedFiles, noSuchBucket } from './object.ts';
-import { Turns } from './turns.ts';
 
 export type { CachedFiles } from './object.ts';
 
@@ -76,7 +77,7 @@ export const s3Gateway: FastifyPluginCallback<S3GatewayOptions> = (app, options,
   const { store, log, onServed = () => {} } = options;
   const limits = { ...defaults, ...definedOf(options) };
   const turns = new Turns({ limit: limits.maxBodies, waitLimitMs: limits.turnWaitMs });
-  const bodies = new Map<FastifyReply, Promise<void>>();
+  const watch = watchAnswers(app, limits.closeGraceMs);
   const context = { store, turns, stallMs: limits.stallMs, onServed };
   const startedAtMs = Date.now();
   const ids = requestIds();
@@ -107,17 +108,13 @@ export const s3Gateway: FastifyPluginCallback<S3GatewayOptions> = (app, options,
         .send(bucketAnswer(store, address, startedAtMs, reply));
       return;
     }
-    const body = answerObject(context, address, request, reply);
-    bodies.set(reply, body);
     try {
-      await body;
+      await watch(reply, answerObject(context, address, request, reply));
     } catch (error) {
       if (!(error instanceof BodyCut)) throw error;
       const facts = { path: `s3://${address.bucket}/${address.key}`, reason: error.reason, cause: error.message };
       if (error.reason === 'data') log.error(facts, 'an answer on the S3 port was cut off');
       else log.debug(facts, 'an answer on the S3 port was cut off');
-    } finally {
-      bodies.delete(reply);
     }
   };
 
@@ -137,17 +134,6 @@ export const s3Gateway: FastifyPluginCallback<S3GatewayOptions> = (app, options,
   });
   app.setNotFoundHandler(async (request, reply) => await handled(answer, request, reply));
 
-  app.addHook('preClose', (closed) => {
-    // Not waited for: the server ends by itself once the last body has.
-    setTimeout(() => {
-      for (const reply of bodies.keys()) reply.raw.destroy();
-    }, limits.closeGraceMs).unref();
-    closed();
-  });
-  // Whoever closes the store next must find no reader in it.
-  app.addHook('onClose', async () => {
-    await Promise.allSettled(bodies.values());
-  });
   done();
 };
 

@@ -2,11 +2,11 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { ByteRange, UfsPath } from '../../core/types.ts';
 import type { FileRecord, OpenFile, Store } from '../../store/types.ts';
+import { openBody, sendBody } from '../body.ts';
+import type { Turns } from '../turns.ts';
 import type { S3Address } from './address.ts';
-import { openBody, sendBody } from './body.ts';
 import { judge } from './conditions.ts';
 import { S3Error } from './errors.ts';
-import type { Turns } from './turns.ts';
 
 /** What the gateway needs of the store: nothing that changes it. */
 export type CachedFiles = Pick<Store, 'stat' | 'list' | 'open'>;

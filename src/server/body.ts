@@ -6,7 +6,7 @@
  * its Content-Length, never a wrong byte and never a short answer that looks whole.
  */
 import type { ServerResponse } from 'node:http';
-import { PrimedError } from '../../core/errors.ts';
+import { PrimedError } from '../core/errors.ts';
 
 /** Why a body ended before its last byte; nobody is left to be told, so this is for the log. */
 export class BodyCut extends Error {

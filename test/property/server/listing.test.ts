@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
-import { listPage } from '../../../src/server/s3/listing.ts';
+import { listPage } from '../../../src/server/listing.ts';
 import { MemoryFiles } from '../../support/memory-files.ts';
 
 // Few letters, so that prefixes and delimiters meet; the last ones sort differently in UTF-8 and in UTF-16.
@@ -38,7 +38,7 @@ it('lists by pages what a naive listing lists at once', () => {
         let after = '';
         for (let pages = 0; ; pages += 1) {
           expect(pages).toBeLessThanOrEqual(keys.length);
-          const page = listPage(files, { bucket: 'bucket', prefix, delimiter, after, maxKeys });
+          const page = listPage(files, { root: 's3://bucket/', prefix, delimiter, after, maxKeys });
           const names = [...page.files.map((file) => file.key), ...page.commonPrefixes];
           expect(names.length).toBeLessThanOrEqual(maxKeys);
           seen.push(...names.sort(byBytes));

@@ -1,5 +1,5 @@
 /** At most so many at once, the others in order of arrival, none for longer than the limit. */
-import { S3Error } from './errors.ts';
+import { PrimedError } from '../core/errors.ts';
 
 export class Turns {
   readonly #limit: number;
@@ -13,7 +13,7 @@ export class Turns {
     this.#waitLimitMs = waitLimitMs;
   }
 
-  /** Resolves with the verb that gives the turn back. Throws S3Error SlowDown when none came in time. */
+  /** Resolves with the verb that gives the turn back. Throws TOO_BUSY when none came in time. */
   async take(): Promise<() => void> {
     if (this.#taken < this.#limit) this.#taken += 1;
     else await this.#queue();
@@ -29,12 +29,8 @@ export class Turns {
       const timer = setTimeout(() => {
         this.#waiting.delete(enter);
         const seconds = this.#waitLimitMs / 1000;
-        reject(
-          new S3Error(
-            'SlowDown',
-            `Please reduce your request rate: ${this.#limit} reads are under way, and none ended in ${seconds} s.`,
-          ),
-        );
+        const message = `Please reduce your request rate: ${this.#limit} reads are under way, and none ended in ${seconds} s.`;
+        reject(new PrimedError('TOO_BUSY', message, { limit: this.#limit }));
       }, this.#waitLimitMs);
       const enter = () => {
         clearTimeout(timer);

@@ -1,11 +1,12 @@
 /**
- * One page of a bucket's listing: keys and common prefixes in byte order, both counted by max-keys, from whatever
- * yields records in that order. Nothing here knows of XML or HTTP.
+ * One page of a listing: keys and common prefixes in byte order, both counted by the limit, from whatever yields
+ * records in that order. The S3 port and the file API list by it; nothing here knows of XML or HTTP.
  */
-import type { FileRecord } from '../../store/types.ts';
+import type { FileRecord } from '../store/types.ts';
 
 export interface ListingOrder {
-  readonly bucket: string;
+  /** What every path of the listing begins with: `s3://bucket/`. Keys are the rest. */
+  readonly root: string;
   readonly prefix: string;
   /** Empty: none. */
   readonly delimiter: string;
@@ -32,7 +33,7 @@ const lastCharacter = '\u{10ffff}';
 export function listPage(source: RecordSource, order: ListingOrder): ListingPage {
   const files: { key: string; record: FileRecord }[] = [];
   const commonPrefixes: string[] = [];
-  const root = `s3://${order.bucket}/`;
+  const { root } = order;
   const afterGroup = groupOf(order.after, order);
   let skipBelow = afterGroup !== undefined && afterGroup === order.after ? afterGroup : undefined;
   let last = order.after;
