@@ -1,0 +1,178 @@
+/** The configuration as the program uses it: parsed, complete, checked, and with units in the names. */
+
+import { statfsSync, statSync } from 'node:fs';
+import { isIP } from 'node:net';
+import { cpus } from 'node:os';
+import { dirname, join } from 'node:path';
+import type { RetrySettings } from '../core/retry.ts';
+import { alignDown } from '../core/units.ts';
+import { type Listen, parseListen } from './forms.ts';
+import type { Draft, Environment, Source } from './layers.ts';
+import { defaultStoreBytes, defaultStoreShare, mostDefaultLanes } from './schema.ts';
+
+export type Role = 'standalone' | 'coordinator' | 'worker';
+
+export interface UfsConfig {
+  readonly prefix: string;
+  readonly endpoint?: string;
+  readonly region?: string;
+  readonly pathStyle: boolean;
+  readonly anonymous: boolean;
+  readonly accessKeyId?: string;
+  readonly secretAccessKey?: string;
+  readonly profile?: string;
+  readonly caFile?: string;
+}
+
+export interface Config {
+  readonly role: Role;
+  readonly dataDir: string;
+  /** Below `dataDir`: the coordinator's jobs and manifests. */
+  readonly jobsDir: string;
+  /** Below `dataDir`: the worker's index. */
+  readonly indexDir: string;
+  readonly insecure: boolean;
+  readonly apiToken?: string;
+  readonly api: { readonly listen: Listen };
+  readonly worker: {
+    readonly httpListen: Listen;
+    readonly s3Listen: Listen;
+    readonly memoryBudgetBytes: number;
+    readonly lanes: number;
+    readonly partBytes: number;
+    readonly socketsPerLane: number;
+    readonly smallObjectMaxBytes: number;
+    readonly diskEngine: 'auto' | 'io_uring' | 'threads';
+    readonly stores: readonly { readonly dir: string; readonly sizeBytes: number }[];
+  };
+  readonly ingest: {
+    readonly retry: RetrySettings;
+    readonly timeouts: { readonly connectMs: number; readonly firstByteMs: number; readonly stallMs: number };
+  };
+  readonly ufs: readonly UfsConfig[];
+  readonly job: {
+    readonly batchSize: number;
+    readonly retentionMs: number;
+    readonly maxActive: number;
+    readonly onChange: 'restart' | 'fail';
+    readonly maxRestarts: number;
+  };
+  readonly log: { readonly level: 'debug' | 'info' | 'warn' | 'error'; readonly pretty: boolean };
+  /** Where each value came from, by its path in the file (`worker.lanes`, `ufs[0].endpoint`). */
+  readonly sources: ReadonlyMap<string, Source>;
+}
+
+/** Turns a draft without errors into the configuration. */
+export function configOf(role: Role, draft: Draft, env: Environment): Config {
+  const get = <T>(key: string): T => draft.values.get(key) as T;
+  const listenAt = (key: string): Listen => parseListen(get<string>(key))!;
+  const dataDir = get<string>('data_dir');
+  const apiToken = get<string | undefined>('api_token');
+  return {
+    role,
+    dataDir,
+    jobsDir: join(dataDir, 'jobs'),
+    indexDir: join(dataDir, 'index'),
+    insecure: get('insecure'),
+    ...(apiToken === undefined ? {} : { apiToken }),
+    api: { listen: listenAt('api.listen') },
+    worker: {
+      httpListen: listenAt('worker.http_listen'),
+      s3Listen: listenAt('worker.s3_listen'),
+      memoryBudgetBytes: get('worker.memory_budget'),
+      lanes: get<number | undefined>('worker.lanes') ?? defaultLanes(),
+      partBytes: get('worker.part_size'),
+      socketsPerLane: get('worker.sockets_per_lane'),
+      smallObjectMaxBytes: get('worker.small_object_max'),
+      diskEngine: get('worker.disk_engine'),
+      stores: storesOf(draft, dataDir),
+    },
+    ingest: {
+      retry: {
+        maxAttempts: get('ingest.max_attempts'),
+        maxThrottledAttempts: get('ingest.max_throttled_attempts'),
+        baseMs: get('ingest.retry_base'),
+        maxMs: get('ingest.retry_max'),
+        budgetRatio: get('ingest.retry_budget'),
+        budgetFloor: get('ingest.retry_budget_floor'),
+      },
+      timeouts: {
+        connectMs: get('ingest.connect_timeout'),
+        firstByteMs: get('ingest.first_byte_timeout'),
+        stallMs: get('ingest.stall_timeout'),
+      },
+    },
+    ufs: Array.from({ length: draft.counts.get('ufs') ?? 0 }, (_, index) => ufsOf(draft, index, env)),
+    job: {
+      batchSize: get('job.batch_size'),
+      retentionMs: get('job.retention'),
+      maxActive: get('job.max_active'),
+      onChange: get('job.changed_object'),
+      maxRestarts: get('job.max_restarts'),
+    },
+    log: { level: get('log.level'), pretty: get('log.pretty') },
+    sources: draft.sources,
+  };
+}
+
+/** One lane for two cores: the other one is the kernel's share of receiving and writing, and the main thread's. */
+export function defaultLanes(): number {
+  return Math.max(1, Math.min(mostDefaultLanes, Math.floor(cpus().length / 2)));
+}
+
+function storesOf(draft: Draft, dataDir: string): Config['worker']['stores'] {
+  const count = draft.counts.get('worker.store') ?? 0;
+  if (count > 0) {
+    return Array.from({ length: count }, (_, index) => ({
+      dir: draft.values.get(`worker.store[${index}].dir`) as string,
+      sizeBytes: draft.values.get(`worker.store[${index}].size`) as number,
+    }));
+  }
+  const dir = join(dataDir, 'store');
+  const sizeBytes = (draft.values.get('worker.store_size') as number | undefined) ?? defaultSizeOf(dir);
+  return [{ dir, sizeBytes }];
+}
+
+/** The file that a store is, in its folder. */
+const storeFileName = 'store.dat';
+
+/** A store that exists keeps its size, whatever the disk has free by now. */
+function defaultSizeOf(dir: string): number {
+  const existing = statSync(join(dir, storeFileName), { throwIfNoEntry: false });
+  if (existing !== undefined) return existing.size;
+  const { bavail, bsize } = statfsSync(nearestExisting(dir));
+  return Math.min(defaultStoreBytes, alignDown(bavail * bsize * defaultStoreShare));
+}
+
+function nearestExisting(dir: string): string {
+  return statSync(dir, { throwIfNoEntry: false }) === undefined && dirname(dir) !== dir
+    ? nearestExisting(dirname(dir))
+    : dir;
+}
+
+function ufsOf(draft: Draft, index: number, env: Environment): UfsConfig {
+  const get = <T>(name: string): T | undefined => draft.values.get(`ufs[${index}].${name}`) as T | undefined;
+  const optional = <K extends string>(key: K, name: string): { [P in K]?: string } => {
+    const value = get<string>(name);
+    return (value === undefined ? {} : { [key]: value }) as { [P in K]?: string };
+  };
+  const endpointSet = [get('endpoint'), env.AWS_ENDPOINT_URL_S3, env.AWS_ENDPOINT_URL].some(
+    (value) => value !== undefined && value !== '',
+  );
+  return {
+    prefix: get<string>('prefix')!,
+    ...optional('endpoint', 'endpoint'),
+    ...optional('region', 'region'),
+    pathStyle: get<boolean>('path_style') ?? endpointSet,
+    anonymous: get<boolean>('anonymous') ?? false,
+    ...optional('accessKeyId', 'access_key_id'),
+    ...optional('secretAccessKey', 'secret_access_key'),
+    ...optional('profile', 'profile'),
+    ...optional('caFile', 'ca_file'),
+  };
+}
+
+/** A listening address as a URL: what a client would connect to. */
+export function urlOf({ host, port }: Listen): string {
+  return `http://${isIP(host) === 6 ? `[${host}]` : host}:${port}`;
+}

@@ -1,0 +1,137 @@
+/** What must hold between settings. Each broken rule is one sentence with the place of the setting to change. */
+import { statSync } from 'node:fs';
+import { isAbsolute } from 'node:path';
+import { formatSize } from '../core/sizes.ts';
+import { defaultLanes, type Role } from './config.ts';
+import { isLoopback, parseListen } from './forms.ts';
+import type { Draft } from './layers.ts';
+
+/** Addresses that each role opens, and whether the port asks for `api_token`. */
+const ports = [
+  { key: 'api.listen', roles: ['standalone', 'coordinator'], asksForToken: true },
+  { key: 'worker.http_listen', roles: ['standalone', 'worker'], asksForToken: true },
+  { key: 'worker.s3_listen', roles: ['standalone', 'worker'], asksForToken: false },
+] as const;
+
+export function checkRules(draft: Draft, role: Role): void {
+  checkListening(draft, role);
+  checkMemory(draft);
+  checkStores(draft);
+  for (let index = 0; index < (draft.counts.get('ufs') ?? 0); index++) checkUfs(draft, index);
+  checkOrder(draft, 'ingest.retry_base', 'ingest.retry_max');
+}
+
+function complain(draft: Draft, key: string, problem: string): void {
+  draft.errors.push(`${draft.sources.get(key)?.place ?? key}: ${problem}`);
+}
+
+/** Whoever can connect can read everything that is cached, and spend the origin's bandwidth. */
+function checkListening(draft: Draft, role: Role): void {
+  if (draft.values.get('insecure') === true) return;
+  for (const { key, roles, asksForToken } of ports) {
+    const listen = parseListen(String(draft.values.get(key)));
+    if (listen === undefined || isLoopback(listen.host) || !(roles as readonly string[]).includes(role)) continue;
+    if (!asksForToken) {
+      complain(
+        draft,
+        key,
+        `${listen.host} is not a loopback address, and the S3 port answers unsigned requests; set insecure = true to allow it`,
+      );
+    } else if (!draft.values.has('api_token')) {
+      complain(
+        draft,
+        key,
+        `${listen.host} is not a loopback address, and there is no api_token; set one, or insecure = true`,
+      );
+    }
+  }
+}
+
+/** A lane needs one slot that receives and one that is being written; the other half of the budget is everything else. */
+function checkMemory(draft: Draft): void {
+  const lanes = (draft.values.get('worker.lanes') as number | undefined) ?? defaultLanes();
+  const part = draft.values.get('worker.part_size');
+  const budget = draft.values.get('worker.memory_budget');
+  if (typeof part !== 'number' || typeof budget !== 'number') return;
+  const leastBytes = 2 * lanes * 2 * part;
+  if (budget >= leastBytes) return;
+  complain(
+    draft,
+    'worker.memory_budget',
+    `${formatSize(budget)} is too little for ${lanes} lanes with parts of ${formatSize(part)}: they need ${formatSize(leastBytes)}; lower worker.lanes or worker.part_size`,
+  );
+}
+
+function checkStores(draft: Draft): void {
+  const count = draft.counts.get('worker.store') ?? 0;
+  if (count > 0 && draft.values.has('worker.store_size')) {
+    complain(
+      draft,
+      'worker.store_size',
+      'is for the default store, but there are [[worker.store]] entries with sizes of their own',
+    );
+  }
+  const seen = new Map<unknown, number>();
+  for (let index = 0; index < count; index++) {
+    const key = `worker.store[${index}].dir`;
+    const dir = draft.values.get(key);
+    if (dir === undefined) continue;
+    const earlier = seen.get(dir);
+    if (earlier !== undefined)
+      complain(draft, key, `is the folder of worker.store[${earlier}] as well; each store has its own`);
+    else seen.set(dir, index);
+  }
+}
+
+const onlyS3 = [
+  'endpoint',
+  'region',
+  'path_style',
+  'anonymous',
+  'access_key_id',
+  'secret_access_key',
+  'profile',
+  'ca_file',
+];
+
+function checkUfs(draft: Draft, index: number): void {
+  const at = (name: string): string => `ufs[${index}].${name}`;
+  const has = (name: string): boolean => draft.values.has(at(name));
+  const prefix = draft.values.get(at('prefix'));
+  if (typeof prefix === 'string') {
+    if (prefix.startsWith('file://')) checkFileRoot(draft, at, prefix);
+    else if (!/^s3:\/\/(?:[^/]+(?:\/.*)?)?$/.test(prefix)) {
+      complain(draft, at('prefix'), `must be s3://, s3://bucket/… or file:///dir, not "${prefix}"`);
+    }
+  }
+  if (has('access_key_id') !== has('secret_access_key')) {
+    const [there, missing] = has('access_key_id')
+      ? ['access_key_id', 'secret_access_key']
+      : ['secret_access_key', 'access_key_id'];
+    complain(draft, at(there), `needs ${missing} beside it`);
+  }
+  if (draft.values.get(at('anonymous')) === true) {
+    for (const name of ['access_key_id', 'profile']) {
+      if (has(name)) complain(draft, at(name), 'cannot be used together with anonymous = true');
+    }
+  } else if (has('profile') && has('access_key_id'))
+    complain(draft, at('profile'), 'cannot be used together with access_key_id');
+  const caFile = draft.values.get(at('ca_file'));
+  if (typeof caFile === 'string' && statSync(caFile, { throwIfNoEntry: false })?.isFile() !== true) {
+    complain(draft, at('ca_file'), `there is no file ${caFile}`);
+  }
+}
+
+function checkFileRoot(draft: Draft, at: (name: string) => string, prefix: string): void {
+  if (!isAbsolute(prefix.slice('file://'.length)))
+    complain(draft, at('prefix'), `must name an absolute folder: file:///dir, not "${prefix}"`);
+  for (const name of onlyS3) {
+    if (draft.values.has(at(name))) complain(draft, at(name), 'is for s3:// prefixes only');
+  }
+}
+
+function checkOrder(draft: Draft, lower: string, upper: string): void {
+  const [low, high] = [draft.values.get(lower), draft.values.get(upper)];
+  if (typeof low === 'number' && typeof high === 'number' && low > high)
+    complain(draft, lower, `must not be longer than ${upper}`);
+}

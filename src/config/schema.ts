@@ -1,0 +1,257 @@
+/**
+ * The one schema of the configuration: TOML keys, environment, flags, types and docs/CONFIGURATION.md come from it.
+ * A setting `[worker] memory_budget` is `PRIMED_WORKER_MEMORY_BUDGET` in the environment. Tables that repeat (`[[ufs]]`,
+ * `[[worker.store]]`) are written in the file only.
+ */
+import Type from 'typebox';
+import { GiB, KiB, MiB, pageBytes } from '../core/units.ts';
+import { choice, duration, flag, integer, listen, number, path, size, text, url } from './forms.ts';
+
+const closed = { additionalProperties: false } as const;
+const dayMs = 86_400_000;
+/** Below this a store would be mostly rounding. */
+const leastStoreBytes = 16 * MiB;
+/** The default store, where the disk has room for it. */
+export const defaultStoreBytes = 20 * GiB;
+/** What the default store takes of a disk that is smaller. */
+export const defaultStoreShare = 0.8;
+/** A single lane fills a 25 Gbit/s link; more than this many serve nobody. */
+export const mostLanes = 64;
+export const mostDefaultLanes = 8;
+
+const storeSchema = Type.Object(
+  {
+    dir: path({ description: 'Folder of the store file; a mount of its own for each SSD.' }),
+    size: size({
+      description: 'Size of the store file, allocated in full when it is made.',
+      minimum: leastStoreBytes,
+    }),
+  },
+  { ...closed, description: 'One for each SSD. Without any, one store lies in `store` below `data_dir`.' },
+);
+
+const ufsSchema = Type.Object(
+  {
+    prefix: text({
+      description:
+        'Paths that these settings are for: `s3://` (all buckets), `s3://bucket/…`, or `file:///dir`, which allows loading from that folder. The longest prefix that matches wins.',
+    }),
+    endpoint: Type.Optional(url({ description: 'S3 endpoint.', unset: "AWS's, or `AWS_ENDPOINT_URL`" })),
+    region: Type.Optional(text({ description: 'S3 region.', unset: '`AWS_REGION` or the profile' })),
+    path_style: Type.Optional(
+      flag({
+        description: 'Whether the bucket is part of the path rather than of the host.',
+        unset: 'true when an endpoint is set',
+      }),
+    ),
+    anonymous: Type.Optional(flag({ description: 'Send requests unsigned.', default: false })),
+    access_key_id: Type.Optional(
+      text({
+        description: 'Key id; together with `secret_access_key`.',
+        secret: true,
+        unset: "AWS's usual credential chain",
+      }),
+    ),
+    secret_access_key: Type.Optional(text({ description: 'Secret of the key.', secret: true })),
+    profile: Type.Optional(text({ description: 'Profile of the AWS configuration files.' })),
+    ca_file: Type.Optional(path({ description: "Certificates (PEM) to trust in place of the system's." })),
+  },
+  {
+    ...closed,
+    description:
+      'One for each origin that needs more than the AWS environment says, and for each folder that `file://` may read.',
+  },
+);
+
+export const configSchema = Type.Object(
+  {
+    data_dir: path({
+      description: 'Folder for everything that has no other place: jobs, index, default store.',
+      default: './primed-data',
+      flag: 'data',
+    }),
+    insecure: flag({ description: 'Allow listening beyond loopback without a token.', default: false }),
+    api_token: Type.Optional(
+      text({
+        description: 'Token that clients send as `Authorization: Bearer …` to the API and worker ports.',
+        secret: true,
+        unset: 'no token is asked for',
+      }),
+    ),
+    api: Type.Object(
+      {
+        listen: listen({
+          description: 'Address of the coordinator: job API, metrics, health.',
+          default: '127.0.0.1:19999',
+          flag: 'api',
+        }),
+      },
+      { ...closed, description: 'The coordinator.' },
+    ),
+    worker: Type.Object(
+      {
+        http_listen: listen({
+          description: 'Address of the worker: page API, metrics, health.',
+          default: '127.0.0.1:28080',
+          flag: 'http',
+        }),
+        s3_listen: listen({
+          description: 'Address of the S3 port, read-only.',
+          default: '127.0.0.1:29998',
+          flag: 's3',
+        }),
+        memory_budget: size({
+          description: 'Memory of the worker for everything that grows with load: slots, sockets, index cache.',
+          default: '512MB',
+          minimum: 64 * MiB,
+        }),
+        lanes: Type.Optional(
+          integer({
+            description: 'Threads that move bytes.',
+            minimum: 1,
+            maximum: mostLanes,
+            unset: `one for two cores, at least 1, at most ${mostDefaultLanes}`,
+          }),
+        ),
+        part_size: size({
+          description: 'One ranged GET of a large object; a multiple of 1 MiB.',
+          default: '8MB',
+          minimum: pageBytes,
+          maximum: 64 * MiB,
+          multipleOf: pageBytes,
+        }),
+        sockets_per_lane: integer({
+          description: 'Connections to origins that one lane holds at most.',
+          default: 64,
+          minimum: 1,
+          maximum: 1024,
+        }),
+        small_object_max: size({
+          description: 'Objects up to this size are fetched whole and share a write.',
+          default: '1MB',
+          minimum: 4 * KiB,
+          maximum: 8 * MiB,
+        }),
+        disk_engine: choice(['auto', 'io_uring', 'threads'], {
+          description: 'How stores are written; `auto` takes io_uring where the kernel allows it.',
+          default: 'auto',
+        }),
+        store_size: Type.Optional(
+          size({
+            description: 'Size of the default store, when there is no `[[worker.store]]`.',
+            minimum: leastStoreBytes,
+            flag: 'store-size',
+            unset: '20GB, or 80% of the free disk where that is less; an existing store keeps its size',
+          }),
+        ),
+        store: Type.Optional(Type.Array(storeSchema, { maxItems: 64 })),
+      },
+      { ...closed, description: 'The worker.' },
+    ),
+    ingest: Type.Object(
+      {
+        max_attempts: integer({
+          description:
+            'Requests for one part at most; answers that ask for patience (503 SlowDown, 429) count separately.',
+          default: 8,
+          minimum: 1,
+          maximum: 100,
+        }),
+        max_throttled_attempts: integer({
+          description: 'Requests for one part at most while the origin throttles.',
+          default: 30,
+          minimum: 1,
+          maximum: 1000,
+        }),
+        retry_base: duration({
+          description: 'Wait before the second attempt; it doubles with each one, and half of it is random.',
+          default: '100ms',
+          minimum: 1,
+          maximum: 60_000,
+        }),
+        retry_max: duration({
+          description: 'Longest wait between two attempts.',
+          default: '20s',
+          minimum: 1,
+          maximum: 600_000,
+        }),
+        retry_budget: number({
+          description: 'Extra requests that a load may send, as a share of those that succeeded.',
+          default: 0.5,
+          minimum: 0,
+          maximum: 100,
+        }),
+        retry_budget_floor: integer({
+          description: 'Extra requests that every load may send whatever its size.',
+          default: 200,
+          minimum: 0,
+          maximum: 1_000_000,
+        }),
+        connect_timeout: duration({
+          description: 'Time for a connection to the origin, TLS included.',
+          default: '5s',
+          minimum: 10,
+          maximum: 600_000,
+        }),
+        first_byte_timeout: duration({
+          description: 'Time from a request to the first byte of its answer.',
+          default: '30s',
+          minimum: 10,
+          maximum: 600_000,
+        }),
+        stall_timeout: duration({
+          description: 'Longest silence within an answer.',
+          default: '30s',
+          minimum: 10,
+          maximum: 600_000,
+        }),
+      },
+      { ...closed, description: 'How loads deal with a slow or failing origin.' },
+    ),
+    job: Type.Object(
+      {
+        batch_size: integer({
+          description: 'Files handed to a worker at a time, where a load does not say `batchSize`.',
+          default: 512,
+          minimum: 1,
+          maximum: 100_000,
+        }),
+        retention: duration({
+          description: 'How long an ended job stays listed.',
+          default: '7d',
+          minimum: 1000,
+          maximum: 3650 * dayMs,
+        }),
+        max_active: integer({
+          description: 'Jobs that run at once; others wait.',
+          default: 4,
+          minimum: 1,
+          maximum: 64,
+        }),
+        changed_object: choice(['restart', 'fail'], {
+          description: 'What happens to a file that changes at the origin while it is loaded.',
+          default: 'restart',
+        }),
+        max_restarts: integer({
+          description: 'Times that one file is begun anew because it changed.',
+          default: 3,
+          minimum: 0,
+          maximum: 100,
+        }),
+      },
+      { ...closed, description: 'Load jobs.' },
+    ),
+    log: Type.Object(
+      {
+        level: choice(['debug', 'info', 'warn', 'error'], {
+          description: 'Least important line that is written.',
+          default: 'info',
+        }),
+        pretty: flag({ description: 'Lines for people in place of JSON.', default: false }),
+      },
+      { ...closed, description: 'The log, on standard output.' },
+    ),
+    ufs: Type.Optional(Type.Array(ufsSchema, { maxItems: 1000 })),
+  },
+  closed,
+);

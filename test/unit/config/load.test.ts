@@ -1,0 +1,316 @@
+import { mkdirSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { Role } from '../../../src/config/config.ts';
+import { describeSources, loadConfig } from '../../../src/config/load.ts';
+import { PrimedError } from '../../../src/core/errors.ts';
+import { GiB, MiB } from '../../../src/core/units.ts';
+
+let folder: string;
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'primed-config-'));
+});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+let files = 0;
+function toml(contents: string): string {
+  const file = join(folder, `config-${files++}.toml`);
+  writeFileSync(file, contents);
+  return file;
+}
+
+function load(
+  given: { file?: string; env?: Record<string, string>; flags?: Record<string, unknown>; role?: Role } = {},
+) {
+  const { role = 'standalone', env = {}, flags = {}, file } = given;
+  return loadConfig({ role, env, flags: { data: folder, ...flags }, ...(file === undefined ? {} : { file }) });
+}
+
+/** The lines of the refusal, without the headline. */
+function errorsOf(given: Parameters<typeof load>[0]): string[] {
+  try {
+    load(given);
+  } catch (error) {
+    if (!(error instanceof PrimedError) || error.code !== 'CONFIG_INVALID') throw error;
+    return error.message
+      .split('\n')
+      .slice(1)
+      .map((line) => line.trim());
+  }
+  throw new Error('the configuration was accepted');
+}
+
+test('without anything given there is a complete configuration on loopback', () => {
+  const config = load();
+  expect(config).toMatchObject({
+    role: 'standalone',
+    dataDir: folder,
+    jobsDir: join(folder, 'jobs'),
+    indexDir: join(folder, 'index'),
+    insecure: false,
+    api: { listen: { host: '127.0.0.1', port: 19999 } },
+    worker: {
+      httpListen: { host: '127.0.0.1', port: 28080 },
+      s3Listen: { host: '127.0.0.1', port: 29998 },
+      memoryBudgetBytes: 512 * MiB,
+      partBytes: 8 * MiB,
+      socketsPerLane: 64,
+      smallObjectMaxBytes: MiB,
+      diskEngine: 'auto',
+    },
+    ingest: {
+      retry: {
+        maxAttempts: 8,
+        maxThrottledAttempts: 30,
+        baseMs: 100,
+        maxMs: 20_000,
+        budgetRatio: 0.5,
+        budgetFloor: 200,
+      },
+      timeouts: { connectMs: 5000, firstByteMs: 30_000, stallMs: 30_000 },
+    },
+    ufs: [],
+    job: { batchSize: 512, retentionMs: 7 * 86_400_000, maxActive: 4, onChange: 'restart', maxRestarts: 3 },
+    log: { level: 'info', pretty: false },
+  });
+  expect(config.worker.lanes).toBeGreaterThanOrEqual(1);
+  expect(config.worker.lanes).toBeLessThanOrEqual(8);
+  expect(config.worker.stores).toHaveLength(1);
+  expect(config.worker.stores[0]!.dir).toBe(join(folder, 'store'));
+  expect(config.worker.stores[0]!.sizeBytes).toBeLessThanOrEqual(20 * GiB);
+  expect(JSON.stringify(config)).not.toContain('null');
+});
+
+test('flags win over the environment, the environment over the file, the file over defaults', () => {
+  const file = toml(
+    '[api]\nlisten = "127.0.0.1:1"\n[worker]\nhttp_listen = "127.0.0.1:2"\ns3_listen = "127.0.0.1:3"\nlanes = 2',
+  );
+  const config = load({
+    file,
+    env: { PRIMED_API_LISTEN: '127.0.0.1:11', PRIMED_WORKER_HTTP_LISTEN: '127.0.0.1:12' },
+    flags: { api: '127.0.0.1:21' },
+  });
+  expect([config.api.listen.port, config.worker.httpListen.port, config.worker.s3Listen.port]).toEqual([21, 12, 3]);
+  expect(config.sources.get('api.listen')).toEqual({ kind: 'flag', place: '--api' });
+  expect(config.sources.get('worker.http_listen')).toEqual({ kind: 'env', place: 'PRIMED_WORKER_HTTP_LISTEN' });
+  expect(config.sources.get('worker.s3_listen')).toEqual({ kind: 'file', place: `${file}: worker.s3_listen` });
+  expect(config.sources.get('worker.part_size')).toEqual({ kind: 'default', place: 'default' });
+  expect(describeSources(config)).toEqual({
+    data_dir: '--data',
+    'api.listen': '--api',
+    'worker.http_listen': 'PRIMED_WORKER_HTTP_LISTEN',
+    'worker.s3_listen': `${file}: worker.s3_listen`,
+    'worker.lanes': `${file}: worker.lanes`,
+  });
+});
+
+test('the file is found by flag and by PRIMED_CONFIG, the flag first', () => {
+  const [one, two] = [toml('[log]\nlevel = "warn"'), toml('[log]\nlevel = "error"')];
+  expect(load({ env: { PRIMED_CONFIG: one } }).log.level).toBe('warn');
+  expect(load({ env: { PRIMED_CONFIG: one }, flags: { config: two } }).log.level).toBe('error');
+});
+
+test('sizes, durations and addresses are read as people write them', () => {
+  const file = toml(`
+    [worker]
+    memory_budget = "1.5g"
+    part_size = 16777216
+    s3_listen = "[::1]:0"
+    [ingest]
+    retry_max = "1m 30s"
+    retry_budget = 0.25
+    [job]
+    retention = "2w"
+  `);
+  const config = load({ file });
+  expect(config.worker).toMatchObject({
+    memoryBudgetBytes: 1536 * MiB,
+    partBytes: 16 * MiB,
+    s3Listen: { host: '::1', port: 0 },
+  });
+  expect(config.ingest.retry).toMatchObject({ maxMs: 90_000, budgetRatio: 0.25 });
+  expect(config.job.retentionMs).toBe(14 * 86_400_000);
+});
+
+test('every error is listed with its place', () => {
+  const file = toml(
+    `
+    data_dirr = "/x"
+    lanes = 3
+    log = "loud"
+    [worker]
+    memory_budget = "lots"
+    lanes = 0
+    part_size = "1500KB"
+    [api]
+    listen = "19999"
+    [[worker.store]]
+  `,
+  );
+  expect(
+    errorsOf({
+      file,
+      env: { PRIMED_LOG_LEVEL: 'loud', PRIMED_WORKER_LANS: '2' },
+      flags: { storeSize: '1KB', s3: 'nowhere' },
+    }),
+  ).toEqual([
+    `${file}: data_dirr: is unknown; did you mean data_dir?`,
+    `${file}: lanes: is unknown; did you mean worker.lanes?`,
+    `${file}: log: is a table, write [log]`,
+    `${file}: worker.memory_budget: must be a size such as "512MB" or "1.5g", not "lots"`,
+    `${file}: worker.lanes: must be a whole number from 1 to 64, not 0`,
+    `${file}: worker.part_size: must be from 1024.00KB to 64.00MB and a multiple of 1024.00KB, not "1500KB"`,
+    `${file}: worker.store[0].dir: is missing`,
+    `${file}: worker.store[0].size: is missing`,
+    `${file}: api.listen: must be HOST:PORT such as "127.0.0.1:19999" or "[::1]:19999", not "19999"`,
+    'PRIMED_LOG_LEVEL: must be one of "debug", "info", "warn", "error", not "loud"',
+    'PRIMED_WORKER_LANS: is unknown; did you mean PRIMED_WORKER_LANES?',
+    '--s3: must be HOST:PORT such as "127.0.0.1:19999" or "[::1]:19999", not "nowhere"',
+    '--store-size: must be at least 16.00MB, not "1KB"',
+  ]);
+});
+
+test('a file that is missing, and one that is not TOML, are named with the line', () => {
+  expect(errorsOf({ file: join(folder, 'no.toml') })[0]).toMatch(/no\.toml: cannot be read: ENOENT/);
+  const broken = toml('[api]\nlisten = \n');
+  expect(errorsOf({ file: broken })[0]).toMatch(new RegExp(`^${broken}:2:\\d+: is not TOML: `));
+});
+
+test('values of a wrong kind are refused, with the form that is asked for', () => {
+  expect(
+    errorsOf({
+      file: toml('[ingest]\nretry_base = 100\nstall_timeout = "30"\nmax_attempts = 2.5\nretry_budget = "half"'),
+    }),
+  ).toEqual([
+    expect.stringContaining('ingest.retry_base: must be a duration with its unit'),
+    expect.stringContaining('ingest.stall_timeout: must be a duration with its unit'),
+    expect.stringContaining('ingest.max_attempts: must be a whole number from 1 to 100, not 2.5'),
+    expect.stringContaining('ingest.retry_budget: must be a number, not "half"'),
+  ]);
+  expect(
+    errorsOf({
+      file: toml('insecure = "yes"\napi_token = ""\n[[ufs]]\nprefix = "s3://b/"\nendpoint = "s3.local:9000"'),
+    }),
+  ).toEqual([
+    expect.stringContaining('insecure: must be true or false, not "yes"'),
+    expect.stringContaining('api_token: must be a text that is not empty, not what is written there'),
+    expect.stringContaining('ufs[0].endpoint: must be a URL that starts with http:// or https://, not "s3.local:9000"'),
+  ]);
+  expect(errorsOf({ file: toml('worker = 1\nufs = 1\n') })).toEqual([
+    expect.stringContaining('worker: is a table, write [worker]'),
+    expect.stringContaining('ufs: is a table that repeats, write [[ufs]]'),
+  ]);
+});
+
+test('listening beyond loopback needs a token or the word insecure, for the ports that the role opens', () => {
+  const outside = { PRIMED_API_LISTEN: '0.0.0.0:19999' };
+  expect(errorsOf({ env: outside })).toEqual([
+    'PRIMED_API_LISTEN: 0.0.0.0 is not a loopback address, and there is no api_token; set one, or insecure = true',
+  ]);
+  expect(load({ env: { ...outside, PRIMED_API_TOKEN: 't' } }).apiToken).toBe('t');
+  expect(load({ env: { ...outside, PRIMED_INSECURE: 'true' } }).insecure).toBe(true);
+  expect(load({ env: outside, role: 'worker' }).role).toBe('worker');
+  expect(
+    load({
+      env: {
+        PRIMED_API_LISTEN: 'localhost:1',
+        PRIMED_WORKER_HTTP_LISTEN: '127.9.9.9:1',
+        PRIMED_WORKER_S3_LISTEN: '[::1]:1',
+      },
+    }).api.listen.port,
+  ).toBe(1);
+  expect(errorsOf({ env: { PRIMED_WORKER_S3_LISTEN: '[::]:1', PRIMED_API_TOKEN: 't' } })).toEqual([
+    expect.stringContaining(
+      'PRIMED_WORKER_S3_LISTEN: :: is not a loopback address, and the S3 port answers unsigned requests',
+    ),
+  ]);
+  expect(errorsOf({ env: { PRIMED_WORKER_HTTP_LISTEN: '127.0.0.1.example.com:1' } })).toHaveLength(1);
+});
+
+test('stores: the default one, its size by flag, several by table, never both', () => {
+  expect(load({ flags: { storeSize: '1GB' } }).worker.stores).toEqual([{ dir: join(folder, 'store'), sizeBytes: GiB }]);
+  const two = '[[worker.store]]\ndir = "ssd0"\nsize = "2GB"\n[[worker.store]]\ndir = "/mnt/ssd1"\nsize = "3GB"';
+  expect(load({ file: toml(two) }).worker.stores).toEqual([
+    { dir: join(folder, 'ssd0'), sizeBytes: 2 * GiB },
+    { dir: '/mnt/ssd1', sizeBytes: 3 * GiB },
+  ]);
+  expect(errorsOf({ file: toml(two), flags: { storeSize: '1GB' } })).toEqual([
+    expect.stringMatching(/^--store-size: is for the default store/),
+  ]);
+  expect(errorsOf({ file: toml(two.replace('/mnt/ssd1', `${folder}/ssd0`)) })).toEqual([
+    expect.stringContaining('worker.store[1].dir: is the folder of worker.store[0] as well'),
+  ]);
+});
+
+test('the default store keeps the size that it was made with', () => {
+  const data = join(folder, 'kept');
+  mkdirSync(join(data, 'store'), { recursive: true });
+  writeFileSync(join(data, 'store', 'store.dat'), '');
+  truncateSync(join(data, 'store', 'store.dat'), 123 * MiB);
+  expect(load({ flags: { data } }).worker.stores[0]!.sizeBytes).toBe(123 * MiB);
+});
+
+test('origins: path style follows the endpoint, of the file or of the AWS environment', () => {
+  const file = toml(
+    '[[ufs]]\nprefix = "s3://a/"\nendpoint = "http://127.0.0.1:9000"\n[[ufs]]\nprefix = "s3://b/"\n[[ufs]]\nprefix = "s3://c/"\nendpoint = "https://s3.example"\npath_style = false\nanonymous = true',
+  );
+  const styles = (env: Record<string, string>) => load({ file, env }).ufs.map(({ pathStyle }) => pathStyle);
+  expect(styles({})).toEqual([true, false, false]);
+  expect(styles({ AWS_ENDPOINT_URL: 'http://127.0.0.1:9000' })).toEqual([true, true, false]);
+  expect(load({ file }).ufs[0]).toEqual({
+    prefix: 's3://a/',
+    endpoint: 'http://127.0.0.1:9000',
+    pathStyle: true,
+    anonymous: false,
+  });
+  expect(load({ file }).ufs[2]!.anonymous).toBe(true);
+});
+
+test('origins that contradict themselves are refused', () => {
+  const refused = (lines: string) =>
+    errorsOf({ file: toml(`[[ufs]]\n${lines}`) }).map((line) => line.slice(line.indexOf('ufs[0]')));
+  expect(refused('prefix = "gs://a"')).toEqual([
+    'ufs[0].prefix: must be s3://, s3://bucket/… or file:///dir, not "gs://a"',
+  ]);
+  expect(refused('endpoint = "http://x"')).toEqual(['ufs[0].prefix: is missing']);
+  expect(refused('prefix = "s3://a"\naccess_key_id = "k"')).toEqual([
+    'ufs[0].access_key_id: needs secret_access_key beside it',
+  ]);
+  expect(refused('prefix = "s3://a"\nanonymous = true\nprofile = "p"')).toEqual([
+    'ufs[0].profile: cannot be used together with anonymous = true',
+  ]);
+  expect(refused('prefix = "file://data"')).toEqual([
+    'ufs[0].prefix: must name an absolute folder: file:///dir, not "file://data"',
+  ]);
+  expect(refused('prefix = "file:///data"\nregion = "x"')).toEqual(['ufs[0].region: is for s3:// prefixes only']);
+  expect(refused('prefix = "s3://a"\nca_file = "none.pem"')).toEqual([
+    `ufs[0].ca_file: there is no file ${join(folder, 'none.pem')}`,
+  ]);
+});
+
+test('a budget that cannot hold the slots of all lanes is refused with the numbers', () => {
+  expect(errorsOf({ env: { PRIMED_WORKER_LANES: '16', PRIMED_WORKER_PART_SIZE: '64MB' } })).toEqual([
+    expect.stringContaining('512.00MB is too little for 16 lanes with parts of 64.00MB: they need 4096.00MB'),
+  ]);
+});
+
+test('variables of the client and of Kubernetes are not settings', () => {
+  const env = {
+    PRIMED_COORDINATOR: 'http://x',
+    PRIMED_SERVICE_HOST: '10.0.0.1',
+    PRIMED_WORKER_SERVICE_PORT_HTTP: '28080',
+    PRIMED_PORT: 'tcp://10.0.0.1:19999',
+    PRIMED_PORT_19999_TCP_ADDR: '10.0.0.1',
+    PRIMED_LOG_LEVEL: '',
+  };
+  expect(load({ env }).log.level).toBe('info');
+});
+
+test('the configuration cannot be changed', () => {
+  const config = load();
+  expect(() => {
+    (config.worker as { lanes: number }).lanes = 7;
+  }).toThrow(TypeError);
+  expect(Object.isFrozen(config.worker.stores[0])).toBe(true);
+});
