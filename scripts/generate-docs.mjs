@@ -1,0 +1,160 @@
+#!/usr/bin/env node
+// Writes docs/CONFIGURATION.md, docs/METRICS.md and docs/ERRORS.md from the tables in src/, so that they cannot say
+// anything else than the program. With --check it writes nothing and fails when a file would change.
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { build } from 'esbuild';
+
+const root = join(dirname(fileURLToPath(import.meta.url)), '..');
+const checking = process.argv.includes('--check');
+
+const { allTables, describeRange, metrics, errorCatalogue, httpStatusOf } = await importSources(`
+  export { allTables } from './src/config/settings.ts';
+  export { describeRange } from './src/config/forms.ts';
+  export { metrics } from './src/telemetry/metrics.ts';
+  export { errorCatalogue, httpStatusOf } from './src/core/errors.ts';
+`);
+
+const documents = { 'CONFIGURATION.md': configuration(), 'METRICS.md': metricsTable(), 'ERRORS.md': errors() };
+let stale = 0;
+for (const [name, contents] of Object.entries(documents)) {
+  const path = join(root, 'docs', name);
+  if (readIfThere(path) === contents) continue;
+  if (checking) {
+    console.error(`docs/${name} is not what the sources say: run node scripts/generate-docs.mjs`);
+    stale += 1;
+  } else {
+    mkdirSync(dirname(path), { recursive: true });
+    writeFileSync(path, contents);
+    console.log(`docs/${name}`);
+  }
+}
+process.exitCode = stale > 0 ? 1 : 0;
+
+/** Bundles a module of exports and imports the result: the sources are TypeScript, and Node 20 reads only JavaScript. */
+async function importSources(contents) {
+  const { outputFiles } = await build({
+    stdin: { contents, resolveDir: root, loader: 'ts' },
+    bundle: true,
+    write: false,
+    format: 'esm',
+    platform: 'node',
+    target: 'node20.19',
+    logLevel: 'warning',
+  });
+  return import(`data:text/javascript;base64,${Buffer.from(outputFiles[0].contents).toString('base64')}`);
+}
+
+function readIfThere(path) {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    if (error.code === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
+function head(title, source) {
+  return `<!-- Generated from ${source} by scripts/generate-docs.mjs. Do not edit. -->\n# ${title}\n`;
+}
+
+function table(columns, rows) {
+  const line = (cells) => `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`;
+  return [line(columns), `|${'---|'.repeat(columns.length)}`, ...rows.map(line)].join('\n');
+}
+
+function code(value) {
+  return `\`${value}\``;
+}
+
+function configuration() {
+  const sections = allTables()
+    .filter(({ settings }) => settings.length > 0)
+    .map(({ path, description, repeats, settings }) => {
+      const name = path === '' ? 'Top level' : repeats ? code(`[[${path}]]`) : code(`[${path}]`);
+      const rows = settings.map(({ path: key, leaf, required, env }) => {
+        const range = describeRange(leaf);
+        const choices = leaf.choices?.map((choice) => code(`"${choice}"`)).join(', ');
+        const limits =
+          choices ?? (range === undefined || range === 'must be a whole number' ? '' : range.replace('must be ', ''));
+        const secret = leaf.secret ? ' Secret: never shown or logged.' : '';
+        return [
+          code(key.slice(key.lastIndexOf('.') + 1)),
+          leaf.form === 'choice' ? 'text' : leaf.form,
+          `${leaf.description}${limits === '' ? '' : ` Allowed: ${limits}.`}${secret}`,
+          required ? 'must be set' : leaf.default === undefined ? (leaf.unset ?? '') : code(written(leaf)),
+          [env, leaf.flag && `--${leaf.flag}`].filter(Boolean).map(code).join(' '),
+        ];
+      });
+      const columns = ['setting', 'form', 'meaning', 'default', 'also as'];
+      return `\n## ${name}\n${description === '' ? '' : `${description}\n`}\n${table(columns, rows)}\n`;
+    });
+  return `${head('Configuration', 'src/config/schema.ts')}
+The daemons read a TOML file (\`--config FILE\`, or PRIMED_CONFIG), the environment and their flags. A flag wins over the
+environment, the environment over the file, the file over the default. A key or a \`PRIMED_…\` variable that is not known
+is refused, and so is a value that is wrong: the message lists every error with its place. A relative path in the file
+starts at the folder of the file, one in the environment or a flag at the working directory.
+
+| form | how it is written |
+|---|---|
+| size | a number with \`B\`, \`KB\`, \`MB\`, \`GB\`, \`TB\`, \`PB\` (1024-based, any case, decimals allowed): \`"512MB"\`, \`"1.5g"\`; a plain number is bytes |
+| duration | numbers with \`ms\`, \`s\`, \`m\`, \`h\`, \`d\`, \`w\`: \`"30s"\`, \`"1h 30m"\`; the unit must be there |
+| listen | \`"HOST:PORT"\`, an IPv6 address in brackets; port 0 takes any free one |
+| path, text, url | \`"…"\` |
+| boolean, integer, number | as in TOML |
+
+An address that is not loopback is refused unless \`api_token\` is set; the S3 port, which answers unsigned requests, and
+any port without a token need \`insecure = true\`.
+${sections.join('')}`;
+}
+
+/** A default as it would stand in the file. */
+function written(leaf) {
+  return typeof leaf.default === 'string' ? JSON.stringify(leaf.default) : String(leaf.default);
+}
+
+function metricsTable() {
+  const rows = Object.values(metrics).map((row) => {
+    const labels = Object.entries(row.labels ?? {}).map(
+      ([name, values]) => `${code(name)}: ${typeof values === 'string' ? values : values.map(code).join(', ')}`,
+    );
+    return [
+      code(row.name),
+      row.type,
+      row.unit,
+      row.help,
+      labels.join('; '),
+      row.role === 'both' ? 'both' : row.role,
+      row.stability,
+    ];
+  });
+  return `${head('Metrics', 'src/telemetry/metrics.ts')}
+Every daemon answers \`GET /metrics\` in the text format of Prometheus: the coordinator on its API port, the worker on its
+HTTP port. \`stable\` metrics keep their name and meaning within a major version. The \`process_…\` and \`nodejs_…\` metrics
+of prom-client are there as well.
+
+Where a load spends its time: a part is queued for a socket, waits for the first byte, receives its body, is written, and
+waits for the commit (fdatasync, then index). \`primed_part_queued_seconds\`, \`primed_part_first_byte_seconds\`,
+\`primed_part_body_seconds\`, \`primed_disk_write_seconds\` and \`primed_land_seconds\` are these stages in order.
+\`primed_slots_in_use\` near \`primed_slots\` says that the disk is the limit; \`primed_origin_concurrency_limit\` below
+\`primed_origin_concurrency_max\`, that the origin throttles; \`primed_event_loop_utilization_ratio\` near 1, that a thread is.
+
+${table(['metric', 'type', 'unit', 'meaning', 'labels', 'shown by', 'stability'], rows)}
+`;
+}
+
+function errors() {
+  const rows = Object.entries(errorCatalogue).map(([name, { status, retryable, help }]) => [
+    code(name),
+    `${httpStatusOf[status]} ${code(status)}`,
+    retryable ? 'yes' : 'no',
+    help,
+  ]);
+  return `${head('Errors', 'src/core/errors.ts')}
+Every failure that a user can meet. The REST API answers the HTTP status with \`{"statusCode":"…","message":"…"}\`; logs and
+reports carry the code. "Again" says whether the same call can succeed later without anyone changing anything.
+
+${table(['code', 'HTTP status', 'again', 'meaning, and what to do'], rows)}
+`;
+}
