@@ -73,7 +73,9 @@ export const configSchema = Type.Object(
     insecure: flag({ description: 'Allow listening beyond loopback without a token.', default: false }),
     api_token: Type.Optional(
       text({
-        description: 'Token that clients send as `Authorization: Bearer …` to the API and worker ports.',
+        description:
+          'Token that clients send as `Authorization: Bearer …` to the API and worker ports: printable ASCII, no spaces.',
+        pattern: '^[!-~]+$',
         secret: true,
         unset: 'no token is asked for',
       }),

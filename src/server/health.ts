@@ -1,0 +1,27 @@
+/** Whether the process lives, and whether it can be given work. */
+import type { FastifyPluginCallback } from 'fastify';
+
+export interface Readiness {
+  readonly ready: boolean;
+  /** Why not. */
+  readonly reason?: string;
+}
+
+export interface HealthOptions {
+  /** Asked at each request; must be cheap. */
+  readonly ready: () => Readiness;
+}
+
+/**
+ * `GET /health/live`: 200 while the event loop turns. `GET /health/ready`: 200 when the daemon can be given work, else 503
+ * with the reason.
+ */
+export const health: FastifyPluginCallback<HealthOptions> = (app, { ready }, done) => {
+  app.get('/health/live', (_request, reply) => reply.header('cache-control', 'no-store').send({ status: 'live' }));
+  app.get('/health/ready', (_request, reply) => {
+    const { ready: isReady, reason } = ready();
+    reply.header('cache-control', 'no-store').code(isReady ? 200 : 503);
+    return reply.send({ status: isReady ? 'ready' : 'not ready', ...(reason === undefined ? {} : { reason }) });
+  });
+  done();
+};

@@ -1,0 +1,40 @@
+/** What Prometheus reads, and the counting of what a port answers. */
+import type { FastifyPluginCallback } from 'fastify';
+import type { Telemetry } from '../telemetry/registry.ts';
+import { forParent } from './plugin.ts';
+
+export interface MetricsOptions {
+  readonly telemetry: Telemetry;
+}
+
+/** `GET /metrics`: everything in the text format of Prometheus. */
+export const metrics: FastifyPluginCallback<MetricsOptions> = (app, { telemetry }, done) => {
+  app.get('/metrics', async (_request, reply) => {
+    const body = await telemetry.text();
+    return reply.type(telemetry.contentType).send(body);
+  });
+  done();
+};
+
+export interface RequestMetricsOptions extends MetricsOptions {
+  readonly port: 'api' | 'worker';
+}
+
+/** Counts and times every answer of the server it is registered on. */
+export const requestMetrics: FastifyPluginCallback<RequestMetricsOptions> = forParent(
+  (app, { telemetry, port }, done) => {
+    app.addHook('onResponse', (_request, reply, next) => {
+      telemetry.counters.httpRequests.inc({ port, code: statusClass(reply.statusCode) });
+      telemetry.histograms.httpSeconds.observe({ port }, reply.elapsedTime / 1000);
+      next();
+    });
+    done();
+  },
+);
+
+function statusClass(status: number): '1xx' | '2xx' | '3xx' | '4xx' | '5xx' {
+  if (status < 200) return '1xx';
+  if (status < 300) return '2xx';
+  if (status < 400) return '3xx';
+  return status < 500 ? '4xx' : '5xx';
+}
