@@ -5,6 +5,7 @@
  * write the next. Nothing is queued beyond one unit a connection.
  */
 import type { ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import type { Answer } from './answer.ts';
 import type { Pace } from './pace.ts';
@@ -154,9 +155,17 @@ async function interrupt(response: ServerResponse, cut: Cut): Promise<boolean> {
     return !socket.destroyed;
   }
   if (cut.how === 'end') socket.destroySoon();
-  else if (socket instanceof TLSSocket) socket.destroy();
-  else socket.resetAndDestroy();
+  else resetConnection(socket);
   return false;
+}
+
+/**
+ * Sends RST. `resetAndDestroy()` would send FIN before it, which a client takes for an orderly end; the flag that it
+ * sets makes a plain destroy() reset the handle. A TLS socket has no handle that can: it is closed without an alert.
+ */
+function resetConnection(socket: Socket): void {
+  if (!(socket instanceof TLSSocket)) Object.assign(socket, { resetAndClosing: true });
+  socket.destroy();
 }
 
 /** Everything written so far has reached the kernel, or the connection is gone. */

@@ -2,7 +2,7 @@
  * demo/origin: a small, real S3 server: origin of the demo, and test double of the whole project.
  *
  * Who is in it: `targetOf` says what a request is about, SignatureJudge who may ask, FaultBook what is to go wrong,
- * ObjectTable what there is (content.ts: which bytes), `objectAnswer` and `listXml` what is answered, `sendAnswer`
+ * ObjectTable what there is (content.ts: which bytes), Routes what is answered, `sendAnswer`
  * how it leaves, Recorder what is remembered. A request passes through them in this order. Nothing survives the process.
  *
  * For throughput it belongs in a process of its own (spawn.ts): sending costs CPU that the code under test needs.
@@ -12,31 +12,20 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
 import { planDataset } from '../dataset.ts';
-import { type Answer, errorAnswer, hostIdOf, objectAnswer, S3Refusal, xmlAnswer } from './answer.ts';
+import { type Answer, errorAnswer, hostIdOf, S3Refusal } from './answer.ts';
 import type { EmbeddedOrigin, OriginKnobs, OriginOptions, PutSpec } from './api.ts';
 import { type Fault, FaultBook, type FaultRule } from './faults.ts';
-import { listXml } from './listing.ts';
-import { type ObjectSpec, ObjectTable, versionIdOf } from './objects.ts';
+import { type ObjectSpec, ObjectTable } from './objects.ts';
 import { Pace } from './pace.ts';
 import { Recorder } from './records.ts';
+import { Routes } from './routes.ts';
 import { pause, type SendPlan, type Sent, sendAnswer } from './send.ts';
 import { type OriginCredentials, SignatureJudge } from './signature.ts';
 import { type Target, targetOf } from './target.ts';
-import { readUpload } from './upload.ts';
-import { element, xmlDocument } from './xml.ts';
 
 const defaultLogLimit = 10_000;
 /** Longer than any client keeps a connection idle, so that it is the client who closes. */
 const keepAliveMs = 120_000;
-const codeOfStatus: Readonly<Record<number, string>> = {
-  400: 'InvalidRequest',
-  403: 'AccessDenied',
-  404: 'NoSuchKey',
-  412: 'PreconditionFailed',
-  429: 'TooManyRequests',
-  500: 'InternalError',
-  503: 'SlowDown',
-};
 
 /** Starts an origin in this process. Rejects if the port is taken. */
 export async function startOrigin(options: OriginOptions = {}): Promise<EmbeddedOrigin> {
@@ -51,6 +40,7 @@ class Origin implements EmbeddedOrigin {
   port = 0;
   readonly #options: OriginOptions;
   readonly #table: ObjectTable;
+  readonly #routes: Routes;
   readonly #faults = new FaultBook();
   readonly #recorder: Recorder;
   #judge: SignatureJudge | undefined;
@@ -64,6 +54,11 @@ class Origin implements EmbeddedOrigin {
     this.#options = options;
     this.bucket = options.bucket ?? 'demo';
     this.#table = new ObjectTable([this.bucket, ...(options.buckets ?? [])], options.wholeHashMaxBytes);
+    this.#routes = new Routes(this.#table, {
+      region: options.region ?? 'us-east-1',
+      versioned: options.versioned === true,
+      checksums: options.checksums ?? ['crc64nvme'],
+    });
     for (const spec of options.objects ?? []) this.add(spec);
     if (options.dataset !== undefined) for (const spec of planDataset(options.dataset)) this.add(spec);
     this.#recorder = new Recorder(options.logLimit ?? defaultLogLimit);
@@ -196,7 +191,7 @@ class Origin implements EmbeddedOrigin {
       fault = this.#pickFault(request, target);
       const delayMs = this.#latencyMs + (fault?.kind === 'latency' ? fault.delayMs : 0);
       if (delayMs > 0) await pause(response, delayMs);
-      answer = await this.#answer(request, target, fault);
+      answer = await this.#routes.answer(request, target, fault, this.endpoint);
     } catch (error) {
       const refusal =
         error instanceof S3Refusal
@@ -248,103 +243,6 @@ class Origin implements EmbeddedOrigin {
     if (fault?.kind === 'change') this.#table.bump(target.bucket, target.key, fault.sizeBytes);
     if (fault?.kind === 'vanish') this.#table.remove(target.bucket, target.key);
     return fault;
-  }
-
-  async #answer(request: IncomingMessage, target: Target, fault: Fault | undefined): Promise<Answer> {
-    const isHead = request.method === 'HEAD';
-    if (fault?.kind === 'status') {
-      throw new S3Refusal(
-        fault.status,
-        fault.code ?? codeOfStatus[fault.status] ?? 'InternalError',
-        'This answer was ordered by a fault rule.',
-        fault.retryAfterSeconds === undefined ? {} : { 'Retry-After': String(fault.retryAfterSeconds) },
-      );
-    }
-    if (fault?.kind === 'redirect') {
-      const location = fault.location ?? `${this.endpoint}${request.url}`;
-      const code = fault.status === 307 ? 'TemporaryRedirect' : 'PermanentRedirect';
-      throw new S3Refusal(fault.status, code, 'Please send this request to the endpoint in Location.', {
-        Location: location,
-      });
-    }
-    if (target.operation === 'Unknown') {
-      throw new S3Refusal(501, 'NotImplemented', 'The embedded origin does not have this operation.');
-    }
-    if (target.operation === 'ListBuckets') return xmlAnswer(200, this.#bucketsXml(), isHead);
-    if (!this.#table.hasBucket(target.bucket))
-      throw new S3Refusal(404, 'NoSuchBucket', 'The specified bucket does not exist');
-    switch (target.operation) {
-      case 'HeadBucket':
-        return { status: 200, headers: { 'x-amz-bucket-region': this.#region }, length: 0 };
-      case 'GetBucketLocation': {
-        const region = this.#region === 'us-east-1' ? '' : this.#region;
-        return xmlAnswer(200, xmlDocument('LocationConstraint', region), isHead);
-      }
-      case 'ListObjects':
-      case 'ListObjectsV2': {
-        const xml = listXml(this.#table, target.bucket, target.query);
-        if (typeof xml === 'string') return xmlAnswer(200, xml, isHead, { 'x-amz-bucket-region': this.#region });
-        throw new S3Refusal(400, 'InvalidArgument', `The parameter ${xml.wrong} has a value that is not allowed.`);
-      }
-      case 'PutObject':
-        return this.#putObject(request, target);
-      case 'DeleteObject':
-        this.#table.remove(target.bucket, target.key);
-        return { status: 204, headers: {}, length: 0 };
-      default:
-        return this.#getObject(request, target, fault);
-    }
-  }
-
-  #getObject(request: IncomingMessage, target: Target, fault: Fault | undefined): Answer {
-    const versionId = this.#options.versioned === true ? (target.query.get('versionId') ?? undefined) : undefined;
-    const object = this.#table.find(target.bucket, target.key, versionId);
-    if (object === undefined) {
-      if (versionId !== undefined) throw new S3Refusal(404, 'NoSuchVersion', 'The specified version does not exist.');
-      throw new S3Refusal(404, 'NoSuchKey', 'The specified key does not exist.');
-    }
-    const shift = fault?.kind === 'wrong-range' ? fault : undefined;
-    return objectAnswer(this.#table, object, {
-      isHead: request.method === 'HEAD',
-      header: (name) => {
-        const value = request.headers[name];
-        return Array.isArray(value) ? value.join(',') : value;
-      },
-      versioned: this.#options.versioned === true,
-      checksums: this.#options.checksums ?? ['crc64nvme'],
-      ignoreRange: fault?.kind === 'whole-body',
-      shift: {
-        headBytes: shift !== undefined && shift.where !== 'body' ? shift.shiftBytes : 0,
-        bodyBytes: shift !== undefined && shift.where !== 'head' ? shift.shiftBytes : 0,
-      },
-    });
-  }
-
-  async #putObject(request: IncomingMessage, target: Target): Promise<Answer> {
-    const body = await readUpload(request);
-    const contentType = request.headers['content-type'];
-    const object = this.#table.put(target.bucket, {
-      key: target.key,
-      body,
-      lastModifiedMs: Date.now(),
-      ...(contentType === undefined ? {} : { contentType }),
-    });
-    const headers: Record<string, string> = { ETag: `"${this.#table.etagOf(object)}"` };
-    if (this.#options.versioned === true) headers['x-amz-version-id'] = versionIdOf(object);
-    return { status: 200, headers, length: 0 };
-  }
-
-  #bucketsXml(): string {
-    const created = new Date(Date.UTC(2026, 0, 1)).toISOString();
-    const buckets = this.#table
-      .bucketNames()
-      .map((name) => `<Bucket>${element('Name', name)}${element('CreationDate', created)}</Bucket>`);
-    const owner = '<Owner><ID>primed</ID><DisplayName>primed</DisplayName></Owner>';
-    return xmlDocument('ListAllMyBucketsResult', `${owner}<Buckets>${buckets.join('')}</Buckets>`);
-  }
-
-  get #region(): string {
-    return this.#options.region ?? 'us-east-1';
   }
 
   #sendPlan(request: IncomingMessage, fault: Fault | undefined): SendPlan {
