@@ -5,7 +5,6 @@
  * write the next. Nothing is queued beyond one unit a connection.
  */
 import type { ServerResponse } from 'node:http';
-import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import type { Answer } from './answer.ts';
 import type { Pace } from './pace.ts';
@@ -38,6 +37,12 @@ export interface Sent {
 const oneWriteBytes = 64 * 1024;
 /** A piece up to this size waits for the next one, so that it does not become a packet of its own. */
 const corkBytes = 4096;
+
+/**
+ * Before a reset behind some bytes: libuv, and so every client on Node, takes a RST that arrives together with bytes for
+ * an orderly end. A client that reads sees the bytes, and then the reset.
+ */
+const readFirstMs = 10;
 
 /** Resolves when the answer is out or the connection is gone; never rejects. */
 export async function sendAnswer(response: ServerResponse, answer: Answer, plan: SendPlan): Promise<Sent> {
@@ -147,6 +152,7 @@ async function interrupt(response: ServerResponse, cut: Cut): Promise<boolean> {
     if (!response.headersSent) return false;
     response.flushHeaders();
     await flushed(response);
+    if (cut.how === 'reset') await pause(response, readFirstMs);
   }
   const socket = response.socket;
   if (socket === null || socket.destroyed) return false;
@@ -155,17 +161,9 @@ async function interrupt(response: ServerResponse, cut: Cut): Promise<boolean> {
     return !socket.destroyed;
   }
   if (cut.how === 'end') socket.destroySoon();
-  else resetConnection(socket);
+  else if (socket instanceof TLSSocket) socket.destroy();
+  else socket.resetAndDestroy();
   return false;
-}
-
-/**
- * Sends RST. `resetAndDestroy()` would send FIN before it, which a client takes for an orderly end; the flag that it
- * sets makes a plain destroy() reset the handle. A TLS socket has no handle that can: it is closed without an alert.
- */
-function resetConnection(socket: Socket): void {
-  if (!(socket instanceof TLSSocket)) Object.assign(socket, { resetAndClosing: true });
-  socket.destroy();
 }
 
 /** Everything written so far has reached the kernel, or the connection is gone. */

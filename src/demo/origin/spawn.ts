@@ -91,7 +91,7 @@ class Line {
     this.#child = child;
     this.#exited = new Promise((resolve) => {
       const gone = (why: string) => {
-        for (const id of [...this.#waiting.keys()]) this.#settle(id, { error: why });
+        for (const id of this.#waiting.keys()) this.#settle(id, { error: why });
         resolve();
       };
       child.once('exit', (code, signal) => gone(`the origin process ended (${signal ?? `exit code ${code}`})`));

@@ -12,7 +12,7 @@ describe('content of generated objects', () => {
     fc.assert(
       fc.property(fc.nat(size), fc.nat(size), (a, b) => {
         const [from, to] = a < b ? [a, b] : [b, a];
-        return contentAt('some/key', 1, from, to - from).equals(whole.subarray(from, to));
+        expect(contentAt('some/key', 1, from, to - from).equals(whole.subarray(from, to))).toBe(true);
       }),
       { numRuns: 60 },
     );
@@ -43,10 +43,10 @@ describe('content of generated objects', () => {
     fc.assert(
       fc.property(fc.nat(3 * MiB), fc.integer({ min: 1, max: 2 * MiB }), fc.nat(), (offset, length, pick) => {
         const bytes = contentAt('key', 3, offset, length);
-        if (firstDifference('key', 3, offset, bytes) !== undefined) return false;
+        expect(firstDifference('key', 3, offset, bytes)).toBeUndefined();
         const wrong = pick % length;
         bytes[wrong]! ^= 0x10;
-        return firstDifference('key', 3, offset, bytes) === offset + wrong;
+        expect(firstDifference('key', 3, offset, bytes)).toBe(offset + wrong);
       }),
       { numRuns: 40 },
     );
