@@ -76,6 +76,15 @@ export function parseHead(text: string): ResponseHead | undefined {
       const slot = slotOf(text.slice(at, colon).toLowerCase());
       if (slot !== undefined) {
         const value = trimBlanks(text, colon + 1, end);
+        // Node's parser takes blanks after a length, but no tab.
+        if (
+          slot === 'contentLength' &&
+          text
+            .slice(colon + 1, end)
+            .trimStart()
+            .includes('\t')
+        )
+          return undefined;
         if (values[slot] === undefined) values[slot] = value;
         else if (slot === 'connection') values[slot] += `,${value}`;
         else return undefined;
