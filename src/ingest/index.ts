@@ -8,6 +8,8 @@ import { makeRunBoard } from './run-board.ts';
 import type { WorkerObserver } from './types.ts';
 import { IngestWorker } from './worker.ts';
 
+export type { IngestWorker } from './worker.ts';
+
 export interface IngestOptions {
   readonly store: Store;
   readonly origins: Origins;

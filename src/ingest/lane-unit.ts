@@ -151,6 +151,7 @@ export class UnitRunner {
   #settle(landing: Landing, part: number, result: RangeResult): void {
     landing.waiting -= 1;
     this.#row.add(laneColumns.partsInFlight, -1);
+    if (result.general === true) this.#row.add(laneColumns.generalWay, 1);
     if (result.failure === undefined) {
       landing.states[part] = PartState.arrived;
       landing.arrived += 1;
@@ -158,7 +159,7 @@ export class UnitRunner {
       this.#row.add(laneColumns.originParts, 1);
       this.#row.observe(laneHistograms.partQueuedMs, result.queuedMs);
       this.#row.observe(laneHistograms.partFirstByteMs, result.firstByteMs);
-      this.#row.observe(laneHistograms.partBodyMs, result.totalMs - result.queuedMs - result.firstByteMs);
+      this.#row.observe(laneHistograms.partBodyMs, result.totalMs - result.firstByteMs);
     } else {
       landing.states[part] = PartState.settled;
       landing.failed.push({ part, failure: result.failure, receivedBytes: landing.received[part] as number });
