@@ -47,13 +47,16 @@ function checkListening(draft: Draft, role: Role): void {
   }
 }
 
-/** A lane needs one slot that receives and one that is being written; the other half of the budget is everything else. */
+/** What slots may take of the memory budget; the rest is for runtime, index and queues. */
+export const slotShare = 0.3;
+
+/** A lane needs one slot that receives and one that is being written. */
 function checkMemory(draft: Draft): void {
   const lanes = (draft.values.get('worker.lanes') as number | undefined) ?? defaultLanes();
   const part = draft.values.get('worker.part_size');
   const budget = draft.values.get('worker.memory_budget');
   if (typeof part !== 'number' || typeof budget !== 'number') return;
-  const leastBytes = 2 * lanes * 2 * part;
+  const leastBytes = Math.ceil((2 * lanes * part) / slotShare);
   if (budget >= leastBytes) return;
   complain(
     draft,

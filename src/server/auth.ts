@@ -5,16 +5,16 @@ import { forParent } from './plugin.ts';
 
 export interface AuthOptions {
   /** Undefined: nothing is asked for. */
-  readonly apiToken: string | undefined;
+  readonly token?: string;
 }
 
 /** What a load balancer or an orchestrator asks, which have no token. */
 const openPaths = new Set(['/health/live', '/health/ready']);
 
 /** Answers 401 to every request of the server it is registered on, unknown paths included, that lacks the token. */
-export const auth: FastifyPluginCallback<AuthOptions> = forParent((app, { apiToken }, done) => {
-  if (apiToken !== undefined) {
-    const wanted = digest(apiToken);
+export const bearerAuth: FastifyPluginCallback<AuthOptions> = forParent((app, { token }, done) => {
+  if (token !== undefined) {
+    const wanted = digest(token);
     app.addHook('onRequest', async (request, reply) => {
       if (openPaths.has(request.url.split('?', 1)[0]!)) return;
       const given = /^Bearer +(\S+) *$/i.exec(request.headers.authorization ?? '')?.[1];

@@ -16,7 +16,7 @@ export interface HealthOptions {
  * `GET /health/live`: 200 while the event loop turns. `GET /health/ready`: 200 when the daemon can be given work, else 503
  * with the reason.
  */
-export const health: FastifyPluginCallback<HealthOptions> = (app, { ready }, done) => {
+export const healthRoutes: FastifyPluginCallback<HealthOptions> = (app, { ready }, done) => {
   app.get('/health/live', (_request, reply) => reply.header('cache-control', 'no-store').send({ status: 'live' }));
   app.get('/health/ready', (_request, reply) => {
     const { ready: isReady, reason } = ready();

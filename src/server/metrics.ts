@@ -8,7 +8,7 @@ export interface MetricsOptions {
 }
 
 /** `GET /metrics`: everything in the text format of Prometheus. */
-export const metrics: FastifyPluginCallback<MetricsOptions> = (app, { telemetry }, done) => {
+export const metricsRoutes: FastifyPluginCallback<MetricsOptions> = (app, { telemetry }, done) => {
   app.get('/metrics', async (_request, reply) => {
     const body = await telemetry.text();
     return reply.type(telemetry.contentType).send(body);

@@ -346,7 +346,7 @@ export const workerMetrics = {
     labels: { operation: ['get', 'head', 'list', 'other'], code: statusClasses },
     help: 'Requests answered on the S3 port.',
   },
-  s3Bytes: {
+  s3ServedBytes: {
     name: 'primed_s3_served_bytes_total',
     type: 'counter',
     unit: 'bytes',

@@ -291,7 +291,7 @@ test('origins that contradict themselves are refused', () => {
 
 test('a budget that cannot hold the slots of all lanes is refused with the numbers', () => {
   expect(errorsOf({ env: { PRIMED_WORKER_LANES: '16', PRIMED_WORKER_PART_SIZE: '64MB' } })).toEqual([
-    expect.stringContaining('512.00MB is too little for 16 lanes with parts of 64.00MB: they need 4096.00MB'),
+    expect.stringContaining('512.00MB is too little for 16 lanes with parts of 64.00MB: they need 6.67GB'),
   ]);
 });
 

@@ -1,8 +1,8 @@
 import Fastify, { type FastifyInstance } from 'fastify';
 import { afterEach, expect, test } from 'vitest';
-import { auth } from '../../../src/server/auth.ts';
-import { health, type Readiness } from '../../../src/server/health.ts';
-import { metrics, requestMetrics } from '../../../src/server/metrics.ts';
+import { bearerAuth } from '../../../src/server/auth.ts';
+import { healthRoutes, type Readiness } from '../../../src/server/health.ts';
+import { metricsRoutes, requestMetrics } from '../../../src/server/metrics.ts';
 import { makeTelemetry } from '../../../src/telemetry/registry.ts';
 
 const open: (() => unknown)[] = [];
@@ -17,10 +17,10 @@ async function server(given: { apiToken?: string; ready?: () => Readiness } = {}
     () => app.close(),
     () => telemetry.close(),
   );
-  await app.register(auth, { apiToken: given.apiToken });
+  await app.register(bearerAuth, given.apiToken === undefined ? {} : { token: given.apiToken });
   await app.register(requestMetrics, { telemetry, port: 'api' });
-  await app.register(metrics, { telemetry });
-  await app.register(health, { ready: given.ready ?? (() => ({ ready: true })) });
+  await app.register(metricsRoutes, { telemetry });
+  await app.register(healthRoutes, { ready: given.ready ?? (() => ({ ready: true })) });
   app.get('/api/v1/thing', () => ({ ok: true }));
   return app;
 }
