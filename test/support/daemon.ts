@@ -63,11 +63,9 @@ export async function spawnDaemon(order: DaemonOrder): Promise<Daemon> {
   const logPath = `${order.dataDir}.log`;
   const log = openSync(logPath, 'a');
   const at = (port: number) => `127.0.0.1:${port}`;
-  const args = [
-    ...['standalone', '--data', order.dataDir, '--store-size', order.storeSize ?? '1GB'],
-    ...['--api', at(ports.api), '--http', at(ports.http), '--s3', at(ports.s3)],
-    ...(order.args ?? []),
-  ];
+  const places = ['--data', order.dataDir, '--store-size', order.storeSize ?? '1GB'];
+  const listens = ['--api', at(ports.api), '--http', at(ports.http), '--s3', at(ports.s3)];
+  const args = ['standalone', ...places, ...listens, ...(order.args ?? [])];
   const child = spawn(process.execPath, [executable, ...args], {
     stdio: ['ignore', log, log],
     env: plainEnvironment({ AWS_EC2_METADATA_DISABLED: 'true', ...order.env }),

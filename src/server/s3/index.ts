@@ -44,7 +44,7 @@ export interface S3GatewayOptions {
 }
 
 /** 64 bodies of 1 MiB: an eighth of the worker's default memory budget. */
-const defaults = { maxBodies: 64, turnWaitMs: 30_000, stallMs: 60_000, closeGraceMs: 2_000 };
+const defaults = { maxBodies: 64, turnWaitMs: 30_000, stallMs: 60_000, closeGraceMs: 1_000 };
 const maxConnections = 4096;
 /** A request of ours is a head alone, so that a client that takes longer is not serious. */
 const requestTimeoutMs = 30_000;
