@@ -1,6 +1,6 @@
 /**
- * The bytes of a range, from the store to a socket: one piece at a time, so a slow client holds one page of memory and
- * nothing more.
+ * The bytes of a range, from the store to a socket: one piece at a time, so a slow client holds one page, and what the
+ * store reads ahead, and nothing more.
  *
  * A page that fails its check, or a store that ends early, destroys the socket: the client sees an answer shorter than
  * its Content-Length, never a wrong byte and never a short answer that looks whole.

@@ -18,7 +18,7 @@ import { Turns } from './turns.ts';
 export interface FsApiOptions {
   readonly store: Pick<Store, 'stat' | 'list' | 'open' | 'summary'>;
   readonly log: Log;
-  /** `cat`s under way at once; each holds one page (1 MiB). */
+  /** `cat`s under way at once; each holds the page that is being sent and what the store reads ahead: about 3 MiB. */
   readonly maxBodies?: number;
   /** Longest wait for a turn of `cat` or `check`; after it 503. */
   readonly turnWaitMs?: number;

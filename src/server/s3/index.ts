@@ -31,7 +31,7 @@ export type { CachedFiles } from './object.ts';
 export interface S3GatewayOptions {
   readonly store: CachedFiles;
   readonly log: Log;
-  /** Bodies under way at once; each holds at most one page (1 MiB) of memory. */
+  /** Bodies under way at once; each holds the page that is being sent and what the store reads ahead: about 3 MiB. */
   readonly maxBodies?: number;
   /** Longest wait for a turn; after it 503 SlowDown. */
   readonly turnWaitMs?: number;
@@ -43,8 +43,8 @@ export interface S3GatewayOptions {
   readonly onServed?: (bytes: number) => void;
 }
 
-/** 64 bodies of 1 MiB: an eighth of the worker's default memory budget. */
-const defaults = { maxBodies: 64, turnWaitMs: 30_000, stallMs: 60_000, closeGraceMs: 1_000 };
+/** 32 bodies of 3 MiB: less than a fifth of the worker's default memory budget. */
+const defaults = { maxBodies: 32, turnWaitMs: 30_000, stallMs: 60_000, closeGraceMs: 1_000 };
 const maxConnections = 4096;
 /** A request of ours is a head alone, so that a client that takes longer is not serious. */
 const requestTimeoutMs = 30_000;
