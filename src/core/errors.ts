@@ -70,6 +70,7 @@ export const errorCatalogue = {
   STOPPING: { status: 'UNAVAILABLE', retryable: true, help: 'The daemon is shutting down.' },
   STOPPED: { status: 'FAILED_PRECONDITION', retryable: false, help: 'The run was stopped by its user.' },
   COORDINATOR_UNREACHABLE: { status: 'UNAVAILABLE', retryable: true, help: 'The client could not reach the coordinator; check `--coordinator` or PRIMED_COORDINATOR, and that the daemon runs.' },
+  ANSWER_INCOMPLETE: { status: 'UNAVAILABLE', retryable: true, help: 'The daemon broke off its answer after it had begun: a page did not have its checksum, or the daemon was stopped. What had arrived is not the whole.' },
   INTERNAL: { status: 'INTERNAL', retryable: false, help: 'A defect of primed; please report it with the log line.' },
 } as const satisfies Record<string, ErrorRow>;
 export type ErrorCode = keyof typeof errorCatalogue;

@@ -1,0 +1,157 @@
+/** The typed client of the coordinator's REST API. Every rejection is a PrimedError with the server's message. */
+
+import { PrimedError } from '../core/errors.ts';
+import type { JobState } from '../core/job.ts';
+import { type Ask, Transport, type TransportOptions } from './transport.ts';
+import type {
+  BadPage,
+  CheckProgress,
+  CheckSummary,
+  JobProgress,
+  JobRow,
+  Listing,
+  PathStat,
+  Stopped,
+  Submitted,
+} from './types.ts';
+
+export type LoadTarget = { readonly path: string } | { readonly indexFile: string };
+
+/** A check waits for its turn (30 s) before it answers, and speaks at least when a page has been read. */
+const checkTimeoutMs = 120_000;
+
+export class PrimedClient {
+  readonly #transport: Transport;
+
+  /** Throws REQUEST_INVALID when the address of the coordinator is not one. Connects with the first call. */
+  constructor(options: TransportOptions) {
+    this.#transport = new Transport(options);
+  }
+
+  get url(): string {
+    return this.#transport.url;
+  }
+
+  /** Options as in the REST API: `replicas`, `batchSize`, `bandwidth`, … as strings or native values. */
+  submit(target: LoadTarget, options: Readonly<Record<string, unknown>> = {}): Promise<Submitted> {
+    return this.#job({ method: 'POST', path: '/api/v1/master/submit_job/load', body: { ...target, options } });
+  }
+
+  /** The TEXT report. */
+  progressText(path: string, { verbose = false }: { verbose?: boolean } = {}): Promise<string> {
+    const query = { path, format: 'TEXT', verbose };
+    return this.#transport.text({
+      method: 'GET',
+      path: progressPath,
+      query,
+      accept: 'text/plain',
+      notFound: 'JOB_NOT_FOUND',
+    });
+  }
+
+  progress(path: string, { verbose = false }: { verbose?: boolean } = {}): Promise<JobProgress> {
+    return this.#job({ method: 'GET', path: progressPath, query: { path, format: 'JSON', verbose } });
+  }
+
+  /** Rejects with JOB_NOT_FOUND when no load of the path is active. */
+  async stop(path: string): Promise<Stopped> {
+    const stopped = await this.#job<Stopped>({ method: 'POST', path: '/api/v1/master/stop_job/load', body: { path } });
+    if (!stopped.success) throw new PrimedError('JOB_NOT_FOUND', stopped.message, { path });
+    return stopped;
+  }
+
+  async list({ type = 'LOAD', state }: { type?: string; state?: JobState | 'ALL' } = {}): Promise<readonly JobRow[]> {
+    const query = { 'job-type': type.toUpperCase(), 'job-state': state };
+    const answer = await this.#job<readonly JobRow[] | { jobs: readonly JobRow[] }>({
+      method: 'GET',
+      path: '/api/v1/master/list_job',
+      query,
+    });
+    return 'jobs' in answer ? answer.jobs : answer;
+  }
+
+  /** One page of what is cached at or below a path. */
+  ls(path: string, options: { recursive?: boolean; limit?: number; after?: string } = {}): Promise<Listing> {
+    return this.#fs({ method: 'GET', path: '/api/v1/fs/ls', query: { path, ...options } });
+  }
+
+  stat(path: string): Promise<PathStat> {
+    return this.#fs({ method: 'GET', path: '/api/v1/fs/stat', query: { path } });
+  }
+
+  /** Bytes of a cached file, in pieces. Rejects with ANSWER_INCOMPLETE when a page turns out bad on the way. */
+  async *cat(
+    path: string,
+    range: { offset?: number; length?: number } = {},
+    signal?: AbortSignal,
+  ): AsyncGenerator<Buffer> {
+    const answer = await this.#transport.open({
+      method: 'GET',
+      path: '/api/v1/fs/cat',
+      query: { path, ...range },
+      accept: 'application/octet-stream',
+      notFound: 'FILE_NOT_CACHED',
+      ...(signal === undefined ? {} : { signal }),
+    });
+    yield* this.#transport.bytesOf(answer);
+  }
+
+  /** Has every page of the cached files at or below a path read again and checked. */
+  async check(
+    path: string,
+    options: {
+      onProgress?: (progress: CheckProgress) => void;
+      onBadPage?: (page: BadPage) => void;
+      signal?: AbortSignal;
+    } = {},
+  ): Promise<CheckSummary> {
+    const answer = await this.#transport.open({
+      method: 'POST',
+      path: '/api/v1/fs/check',
+      query: { path },
+      accept: 'application/x-ndjson',
+      answerTimeoutMs: checkTimeoutMs,
+      notFound: 'FILE_NOT_CACHED',
+      ...(options.signal === undefined ? {} : { signal: options.signal }),
+    });
+    let summary: CheckSummary | undefined;
+    for await (const line of linesOf(this.#transport.bytesOf(answer))) {
+      const event = JSON.parse(line) as { type: string };
+      if (event.type === 'progress') options.onProgress?.(event as unknown as CheckProgress);
+      else if (event.type === 'bad-page') options.onBadPage?.(event as unknown as BadPage);
+      else if (event.type === 'summary') summary = event as unknown as CheckSummary;
+    }
+    if (summary !== undefined) return summary;
+    throw new PrimedError(
+      'ANSWER_INCOMPLETE',
+      `The check of ${path} ended without a result; the log of the daemon says why.`,
+      { path },
+    );
+  }
+
+  /** Drops what is in flight and closes the connections. */
+  close(): Promise<void> {
+    return this.#transport.close();
+  }
+
+  #job<T>(ask: Omit<Ask, 'notFound'>): Promise<T> {
+    return this.#transport.json<T>({ ...ask, notFound: 'JOB_NOT_FOUND' });
+  }
+
+  #fs<T>(ask: Omit<Ask, 'notFound'>): Promise<T> {
+    return this.#transport.json<T>({ ...ask, notFound: 'FILE_NOT_CACHED' });
+  }
+}
+
+const progressPath = '/api/v1/master/progress_job/load';
+
+async function* linesOf(pieces: AsyncIterable<Buffer>): AsyncGenerator<string> {
+  const decoder = new TextDecoder();
+  let rest = '';
+  for await (const piece of pieces) {
+    const lines = (rest + decoder.decode(piece, { stream: true })).split('\n');
+    rest = lines.pop()!;
+    yield* lines.filter((line) => line !== '');
+  }
+  if (rest !== '') yield rest;
+}

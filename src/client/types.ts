@@ -1,0 +1,115 @@
+/** What the REST API answers, as its clients see it. Unknown values are absent. */
+import type { JobState, LoadOptions } from '../core/job.ts';
+
+export interface Submitted {
+  readonly success: boolean;
+  readonly jobId: string;
+  readonly path: string;
+  readonly message: string;
+}
+
+export interface Stopped {
+  readonly success: boolean;
+  readonly path: string;
+  readonly message: string;
+}
+
+/** The JSON progress object; names with `m` are those of the contract. */
+export interface JobProgress {
+  readonly jobId: string;
+  readonly mJobState: JobState;
+  readonly mProcessedFileCount: number;
+  readonly mTotalFileCount?: number;
+  readonly mLoadedByteCount: number;
+  readonly mTotalByteCount?: number;
+  /** Bytes a second. */
+  readonly mThroughput?: number;
+  readonly mFailedFileCount: number;
+  readonly mSkippedByteCount: number;
+  readonly mMetadataOnly?: boolean;
+  readonly mTimeElapsed?: number;
+  readonly reason?: string;
+  readonly listingDone?: boolean;
+  readonly scannedFiles?: number;
+  readonly verifiedBytes?: number;
+  readonly retries?: number;
+  readonly etaMs?: number;
+  readonly [more: string]: unknown;
+}
+
+export interface JobRow {
+  readonly jobId: string;
+  readonly type: string;
+  readonly path?: string;
+  readonly indexFile?: string;
+  readonly state: JobState;
+  readonly reason?: string;
+  readonly submittedAt?: string;
+  readonly startedAt?: string;
+  readonly endedAt?: string;
+  readonly options?: Partial<LoadOptions>;
+  readonly files?: number;
+  readonly bytes?: number;
+  readonly failures?: number;
+  readonly [more: string]: unknown;
+}
+
+export interface FileEntry {
+  readonly path: string;
+  readonly type: 'file';
+  readonly state: 'complete' | 'metadata' | 'loading';
+  readonly sizeBytes: number;
+  readonly cachedBytes: number;
+  readonly missingBytes: number;
+  readonly etag: string;
+  readonly versionId?: string;
+  /** ISO 8601. */
+  readonly lastModified: string;
+  readonly loadId?: string;
+  readonly cachedAt?: string;
+}
+
+export interface DirectoryEntry {
+  readonly path: string;
+  readonly type: 'directory';
+}
+
+export interface Listing {
+  readonly path: string;
+  readonly entries: readonly (FileEntry | DirectoryEntry)[];
+  /** Pass as `after` for the page that follows; absent on the last one. */
+  readonly next?: string;
+}
+
+export interface PathStat {
+  readonly path: string;
+  readonly type: 'file' | 'directory';
+  readonly files: number;
+  readonly bytes: number;
+  readonly cachedFiles: number;
+  readonly cachedBytes: number;
+  readonly file?: FileEntry;
+}
+
+export interface BadPage {
+  readonly path: string;
+  readonly page: number;
+  readonly offset: number;
+  readonly lengthBytes: number;
+  readonly code: string;
+  readonly message: string;
+}
+
+export interface CheckProgress {
+  readonly checkedFiles: number;
+  readonly checkedBytes: number;
+  readonly badPageCount: number;
+}
+
+export interface CheckSummary extends CheckProgress {
+  readonly path: string;
+  readonly ok: boolean;
+  readonly badPages: readonly BadPage[];
+  readonly uncheckedFiles: number;
+  readonly goneFiles: number;
+}
