@@ -11,7 +11,19 @@
  * What survives a crash: everything that `land` resolved for. Extents that no committed block owns are free at the
  * next open. Freed extents are handed out again only after the commit that freed them is durable.
  */
-import type { ByteRange, DiscardReason, Extent, FileId, Ledger, LoadId, ManifestEntry, ObjectVersion, RunId, StoreIndex, UfsPath } from '../core/types.ts';
+import type {
+  ByteRange,
+  DiscardReason,
+  Extent,
+  FileId,
+  Ledger,
+  LoadId,
+  ManifestEntry,
+  ObjectVersion,
+  RunId,
+  StoreIndex,
+  UfsPath,
+} from '../core/types.ts';
 
 export interface StoreFile {
   readonly index: StoreIndex;
@@ -51,7 +63,11 @@ export interface FileRecord extends ManifestEntry {
 /** What `beginFile` found. */
 export type Begun =
   | { readonly state: 'complete'; readonly fileId: FileId; readonly record: FileRecord }
-  | { readonly state: 'loading'; readonly fileId: FileId; /** Not yet durable, part-aligned, in order. */ readonly missing: readonly ByteRange[] };
+  | {
+      readonly state: 'loading';
+      readonly fileId: FileId /** Not yet durable, part-aligned, in order. */;
+      readonly missing: readonly ByteRange[];
+    };
 
 /** One part (or whole small object) whose bytes a lane has written. */
 export interface LandedPart {
@@ -155,6 +171,10 @@ export interface StoreOptions {
   readonly log: import('../core/types.ts').Log;
   /** Longest time that booked bytes stay undurable. */
   readonly ledgerFlushMs: number;
+  /** For the metrics: time of each grouped fdatasync and of each durable index commit, and each bad page that a read met. */
+  readonly onSync?: (milliseconds: number) => void;
+  readonly onCommit?: (milliseconds: number) => void;
+  readonly onBadPage?: () => void;
 }
 
 export type { ObjectVersion };

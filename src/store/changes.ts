@@ -1,0 +1,254 @@
+/** What one commit changes: puts and removes, collected in order, and what to do once they are durable. */
+import type { Extent, FileId, RunId } from '../core/types.ts';
+import type { IndexDb } from './index-db.ts';
+import { extentsOf } from './layout.ts';
+import type { Ledgers } from './ledgers.ts';
+import type { LoadingFile } from './loading-file.ts';
+import type { Readers } from './readers.ts';
+import {
+  type Arena,
+  type Block,
+  blockBytes,
+  blockKey,
+  decodeFile,
+  encodeFile,
+  fileKey,
+  inlineBlock,
+  parseSegment,
+  pathKey,
+  readBlock,
+  writeBlock,
+} from './records.ts';
+import type { Space } from './space.ts';
+import type { FileRecord } from './types.ts';
+
+export interface Counters {
+  files: number;
+  blocks: number;
+}
+
+/** A visible file as this commit leaves it. */
+interface Visible {
+  readonly record: FileRecord;
+  readonly block: Block | undefined;
+  /** Blocks that this commit put. */
+  readonly blocks: ReadonlyMap<number, Block> | undefined;
+}
+
+export interface ChangesContext {
+  readonly index: IndexDb;
+  readonly arena: Arena;
+  readonly space: Space;
+  readonly ledgers: Ledgers;
+  readonly readers: Readers;
+  readonly counters: Counters;
+  readonly now: () => number;
+}
+
+type Table = IndexDb['files'];
+
+export class Changes {
+  readonly #context: ChangesContext;
+  readonly #tables: Table[] = [];
+  readonly #keys: Uint8Array[] = [];
+  readonly #values: (Buffer | undefined)[] = [];
+  /** Visible files that this commit changed; null: removed. */
+  readonly #visible = new Map<string, Visible | null>();
+  /** Files that go on loading, with the segments that this commit changed. */
+  readonly #loading = new Map<LoadingFile, Set<number>>();
+  readonly #afterwards: (() => void)[] = [];
+  #fileCount = 0;
+  #blockCount = 0;
+
+  constructor(context: ChangesContext) {
+    this.#context = context;
+    context.arena.reset();
+  }
+
+  get ledgers(): Ledgers {
+    return this.#context.ledgers;
+  }
+
+  get empty(): boolean {
+    return this.#tables.length === 0;
+  }
+
+  /** Runs once the commit is durable. */
+  afterwards(action: () => void): void {
+    this.#afterwards.push(action);
+  }
+
+  /** Extents that nothing will refer to once this is durable. */
+  release(extents: readonly Extent[], run?: RunId): void {
+    if (extents.length > 0) this.#afterwards.push(() => this.#context.space.free(extents, run));
+  }
+
+  putMeta(key: string, value: unknown): void {
+    this.#put(this.#context.index.meta, Buffer.from(key), Buffer.from(JSON.stringify(value)));
+  }
+
+  visible(path: string): FileRecord | undefined {
+    return this.#lookup(path)?.record;
+  }
+
+  /** Puts a visible file without data, in place of whatever was there. */
+  putMetadata(record: FileRecord): void {
+    this.removeVisible(record.path);
+    this.#putVisible(record, undefined, undefined);
+  }
+
+  /** Removes a visible file and its data. Returns its record. */
+  removeVisible(path: string): FileRecord | undefined {
+    const old = this.#lookup(path);
+    if (!old) return undefined;
+    this.#visible.set(path, null);
+    this.#remove(this.#context.index.files, pathKey(path));
+    this.#fileCount--;
+    const { readers } = this.#context;
+    const { fileId } = old.record;
+    const blocks = old.block ? new Map([[0, old.block]]) : this.#removeBlocks(fileId, old.blocks);
+    this.#blockCount -= blocks.size;
+    readers.retire(fileId, blocks);
+    this.#afterwards.push(() => readers.retired(fileId, [...blocks.values()].flatMap(extentsOf)));
+    return old.record;
+  }
+
+  /** A segment of a file that is being loaded has changed. */
+  touch(file: LoadingFile, segment: number): void {
+    let segments = this.#loading.get(file);
+    if (!segments) {
+      segments = new Set();
+      this.#loading.set(file, segments);
+    }
+    segments.add(segment);
+  }
+
+  /** Every byte of the file has landed: it takes the place of the version that was visible. */
+  complete(file: LoadingFile): void {
+    const { entry } = file;
+    const record: FileRecord = {
+      ...entry,
+      fileId: file.fileId,
+      state: 'complete',
+      loadId: file.load,
+      cachedBytes: entry.sizeBytes,
+      cachedAtMs: this.#context.now(),
+    };
+    this.removeVisible(entry.path);
+    if (file.small) {
+      const block = file.blocks.get(0);
+      if (block) this.#blockCount++;
+      this.#putVisible(record, block, undefined);
+    } else {
+      this.#putBlocks(file, this.#loading.get(file) ?? []);
+      this.#putVisible(record, undefined, new Map(file.blocks));
+    }
+    this.#forgetLoading(file);
+  }
+
+  /** A loading file is given up; its extents come back, to the reservation of its run. */
+  drop(file: LoadingFile): void {
+    const blocks = this.#removeBlocks(file.fileId, file.blocks);
+    this.#blockCount -= file.stored.size;
+    this.#forgetLoading(file);
+    this.release([...blocks.values()].flatMap(extentsOf), file.run);
+  }
+
+  /** After the last operation: the records of what goes on loading, and the ledgers. */
+  finish(): void {
+    const { index, arena, ledgers } = this.#context;
+    for (const [file, segments] of this.#loading) {
+      // A small file is either complete or has landed nothing.
+      this.#putBlocks(file, segments);
+      const record: FileRecord = { ...file.record(), cachedBytes: file.landedBytes };
+      this.#put(index.loading, fileKey(file.fileId), encodeFile({ record, runs: file.runs }, arena));
+      if (!file.indexed) this.#put(index.loadingPaths, pathKey(file.entry.path), fileKey(file.fileId));
+      file.indexed = true;
+      this.#settleLater(file, segments);
+    }
+    ledgers.write(arena, (key, value) => this.#put(index.runs, key, value));
+  }
+
+  /** Inside the transaction. */
+  write(): void {
+    for (let i = 0; i < this.#tables.length; i++) {
+      const value = this.#values[i];
+      if (value) void this.#tables[i]!.put(this.#keys[i]!, value);
+      else void this.#tables[i]!.remove(this.#keys[i]!);
+    }
+  }
+
+  /** It is durable. */
+  settle(): void {
+    this.#context.counters.files += this.#fileCount;
+    this.#context.counters.blocks += this.#blockCount;
+    for (const action of this.#afterwards) action();
+  }
+
+  #lookup(path: string): Visible | undefined {
+    const changed = this.#visible.get(path);
+    if (changed !== undefined) return changed ?? undefined;
+    const bytes = this.#context.index.files.get(pathKey(path));
+    if (bytes === undefined) return undefined;
+    return { record: decodeFile(bytes, path), block: inlineBlock(bytes), blocks: undefined };
+  }
+
+  #putVisible(record: FileRecord, block: Block | undefined, blocks: Map<number, Block> | undefined): void {
+    const { index, arena } = this.#context;
+    this.#visible.set(record.path, { record, block, blocks });
+    this.#put(index.files, pathKey(record.path), encodeFile(block ? { record, block } : { record }, arena));
+    this.#fileCount++;
+  }
+
+  #putBlocks(file: LoadingFile, segments: Iterable<number>): void {
+    const { index, arena } = this.#context;
+    for (const segment of segments) {
+      const block = file.blocks.get(segment)!;
+      const value = arena.take(blockBytes(block));
+      writeBlock(block, value, 0);
+      if (!file.stored.has(segment)) this.#blockCount++;
+      file.stored.add(segment);
+      this.#put(index.blocks, blockKey(file.fileId, segment), value);
+    }
+  }
+
+  /** Removes all blocks of a file: those in the index, as of the last commit, and those that this commit put. */
+  #removeBlocks(file: FileId, put: ReadonlyMap<number, Block> | undefined): Map<number, Block> {
+    const { index } = this.#context;
+    const blocks = new Map<number, Block>();
+    const range = { start: blockKey(file, 0), end: fileKey((file + 1) as FileId) };
+    for (const { key, value } of index.blocks.getRange(range)) blocks.set(parseSegment(key), readBlock(value));
+    for (const [segment, block] of put ?? []) blocks.set(segment, block);
+    for (const segment of blocks.keys()) this.#remove(index.blocks, blockKey(file, segment));
+    return blocks;
+  }
+
+  #forgetLoading(file: LoadingFile): void {
+    const { index } = this.#context;
+    this.#loading.delete(file);
+    if (!file.indexed) return;
+    this.#remove(index.loading, fileKey(file.fileId));
+    this.#remove(index.loadingPaths, pathKey(file.entry.path));
+  }
+
+  #settleLater(file: LoadingFile, segments: ReadonlySet<number>): void {
+    const landed = file.landedBytes;
+    const present = [...segments].map((segment) => [segment, file.blocks.get(segment)!.present.slice()] as const);
+    this.#afterwards.push(() => {
+      file.durableBytes = landed;
+      for (const [segment, bitmap] of present) file.settle(segment, bitmap);
+    });
+  }
+
+  #put(table: Table, key: Uint8Array, value: Buffer): void {
+    this.#tables.push(table);
+    this.#keys.push(key);
+    this.#values.push(value);
+  }
+
+  #remove(table: Table, key: Uint8Array): void {
+    this.#tables.push(table);
+    this.#keys.push(key);
+    this.#values.push(undefined);
+  }
+}

@@ -1,0 +1,128 @@
+/**
+ * The group commit: one loop, one commit at a time.
+ *
+ *   queued operations --take all--> fdatasync of the store files they wrote --> one index transaction --> durable
+ *                                                                                   |
+ *        those that come while it runs wait for the next round               settle: promises, freed extents
+ *
+ * An operation's `apply` decides against the index as the commit before left it, in order, and only collects puts and
+ * removes: nothing that throws runs inside the transaction.
+ *
+ * A failed sync or commit ends the store: after a failed fdatasync the kernel may have dropped the pages, and after a
+ * failed commit it is unknown what is on disk. Everything that waits fails with the cause, and so does everything later.
+ */
+import { PrimedError } from '../core/errors.ts';
+import type { Changes } from './changes.ts';
+import type { IndexDb } from './index-db.ts';
+import type { Volume } from './volume.ts';
+
+export interface Operation {
+  /** How much it adds to a commit: parts, files. */
+  readonly weight: number;
+  /** Bit i: it depends on bytes written to store i. */
+  readonly stores: number;
+  apply(changes: Changes): void;
+  done(): void;
+  failed(error: PrimedError): void;
+}
+
+/** Work of one commit at most: a few milliseconds of the main thread. */
+const commitWeightLimit = 16_384;
+
+/** Called at the points where a crash is interesting; for tests. */
+export interface CommitHooks {
+  readonly beforeSync?: () => Promise<void>;
+  readonly beforeCommit?: () => Promise<void>;
+  readonly afterCommit?: () => Promise<void>;
+}
+
+export class GroupCommit {
+  readonly #index: IndexDb;
+  readonly #volumes: readonly Pick<Volume, 'sync'>[];
+  readonly #begin: () => Changes;
+  readonly #hooks: CommitHooks;
+  #queue: Operation[] = [];
+  #running: Promise<void> | undefined;
+  #broken: PrimedError | undefined;
+
+  constructor(options: {
+    index: IndexDb;
+    volumes: readonly Pick<Volume, 'sync'>[];
+    begin: () => Changes;
+    hooks: CommitHooks;
+  }) {
+    this.#index = options.index;
+    this.#volumes = options.volumes;
+    this.#begin = options.begin;
+    this.#hooks = options.hooks;
+  }
+
+  /** Why nothing can be committed any more. */
+  get broken(): PrimedError | undefined {
+    return this.#broken;
+  }
+
+  enqueue(operation: Operation): void {
+    if (this.#broken) {
+      operation.failed(this.#broken);
+      return;
+    }
+    this.#queue.push(operation);
+    this.#running ??= this.#run();
+  }
+
+  /** Resolves when the loop has nothing to do. */
+  async idle(): Promise<void> {
+    while (this.#running) await this.#running;
+  }
+
+  async #run(): Promise<void> {
+    // One turn of the event loop, so that everything that happens in this one shares the commit.
+    await new Promise((resolve) => setImmediate(resolve));
+    while (this.#queue.length > 0) {
+      const operations = this.#take();
+      try {
+        await this.#commit(operations);
+      } catch (error) {
+        this.#break(error, operations);
+        break;
+      }
+    }
+    this.#running = undefined;
+  }
+
+  #take(): Operation[] {
+    let weight = 0;
+    let count = 0;
+    while (count < this.#queue.length && (count === 0 || weight + this.#queue[count]!.weight <= commitWeightLimit)) {
+      weight += this.#queue[count]!.weight;
+      count++;
+    }
+    return this.#queue.splice(0, count);
+  }
+
+  async #commit(operations: readonly Operation[]): Promise<void> {
+    await this.#hooks.beforeSync?.();
+    let stores = 0;
+    for (const operation of operations) stores |= operation.stores;
+    await Promise.all(this.#volumes.filter((_, i) => (stores & (1 << i)) !== 0).map((volume) => volume.sync()));
+    await this.#hooks.beforeCommit?.();
+    const changes = this.#begin();
+    for (const operation of operations) operation.apply(changes);
+    changes.finish();
+    if (!changes.empty) await this.#index.commit(() => changes.write());
+    await this.#hooks.afterCommit?.();
+    changes.settle();
+    for (const operation of operations) operation.done();
+  }
+
+  #break(error: unknown, operations: readonly Operation[]): void {
+    this.#broken =
+      error instanceof PrimedError
+        ? error
+        : new PrimedError('INTERNAL', `a commit of the store failed: ${String(error)}`, {}, { cause: error });
+    const waiting = [...operations, ...this.#queue];
+    this.#queue = [];
+    for (const operation of waiting) operation.failed(this.#broken);
+  }
+}

@@ -1,0 +1,132 @@
+/**
+ * The index: one LMDB environment a worker.
+ *
+ *   meta          text key -> JSON          format version, stores by uuid, first FileId that was never handed out
+ *   files         path (UTF-8) -> file      visible files; one of at most a page carries its block
+ *   blocks        FileId u48, segment u32 -> block
+ *   loading       FileId u48 -> file        files of which some bytes are durable
+ *   loadingPaths  path -> FileId u48
+ *   runs          run id -> ledger
+ *
+ * Durability: `overlappingSync` is off, so a commit is LMDB's own: pages written, fdatasync, meta page written through
+ * a descriptor that syncs. A batch resolves after that. (With overlappingSync, which is lmdb-js's default, it would
+ * resolve at the commit and be durable only at `flushed`.) A batch is one transaction: the writer thread does not commit inside it.
+ */
+import { mkdirSync } from 'node:fs';
+import { type Database, open, type RootDatabase } from 'lmdb';
+import { PrimedError } from '../core/errors.ts';
+
+export const indexFormat = 1;
+/** LMDB's limit for 4 KiB pages is 1978. */
+export const maxPathBytes = 1900;
+
+type Table = Database<Buffer, Uint8Array>;
+
+export interface StoreEntry {
+  readonly index: number;
+  readonly uuid: string;
+  readonly sizeBytes: number;
+  /** Where it was last seen; for messages. */
+  readonly dir: string;
+  /** `creating`: recorded before its files were made; it never held data. */
+  readonly state: 'creating' | 'ready';
+}
+
+export class IndexDb {
+  readonly dir: string;
+  readonly meta: Table;
+  readonly files: Table;
+  readonly blocks: Table;
+  readonly loading: Table;
+  readonly loadingPaths: Table;
+  readonly runs: Table;
+  readonly #root: RootDatabase<Buffer, Uint8Array>;
+
+  /** Opens or creates the index. Throws STORE_VERSION, STORE_FOREIGN, STORE_IO; then nothing was changed. */
+  constructor(dir: string) {
+    this.dir = dir;
+    mkdirSync(dir, { recursive: true });
+    const options = { encoding: 'binary', keyEncoding: 'binary' } as const;
+    try {
+      this.#root = open({
+        path: dir,
+        ...options,
+        maxDbs: 8,
+        compression: false,
+        overlappingSync: false,
+        noSync: false,
+        noMetaSync: false,
+        eventTurnBatching: false,
+      });
+    } catch (error) {
+      const text = String(error);
+      const foreign =
+        text.includes('MDB_INVALID') || text.includes('MDB_VERSION_MISMATCH') || text.includes('MDB_CORRUPTED');
+      throw new PrimedError(
+        foreign ? 'STORE_FOREIGN' : 'STORE_IO',
+        `the index in ${dir} cannot be opened: ${text}`,
+        { dir },
+        { cause: error },
+      );
+    }
+    this.meta = this.#root.openDB('meta', options);
+    const format = this.getMeta<number>('format');
+    if (format !== undefined && format !== indexFormat) {
+      void this.#root.close();
+      throw new PrimedError(
+        'STORE_VERSION',
+        `the index in ${dir} has format ${format}, this program reads ${indexFormat}; use the version that made it, or another folder`,
+        { dir, format, supported: indexFormat },
+      );
+    }
+    this.files = this.#root.openDB('files', options);
+    this.blocks = this.#root.openDB('blocks', options);
+    this.loading = this.#root.openDB('loading', options);
+    this.loadingPaths = this.#root.openDB('loadingPaths', options);
+    this.runs = this.#root.openDB('runs', options);
+  }
+
+  getMeta<T>(key: string): T | undefined {
+    const bytes = this.meta.get(Buffer.from(key));
+    return bytes === undefined ? undefined : (JSON.parse(bytes.toString('utf8')) as T);
+  }
+
+  /** Inside `commit`. */
+  putMeta(key: string, value: unknown): void {
+    void this.meta.put(Buffer.from(key), Buffer.from(JSON.stringify(value)));
+  }
+
+  /**
+   * Runs `write`, whose puts and removes become one transaction.
+   * Resolves when it is durable. Throws STORE_IO; then it is unknown whether it is, and the index must be opened anew.
+   */
+  async commit(write: () => void): Promise<void> {
+    try {
+      await this.#root.batch(write);
+      await this.#root.flushed;
+    } catch (error) {
+      throw await this.#explain(error);
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#root.close();
+  }
+
+  async #explain(error: unknown): Promise<PrimedError> {
+    let cause = error;
+    if (error instanceof Error && 'commitError' in error) {
+      try {
+        await error.commitError;
+      } catch (reason) {
+        cause = reason;
+      }
+    }
+    return new PrimedError(
+      'STORE_IO',
+      `the index in ${this.dir} could not be written: ${String(cause)}; free space or repair the disk, then start again`,
+      { dir: this.dir },
+      { cause },
+    );
+  }
+}

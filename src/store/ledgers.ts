@@ -1,0 +1,82 @@
+/** The ledgers of runs: in memory while they change, durable with every commit. */
+import type { DiscardReason, Ledger, Log, RunId } from '../core/types.ts';
+import { emptyLedger, ledgerDifference } from '../core/types.ts';
+import type { IndexDb } from './index-db.ts';
+import { type Arena, decodeLedger, encodeLedger } from './records.ts';
+
+/** Ledgers kept in memory at most; the others are read from the index when asked for. */
+const keptLimit = 1024;
+
+export class Ledgers {
+  readonly #index: IndexDb;
+  readonly #known = new Map<RunId, Ledger>();
+  readonly #dirty = new Set<RunId>();
+
+  constructor(index: IndexDb) {
+    this.#index = index;
+  }
+
+  get dirty(): boolean {
+    return this.#dirty.size > 0;
+  }
+
+  /** A copy, as it stands with everything booked. */
+  get(run: RunId): Ledger {
+    const ledger = this.#known.get(run) ?? this.#read(run);
+    return { ...ledger, discardedBytes: { ...ledger.discardedBytes } };
+  }
+
+  origin(run: RunId, bytes: number): void {
+    this.#change(run).originBytes += bytes;
+  }
+
+  cached(run: RunId, bytes: number): void {
+    this.#change(run).cachedBytes += bytes;
+  }
+
+  discarded(run: RunId, reason: DiscardReason, bytes: number): void {
+    this.#change(run).discardedBytes[reason] += bytes;
+  }
+
+  /** Hands every changed ledger to `put`, which writes it with the commit that is being made. */
+  write(arena: Arena, put: (key: Buffer, value: Buffer) => void): void {
+    for (const run of this.#dirty) put(Buffer.from(run), encodeLedger(this.#known.get(run)!, arena));
+    this.#dirty.clear();
+    for (const run of this.#known.keys()) {
+      if (this.#known.size <= keptLimit) break;
+      this.#known.delete(run);
+    }
+  }
+
+  /** At open: what was received before a crash and neither landed nor discarded was lost by it. */
+  recover(log: Log): void {
+    for (const { key, value } of this.#index.runs.getRange()) {
+      const run = Buffer.from(key).toString('utf8') as RunId;
+      const lost = ledgerDifference(decodeLedger(value));
+      if (lost > 0) {
+        this.discarded(run, 'crash', lost);
+        log.info({ run, bytes: lost }, 'bytes that were in flight at the last stop are booked as discarded');
+      } else if (lost < 0) {
+        log.error(
+          { run, bytes: -lost },
+          'the ledger of this run has more bytes cached and discarded than came from the origin',
+        );
+      }
+    }
+  }
+
+  #change(run: RunId): Ledger {
+    let ledger = this.#known.get(run);
+    if (!ledger) {
+      ledger = this.#read(run);
+      this.#known.set(run, ledger);
+    }
+    this.#dirty.add(run);
+    return ledger;
+  }
+
+  #read(run: RunId): Ledger {
+    const bytes = this.#index.runs.get(Buffer.from(run));
+    return bytes === undefined ? emptyLedger() : decodeLedger(bytes);
+  }
+}

@@ -1,0 +1,164 @@
+/**
+ * A file that is being loaded: which of its pages have landed, and which of those are durable.
+ *
+ * Blocks are kept in memory while they are incomplete; a complete one is only in the index.
+ */
+import { strict as assert } from 'node:assert';
+import { sliceExtents } from '../core/part-plan.ts';
+import type { Extent, FileId, LoadId, ManifestEntry, RunId } from '../core/types.ts';
+import { alignBytes, alignUp, pageBytes } from '../core/units.ts';
+import {
+  insertExtents,
+  missingRanges,
+  pageLength,
+  pagesInSegment,
+  pagesOf,
+  pagesPerSegment,
+  segmentBytes,
+  totalLength,
+} from './layout.ts';
+import { type Block, emptyBlock, hasPage, isFull, setPage } from './records.ts';
+import type { FileRecord, LandedPart } from './types.ts';
+
+/** `landed`: every byte is there, and the commit that makes it a complete file runs. */
+export type LoadingPhase = 'loading' | 'landed' | 'dropped';
+
+export class LoadingFile {
+  readonly fileId: FileId;
+  readonly entry: ManifestEntry;
+  readonly load: LoadId;
+  /** The run that loads it now. */
+  run: RunId;
+  phase: LoadingPhase = 'loading';
+  /** Whether the index has a loading record of it. */
+  indexed = false;
+  /** Landed bytes by the run that fetched them. */
+  readonly runs: Map<RunId, number>;
+  readonly blocks = new Map<number, Block>();
+  /** Segments of which the index has a block, or gets one by the commit that runs. */
+  readonly stored = new Set<number>();
+  /** Segments that are complete and durable; their blocks are in the index. */
+  readonly settled = new Set<number>();
+  readonly #durable = new Map<number, Uint32Array>();
+  landedBytes = 0;
+  durableBytes = 0;
+
+  constructor(spec: { fileId: FileId; entry: ManifestEntry; load: LoadId; run: RunId; runs?: Map<RunId, number> }) {
+    this.fileId = spec.fileId;
+    this.entry = spec.entry;
+    this.load = spec.load;
+    this.run = spec.run;
+    this.runs = spec.runs ?? new Map();
+  }
+
+  /** A file of at most a page has its block in its file record, and lands in one piece. */
+  get small(): boolean {
+    return this.entry.sizeBytes <= pageBytes;
+  }
+
+  get whole(): boolean {
+    return this.landedBytes === this.entry.sizeBytes;
+  }
+
+  /** Takes a durable block from the index, when a file is resumed. */
+  restore(segment: number, block: Block): void {
+    let bytes = 0;
+    for (let page = 0; page < block.pages; page++) {
+      if (hasPage(block.present, page)) bytes += pageLength(this.entry.sizeBytes, segment * pagesPerSegment + page);
+    }
+    this.landedBytes += bytes;
+    this.durableBytes += bytes;
+    this.stored.add(segment);
+    if (isFull(block)) this.settled.add(segment);
+    else {
+      this.blocks.set(segment, block);
+      this.#durable.set(segment, block.present.slice());
+    }
+  }
+
+  missing(partBytes: number): { offset: number; length: number }[] {
+    return missingRanges(this.entry.sizeBytes, partBytes, (segment) =>
+      this.settled.has(segment) ? 'all' : this.#durable.get(segment),
+    );
+  }
+
+  /**
+   * Books a part into its block.
+   * @returns what it added, and the extents of pages that had landed before, which nobody needs.
+   */
+  add(part: LandedPart): { segment: number; addedBytes: number; unused: readonly Extent[] } {
+    const segment = Math.floor(part.range.offset / segmentBytes);
+    if (this.settled.has(segment)) return { segment, addedBytes: 0, unused: part.extents };
+    let block = this.blocks.get(segment);
+    if (!block) {
+      block = emptyBlock(pagesInSegment(this.entry.sizeBytes, segment));
+      this.blocks.set(segment, block);
+    }
+    const first = part.range.offset / pageBytes - segment * pagesPerSegment;
+    const count = part.pageChecksums.length;
+    let known = 0;
+    for (let page = first; page < first + count; page++) if (hasPage(block.present, page)) known++;
+    const result = known === 0 ? { addedBytes: part.range.length, unused: [] } : this.#addMissing(block, first, part);
+    if (known === 0) {
+      insertExtents(block, (first * pageBytes) / alignBytes, part.extents);
+      for (let i = 0; i < count; i++) {
+        setPage(block.present, first + i);
+        block.checksums[first + i] = part.pageChecksums[i]!;
+      }
+    }
+    this.landedBytes += result.addedBytes;
+    return { segment, ...result };
+  }
+
+  /** What was landed up to here in this segment is durable now. */
+  settle(segment: number, present: Uint32Array): void {
+    const block = this.blocks.get(segment);
+    if (!block) return;
+    if (isFull({ pages: block.pages, present })) {
+      this.settled.add(segment);
+      this.blocks.delete(segment);
+      this.#durable.delete(segment);
+    } else this.#durable.set(segment, present);
+  }
+
+  record(): FileRecord {
+    return {
+      ...this.entry,
+      fileId: this.fileId,
+      state: 'loading',
+      loadId: this.load,
+      cachedBytes: this.durableBytes,
+      cachedAtMs: 0,
+    };
+  }
+
+  #addMissing(block: Block, first: number, part: LandedPart): { addedBytes: number; unused: Extent[] } {
+    let addedBytes = 0;
+    const unused: Extent[] = [];
+    for (let i = 0; i < part.pageChecksums.length; i++) {
+      const length = Math.min(pageBytes, part.range.length - i * pageBytes);
+      const extents = sliceExtents(part.extents, i * pageBytes, alignUp(length));
+      if (hasPage(block.present, first + i)) {
+        unused.push(...extents);
+        continue;
+      }
+      insertExtents(block, ((first + i) * pageBytes) / alignBytes, extents);
+      setPage(block.present, first + i);
+      block.checksums[first + i] = part.pageChecksums[i]!;
+      addedBytes += length;
+    }
+    return { addedBytes, unused };
+  }
+}
+
+/** A part that breaks the rules of LandedPart is a defect of the caller. */
+export function checkPart(part: LandedPart, sizeBytes: number): void {
+  const { offset, length } = part.range;
+  const end = offset + length;
+  assert(offset % pageBytes === 0, 'a part begins at a page');
+  assert(length > 0 && end <= sizeBytes, 'a part lies in its file');
+  assert(length % pageBytes === 0 || end === sizeBytes, 'a part ends at a page, or at the end of the file');
+  assert(Math.floor(offset / segmentBytes) === Math.floor((end - 1) / segmentBytes), 'a part lies in one segment');
+  assert(totalLength(part.extents) === alignUp(length), 'the extents of a part have its length');
+  assert(part.pageChecksums.length === pagesOf(length), 'a part has a checksum for each page');
+}

@@ -1,0 +1,136 @@
+/**
+ * The files that are being loaded, in memory from their `beginFile` on. Those that an earlier process left half
+ * loaded stay in the index until somebody asks for them.
+ */
+import type { DiscardReason, FileId, UfsPath } from '../core/types.ts';
+import { loadingRecord, storedLoading } from './catalog.ts';
+import type { IndexDb } from './index-db.ts';
+import { LoadingFile } from './loading-file.ts';
+import {
+  blockKey,
+  decodeFile,
+  decodeRuns,
+  fileKey,
+  parseFileKey,
+  parseSegment,
+  pathKey,
+  readBlock,
+} from './records.ts';
+import type { FileRecord } from './types.ts';
+
+/** How a file ended, for parts of it that come late. Remembered for this many files. */
+const endingsKept = 16_384;
+export type Ending = 'complete' | DiscardReason;
+
+export class LoadingFiles {
+  readonly #index: IndexDb;
+  readonly #byId = new Map<FileId, LoadingFile>();
+  readonly #byPath = new Map<string, LoadingFile>();
+  readonly #endings = new Map<FileId, Ending>();
+  /** Loading files that only the index knows. */
+  #left: number;
+
+  constructor(index: IndexDb, left: number) {
+    this.#index = index;
+    this.#left = left;
+  }
+
+  add(file: LoadingFile): void {
+    this.#byId.set(file.fileId, file);
+    this.#byPath.set(file.entry.path, file);
+  }
+
+  /** In memory, or taken from the index. */
+  atPath(path: string): LoadingFile | undefined {
+    const file = this.#byPath.get(path);
+    if (file || this.#left === 0) return file;
+    const bytes = this.#index.loadingPaths.get(pathKey(path));
+    return bytes === undefined ? undefined : this.#fromIndex(parseFileKey(bytes));
+  }
+
+  withId(fileId: FileId): LoadingFile | undefined {
+    const file = this.#byId.get(fileId);
+    if (file || this.#left === 0 || this.#endings.has(fileId)) return file;
+    return this.#fromIndex(fileId);
+  }
+
+  /** Only what is in memory: parts land on nothing else. */
+  inMemory(fileId: FileId): LoadingFile | undefined {
+    return this.#byId.get(fileId);
+  }
+
+  ending(fileId: FileId): Ending | undefined {
+    return this.#endings.get(fileId);
+  }
+
+  /** The file takes no part in anything any more, but for parts of it that come late. */
+  end(file: LoadingFile, ending: Ending): void {
+    this.#byId.delete(file.fileId);
+    this.hide(file);
+    this.#endings.set(file.fileId, ending);
+    if (this.#endings.size > endingsKept) this.#endings.delete(this.#endings.keys().next().value!);
+  }
+
+  /** Another version takes its place at its path. */
+  hide(file: LoadingFile): void {
+    if (this.#byPath.get(file.entry.path) === file) this.#byPath.delete(file.entry.path);
+  }
+
+  /** The record of a loading file, without taking it into memory. */
+  recordAt(path: string): FileRecord | undefined {
+    const file = this.#byPath.get(path);
+    if (file) return file.record();
+    if (this.#left === 0) return undefined;
+    const bytes = this.#index.loadingPaths.get(pathKey(path));
+    return bytes === undefined ? undefined : this.#storedRecord(parseFileKey(bytes));
+  }
+
+  /** Records of all loading files whose path starts with `prefix`, in byte order of the path. */
+  records(prefix: string, after?: string): FileRecord[] {
+    const found: { key: Buffer; record: FileRecord }[] = [];
+    const afterKey = after === undefined ? undefined : pathKey(after);
+    for (const file of this.#byPath.values()) {
+      const key = pathKey(file.entry.path);
+      if (!file.entry.path.startsWith(prefix) || (afterKey && Buffer.compare(key, afterKey) <= 0)) continue;
+      found.push({ key, record: file.record() });
+    }
+    if (this.#left > 0) {
+      for (const { path, fileId } of storedLoading(this.#index, prefix, after)) {
+        const record = this.#byPath.has(path) ? undefined : this.#storedRecord(fileId);
+        if (record) found.push({ key: pathKey(path), record });
+      }
+    }
+    return found.sort((a, b) => Buffer.compare(a.key, b.key)).map(({ record }) => record);
+  }
+
+  /** Ids of all loading files at or below a path. */
+  idsBelow(matches: (path: string) => boolean, prefix: string): FileId[] {
+    return this.records(prefix)
+      .filter(({ path }) => matches(path))
+      .map(({ fileId }) => fileId);
+  }
+
+  /** What the index still says of a file that ended in this process is of no interest. */
+  #storedRecord(fileId: FileId): FileRecord | undefined {
+    if (this.#endings.has(fileId) || this.#byId.has(fileId)) return undefined;
+    return loadingRecord(this.#index, fileId);
+  }
+
+  #fromIndex(fileId: FileId): LoadingFile | undefined {
+    if (this.#endings.has(fileId) || this.#byId.has(fileId)) return undefined;
+    const bytes = this.#index.loading.get(fileKey(fileId));
+    if (bytes === undefined) return undefined;
+    const { path, etag, sizeBytes, lastModifiedMs, versionId, loadId } = decodeFile(bytes);
+    const version = versionId === undefined ? {} : { versionId };
+    const entry = { path: path as UfsPath, etag, sizeBytes, lastModifiedMs, ...version };
+    const runs = decodeRuns(bytes);
+    const run = [...runs.keys()].at(-1)!;
+    const file = new LoadingFile({ fileId, entry, load: loadId, run, runs });
+    const range = { start: blockKey(fileId, 0), end: fileKey((fileId + 1) as FileId) };
+    for (const { key, value } of this.#index.blocks.getRange(range)) file.restore(parseSegment(key), readBlock(value));
+    file.indexed = true;
+    this.#left--;
+    this.add(file);
+    return file;
+  }
+}

@@ -1,0 +1,137 @@
+/** Reading a cached file: every page is checked before a byte of it is handed out. */
+import { PrimedError } from '../core/errors.ts';
+import type { ByteRange } from '../core/types.ts';
+import { alignUp, pageBytes } from '../core/units.ts';
+import { crc32c, makeAligned } from '../platform/index.ts';
+import { pageExtents, pageLength, pagesOf, pagesPerSegment, totalLength } from './layout.ts';
+import type { Readers } from './readers.ts';
+import type { Block } from './records.ts';
+import type { FileRecord, OpenFile, PageLocation } from './types.ts';
+import type { Volume } from './volume.ts';
+
+/** Pages read ahead of the one that is handed out: enough to keep the SSD busy while the consumer sends. */
+const readAhead = 2;
+
+export class CachedFile implements OpenFile {
+  readonly record: FileRecord;
+  readonly #inline: Block | undefined;
+  readonly #readers: Readers;
+  readonly #volumes: readonly Pick<Volume, 'path' | 'read'>[];
+  #closed = false;
+  /** Reads that run; the file is left only when none does. */
+  #reading = 0;
+  #lastSegment = -1;
+  #lastBlock: Block | undefined;
+
+  constructor(spec: {
+    record: FileRecord;
+    inline: Block | undefined;
+    readers: Readers;
+    volumes: readonly Pick<Volume, 'path' | 'read'>[];
+  }) {
+    this.record = spec.record;
+    this.#inline = spec.inline;
+    this.#readers = spec.readers;
+    this.#volumes = spec.volumes;
+    this.#readers.enter(this.record.fileId);
+  }
+
+  async *read(range: ByteRange): AsyncIterable<Uint8Array> {
+    const { path, sizeBytes } = this.record;
+    const end = range.offset + range.length;
+    if (!(range.offset >= 0 && range.length >= 0 && end <= sizeBytes)) {
+      throw new PrimedError(
+        'RANGE_INVALID',
+        `bytes ${range.offset} to ${end} of ${path} were asked for, it has ${sizeBytes}`,
+        { path, offset: range.offset, length: range.length, sizeBytes },
+      );
+    }
+    if (range.length === 0) return;
+    const last = Math.floor((end - 1) / pageBytes);
+    let next = Math.floor(range.offset / pageBytes);
+    const ahead: { page: number; bytes: Promise<Uint8Array> }[] = [];
+    const fill = (): void => {
+      while (next <= last && ahead.length < readAhead) {
+        const bytes = this.#readPage(next);
+        // Observed again when its turn comes; until then a failure is not an unhandled one.
+        bytes.catch(() => undefined);
+        ahead.push({ page: next++, bytes });
+      }
+    };
+    for (fill(); ahead.length > 0; fill()) {
+      const { page, bytes } = ahead.shift()!;
+      const start = page * pageBytes;
+      yield (await bytes).subarray(Math.max(0, range.offset - start), Math.min(pageBytes, end - start));
+    }
+  }
+
+  *pages(): Iterable<PageLocation> {
+    for (let page = 0; page < pagesOf(this.record.sizeBytes); page++) yield this.#locate(page);
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    if (this.#reading === 0) this.#readers.leave(this.record.fileId);
+  }
+
+  #locate(page: number): PageLocation {
+    const segment = Math.floor(page / pagesPerSegment);
+    const block = this.#block(segment);
+    const lengthBytes = pageLength(this.record.sizeBytes, page);
+    const inBlock = page - segment * pagesPerSegment;
+    const extents = block ? pageExtents(block, inBlock, lengthBytes) : [];
+    if (!block || totalLength(extents) !== alignUp(lengthBytes)) {
+      const { path } = this.record;
+      throw new PrimedError(
+        'STORE_CORRUPT',
+        `the index has no place for page ${page} of ${path}; load the file again`,
+        { path, page },
+      );
+    }
+    return { page, lengthBytes, checksum: block.checksums[inBlock]!, extents };
+  }
+
+  #block(segment: number): Block | undefined {
+    if (this.#closed) throw new PrimedError('INTERNAL', `${this.record.path} is read after it was closed`);
+    if (this.#inline) return this.#inline;
+    if (segment !== this.#lastSegment) {
+      this.#lastBlock = this.#readers.block(this.record.fileId, segment);
+      this.#lastSegment = segment;
+    }
+    return this.#lastBlock;
+  }
+
+  /** A fresh buffer for each page: the consumer may keep it as long as it likes. */
+  async #readPage(page: number): Promise<Uint8Array> {
+    const { lengthBytes, checksum, extents } = this.#locate(page);
+    const buffer = makeAligned(alignUp(lengthBytes));
+    this.#reading++;
+    try {
+      let at = 0;
+      for (const { store, offset, length } of extents) {
+        await this.#volumes[store]!.read(buffer.subarray(at, at + length), offset);
+        at += length;
+      }
+    } finally {
+      this.#reading--;
+      if (this.#closed && this.#reading === 0) this.#readers.leave(this.record.fileId);
+    }
+    const found = crc32c(buffer, 0, lengthBytes, 0);
+    if (found !== checksum) {
+      const { path } = this.record;
+      const [first] = extents;
+      const file = this.#volumes[first!.store]!.path;
+      throw new PrimedError(
+        'STORE_CORRUPT',
+        `page ${page} of ${path}, at ${first!.offset} of ${file}, does not have its checksum (${hex(found)} instead of ${hex(checksum)}); it was not served. Load the file again`,
+        { path, page, store: file, offset: first!.offset },
+      );
+    }
+    return buffer.subarray(0, lengthBytes);
+  }
+}
+
+function hex(checksum: number): string {
+  return checksum.toString(16).padStart(8, '0');
+}

@@ -1,0 +1,197 @@
+/**
+ * Opening a store: lock the index, see that index and stores belong together, make what is new, replay the extents.
+ *
+ * No step is manual and none repairs: whatever no committed block owns is free, and that is all there is to recovery.
+ */
+import { randomUUID } from 'node:crypto';
+import { closeSync, mkdirSync, openSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { PrimedError } from '../core/errors.ts';
+import type { StoreIndex } from '../core/types.ts';
+import { alignBytes } from '../core/units.ts';
+import { lockFile } from '../platform/index.ts';
+import type { CommitHooks } from './commit.ts';
+import { IndexDb, indexFormat, type StoreEntry } from './index-db.ts';
+import { scanExtents, scanInlineExtents } from './records.ts';
+import { Space } from './space.ts';
+import { LocalStore } from './store.ts';
+import { dataOffset } from './superblock.ts';
+import type { StoreOptions } from './types.ts';
+import {
+  checkEmpty,
+  createVolume,
+  openVolume,
+  readMarker,
+  storeSizeBytes,
+  type Volume,
+  warnIfBuffered,
+} from './volume.ts';
+
+const lockName = 'primed.lock';
+/** One bit each in a commit. */
+const maxStores = 31;
+
+/** `openStore` with points where tests crash it. */
+export async function openLocalStore(options: StoreOptions, hooks: CommitHooks = {}): Promise<LocalStore> {
+  const lockFd = lockIndex(options.indexDir);
+  let index: IndexDb | undefined;
+  let volumes: Volume[] = [];
+  try {
+    index = new IndexDb(options.indexDir);
+    volumes = await openVolumes(index, options);
+    for (const volume of volumes) warnIfBuffered(volume, options.log);
+    const space = new Space(
+      volumes.map((volume) => ({ index: volume.index, grains: volume.grains, firstGrain: dataOffset / alignBytes })),
+    );
+    const counters = replay(index, space);
+    const store = new LocalStore({
+      index,
+      volumes,
+      space,
+      counters,
+      loadingLeft: entryCount(index.loading),
+      firstId: index.getMeta<number>('nextFileId') ?? 1,
+      now: options.now,
+      log: options.log,
+      ledgerFlushMs: options.ledgerFlushMs,
+      hooks,
+      unlock: () => closeSync(lockFd),
+    });
+    await store.recover();
+    return store;
+  } catch (error) {
+    for (const volume of volumes) volume.close();
+    await index?.close();
+    closeSync(lockFd);
+    throw error;
+  }
+}
+
+function lockIndex(dir: string): number {
+  const path = join(dir, lockName);
+  try {
+    mkdirSync(dir, { recursive: true });
+    const fd = openSync(path, 'a', 0o600);
+    try {
+      lockFile(fd);
+    } catch (error) {
+      closeSync(fd);
+      throw error;
+    }
+    return fd;
+  } catch (error) {
+    if (error instanceof PrimedError) throw error;
+    throw new PrimedError(
+      'STORE_IO',
+      `the index folder ${dir} cannot be used: ${(error as Error).message}`,
+      { dir },
+      { cause: error },
+    );
+  }
+}
+
+interface Place {
+  readonly dir: string;
+  readonly sizeBytes: number;
+  readonly entry: StoreEntry;
+}
+
+/** Opens every store of the configuration, in the order of the index; new ones are made after all checks have passed. */
+async function openVolumes(index: IndexDb, options: StoreOptions): Promise<Volume[]> {
+  const known = index.getMeta<StoreEntry[]>('stores') ?? [];
+  const places = matchStores(known, options);
+  const fresh = places.filter(({ entry }) => entry.state === 'creating');
+  const volumes: Volume[] = [];
+  try {
+    for (const { dir, sizeBytes, entry } of places) {
+      if (entry.state === 'ready')
+        volumes.push(openVolume({ ...entry, dir, index: entry.index as StoreIndex }, sizeBytes));
+    }
+    for (const { dir, entry } of fresh) checkEmpty(dir, known.includes(entry) ? entry.uuid : undefined);
+    const record = (state?: 'ready'): Promise<void> =>
+      index.commit(() => {
+        index.putMeta('format', indexFormat);
+        const entries = places.map(({ dir, entry }) => ({ ...entry, dir, state: state ?? entry.state }));
+        index.putMeta(
+          'stores',
+          entries.sort((a, b) => a.index - b.index),
+        );
+      });
+    if (fresh.length > 0) await record();
+    for (const { dir, entry } of fresh)
+      volumes.push(await createVolume({ ...entry, dir, index: entry.index as StoreIndex }));
+    if (fresh.length > 0) await record('ready');
+  } catch (error) {
+    for (const volume of volumes) volume.close();
+    throw error;
+  }
+  return volumes.sort((a, b) => a.index - b.index);
+}
+
+/** Which configured folder is which store: by the uuid in the marker, so that their order may change. */
+function matchStores(known: readonly StoreEntry[], options: StoreOptions): Place[] {
+  const dirs = options.stores.map(({ dir }) => resolve(dir));
+  if (dirs.length === 0 || dirs.length > maxStores || new Set(dirs).size < dirs.length) {
+    throw new PrimedError(
+      'CONFIG_INVALID',
+      `a worker has 1 to ${maxStores} stores, each in its own folder; configured: ${dirs.join(', ') || 'none'}`,
+    );
+  }
+  const places: Place[] = [];
+  const unmarked: { dir: string; sizeBytes: number }[] = [];
+  for (const [i, dir] of dirs.entries()) {
+    const sizeBytes = storeSizeBytes(dir, options.stores[i]!.sizeBytes);
+    const uuid = readMarker(dir)?.uuid;
+    const entry = known.find((store) => store.uuid === uuid);
+    if (entry) places.push({ dir, sizeBytes, entry });
+    else unmarked.push({ dir, sizeBytes });
+  }
+  // A store that is known and not there: the folder where it was last, else any that is left, is where it is missed.
+  for (const entry of known) {
+    if (places.some((place) => place.entry === entry)) continue;
+    const at = unmarked.findIndex(({ dir }) => dir === entry.dir);
+    const place = unmarked.splice(at < 0 ? 0 : at, 1)[0];
+    if (!place) {
+      throw new PrimedError(
+        'STORE_MISSING',
+        `the index in ${options.indexDir} knows store ${entry.uuid}, last seen in ${entry.dir}, which is not in the configuration; add it, or remove the index and all its stores to start anew`,
+        { uuid: entry.uuid, dir: entry.dir },
+      );
+    }
+    places.push({ ...place, entry });
+  }
+  let next = known.reduce((highest, { index }) => Math.max(highest, index + 1), 0);
+  for (const { dir, sizeBytes } of unmarked) {
+    places.push({ dir, sizeBytes, entry: { index: next++, uuid: randomUUID(), sizeBytes, dir, state: 'creating' } });
+  }
+  return places;
+}
+
+/** Marks every extent of every block as given out: one pass over files and blocks. */
+function replay(index: IndexDb, space: Space): { files: number; blocks: number } {
+  let blocks = 0;
+  let path: Uint8Array | undefined;
+  const take = (store: number, fileGrain: number, grains: number): void => {
+    if (space.take(store, fileGrain, grains)) return;
+    throw new PrimedError(
+      'STORE_CORRUPT',
+      `the index in ${index.dir} is damaged: ${grains} grains at ${fileGrain} of store ${store} (of ${Buffer.from(path ?? []).toString()}) belong to two blocks or lie outside the store. Remove the index and its stores to start anew`,
+      { store, fileGrain, grains },
+    );
+  };
+  for (const key of index.files.getKeys()) {
+    path = key;
+    if (scanInlineExtents(index.files.getBinaryFast(key)!, take)) blocks++;
+  }
+  for (const key of index.blocks.getKeys()) {
+    path = key;
+    scanExtents(index.blocks.getBinaryFast(key)!, 0, take);
+    blocks++;
+  }
+  space.seal();
+  return { files: entryCount(index.files), blocks };
+}
+
+function entryCount(table: IndexDb['files']): number {
+  return (table.getStats() as { entryCount: number }).entryCount;
+}

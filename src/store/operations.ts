@@ -1,0 +1,160 @@
+/** The operations that the group commit carries out, one function each. They decide in `apply`, in order. */
+import type { PrimedError } from '../core/errors.ts';
+import type { DiscardReason, FileId, LoadId, ManifestEntry, RunId } from '../core/types.ts';
+import { sameVersion } from '../core/types.ts';
+import type { Changes } from './changes.ts';
+import type { Operation } from './commit.ts';
+import type { LoadingFile } from './loading-file.ts';
+import type { LoadingFiles } from './loading-files.ts';
+import type { LandedPart } from './types.ts';
+
+interface Settle<T> {
+  resolve(value: T): void;
+  reject(error: PrimedError): void;
+}
+
+/** Parts whose bytes lie in the store files. Resolves with the files that are complete now. */
+export function landParts(
+  files: LoadingFiles,
+  run: RunId,
+  parts: readonly LandedPart[],
+  settle: Settle<FileId[]>,
+): Operation {
+  const complete = new Set<FileId>();
+  let stores = 0;
+  for (const part of parts) for (const extent of part.extents) stores |= 1 << extent.store;
+  return {
+    weight: parts.length,
+    stores,
+    apply(changes) {
+      for (const part of parts) landPart(files, run, part, changes, complete);
+    },
+    done: () => settle.resolve([...complete]),
+    failed: settle.reject,
+  };
+}
+
+function landPart(files: LoadingFiles, run: RunId, part: LandedPart, changes: Changes, complete: Set<FileId>): void {
+  const { fileId, range } = part;
+  const file = files.inMemory(fileId);
+  if (file?.phase !== 'loading') {
+    // Late: the file was given up, or somebody else's parts have completed it.
+    const ending = file?.phase === 'landed' ? 'complete' : (files.ending(fileId) ?? 'replaced');
+    changes.release(part.extents, run);
+    changes.ledgers.discarded(run, ending === 'complete' ? 'replaced' : ending, range.length);
+    if (ending === 'complete') complete.add(fileId);
+    return;
+  }
+  const { segment, addedBytes, unused } = file.add(part);
+  changes.release(unused, run);
+  if (addedBytes < range.length) changes.ledgers.discarded(run, 'replaced', range.length - addedBytes);
+  if (addedBytes === 0) return;
+  changes.ledgers.cached(run, addedBytes);
+  file.runs.set(run, (file.runs.get(run) ?? 0) + addedBytes);
+  if (!file.small) changes.touch(file, segment);
+  if (!file.whole) return;
+  completeFile(files, file, changes);
+  complete.add(fileId);
+}
+
+function completeFile(files: LoadingFiles, file: LoadingFile, changes: Changes): void {
+  file.phase = 'landed';
+  changes.complete(file);
+  changes.afterwards(() => files.end(file, 'complete'));
+}
+
+/** A file without bytes. */
+export function completeEmpty(files: LoadingFiles, file: LoadingFile, settle: Settle<void>): Operation {
+  return {
+    weight: 1,
+    stores: 0,
+    apply(changes) {
+      if (file.phase === 'loading') completeFile(files, file, changes);
+    },
+    done: () => settle.resolve(),
+    failed: settle.reject,
+  };
+}
+
+/** A loading file is given up. Its phase is `dropped` from the call on: parts that are queued before it are not added. */
+export function dropFile(
+  files: LoadingFiles,
+  file: LoadingFile,
+  reason: DiscardReason,
+  settle: Settle<void>,
+): Operation {
+  file.phase = 'dropped';
+  files.hide(file);
+  return {
+    weight: 1,
+    stores: 0,
+    apply(changes) {
+      for (const [run, bytes] of file.runs) {
+        changes.ledgers.cached(run, -bytes);
+        changes.ledgers.discarded(run, reason, bytes);
+      }
+      changes.drop(file);
+      changes.afterwards(() => files.end(file, reason));
+    },
+    done: () => settle.resolve(),
+    failed: settle.reject,
+  };
+}
+
+/** Size, ETag and times of files, without their data. */
+export function putMetadata(
+  load: LoadId,
+  entries: readonly ManifestEntry[],
+  nextId: () => FileId,
+  nowMs: number,
+  settle: Settle<void>,
+): Operation {
+  return {
+    weight: entries.length,
+    stores: 0,
+    apply(changes) {
+      for (const entry of entries) {
+        const old = changes.visible(entry.path);
+        if (old?.state === 'complete' && sameVersion(old, entry)) continue;
+        const { path, etag, sizeBytes, lastModifiedMs, versionId } = entry;
+        const version = versionId === undefined ? {} : { versionId };
+        const record = { path, etag, sizeBytes, lastModifiedMs, ...version };
+        changes.putMetadata({
+          ...record,
+          fileId: nextId(),
+          state: 'metadata',
+          loadId: load,
+          cachedBytes: 0,
+          cachedAtMs: nowMs,
+        });
+      }
+    },
+    done: () => settle.resolve(),
+    failed: settle.reject,
+  };
+}
+
+/** Visible files are removed. Resolves with what went. */
+export function removeVisible(paths: readonly string[], settle: Settle<{ files: number; bytes: number }>): Operation {
+  let files = 0;
+  let bytes = 0;
+  return {
+    weight: paths.length,
+    stores: 0,
+    apply(changes) {
+      for (const path of paths) {
+        const record = changes.removeVisible(path);
+        if (!record) continue;
+        files++;
+        bytes += record.cachedBytes;
+      }
+    },
+    done: () => settle.resolve({ files, bytes }),
+    failed: settle.reject,
+  };
+}
+
+/** Nothing of its own: whatever is booked by now becomes durable with it. */
+export function barrier(settle: Settle<void>): Operation {
+  return { weight: 0, stores: 0, apply: () => undefined, done: () => settle.resolve(), failed: settle.reject };
+}

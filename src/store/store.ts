@@ -1,0 +1,342 @@
+/** The Store: what types.ts promises, put together from the parts of this folder. */
+import { strict as assert } from 'node:assert';
+import { PrimedError } from '../core/errors.ts';
+import type {
+  DiscardReason,
+  Extent,
+  FileId,
+  Ledger,
+  LoadId,
+  Log,
+  ManifestEntry,
+  RunId,
+  UfsPath,
+} from '../core/types.ts';
+import { sameVersion } from '../core/types.ts';
+import { mergeByPath, summarize, visibleRecord, visibleRecords } from './catalog.ts';
+import type { Counters } from './changes.ts';
+import { Changes } from './changes.ts';
+import { type CommitHooks, GroupCommit, type Operation } from './commit.ts';
+import { type IndexDb, maxPathBytes } from './index-db.ts';
+import { Ledgers } from './ledgers.ts';
+import { checkPart, LoadingFile } from './loading-file.ts';
+import { LoadingFiles } from './loading-files.ts';
+import { CachedFile } from './open-file.ts';
+import { barrier, completeEmpty, dropFile, landParts, putMetadata, removeVisible } from './operations.ts';
+import { Readers } from './readers.ts';
+import { Arena, decodeFile, inlineBlock, pathKey } from './records.ts';
+import type { Space } from './space.ts';
+import type { Begun, FileRecord, LandedPart, OpenFile, PathSummary, Store, StoreFile, StoreUsage } from './types.ts';
+import type { Volume } from './volume.ts';
+
+/** Ids that one process may hand out before it records the next range: none is ever used twice. */
+const idsReserved = 2 ** 24;
+/** Files that one operation of `putMetadata` and `remove` covers. */
+const filesAtOnce = 2048;
+
+export interface StoreParts {
+  readonly index: IndexDb;
+  readonly volumes: readonly Volume[];
+  readonly space: Space;
+  readonly counters: Counters;
+  readonly loadingLeft: number;
+  readonly firstId: number;
+  readonly now: () => number;
+  readonly log: Log;
+  readonly ledgerFlushMs: number;
+  readonly hooks: CommitHooks;
+  /** Gives up the lock of the index. */
+  readonly unlock: () => void;
+}
+
+export class LocalStore implements Store {
+  readonly files: readonly StoreFile[];
+  readonly #parts: StoreParts;
+  readonly #index: IndexDb;
+  readonly #space: Space;
+  readonly #ledgers: Ledgers;
+  readonly #loading: LoadingFiles;
+  readonly #readers: Readers;
+  readonly #commits: GroupCommit;
+  #nextId: number;
+  #idsEnd: number;
+  #flushTimer: NodeJS.Timeout | undefined;
+  #closed = false;
+
+  constructor(parts: StoreParts) {
+    const { index, space, counters, now } = parts;
+    this.#parts = parts;
+    this.files = parts.volumes;
+    this.#index = index;
+    this.#space = space;
+    this.#ledgers = new Ledgers(index);
+    this.#loading = new LoadingFiles(index, parts.loadingLeft);
+    this.#readers = new Readers(index, space);
+    this.#nextId = parts.firstId;
+    this.#idsEnd = parts.firstId;
+    const context = { index, arena: new Arena(), space, ledgers: this.#ledgers, readers: this.#readers, counters, now };
+    this.#commits = new GroupCommit({
+      index,
+      volumes: parts.volumes,
+      hooks: parts.hooks,
+      begin: () => {
+        const changes = new Changes(context);
+        this.#reserveIds(changes);
+        return changes;
+      },
+    });
+  }
+
+  /** Books what the last process lost, and records a range of ids. Durable when resolved. */
+  async recover(): Promise<void> {
+    this.#ledgers.recover(this.#parts.log);
+    await this.#commit((settle) => barrier(settle));
+  }
+
+  usage(): StoreUsage {
+    const { capacityBytes, unusedBytes, reservedBytes } = this.#space;
+    const { files, blocks } = this.#parts.counters;
+    return {
+      capacityBytes,
+      usedBytes: capacityBytes - unusedBytes,
+      reservedBytes,
+      freeBytes: unusedBytes - reservedBytes,
+      files,
+      blocks,
+    };
+  }
+
+  reserve(run: RunId, bytes: number): void {
+    this.#checkUsable();
+    this.#space.reserve(run, bytes);
+  }
+
+  reservedFor(run: RunId): number {
+    return this.#space.reservedFor(run);
+  }
+
+  unreserve(run: RunId): void {
+    this.#space.unreserve(run);
+  }
+
+  beginFile(order: {
+    run: RunId;
+    load: LoadId;
+    entry: ManifestEntry;
+    reuse: 'any' | 'load';
+    partBytes: number;
+  }): Begun {
+    const { run, load, entry, reuse, partBytes } = order;
+    this.#checkUsable();
+    checkPath(entry.path);
+    const mayReuse = (found: ManifestEntry, foundLoad: LoadId): boolean =>
+      sameVersion(found, entry) && (reuse === 'any' || foundLoad === load);
+    const visible = visibleRecord(this.#index, entry.path);
+    if (visible?.state === 'complete' && mayReuse(visible, visible.loadId)) {
+      return { state: 'complete', fileId: visible.fileId, record: visible };
+    }
+    const current = this.#loading.atPath(entry.path);
+    if (current && mayReuse(current.entry, current.load)) {
+      current.run = run;
+      return { state: 'loading', fileId: current.fileId, missing: current.missing(partBytes) };
+    }
+    if (current?.phase === 'loading')
+      this.#dropInBackground(current, sameVersion(current.entry, entry) ? 'replaced' : 'changed');
+    const file = new LoadingFile({ fileId: this.#newId(), entry: plainEntry(entry), load, run });
+    this.#loading.add(file);
+    return { state: 'loading', fileId: file.fileId, missing: file.missing(partBytes) };
+  }
+
+  async abandonFile(fileId: FileId, reason: DiscardReason): Promise<void> {
+    const file = this.#loading.withId(fileId);
+    // All its bytes have landed, or it is gone already: there is nothing to give up.
+    if (file?.phase !== 'loading') return this.flush();
+    return this.#commit((settle) => dropFile(this.#loading, file, reason, settle));
+  }
+
+  allocate(run: RunId, bytes: number): readonly Extent[] {
+    this.#checkUsable();
+    return this.#space.allocate(run, bytes);
+  }
+
+  giveBack(run: RunId, extents: readonly Extent[]): void {
+    this.#space.free(extents, run);
+  }
+
+  land(run: RunId, parts: readonly LandedPart[]): Promise<readonly FileId[]> {
+    return this.#commit((settle) => {
+      for (const part of parts) {
+        const file = this.#loading.inMemory(part.fileId);
+        if (file) checkPart(part, file.entry.sizeBytes);
+      }
+      return landParts(this.#loading, run, parts, settle);
+    });
+  }
+
+  completeEmpty(_run: RunId, fileId: FileId): Promise<void> {
+    const file = this.#loading.withId(fileId);
+    assert(!file || file.entry.sizeBytes === 0, 'only a file of no bytes is complete without parts');
+    if (!file) return this.flush();
+    return this.#commit((settle) => completeEmpty(this.#loading, file, settle));
+  }
+
+  account(run: RunId, delta: { originBytes?: number; discarded?: { reason: DiscardReason; bytes: number } }): void {
+    if (delta.originBytes !== undefined) this.#ledgers.origin(run, delta.originBytes);
+    if (delta.discarded) this.#ledgers.discarded(run, delta.discarded.reason, delta.discarded.bytes);
+    this.#flushTimer ??= setTimeout(() => {
+      this.#flushTimer = undefined;
+      if (this.#ledgers.dirty && !this.#closed) this.#commits.enqueue(barrier(this.#background('ledger')));
+    }, this.#parts.ledgerFlushMs).unref();
+  }
+
+  ledger(run: RunId): Ledger {
+    return this.#ledgers.get(run);
+  }
+
+  flush(): Promise<void> {
+    return this.#commit((settle) => barrier(settle));
+  }
+
+  async putMetadata(load: LoadId, entries: readonly ManifestEntry[]): Promise<void> {
+    for (const entry of entries) checkPath(entry.path);
+    const nextId = (): FileId => this.#newId();
+    for (let at = 0; at < entries.length; at += filesAtOnce) {
+      const some = entries.slice(at, at + filesAtOnce);
+      await this.#commit<void>((settle) => putMetadata(load, some, nextId, this.#parts.now(), settle));
+    }
+  }
+
+  async remove(path: UfsPath): Promise<{ files: number; bytes: number }> {
+    // What has landed by now becomes visible first, so that it is found.
+    await this.flush();
+    const folder = path.endsWith('/') ? path : `${path}/`;
+    const matches = (candidate: string): boolean => candidate === path || candidate.startsWith(folder);
+    await Promise.all(this.#loading.idsBelow(matches, path).map((id) => this.abandonFile(id, 'stopped')));
+    const removed = { files: 0, bytes: 0 };
+    let paths: string[] = [];
+    const removeSome = async (): Promise<void> => {
+      const some = paths;
+      paths = [];
+      const { files, bytes } = await this.#commit<{ files: number; bytes: number }>((settle) =>
+        removeVisible(some, settle),
+      );
+      removed.files += files;
+      removed.bytes += bytes;
+    };
+    if (visibleRecord(this.#index, path)) paths.push(path);
+    for (const record of visibleRecords(this.#index, folder)) {
+      if (record.path !== path) paths.push(record.path);
+      if (paths.length >= filesAtOnce) await removeSome();
+    }
+    if (paths.length > 0) await removeSome();
+    return removed;
+  }
+
+  stat(path: UfsPath): FileRecord | undefined {
+    return visibleRecord(this.#index, path) ?? this.#loading.recordAt(path);
+  }
+
+  *list(options: { prefix: string; after?: string; limit?: number; includeLoading?: boolean }): Iterable<FileRecord> {
+    const { prefix, after, limit = Number.POSITIVE_INFINITY } = options;
+    const visible = visibleRecords(this.#index, prefix, after);
+    const all = options.includeLoading ? mergeByPath(visible, this.#loading.records(prefix, after)) : visible;
+    let count = 0;
+    let last: string | undefined;
+    for (const record of all) {
+      // Both records of a path, visible and loading, stay on one page: the next one begins after the path.
+      if (count >= limit && record.path !== last) return;
+      yield record;
+      count++;
+      last = record.path;
+    }
+  }
+
+  summary(prefix: string): PathSummary {
+    return summarize(this.#index, prefix, this.#loading.records(prefix));
+  }
+
+  open(path: UfsPath): OpenFile {
+    const bytes = this.#index.files.get(pathKey(path));
+    const record = bytes === undefined ? undefined : decodeFile(bytes, path);
+    if (record?.state !== 'complete') {
+      const state = record?.state ?? this.#loading.recordAt(path)?.state ?? 'unknown';
+      throw new PrimedError('FILE_NOT_CACHED', `${path} is not completely in the cache (${state}); load it first`, {
+        path,
+        state,
+      });
+    }
+    return new CachedFile({
+      record,
+      inline: inlineBlock(bytes!),
+      readers: this.#readers,
+      volumes: this.#parts.volumes,
+    });
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    clearTimeout(this.#flushTimer);
+    if (!this.#commits.broken) {
+      this.#commits.enqueue(barrier(this.#background('last')));
+      await this.#commits.idle();
+    }
+    await this.#index.close();
+    for (const volume of this.#parts.volumes) volume.close();
+    this.#parts.unlock();
+  }
+
+  #commit<T>(
+    make: (settle: { resolve: (value: T) => void; reject: (error: PrimedError) => void }) => Operation,
+  ): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      this.#checkUsable();
+      this.#commits.enqueue(make({ resolve, reject }));
+    });
+  }
+
+  /** The settling of an operation that nobody waits for: its failure is in the log, and every later call reports it. */
+  #background(what: string): { resolve: () => void; reject: (error: PrimedError) => void } {
+    return {
+      resolve: () => undefined,
+      reject: (error) => this.#parts.log.error({ code: error.code }, `${what} commit: ${error.message}`),
+    };
+  }
+
+  #dropInBackground(file: LoadingFile, reason: DiscardReason): void {
+    this.#commits.enqueue(dropFile(this.#loading, file, reason, this.#background('drop')));
+  }
+
+  #checkUsable(): void {
+    if (this.#closed) throw new PrimedError('STOPPING', 'the store is closed');
+    const { broken } = this.#commits;
+    if (broken) throw broken;
+  }
+
+  #newId(): FileId {
+    return this.#nextId++ as FileId;
+  }
+
+  /** Keeps the recorded end of the range of ids far enough ahead of those in use. */
+  #reserveIds(changes: Changes): void {
+    if (this.#nextId + idsReserved / 2 <= this.#idsEnd) return;
+    this.#idsEnd = this.#nextId + idsReserved;
+    changes.putMeta('nextFileId', this.#idsEnd);
+  }
+}
+
+function checkPath(path: string): void {
+  const bytes = Buffer.byteLength(path);
+  if (bytes > 0 && bytes <= maxPathBytes) return;
+  throw new PrimedError(
+    'PATH_INVALID',
+    `a path of ${bytes} bytes cannot be cached: at most ${maxPathBytes} (${path.slice(0, 100)}...)`,
+    { bytes, maxPathBytes },
+  );
+}
+
+/** Without what the caller's object may carry besides. */
+function plainEntry(entry: ManifestEntry): ManifestEntry {
+  const { path, etag, sizeBytes, lastModifiedMs, versionId } = entry;
+  return { path, etag, sizeBytes, lastModifiedMs, ...(versionId === undefined ? {} : { versionId }) };
+}
