@@ -1,7 +1,7 @@
 /**
  * One keep-alive socket, and the one request that is on it.
  *
- *   connecting/idle -- start --> [gated] --> sent --> head --> body --> idle
+ *   connecting/idle -- start --> [gated] --> sent --> head --> body --> [settling] --> idle
  *                                              |        |        `----> dead (anything unexpected)
  *                                              |        `--> error (small body of a 4xx/5xx) --> idle or dead
  *                                              `--> resend (a reused socket died before the first byte)
@@ -11,8 +11,8 @@
  * comes in the same read as the head is copied, at most 4 KiB. With TLS, OpenSSL decrypts a record of at most 16 KiB into
  * memory of its own and Node copies from there into the view: one copy in native code, and no garbage. Both accept
  * views over SharedArrayBuffers (Node 20 and 22). Two catches, both handled here: a view of length 0 ends the socket with
- * ENOBUFS, so there is always room to read into; and TLS delivers the rest of a decrypted record even after reading was
- * stopped, so bytes may come while paused.
+ * ENOBUFS, so there is always room to read into; and TLS delivers all records of one read of the kernel's (up to 64 KiB)
+ * even after reading was stopped, so bytes may come while paused, and are paid for afterwards (`settling`).
  */
 import assert from 'node:assert/strict';
 import type { Socket } from 'node:net';
@@ -62,7 +62,7 @@ export interface ConnectionHost {
 }
 
 export type OpenSocket = (onread: { buffer: () => Uint8Array; callback: (count: number) => boolean }) => Socket;
-type Phase = 'idle' | 'gated' | 'sent' | 'head' | 'body' | 'error' | 'dead';
+type Phase = 'idle' | 'gated' | 'sent' | 'head' | 'body' | 'settling' | 'error' | 'dead';
 
 export class Connection {
   readonly originIndex: number;
@@ -136,6 +136,7 @@ export class Connection {
     }
     this.#lastTick = this.#host.tick;
     if (this.#phase === 'gated') this.#send(exchange);
+    else if (this.#phase === 'settling') this.#complete();
     else {
       this.#paused = false;
       this.#socket.resume();
@@ -199,6 +200,7 @@ export class Connection {
         return true;
       case 'idle':
       case 'gated':
+      case 'settling':
         // Nobody asked: whatever the server means by it, the stream can no longer be trusted.
         if (this.#exchange === undefined) this.#onLost(undefined);
         else this.#onLost(Object.assign(new Error('bytes came before the request was sent'), { code: 'EPROTO' }));
@@ -255,13 +257,28 @@ export class Connection {
       if (this.#exchange !== exchange) return false; // onBytes cancelled the run
     }
     if (exchange.receivedBytes < exchange.request.length) return this.#allowMore(exchange);
+    if (this.#credit < 0 && this.#phase !== 'dead' && this.#host.grant !== undefined) {
+      this.#phase = 'settling';
+      this.#viewBytes = 0;
+      this.#paused = true;
+      if (!this.tryResume()) {
+        this.#host.pace(this);
+        return false;
+      }
+      return true;
+    }
+    this.#complete();
+    return true;
+  }
+
+  /** Every byte is there and paid for. */
+  #complete(): void {
     if (this.#head?.keepAlive !== true) this.#kill();
     else if (this.#phase !== 'dead') {
       this.#phase = 'idle';
       if (this.#paused) this.#socket.resume();
     }
     this.#finish(undefined);
-    return true;
   }
 
   /** Sets how much the next read may bring; false pauses the socket. */
@@ -332,7 +349,10 @@ export class Connection {
       return;
     }
     const why = error?.code ?? error?.message ?? 'closed by the origin';
-    if (!this.#connected) this.#fail('connect', `cannot connect: ${error?.message ?? why}`);
+    if (phase === 'settling') {
+      this.#kill();
+      this.#complete();
+    } else if (!this.#connected) this.#fail('connect', `cannot connect: ${error?.message ?? why}`);
     else if (phase === 'error') this.#finishError(false);
     else if ((phase === 'sent' || phase === 'gated') && this.#exchanges > 1 && !exchange.resent) {
       // It was closed at the other end while it lay idle; the origin has not seen this request.

@@ -5,7 +5,12 @@
  */
 
 import { setTimeout as delay } from 'node:timers/promises';
-import type { GetObjectCommandOutput, S3Client, S3ClientConfig } from '@aws-sdk/client-s3';
+import type {
+  GetObjectCommand as GetObject,
+  GetObjectCommandOutput,
+  S3Client,
+  S3ClientConfig,
+} from '@aws-sdk/client-s3';
 import { asksWhole, bareEtag } from './answer.ts';
 import type { Exchange } from './connection.ts';
 import type { S3Origin } from './lane-origin.ts';
@@ -90,16 +95,22 @@ export function makeGeneralWay(options: {
         const [client, { GetObjectCommand }] = await Promise.all([clientOf(origin), import('@aws-sdk/client-s3')]);
         const { etag, versionId } = request.version;
         const whole = asksWhole(request);
-        const output = await client.send(
-          new GetObjectCommand({
+        const command = (location?: URL): GetObject => {
+          const get = new GetObjectCommand({
             Bucket: origin.lane.bucket,
             Key: request.key,
             ...(!whole && { Range: `bytes=${request.offset}-${request.offset + request.length - 1}` }),
             ...(etag !== '' && { IfMatch: `"${etag}"` }),
             ...(versionId !== undefined && { VersionId: versionId }),
-          }),
-          { abortSignal },
-        );
+          });
+          if (location !== undefined) sendTo(get, location);
+          return get;
+        };
+        const output = await client.send(command(), { abortSignal }).catch((error: unknown) => {
+          const location = redirectOf(error, origin);
+          if (location === undefined) throw error;
+          return client.send(command(location), { abortSignal });
+        });
         const wrong = judgeOutput(output, exchange);
         const body = output.Body as unknown as AsyncIterable<Uint8Array> & { destroy(): void };
         if (wrong !== undefined) {
@@ -130,6 +141,44 @@ export function makeGeneralWay(options: {
 }
 
 const cancelled: OriginFailure = { cause: 'cancelled', message: 'the run was stopped' };
+
+/**
+ * Where a temporary redirect leads: the SDK follows redirects between regions only (301), while Amazon sends 307 for
+ * buckets that are new to its DNS. Followed once, never from TLS to plain HTTP.
+ */
+function redirectOf(error: unknown, origin: S3Origin): URL | undefined {
+  const { $response } = error as { $response?: { statusCode?: number; headers?: Record<string, string> } };
+  const location = $response?.headers?.location;
+  if (location === undefined || ![302, 307, 308].includes($response?.statusCode ?? 0)) return undefined;
+  const base = `${origin.lane.tls ? 'https' : 'http'}://${origin.lane.hostHeader}/`;
+  if (!URL.canParse(location, base)) return undefined;
+  const url = new URL(location, base);
+  return url.protocol === 'https:' || (url.protocol === 'http:' && !origin.lane.tls) ? url : undefined;
+}
+
+interface Sendable {
+  protocol: string;
+  hostname: string;
+  port?: number | undefined;
+  path: string;
+  query: Record<string, string>;
+}
+
+/** Before the host header and the signature are made, so that both are right for the new place. */
+function sendTo(command: GetObject, location: URL): void {
+  command.middlewareStack.add(
+    (next) => (args) => {
+      const sent = args.request as Sendable;
+      sent.protocol = location.protocol;
+      sent.hostname = location.hostname;
+      sent.port = location.port === '' ? undefined : Number(location.port);
+      sent.path = location.pathname;
+      sent.query = Object.fromEntries(location.searchParams);
+      return next(args);
+    },
+    { step: 'build', priority: 'high', name: 'primedFollowsRedirect' },
+  );
+}
 
 function judgeOutput(output: GetObjectCommandOutput, { request }: Exchange): OriginFailure | undefined {
   const { etag, sizeBytes } = request.version;
