@@ -136,9 +136,8 @@ function withoutUnknown(object: Record<string, unknown>): Record<string, unknown
 
 /** Keys may hold any character; one that ends a line would forge the next. */
 function printable(text: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is replaced
   return text.replace(
-    /[\u0000-\u001f\u007f\u2028\u2029]/g,
+    /[\p{Cc}\p{Zl}\p{Zp}]/gu,
     (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
   );
 }

@@ -1,0 +1,406 @@
+/**
+ * One job from the moment it is known until it has ended: applies events to its state, keeps it durable, drives its
+ * phases. The phases only run while the job is RUNNING or VERIFYING; one driver at a time.
+ */
+import assert from 'node:assert/strict';
+import { PrimedError } from '../core/errors.ts';
+import type { JobSnapshot } from '../core/job.ts';
+import { addTally, emptyTally, isEnded, type JobEvent, type JobProgress, nextState } from '../core/job-machine.ts';
+import { addSample, type RateWindow, rateOf } from '../core/rate.ts';
+import { discardReasons, emptyLedger, type Ledger, ledgerDifference } from '../core/types.ts';
+import type { JobRecord } from './job-store.ts';
+import { LoadPhase } from './load-phase.ts';
+import { type JobDeps, type JobMarks, type RunContext, RunInterrupted } from './run-context.ts';
+import { snapshotOf } from './snapshot.ts';
+import { VerifyPhase } from './verify-phase.ts';
+
+/** Failures that stay in memory when the job has ended; the others are read from the store when they are asked for. */
+const failuresInMemory = 10;
+
+export class JobRun {
+  readonly definition: JobRecord['definition'];
+  readonly #deps: JobDeps;
+  readonly #marks: JobMarks;
+  #progress: JobProgress;
+  readonly #retriesBefore: number;
+  /** Of an ended job. */
+  #final: { readonly ledger: Ledger; readonly bytesPerSecond?: number; readonly retries: number } | undefined;
+  #rate: RateWindow = [];
+  #driver: Promise<void> | undefined;
+  #started = false;
+  readonly #abort = new AbortController();
+  #pausing = false;
+  #verifyPhase: VerifyPhase | undefined;
+  /** The last word is being written: nothing else may be. */
+  #finishing = false;
+  #retriesSeen = 0;
+  #resolveEnded!: (job: JobSnapshot) => void;
+  #rejectEnded!: (error: PrimedError) => void;
+  /** Resolves when the job has ended; rejects with STOPPING when the daemon goes down before. */
+  readonly ended = new Promise<JobSnapshot>((resolve, reject) => {
+    this.#resolveEnded = resolve;
+    this.#rejectEnded = reject;
+  });
+  /** Settles when the submission is durable. */
+  readonly durable: Promise<void>;
+
+  /** `record`: from the store, or new (then it is written). */
+  constructor(record: Omit<JobRecord, 'version'>, origin: 'new' | 'stored', deps: JobDeps) {
+    const {
+      definition,
+      progress,
+      chunks,
+      cursor,
+      sourceVersion,
+      verifyCursor,
+      repairs,
+      retries,
+      ledger,
+      bytesPerSecond,
+    } = record;
+    this.definition = definition;
+    this.#deps = deps;
+    this.#progress = progress;
+    this.#marks = { chunks, cursor, sourceVersion, verifyCursor, repairs };
+    this.#retriesBefore = retries;
+    // Nobody may wait for the end of a job; a rejection (see pause) is then nobody's either.
+    this.ended.catch(() => undefined);
+    if (isEnded(progress.state)) {
+      this.#end({
+        ledger: ledger ?? emptyLedger(),
+        retries,
+        ...(bytesPerSecond === undefined ? {} : { bytesPerSecond }),
+      });
+    }
+    this.durable = origin === 'new' ? deps.store.putJob(record) : Promise.resolve();
+    this.durable.catch(() => undefined);
+  }
+
+  get progress(): JobProgress {
+    return this.#progress;
+  }
+
+  get active(): boolean {
+    return !isEnded(this.#progress.state);
+  }
+
+  /** Puts the job that was read from the store where it left off. Ends it when a stop was under way. */
+  async recover(): Promise<void> {
+    const { store, clock } = this.#deps;
+    if (!this.active) return;
+    if (this.#progress.state === 'RUNNING') {
+      let tally = emptyTally;
+      for (const done of store.tallies(this.definition.number)) tally = addTally(tally, done);
+      this.#progress = { ...this.#progress, tally };
+    }
+    this.#progress = nextState(this.#progress, { type: 'recovered' }, clock.wallMs());
+    if (!this.active) {
+      await store.putJob(this.#record());
+      this.#end(this.#figures());
+    }
+  }
+
+  /** Starts the job, or goes on with it. Returns at once. */
+  drive(): void {
+    assert(this.#driver === undefined, 'one driver a job');
+    this.#apply({ type: 'started' });
+    this.#driver = this.#drive();
+  }
+
+  queue(reason: string): void {
+    this.#apply({ type: 'queued', reason });
+  }
+
+  /** Resolves when nothing is in flight and STOPPED is durable; false: it had ended before. */
+  async stop(): Promise<boolean> {
+    await this.durable;
+    if (!this.active) return false;
+    if (this.#finishing) {
+      await this.#driver;
+      return this.#progress.state === 'STOPPED';
+    }
+    const { store } = this.#deps;
+    const waiting = this.#progress.state === 'WAITING';
+    this.#apply({ type: 'stopRequested' });
+    if (waiting) {
+      await store.putJob(this.#record());
+      this.#end(this.#figures());
+      return true;
+    }
+    // Durable or not: when the daemon dies now, the job is found stopping, or was never answered for.
+    store.saveJob(this.#record()).catch((error: unknown) => this.#logStoreFailure(error));
+    this.#abort.abort();
+    await this.#stopWorker();
+    await this.#driver;
+    // An interrupted driver has left the job without an end.
+    if (this.active) await this.#finish({ type: 'stopped' });
+    return this.#progress.state === 'STOPPED';
+  }
+
+  /** Drops what is in flight and saves the job, so that the next process goes on with it. */
+  async pause(): Promise<void> {
+    if (!this.active) return;
+    this.#pausing = true;
+    this.#abort.abort();
+    await this.#stopWorker();
+    await this.#driver;
+    if (!this.active) return;
+    this.#apply({ type: 'paused' });
+    await this.#deps.store.putJob(this.#record()).catch((error: unknown) => this.#logStoreFailure(error));
+    this.#rejectEnded(
+      new PrimedError('STOPPING', `The daemon goes down; job ${this.definition.jobId} goes on when it comes back.`),
+    );
+  }
+
+  /** Saves counters and the clock, and samples the rate. */
+  tick(): void {
+    if (this.#driver === undefined || this.#finishing || !this.active) return;
+    this.#apply({ type: 'ticked' });
+    this.#sample(this.#live().durableBytes);
+    this.#deps.store.saveJob(this.#record()).catch((error: unknown) => this.#logStoreFailure(error));
+  }
+
+  /** Everything that can be said about the job now; `allFailures` reads those of an ended job from the store. */
+  snapshot({ allFailures = false }: { allFailures?: boolean } = {}): JobSnapshot {
+    const { clock, store } = this.#deps;
+    const nowMs = clock.wallMs();
+    if (!this.active) {
+      const stored =
+        allFailures && this.#progress.tally.failedFiles > this.#progress.tally.failures.length
+          ? store.job(this.definition.number)
+          : undefined;
+      return snapshotOf(this.definition, stored?.progress ?? this.#progress, this.#figures());
+    }
+    const live = this.#live();
+    if (this.#started) this.#sample(live.durableBytes);
+    const bytesPerSecond = rateOf(this.#rate, clock.monotonicMs());
+    return snapshotOf(this.definition, nextState(this.#progress, { type: 'ticked' }, nowMs), {
+      ...live,
+      verifying: this.#verifyPhase?.live,
+      ...(bytesPerSecond === undefined ? {} : { bytesPerSecond }),
+    });
+  }
+
+  // --- driving
+
+  async #drive(): Promise<void> {
+    const failure = await this.#runPhases();
+    if (this.#pausing || !this.active || failure instanceof RunInterrupted) return;
+    if (this.#progress.stopping) {
+      await this.#stopWorker();
+      await this.#finish({ type: 'stopped' });
+    } else if (failure !== undefined) {
+      this.#abort.abort();
+      await this.#stopWorker();
+      await this.#finish({ type: 'failed', reason: reasonOf(failure) });
+    }
+  }
+
+  /** Undefined: the job has ended, or the signal has fired. Never rejects. */
+  async #runPhases(): Promise<unknown> {
+    const { worker, log } = this.#deps;
+    const { signal } = this.#abort;
+    const context = this.#context();
+    try {
+      await this.durable;
+      const { definition } = this;
+      const { skipIfExists, bandwidthBytesPerSecond } = definition.options;
+      worker.startRun({
+        run: definition.runId,
+        job: definition.jobId,
+        load: definition.loadId,
+        reuse: skipIfExists ? 'any' : 'load',
+        onChange: this.#deps.settings.onChange,
+        ...(bandwidthBytesPerSecond === undefined ? {} : { bandwidthBytesPerSecond }),
+      });
+      this.#started = true;
+      this.#sample(this.#live().durableBytes);
+      if (this.#progress.state === 'RUNNING') {
+        await new LoadPhase(context).run();
+        if (signal.aborted) return undefined;
+        await this.#endLoading();
+      }
+      if (this.#progress.state === 'VERIFYING') {
+        this.#verifyPhase = new VerifyPhase(context);
+        await this.#verifyPhase.run();
+        if (signal.aborted) return undefined;
+        await this.#finish({ type: 'verifyEnded' });
+      }
+      return undefined;
+    } catch (error) {
+      if (!signal.aborted)
+        log.warn({ jobId: this.definition.jobId, path: this.definition.source.path, error }, 'the job cannot go on');
+      return error;
+    }
+  }
+
+  async #endLoading(): Promise<void> {
+    const { store, clock } = this.#deps;
+    const next = nextState(this.#progress, { type: 'loadingEnded' }, clock.wallMs());
+    if (next.state !== 'VERIFYING') {
+      await this.#finish({ type: 'loadingEnded' });
+      return;
+    }
+    this.#progress = next;
+    await store.putJob(this.#record());
+    await store.dropManifest(this.definition.number);
+  }
+
+  /** The end is published when it is durable. */
+  async #finish(event: JobEvent): Promise<void> {
+    const { worker, store, clock, log } = this.#deps;
+    const { definition } = this;
+    this.#finishing = true;
+    this.#live();
+    await this.#inTime(
+      Promise.all([
+        worker.endRun(definition.runId),
+        this.#marks.repairs ? worker.endRun(definition.repairRunId) : undefined,
+      ]),
+      'endRun',
+    );
+    const figures = this.#figuresAtEnd();
+    const ended = nextState(this.#progress, event, clock.wallMs());
+    assert(isEnded(ended.state), `${event.type} ends a job`);
+    if (ledgerDifference(figures.ledger) !== 0) {
+      log.error({ jobId: definition.jobId, ledger: figures.ledger }, 'the ledger of the run does not balance');
+    }
+    this.#final = figures;
+    await store.putJob(this.#record(ended)).catch((error: unknown) => this.#logStoreFailure(error));
+    this.#progress = ended;
+    this.#end(figures);
+    log.info(
+      {
+        jobId: definition.jobId,
+        path: definition.source.path,
+        state: ended.state,
+        reason: ended.reason,
+        activeMs: ended.activeMs,
+        ledger: figures.ledger,
+      },
+      'the job has ended',
+    );
+    await store.dropManifest(definition.number).catch((error: unknown) => this.#logStoreFailure(error));
+  }
+
+  #end(figures: { ledger: Ledger; bytesPerSecond?: number; retries: number }): void {
+    this.#final = figures;
+    this.#resolveEnded(this.snapshot());
+    const { tally } = this.#progress;
+    this.#progress = { ...this.#progress, tally: { ...tally, failures: tally.failures.slice(0, failuresInMemory) } };
+  }
+
+  #stopWorker(): Promise<void> {
+    const { worker } = this.#deps;
+    if (!this.#started) return Promise.resolve();
+    const runs = [worker.stopRun(this.definition.runId)];
+    if (this.#marks.repairs) runs.push(worker.stopRun(this.definition.repairRunId));
+    return this.#inTime(Promise.all(runs), 'stopRun');
+  }
+
+  /** A worker that does not keep its promise does not keep the job from ending. */
+  async #inTime(work: Promise<unknown>, what: string): Promise<void> {
+    const { settings, log } = this.#deps;
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<void>((resolve) => {
+      timer = setTimeout(() => {
+        log.error(
+          { jobId: this.definition.jobId, what, deadlineMs: settings.stopDeadlineMs },
+          'the worker did not answer in time',
+        );
+        resolve();
+      }, settings.stopDeadlineMs);
+    });
+    work.catch(() => undefined);
+    try {
+      await Promise.race([work, late]);
+    } catch (error) {
+      log.error({ jobId: this.definition.jobId, what, error }, 'the worker failed');
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  // --- state
+
+  #context(): RunContext {
+    return {
+      definition: this.definition,
+      deps: this.#deps,
+      signal: this.#abort.signal,
+      marks: this.#marks,
+      progress: () => this.#progress,
+      apply: (event) => this.#apply(event),
+      record: () => this.#record(),
+    };
+  }
+
+  #apply(event: JobEvent): void {
+    this.#progress = nextState(this.#progress, event, this.#deps.clock.wallMs());
+  }
+
+  #record(progress: JobProgress = this.#progress): Omit<JobRecord, 'version'> {
+    const { cursor, sourceVersion, verifyCursor, chunks, repairs } = this.#marks;
+    const { retries, ledger, bytesPerSecond } = this.#final ?? { retries: this.#live().retries };
+    return {
+      definition: this.definition,
+      progress: progress.state === 'RUNNING' ? { ...progress, tally: emptyTally } : progress,
+      chunks,
+      repairs,
+      retries,
+      ...(cursor === undefined ? {} : { cursor }),
+      ...(sourceVersion === undefined ? {} : { sourceVersion }),
+      ...(verifyCursor === undefined ? {} : { verifyCursor }),
+      ...(ledger === undefined ? {} : { ledger }),
+      ...(bytesPerSecond === undefined ? {} : { bytesPerSecond }),
+    };
+  }
+
+  #live(): { durableBytes: number; retries: number; ledger: Ledger } {
+    const { worker } = this.#deps;
+    if (!this.#started) return { durableBytes: 0, retries: this.#retriesBefore, ledger: emptyLedger() };
+    let { durableBytes, retries, ledger } = worker.progress(this.definition.runId);
+    if (this.#marks.repairs) {
+      const repair = worker.progress(this.definition.repairRunId);
+      durableBytes += repair.durableBytes;
+      retries += repair.retries;
+      ledger = addLedgers(ledger, repair.ledger);
+    }
+    // The worker forgets them when the run ends.
+    this.#retriesSeen = Math.max(this.#retriesSeen, retries);
+    return { durableBytes, retries: this.#retriesBefore + this.#retriesSeen, ledger };
+  }
+
+  #figures(): { ledger: Ledger; retries: number; bytesPerSecond?: number } {
+    return this.#final ?? { ledger: emptyLedger(), retries: this.#retriesBefore };
+  }
+
+  /** Of an ended job the rate is the average over its active time. */
+  #figuresAtEnd(): { ledger: Ledger; retries: number; bytesPerSecond?: number } {
+    const { clock } = this.#deps;
+    const { ledger, retries } = this.#live();
+    const { activeMs, tally } = nextState(this.#progress, { type: 'ticked' }, clock.wallMs());
+    return { ledger, retries, ...(activeMs > 0 ? { bytesPerSecond: (tally.loadedBytes * 1000) / activeMs } : {}) };
+  }
+
+  #sample(durableBytes: number): void {
+    this.#rate = addSample(this.#rate, { atMs: this.#deps.clock.monotonicMs(), total: durableBytes });
+  }
+
+  #logStoreFailure(error: unknown): void {
+    this.#deps.log.error({ jobId: this.definition.jobId, error }, 'the job could not be saved');
+  }
+}
+
+function addLedgers(a: Ledger, b: Ledger): Ledger {
+  const sum = emptyLedger();
+  sum.originBytes = a.originBytes + b.originBytes;
+  sum.cachedBytes = a.cachedBytes + b.cachedBytes;
+  for (const reason of discardReasons) sum.discardedBytes[reason] = a.discardedBytes[reason] + b.discardedBytes[reason];
+  return sum;
+}
+
+function reasonOf(error: unknown): string {
+  if (error instanceof PrimedError) return `${error.code}: ${error.message}`;
+  return `INTERNAL: ${error instanceof Error ? error.message : String(error)}`;
+}

@@ -1,0 +1,194 @@
+/**
+ * The coordinator's memory on disk: one LMDB environment.
+ *
+ *   jobs    number of the job                 → JobRecord (msgpack): definition, state, cursor, counters at the end
+ *   chunks  [number of the job, chunk]        → manifest chunk (see manifest.ts), until its last file is settled
+ *   done    [number of the job, chunk]        → Tally (msgpack) of a chunk whose files are all settled
+ *
+ * A chunk and the cursor behind it are written in one transaction, so is the end of a chunk and its tally: what is read
+ * after a crash is a manifest without gaps, and each file of it either in a tally or still in a chunk.
+ */
+import { mkdirSync } from 'node:fs';
+import { type Database, open, type RootDatabase } from 'lmdb';
+import { PrimedError } from '../core/errors.ts';
+import type { JobSource, LoadOptions } from '../core/job.ts';
+import type { JobProgress, Tally } from '../core/job-machine.ts';
+import type { JobId, Ledger, LoadId, RunId } from '../core/types.ts';
+import { decodeChunk, encodeChunk, type ManifestChunk } from './manifest.ts';
+
+const recordVersion = 1;
+
+/** Where a listing goes on: behind the last page that is in the manifest. */
+export interface ListingCursor {
+  /** Lines of the index file that are done; 0 for a path. */
+  readonly line: number;
+  /** Resumes the listing of the prefix (of the next line). */
+  readonly after?: string;
+}
+
+export interface JobDefinition {
+  /** Rises with each submission, over restarts. */
+  readonly number: number;
+  readonly jobId: JobId;
+  readonly runId: RunId;
+  readonly loadId: LoadId;
+  /** A file that does not stand verification is loaded anew by this run, under a load id that owns nothing yet. */
+  readonly repairRunId: RunId;
+  readonly repairLoadId: LoadId;
+  /** The path as it was written. */
+  readonly source: JobSource;
+  /** The path as jobs are told apart. */
+  readonly key: string;
+  readonly options: LoadOptions;
+}
+
+export interface JobRecord {
+  readonly version: number;
+  readonly definition: JobDefinition;
+  /** While RUNNING its tally is empty: the tallies of the chunks are the truth. */
+  readonly progress: JobProgress;
+  readonly chunks: number;
+  readonly cursor?: ListingCursor;
+  /** Of the index file that the cursor belongs to. */
+  readonly sourceVersion?: string;
+  readonly verifyCursor?: ListingCursor;
+  readonly repairs: boolean;
+  readonly retries: number;
+  /** Folded at the end; before, the worker is asked. */
+  readonly ledger?: Ledger;
+  readonly bytesPerSecond?: number;
+}
+
+export class JobStore {
+  readonly #root: RootDatabase;
+  readonly #jobs: Database<JobRecord, number>;
+  readonly #chunks: Database<Buffer, [number, number]>;
+  readonly #done: Database<Tally, [number, number]>;
+  readonly #pending = new Set<Promise<unknown>>();
+  #closed = false;
+
+  /** Opens or creates the store below `dir`. Throws STORE_VERSION for records of another version. */
+  constructor(dir: string) {
+    mkdirSync(dir, { recursive: true });
+    this.#root = open({ path: dir, maxDbs: 8, noSync: false, noSubdir: false });
+    this.#jobs = this.#root.openDB({ name: 'jobs', encoding: 'msgpack' });
+    this.#chunks = this.#root.openDB({ name: 'chunks', encoding: 'binary' });
+    this.#done = this.#root.openDB({ name: 'done', encoding: 'msgpack' });
+  }
+
+  /** All jobs, oldest first. */
+  jobs(): JobRecord[] {
+    return Array.from(this.#jobs.getRange(), ({ value }) => checked(value));
+  }
+
+  job(number: number): JobRecord | undefined {
+    const record = this.#jobs.get(number);
+    return record === undefined ? undefined : checked(record);
+  }
+
+  /** Resolves when it is durable, and all that was written before. */
+  async putJob(record: Omit<JobRecord, 'version'>): Promise<void> {
+    await this.saveJob(record);
+    await this.#root.flushed;
+  }
+
+  /** Resolves when it is visible to a process that opens the store after a crash of this one. */
+  async saveJob(record: Omit<JobRecord, 'version'>): Promise<void> {
+    await this.#write(() => void this.#jobs.put(record.definition.number, { version: recordVersion, ...record }));
+  }
+
+  async removeJobs(numbers: readonly number[]): Promise<void> {
+    if (numbers.length > 0)
+      await this.#write(() => {
+        for (const number of numbers) void this.#jobs.remove(number);
+      });
+  }
+
+  /** A page of the listing, and the record whose cursor stands behind it. */
+  async addChunk(record: Omit<JobRecord, 'version'>, index: number, chunk: ManifestChunk): Promise<void> {
+    const { number } = record.definition;
+    await this.#write(() => {
+      void this.#chunks.put([number, index], encodeChunk(chunk));
+      void this.#jobs.put(number, { version: recordVersion, ...record });
+    });
+  }
+
+  chunk(number: number, index: number): ManifestChunk | undefined {
+    const bytes = this.#chunks.get([number, index]);
+    return bytes === undefined ? undefined : decodeChunk(bytes);
+  }
+
+  /** Chunks that have unsettled files, in order. */
+  *openChunks(number: number): Iterable<number> {
+    for (const key of this.#chunks.getKeys({ start: [number, 0], end: [number + 1, 0] })) yield key[1];
+  }
+
+  async endChunk(number: number, index: number, tally: Tally): Promise<void> {
+    await this.#write(() => {
+      void this.#chunks.remove([number, index]);
+      void this.#done.put([number, index], tally);
+    });
+  }
+
+  *tallies(number: number): Iterable<Tally> {
+    for (const { value } of this.#done.getRange({ start: [number, 0], end: [number + 1, 0] })) yield value;
+  }
+
+  /** Forgets manifest and tallies of a job; in steps, so that a long manifest does not hold up other writers. */
+  async dropManifest(number: number): Promise<void> {
+    const range = { start: [number, 0] as [number, number], end: [number + 1, 0] as [number, number], limit: 1000 };
+    for (const database of [this.#chunks, this.#done] as Database<unknown, [number, number]>[]) {
+      for (;;) {
+        const keys = [...database.getKeys(range)];
+        if (keys.length === 0) break;
+        await this.#write(() => {
+          for (const key of keys) void database.remove(key);
+        });
+      }
+    }
+  }
+
+  /** Numbers of jobs that have chunks or tallies. */
+  manifests(): number[] {
+    const numbers = new Set<number>();
+    for (const database of [this.#chunks, this.#done] as Database<unknown, [number, number]>[]) {
+      let from = 0;
+      for (;;) {
+        const [key] = database.getKeys({ start: [from, 0], limit: 1 });
+        if (key === undefined) break;
+        numbers.add(key[0]);
+        from = key[0] + 1;
+      }
+    }
+    return [...numbers];
+  }
+
+  /** Waits for what is being written; what comes later is dropped, as a crash would drop it. */
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    await Promise.allSettled(this.#pending);
+    await this.#root.flushed;
+    await this.#root.close();
+  }
+
+  /** One transaction. */
+  async #write(action: () => void): Promise<void> {
+    if (this.#closed) return;
+    const written = this.#root.batch(action);
+    this.#pending.add(written);
+    try {
+      await written;
+    } finally {
+      this.#pending.delete(written);
+    }
+  }
+}
+
+function checked(record: JobRecord): JobRecord {
+  if (record.version === recordVersion) return record;
+  throw new PrimedError(
+    'STORE_VERSION',
+    `The job store holds records of version ${record.version}, this primed reads version ${recordVersion}; nothing was touched.`,
+  );
+}

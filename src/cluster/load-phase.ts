@@ -1,0 +1,341 @@
+/**
+ * RUNNING: list the source into the manifest, and hand its files to the worker.
+ *
+ * Who is in it: the lister, which appends chunks to the manifest; the dispatch loop, which takes chunks in order and keeps
+ * two batches of files with the worker. With partial listing both run at once, else one after the other.
+ *
+ * What survives a crash: the chunks up to the cursor, and the tallies of chunks whose last file is settled. A chunk that
+ * was under way is gone through again: what its files have cached is asked of the worker, and not fetched twice.
+ */
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
+import { reportOf } from '../core/errors.ts';
+import { addTally, emptyTally, type Tally } from '../core/job-machine.ts';
+import type { ManifestEntry } from '../core/types.ts';
+import type { FileOutcome } from '../ingest/types.ts';
+import { boundedFilter } from './bounded-filter.ts';
+import { Gate } from './gate.ts';
+import { indexVersion } from './index-file.ts';
+import { type ListedPage, listSource } from './lister.ts';
+import { bitmapOf, hasBit, type ManifestChunk, setBit } from './manifest.ts';
+import { type RunContext, RunInterrupted } from './run-context.ts';
+import { outstandingLimit } from './settings.ts';
+import { type FileHistory, failedTally, freshFile, metadataTally, tallyOf } from './settle.ts';
+
+/** Chunks whose writes are not yet committed; about 100 KiB each. */
+const chunkWritesAtOnce = 16;
+
+interface OpenChunk {
+  readonly index: number;
+  readonly chunk: ManifestChunk;
+  /** It was under way when an earlier process ended. */
+  readonly replayed: boolean;
+  unsettled: number;
+  tally: Tally;
+}
+
+export class LoadPhase {
+  readonly #context: RunContext;
+  readonly #gate = new Gate();
+  readonly #limit: number;
+  /** Chunks in the manifest that are not dispatched, in order. */
+  readonly #ready: number[] = [];
+  /** Chunks below this were listed by an earlier process. */
+  #replayBelow: number;
+  #listed = false;
+  #failure: { readonly error: unknown } | undefined;
+  /** Bytes that files of the manifest, not yet settled, will take in the store. */
+  #neededBytes = 0;
+  readonly #inFlight = new Map<string, Promise<unknown>>();
+  readonly #writes = new Set<Promise<void>>();
+
+  constructor(context: RunContext) {
+    this.#context = context;
+    this.#limit = outstandingLimit(context.definition.options);
+    this.#replayBelow = context.marks.chunks;
+    context.signal.addEventListener('abort', () => this.#gate.nudge(), { once: true });
+  }
+
+  /**
+   * Resolves when every file is settled, or the signal has fired. Rejects with what ends the job as a whole: ORIGIN_*
+   * of the listing, STORE_NO_ROOM, or RunInterrupted.
+   */
+  async run(): Promise<void> {
+    const { definition, marks, deps } = this.#context;
+    await this.#checkSource();
+    this.#ready.push(...deps.store.openChunks(definition.number));
+    const recovered = marks.chunks > 0;
+    if (definition.options.partialListing) {
+      if (recovered) {
+        await this.#planAgain('as listed');
+        this.#reserve();
+      }
+      const listing = this.#list().catch((error: unknown) => this.#fail(error));
+      await Promise.all([listing, this.#load()]);
+    } else {
+      await this.#list();
+      if (recovered) await this.#planAgain('as cached');
+      if (!this.#halted) this.#reserve();
+      await this.#load();
+    }
+    await Promise.all(this.#writes);
+    if (this.#failure !== undefined && !this.#context.signal.aborted) throw this.#failure.error;
+  }
+
+  get #halted(): boolean {
+    return this.#context.signal.aborted || this.#failure !== undefined;
+  }
+
+  #fail(error: unknown): void {
+    this.#failure ??= { error };
+    this.#gate.nudge();
+  }
+
+  // --- listing
+
+  /** A cursor into an index file is worth something only for the same file: else the listing starts anew. */
+  async #checkSource(): Promise<void> {
+    const { definition, marks, deps, signal, apply } = this.#context;
+    if (definition.source.kind === 'path' || this.#context.progress().listingDone) return;
+    const version = await indexVersion(definition.source.path, deps.origins, signal);
+    if (marks.sourceVersion !== undefined && marks.sourceVersion !== version) {
+      deps.log.warn(
+        { jobId: definition.jobId, indexFile: definition.source.path },
+        'the index file changed across a restart: it is listed anew',
+      );
+      await deps.store.dropManifest(definition.number);
+      marks.chunks = 0;
+      marks.cursor = undefined;
+      this.#replayBelow = 0;
+      apply({ type: 'listingRestarted' });
+    }
+    marks.sourceVersion = version;
+    await deps.store.saveJob(this.#context.record());
+  }
+
+  async #list(): Promise<void> {
+    const { definition, marks, deps, signal, apply } = this.#context;
+    if (!this.#context.progress().listingDone) {
+      const filter = boundedFilter(definition.options.fileFilterRegex);
+      const { origins, settings } = deps;
+      const options = { origins, settings, signal, pause: (ms: number) => sleep(ms, undefined, { signal }) };
+      for await (const page of listSource(definition.source, marks.cursor ?? { line: 0 }, options)) {
+        if (this.#halted) return;
+        await this.#addPage(page, filter(page.entries.map(({ path }) => path)));
+      }
+      if (this.#halted) return;
+      await Promise.all(this.#writes);
+      apply({ type: 'listingEnded' });
+      await deps.store.saveJob(this.#context.record());
+    }
+    this.#listed = true;
+    this.#gate.nudge();
+  }
+
+  async #addPage(page: ListedPage, kept: readonly boolean[]): Promise<void> {
+    const { definition, marks, deps, apply } = this.#context;
+    const { loadMetadataOnly, partialListing } = definition.options;
+    const entries = page.entries.filter((_, index) => kept[index]);
+    const bytes = loadMetadataOnly ? 0 : entries.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+    const chunk = this.#plan(entries, page);
+    apply({ type: 'listed', page: { scannedFiles: page.scanned, files: entries.length + page.refused.length, bytes } });
+    marks.cursor = page.cursor;
+    if (entries.length + page.refused.length === 0) {
+      this.#write(deps.store.saveJob(this.#context.record()));
+      return;
+    }
+    const index = marks.chunks;
+    marks.chunks += 1;
+    if (partialListing) this.#reserve();
+    this.#write(
+      deps.store.addChunk(this.#context.record(), index, chunk).then(() => {
+        this.#ready.push(index);
+        this.#gate.nudge();
+      }),
+    );
+    while (this.#writes.size >= chunkWritesAtOnce) await Promise.race(this.#writes);
+  }
+
+  /** What is cached already, and how much room the others need. */
+  #plan(entries: readonly ManifestEntry[], { refused }: ListedPage): ManifestChunk {
+    const cachedBefore = bitmapOf(entries.length);
+    const partlyBefore = new Map<number, number>();
+    const { loadMetadataOnly, skipIfExists } = this.#context.definition.options;
+    const { worker } = this.#context.deps;
+    entries.forEach((entry, index) => {
+      const cached = worker.cached(this.#context.definition.loadId, entry);
+      if (loadMetadataOnly || !(skipIfExists || cached.ours)) return;
+      if (cached.complete) setBit(cachedBefore, index);
+      else if (cached.bytes > 0) partlyBefore.set(index, cached.bytes);
+    });
+    const chunk = { entries, refused, cachedBefore, partlyBefore };
+    entries.forEach((entry, index) => {
+      this.#neededBytes += this.#needOf(chunk, entry, index);
+    });
+    return chunk;
+  }
+
+  #needOf(chunk: ManifestChunk, entry: ManifestEntry, index: number): number {
+    if (this.#context.definition.options.loadMetadataOnly || hasBit(chunk.cachedBefore, index)) return 0;
+    return Math.max(
+      0,
+      this.#context.deps.worker.footprintBytes(entry.sizeBytes) - (chunk.partlyBefore.get(index) ?? 0),
+    );
+  }
+
+  /**
+   * After a restart: the room that the files of open chunks still need. `as cached` asks the worker about each, which is
+   * exact; `as listed` repeats the figures from which settled files are subtracted one by one.
+   */
+  async #planAgain(how: 'as cached' | 'as listed'): Promise<void> {
+    const { definition, deps } = this.#context;
+    let needed = 0;
+    for (const index of this.#ready) {
+      const chunk = deps.store.chunk(definition.number, index);
+      if (chunk === undefined) continue;
+      chunk.entries.forEach((entry, at) => {
+        const need = this.#needOf(chunk, entry, at);
+        if (how === 'as listed') needed += need;
+        else if (need > 0) needed += this.#needNow(entry);
+      });
+      await nextTurn();
+      if (this.#halted) return;
+    }
+    this.#neededBytes = needed;
+  }
+
+  #needNow(entry: ManifestEntry): number {
+    const { definition, deps } = this.#context;
+    const { complete, bytes, ours } = deps.worker.cached(definition.loadId, entry);
+    const usable = definition.options.skipIfExists || ours;
+    return usable && complete ? 0 : Math.max(0, deps.worker.footprintBytes(entry.sizeBytes) - (usable ? bytes : 0));
+  }
+
+  #reserve(): void {
+    const { definition, deps } = this.#context;
+    if (definition.options.loadMetadataOnly) return;
+    deps.worker.reserve(definition.runId, Math.max(0, this.#neededBytes));
+  }
+
+  // --- loading
+
+  async #load(): Promise<void> {
+    for (;;) {
+      while (this.#ready.length === 0 && !this.#listed && !this.#halted) await this.#gate.changed();
+      const index = this.#ready.shift();
+      if (index === undefined || this.#halted) break;
+      const chunk = this.#context.deps.store.chunk(this.#context.definition.number, index);
+      if (chunk !== undefined) await this.#loadChunk(index, chunk);
+      // Files that are skipped settle at once: a long run of them must not keep others from their turn.
+      await nextTurn();
+    }
+    await this.#gate.below(1, () => this.#halted);
+  }
+
+  async #loadChunk(index: number, chunk: ManifestChunk): Promise<void> {
+    const { entries, refused } = chunk;
+    const open: OpenChunk = {
+      index,
+      chunk,
+      replayed: index < this.#replayBelow,
+      // One more than there are files: the chunk does not end before all of it is handed out.
+      unsettled: entries.length + refused.length + 1,
+      tally: emptyTally,
+    };
+    for (const failure of refused) this.#settle(open, failedTally({ path: failure.path, sizeBytes: 0 }, failure));
+    if (this.#context.definition.options.loadMetadataOnly) await this.#loadMetadata(open);
+    else {
+      for (let at = 0; at < entries.length; at += 1) {
+        if (this.#gate.underWay >= this.#limit) await this.#gate.below(this.#limit, () => this.#halted);
+        if (this.#halted) return;
+        this.#dispatch(open, entries[at]!, at);
+      }
+    }
+    if (!this.#halted) this.#settle(open, emptyTally);
+  }
+
+  #dispatch(open: OpenChunk, entry: ManifestEntry, at: number): void {
+    const { definition, deps } = this.#context;
+    let history = freshFile;
+    const completeBefore = hasBit(open.chunk.cachedBefore, at);
+    const cachedBeforeBytes = completeBefore ? entry.sizeBytes : (open.chunk.partlyBefore.get(at) ?? 0);
+    if (completeBefore || open.replayed) {
+      const cached = deps.worker.cached(definition.loadId, entry);
+      history = { cachedBeforeBytes, completeBefore, replayed: open.replayed, ours: cached.ours };
+      if (cached.complete && (definition.options.skipIfExists || cached.ours)) {
+        const { path, sizeBytes } = entry;
+        this.#settled(open, entry, at, { path, result: 'skipped', loadedBytes: 0, skippedBytes: sizeBytes }, history);
+        return;
+      }
+    }
+    this.#gate.enter();
+    // An index may name a file twice: the second one waits, and finds it loaded.
+    const earlier = this.#inFlight.get(entry.path);
+    const load = () => deps.worker.load(definition.runId, entry);
+    const outcome = (earlier === undefined ? load() : earlier.then(load)).then(
+      (result) => this.#settled(open, entry, at, result, history),
+      (error: unknown) =>
+        this.#settled(
+          open,
+          entry,
+          at,
+          { path: entry.path, result: 'failed', loadedBytes: 0, skippedBytes: 0, error: reportOf(error) },
+          history,
+        ),
+    );
+    this.#inFlight.set(entry.path, outcome);
+    void outcome.then(() => {
+      if (this.#inFlight.get(entry.path) === outcome) this.#inFlight.delete(entry.path);
+      this.#gate.leave();
+    });
+  }
+
+  #settled(open: OpenChunk, entry: ManifestEntry, at: number, outcome: FileOutcome, history: FileHistory): void {
+    const tally = tallyOf(entry, outcome, history);
+    if (tally === undefined) {
+      this.#fail(new RunInterrupted());
+      return;
+    }
+    this.#neededBytes -= this.#needOf(open.chunk, entry, at);
+    this.#settle(open, tally);
+  }
+
+  async #loadMetadata(open: OpenChunk): Promise<void> {
+    const { definition, deps } = this.#context;
+    const { batchSize } = definition.options;
+    const { entries } = open.chunk;
+    for (let from = 0; from < entries.length; from += batchSize) {
+      await this.#gate.below(this.#limit, () => this.#halted);
+      if (this.#halted) return;
+      const slice = entries.slice(from, from + batchSize);
+      const skipped = slice.filter((entry) => deps.worker.cached(definition.loadId, entry).complete).length;
+      this.#gate.enter(slice.length);
+      void deps.worker
+        .loadMetadata(definition.runId, slice)
+        .then(
+          () => this.#settle(open, metadataTally({ loaded: slice.length - skipped, skipped }), slice.length),
+          (error: unknown) => {
+            for (const { path } of slice) this.#settle(open, failedTally({ path, sizeBytes: 0 }, reportOf(error)));
+          },
+        )
+        .then(() => this.#gate.leave(slice.length));
+    }
+  }
+
+  /** `tally` is of `files` files of the chunk; the empty one, of none, says that all are handed out. */
+  #settle(open: OpenChunk, tally: Tally, files = 1): void {
+    const { definition, deps, apply } = this.#context;
+    if (tally !== emptyTally) {
+      apply({ type: 'settled', tally });
+      open.tally = addTally(open.tally, tally);
+    }
+    open.unsettled -= files;
+    if (open.unsettled === 0) this.#write(deps.store.endChunk(definition.number, open.index, open.tally));
+  }
+
+  #write(write: Promise<void>): void {
+    const watched: Promise<void> = write
+      .catch((error: unknown) => this.#fail(error))
+      .finally(() => this.#writes.delete(watched));
+    this.#writes.add(watched);
+  }
+}

@@ -1,0 +1,103 @@
+/**
+ * One chunk of a manifest: the files of one listing page, and what was cached of them when they were listed.
+ *
+ * As stored (msgpack array; columns, because a thousand small objects take three times the room and the time):
+ *   [ format version, common start of all paths, ends of paths[], sizes[], last-modified ms[], ETags[],
+ *     version ids[] or nil, refused [path, code, message][], cached-before bitmap, partly cached [index, bytes][] ]
+ */
+import assert from 'node:assert/strict';
+import { Packr } from 'msgpackr';
+import type { ErrorCode } from '../core/errors.ts';
+import type { FileFailure } from '../core/job.ts';
+import type { ManifestEntry, UfsPath } from '../core/types.ts';
+
+const formatVersion = 1;
+const packr = new Packr({ useRecords: false, mapsAsObjects: true, int64AsType: 'number' });
+
+export interface ManifestChunk {
+  readonly entries: readonly ManifestEntry[];
+  /** Files that were named (by an index) and that the origin does not give. */
+  readonly refused: readonly FileFailure[];
+  /** Bit i: entry i was completely cached, and would be reused, when it was listed. */
+  readonly cachedBefore: Uint8Array;
+  /** Entries of which some bytes were cached. */
+  readonly partlyBefore: ReadonlyMap<number, number>;
+}
+
+type Stored = [
+  version: number,
+  start: string,
+  ends: string[],
+  sizes: number[],
+  modified: number[],
+  etags: string[],
+  versionIds: (string | null)[] | null,
+  refused: [string, string, string][],
+  cachedBefore: Uint8Array,
+  partlyBefore: [number, number][],
+];
+
+export function encodeChunk(chunk: ManifestChunk): Buffer {
+  const { entries } = chunk;
+  const start = commonStart(entries);
+  const stored: Stored = [
+    formatVersion,
+    start,
+    entries.map((entry) => entry.path.slice(start.length)),
+    entries.map((entry) => entry.sizeBytes),
+    entries.map((entry) => entry.lastModifiedMs),
+    entries.map((entry) => entry.etag),
+    entries.some((entry) => entry.versionId !== undefined) ? entries.map((entry) => entry.versionId ?? null) : null,
+    chunk.refused.map(({ path, code, message }) => [path, code, message]),
+    chunk.cachedBefore,
+    [...chunk.partlyBefore],
+  ];
+  return packr.pack(stored);
+}
+
+export function decodeChunk(bytes: Uint8Array): ManifestChunk {
+  const stored = packr.unpack(bytes) as Stored;
+  assert.equal(stored[0], formatVersion, 'a manifest chunk of this version');
+  const [, start, ends, sizes, modified, etags, versionIds, refused, cachedBefore, partlyBefore] = stored;
+  assert(sizes.length === ends.length && etags.length === ends.length && modified.length === ends.length);
+  const entries = ends.map((end, index): ManifestEntry => {
+    const versionId = versionIds?.[index] ?? undefined;
+    return {
+      path: (start + end) as UfsPath,
+      etag: etags[index]!,
+      sizeBytes: sizes[index]!,
+      lastModifiedMs: modified[index]!,
+      ...(versionId === undefined ? {} : { versionId }),
+    };
+  });
+  return {
+    entries,
+    refused: refused.map(([path, code, message]) => ({ path, code: code as ErrorCode, message })),
+    cachedBefore: Uint8Array.from(cachedBefore),
+    partlyBefore: new Map(partlyBefore),
+  };
+}
+
+export function bitmapOf(count: number): Uint8Array {
+  return new Uint8Array(Math.ceil(count / 8));
+}
+
+export function setBit(bitmap: Uint8Array, index: number): void {
+  bitmap[index >> 3]! |= 1 << (index & 7);
+}
+
+export function hasBit(bitmap: Uint8Array, index: number): boolean {
+  return (bitmap[index >> 3]! & (1 << (index & 7))) !== 0;
+}
+
+/** Never splits a surrogate pair: half of one would not survive UTF-8. */
+function commonStart(entries: readonly ManifestEntry[]): string {
+  let start: string = entries[0]?.path ?? '';
+  for (const { path } of entries) {
+    let length = 0;
+    while (length < start.length && start.charCodeAt(length) === path.charCodeAt(length)) length += 1;
+    start = start.slice(0, length);
+  }
+  const last = start.charCodeAt(start.length - 1);
+  return last >= 0xd800 && last <= 0xdbff ? start.slice(0, -1) : start;
+}

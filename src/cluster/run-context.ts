@@ -1,0 +1,46 @@
+/** What the phases of a job share: the job, the collaborators, and the signal that ends everything. */
+import type { JobEvent, JobProgress } from '../core/job-machine.ts';
+import type { Clock, Log } from '../core/types.ts';
+import type { Worker } from '../ingest/types.ts';
+import type { Origins } from '../origin/types.ts';
+import type { JobDefinition, JobStore, ListingCursor } from './job-store.ts';
+import type { JobServiceSettings } from './settings.ts';
+
+export interface JobDeps {
+  readonly worker: Worker;
+  readonly origins: Origins;
+  readonly store: JobStore;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly settings: JobServiceSettings;
+}
+
+/** What of a job changes besides its progress, and is durable with it. */
+export interface JobMarks {
+  chunks: number;
+  cursor: ListingCursor | undefined;
+  sourceVersion: string | undefined;
+  verifyCursor: ListingCursor | undefined;
+  /** The repair run was started: its ledger belongs to the job. */
+  repairs: boolean;
+}
+
+export interface RunContext {
+  readonly definition: JobDefinition;
+  readonly deps: JobDeps;
+  /** Fires when the job is stopped, pauses or has failed: phases return soon, without an answer. */
+  readonly signal: AbortSignal;
+  readonly marks: JobMarks;
+  progress(): JobProgress;
+  apply(event: JobEvent): void;
+  /** The job as the store keeps it. */
+  record(): Parameters<JobStore['putJob']>[0];
+}
+
+/** The worker has given up a file that nobody stopped: it closes, and the job goes on when the daemon comes back. */
+export class RunInterrupted extends Error {
+  constructor() {
+    super('the worker stopped the run by itself');
+    this.name = 'RunInterrupted';
+  }
+}

@@ -1,0 +1,63 @@
+/** What the outcome of one file means for the counters of its job. Pure. */
+
+import type { ErrorReport } from '../core/errors.ts';
+import type { Tally } from '../core/job-machine.ts';
+import { addTally, emptyTally } from '../core/job-machine.ts';
+import type { ManifestEntry } from '../core/types.ts';
+import type { FileOutcome } from '../ingest/types.ts';
+
+/** What was known of a file before this job, and before this process. */
+export interface FileHistory {
+  /** Bytes that were cached when the file was listed; a complete file has all. */
+  readonly cachedBeforeBytes: number;
+  readonly completeBefore: boolean;
+  /** A crash lies between the listing and now: what this load cached meanwhile was fetched by this very job. */
+  readonly replayed: boolean;
+  /** Whether what is cached belongs to this load; only looked at when `replayed`. */
+  readonly ours: boolean;
+}
+
+export const freshFile: FileHistory = { cachedBeforeBytes: 0, completeBefore: false, replayed: false, ours: false };
+
+/**
+ * The tally of one settled file; undefined for one that was stopped. Bytes loaded and skipped add up to the size of the
+ * version that is cached, or the file is a failed one: an outcome that leaves bytes unaccounted for is no success.
+ */
+export function tallyOf(entry: ManifestEntry, outcome: FileOutcome, history: FileHistory): Tally | undefined {
+  if (outcome.result === 'stopped') return undefined;
+  if (outcome.result === 'failed') {
+    return failedTally(entry, outcome.error ?? { code: 'INTERNAL', message: 'the worker gave no reason' });
+  }
+  const sizeBytes = outcome.version?.sizeBytes ?? entry.sizeBytes;
+  const accounted = outcome.loadedBytes + outcome.skippedBytes;
+  if (accounted < sizeBytes) {
+    return failedTally(entry, {
+      code: 'INTERNAL',
+      message: `the worker accounted for ${accounted} of ${sizeBytes} bytes`,
+    });
+  }
+  const here = Math.min(outcome.loadedBytes, sizeBytes);
+  const byThisJob = history.replayed && history.ours && !history.completeBefore;
+  const loadedBytes = byThisJob ? Math.max(here, sizeBytes - history.cachedBeforeBytes) : here;
+  const loaded = outcome.result === 'loaded' || byThisJob;
+  return {
+    ...emptyTally,
+    loadedFiles: loaded ? 1 : 0,
+    loadedBytes,
+    skippedFiles: loaded ? 0 : 1,
+    skippedBytes: sizeBytes - loadedBytes,
+    grownBytes: sizeBytes - entry.sizeBytes,
+  };
+}
+
+export function failedTally(entry: { path: string; sizeBytes: number }, error: ErrorReport): Tally {
+  const { path, sizeBytes } = entry;
+  return { ...emptyTally, failedFiles: 1, failedBytes: sizeBytes, failures: [{ path, ...error }] };
+}
+
+/** Files whose metadata was cached; nothing of their bytes. */
+export function metadataTally(files: { loaded: number; skipped: number }): Tally {
+  return { ...emptyTally, loadedFiles: files.loaded, skippedFiles: files.skipped };
+}
+
+export { addTally, emptyTally };

@@ -1,0 +1,202 @@
+/**
+ * VERIFYING: list the source again, load what is new or has changed, and have every cached page read and checked.
+ *
+ * A page of the listing is the step: its counters and the cursor behind it become durable together, so that a restart
+ * repeats at most one page. A file that is bad is loaded anew once, by a run of its own under a load id that owns
+ * nothing (so that nothing of the bad version is reused), and checked again.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { ErrorReport } from '../core/errors.ts';
+import { reportOf } from '../core/errors.ts';
+import { addTally, emptyTally, type Listed, type LostFile, type Tally } from '../core/job-machine.ts';
+import type { ManifestEntry } from '../core/types.ts';
+import type { VerifyOutcome } from '../ingest/types.ts';
+import { boundedFilter } from './bounded-filter.ts';
+import { type ListedPage, listSource } from './lister.ts';
+import { mapOrdered } from './ordered.ts';
+import { type RunContext, RunInterrupted } from './run-context.ts';
+import { failedTally, freshFile, tallyOf } from './settle.ts';
+
+interface Checked {
+  readonly files: number;
+  readonly bytes: number;
+  readonly found: Listed;
+  readonly tally: Tally;
+  readonly lost: readonly LostFile[];
+}
+
+const nothing: Listed = { scannedFiles: 0, files: 0, bytes: 0 };
+
+export class VerifyPhase {
+  readonly #context: RunContext;
+  /** Of the page under way, for the snapshot. */
+  #live = { files: 0, bytes: 0 };
+  #neededBytes = 0;
+  #repair: Promise<unknown> = Promise.resolve();
+
+  constructor(context: RunContext) {
+    this.#context = context;
+  }
+
+  get live(): { readonly files: number; readonly bytes: number } {
+    return this.#live;
+  }
+
+  /** Resolves when every file is verified or lost, or the signal has fired. Rejects with what ends the job as a whole. */
+  async run(): Promise<void> {
+    const { definition, marks, deps, signal, apply } = this.#context;
+    const { origins, settings } = deps;
+    const filter = boundedFilter(definition.options.fileFilterRegex);
+    const options = { origins, settings, signal, pause: (ms: number) => sleep(ms, undefined, { signal }) };
+    for await (const page of listSource(definition.source, marks.verifyCursor ?? { line: 0 }, options)) {
+      const kept = filter(page.entries.map(({ path }) => path));
+      const entries = page.entries.filter((_, index) => kept[index]);
+      const checked = definition.options.loadMetadataOnly
+        ? await this.#refresh(entries)
+        : await this.#checkPage(entries, page);
+      if (signal.aborted) return;
+      this.#live = { files: 0, bytes: 0 };
+      apply({ type: 'verified', ...checked });
+      marks.verifyCursor = page.cursor;
+      await deps.store.saveJob(this.#context.record());
+    }
+  }
+
+  /** Metadata has no pages: it is right when it is what the origin says now. */
+  async #refresh(entries: readonly ManifestEntry[]): Promise<Checked> {
+    const { definition, deps } = this.#context;
+    await deps.worker.loadMetadata(definition.runId, entries);
+    return { files: entries.length, bytes: 0, found: nothing, tally: emptyTally, lost: [] };
+  }
+
+  async #checkPage(entries: readonly ManifestEntry[], page: ListedPage): Promise<Checked> {
+    const { settings } = this.#context.deps;
+    let { files, bytes, found, tally } = { files: 0, bytes: 0, found: nothing, tally: emptyTally };
+    const lost: LostFile[] = [];
+    // What vanished from the origin stays cached as it was; what is refused for another reason cannot be verified.
+    for (const failure of page.refused.filter(({ code }) => code !== 'ORIGIN_NOT_FOUND')) {
+      lost.push({ failure, sizeBytes: 0 });
+    }
+    for await (const checked of mapOrdered(entries, settings.verifyConcurrency, (entry) => this.#checkFile(entry))) {
+      files += checked.files;
+      bytes += checked.bytes;
+      found = { ...found, files: found.files + checked.found.files, bytes: found.bytes + checked.found.bytes };
+      tally = addTally(tally, checked.tally);
+      lost.push(...checked.lost);
+    }
+    return { files, bytes, found, tally, lost };
+  }
+
+  async #checkFile(listed: ManifestEntry): Promise<Checked> {
+    const { signal } = this.#context;
+    if (signal.aborted) return { files: 0, bytes: 0, found: nothing, tally: emptyTally, lost: [] };
+    const { entry, found, tally } = await this.#ensureLoaded(listed);
+    if (entry === undefined) return { files: 0, bytes: 0, found, tally, lost: [] };
+    const error = await this.#verifyOrRepair(entry);
+    const { path, sizeBytes } = entry;
+    if (error !== undefined)
+      return { files: 0, bytes: 0, found, tally, lost: [{ failure: { path, ...error }, sizeBytes }] };
+    this.#live.files += 1;
+    this.#live.bytes += sizeBytes;
+    return { files: 1, bytes: sizeBytes, found, tally, lost: [] };
+  }
+
+  /** The version that is cached; undefined: it could not be loaded. */
+  async #ensureLoaded(
+    listed: ManifestEntry,
+  ): Promise<{ entry: ManifestEntry | undefined; found: Listed; tally: Tally }> {
+    const { definition, deps } = this.#context;
+    const { worker } = deps;
+    if (this.#isLoaded(listed)) return { entry: listed, found: nothing, tally: emptyTally };
+    const found = { scannedFiles: 0, files: 1, bytes: listed.sizeBytes };
+    const need = worker.footprintBytes(listed.sizeBytes);
+    this.#neededBytes += need;
+    try {
+      worker.reserve(definition.runId, this.#neededBytes);
+      const outcome = await worker.load(definition.runId, listed);
+      const tally = tallyOf(listed, outcome, freshFile);
+      if (tally === undefined) throw new RunInterrupted();
+      const entry = tally.failedFiles > 0 ? undefined : { ...listed, ...outcome.version };
+      return { entry, found, tally };
+    } catch (error) {
+      if (error instanceof RunInterrupted) throw error;
+      return { entry: undefined, found, tally: failedTally(listed, reportOf(error)) };
+    } finally {
+      this.#neededBytes -= need;
+    }
+  }
+
+  #isLoaded(entry: ManifestEntry): boolean {
+    const { definition, deps } = this.#context;
+    const cached = deps.worker.cached(definition.loadId, entry);
+    if (!cached.complete) return false;
+    return definition.options.skipIfExists || cached.ours || deps.worker.cached(definition.repairLoadId, entry).ours;
+  }
+
+  /** Undefined: every page of the file is right. */
+  async #verifyOrRepair(entry: ManifestEntry): Promise<ErrorReport | undefined> {
+    const { definition, deps, signal } = this.#context;
+    const first = await deps.worker.verify(definition.runId, entry);
+    if (first.ok || signal.aborted) return undefined;
+    deps.log.warn(
+      {
+        path: entry.path,
+        jobId: definition.jobId,
+        badPages: first.badPages,
+        wholeObject: first.wholeObject,
+        error: first.error,
+      },
+      'a cached file does not stand verification: it is loaded anew',
+    );
+    const repaired = this.#repair.then(() => this.#loadAnew(entry));
+    this.#repair = repaired.catch(() => undefined);
+    const failure = await repaired;
+    if (failure !== undefined || signal.aborted) return failure;
+    const second = await deps.worker.verify(definition.runId, entry);
+    return second.ok || signal.aborted ? undefined : badReport(second);
+  }
+
+  /** One at a time: a reservation says what the whole run may still take. */
+  async #loadAnew(entry: ManifestEntry): Promise<ErrorReport | undefined> {
+    const { definition, deps, marks, signal } = this.#context;
+    const { repairRunId, repairLoadId, jobId } = definition;
+    if (signal.aborted) return undefined;
+    if (!marks.repairs) {
+      marks.repairs = true;
+      await deps.store.saveJob(this.#context.record());
+    }
+    deps.worker.startRun({
+      run: repairRunId,
+      job: jobId,
+      load: repairLoadId,
+      reuse: 'load',
+      onChange: 'fail',
+      ...limitOf(definition.options),
+    });
+    try {
+      deps.worker.reserve(repairRunId, deps.worker.footprintBytes(entry.sizeBytes));
+      const outcome = await deps.worker.load(repairRunId, entry);
+      if (outcome.result === 'stopped') throw new RunInterrupted();
+      return outcome.result === 'failed'
+        ? (outcome.error ?? { code: 'INTERNAL', message: 'the worker gave no reason' })
+        : undefined;
+    } catch (error) {
+      if (error instanceof RunInterrupted) throw error;
+      return reportOf(error);
+    }
+  }
+}
+
+function limitOf(options: { bandwidthBytesPerSecond?: number }): { bandwidthBytesPerSecond?: number } {
+  const { bandwidthBytesPerSecond } = options;
+  return bandwidthBytesPerSecond === undefined ? {} : { bandwidthBytesPerSecond };
+}
+
+function badReport(outcome: VerifyOutcome): ErrorReport {
+  if (outcome.error !== undefined) return outcome.error;
+  const why =
+    outcome.wholeObject === 'mismatched'
+      ? "the whole-object checksum is not the origin's"
+      : `${outcome.badPages} pages are bad`;
+  return { code: 'STORE_CORRUPT', message: `${outcome.path}: ${why}, also after it was loaded anew` };
+}

@@ -1,0 +1,100 @@
+/** How failures leave over HTTP: the proper status, and `{"statusCode": <gRPC name>, "message": …}`. */
+import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { httpStatusOf, PrimedError, type StatusCode } from '../core/errors.ts';
+
+/** Seconds after which a client may try a retryable request again. */
+const retryAfterSeconds = 1;
+
+/** Answers errors and unknown routes of this server, whichever plugin they come from. */
+export function installErrorHandler(app: FastifyInstance): void {
+  app.setErrorHandler((error: unknown, request, reply) => answerError(error, request, reply));
+  app.setNotFoundHandler((request, reply) =>
+    send(reply, {
+      status: 404,
+      statusCode: 'NOT_FOUND',
+      message: `There is no ${request.method} ${request.url.split('?', 1)[0]} here.`,
+    }),
+  );
+}
+
+interface Answer {
+  readonly status: number;
+  readonly statusCode: StatusCode;
+  readonly message: string;
+}
+
+function answerError(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+  const answer = answerFor(error);
+  if (answer.status >= 500 && !(error instanceof PrimedError)) {
+    request.log.error({ error, method: request.method, url: request.url }, 'a request failed unexpectedly');
+  }
+  if (error instanceof PrimedError && error.retryable) void reply.header('retry-after', String(retryAfterSeconds));
+  return send(reply, answer);
+}
+
+function send(reply: FastifyReply, { status, statusCode, message }: Answer): FastifyReply {
+  return reply.code(status).type('application/json; charset=utf-8').send({ statusCode, message });
+}
+
+function answerFor(error: unknown): Answer {
+  if (error instanceof PrimedError)
+    return { status: error.httpStatus, statusCode: error.status, message: error.message };
+  const { validation, validationContext, statusCode, message } = error as Partial<FastifyError>;
+  if (validation !== undefined) return invalidArgument(validationMessage(validation, validationContext ?? 'request'));
+  switch (statusCode) {
+    case undefined:
+      return unexpected;
+    case 413:
+      return {
+        status: 413,
+        statusCode: 'PAYLOAD_TOO_LARGE',
+        message: 'The body of the request is larger than the daemon accepts.',
+      };
+    default: {
+      if (statusCode < 400 || statusCode >= 600) return unexpected;
+      const byStatus = (Object.keys(httpStatusOf) as StatusCode[]).find((name) => httpStatusOf[name] === statusCode);
+      if (byStatus !== undefined) return { status: statusCode, statusCode: byStatus, message: message ?? byStatus };
+      return statusCode < 500 ? invalidArgument(message ?? 'The request is not understood.') : unexpected;
+    }
+  }
+}
+
+const unexpected: Answer = {
+  status: 500,
+  statusCode: 'INTERNAL',
+  message: 'The daemon met an error that it does not know; its log has the details.',
+};
+
+function invalidArgument(message: string): Answer {
+  return { status: 400, statusCode: 'INVALID_ARGUMENT', message };
+}
+
+type Validation = NonNullable<FastifyError['validation']>;
+
+/** The field, and what is wrong with it: of several findings about one value, the last one is about the whole of it. */
+function validationMessage(findings: Validation, context: string): string {
+  const unknown = findings.find(({ keyword }) => keyword === 'additionalProperties');
+  if (unknown !== undefined) {
+    const names = [(unknown.params as { additionalProperties?: string | string[] }).additionalProperties ?? []].flat();
+    const where = fieldOf(unknown.instancePath);
+    return `${where === '' ? '' : `${where}: `}unknown field ${names.map((name) => `'${name}'`).join(', ')}.`;
+  }
+  const finding = findings.find(({ keyword }) => keyword === 'anyOf') ?? findings[0];
+  if (finding === undefined) return `The ${context} is not valid.`;
+  const field = fieldOf(finding.instancePath);
+  if (finding.keyword === 'anyOf') {
+    const wanted = findings.filter((other) => other.keyword === 'type' && other.instancePath === finding.instancePath);
+    const types = wanted.map(({ params }) => String((params as { type?: string }).type));
+    if (types.length > 0) return `${field}: must be ${types.join(' or ')}.`;
+  }
+  if (finding.keyword === 'required') return `${field === '' ? context : field}: ${finding.message}.`;
+  return `${field === '' ? `The ${context}` : `${field}:`} ${finding.message}.`;
+}
+
+function fieldOf(instancePath: string): string {
+  return instancePath
+    .split('/')
+    .slice(1)
+    .map((part) => part.replaceAll('~1', '/').replaceAll('~0', '~'))
+    .join('.');
+}
