@@ -155,6 +155,8 @@ export function makeFileControl(options: { root: string; log: Log }): FileContro
             lastKey = found.key;
             const facts = stats[i]; // undefined: it was removed since the directory was read
             if (facts?.isFile() === true) entries.push({ path: pathOf(found.key), ...versionOf(facts) });
+            else if (found.key.includes('\ufffd'))
+              log.warn({ path: pathOf(found.key) }, 'skipped a file whose name is not UTF-8');
           }
         }
         if (more) {

@@ -8,7 +8,9 @@ import { PrimedError } from '../core/errors.ts';
 import type { Log, UfsPath } from '../core/types.ts';
 import { type Bucket, type CredentialProvider, credentialProviderOf, type OriginRetry, openBucket } from './aws.ts';
 import { type FileControl, makeFileControl } from './file-control.ts';
-import { headBySdk, listBySdk, listKeysMax, listPage, originError, readBySdk } from './s3-control.ts';
+import { type LeanList, makeLeanList } from './lean-list.ts';
+import { type ListedPage, type ListQuery, listKeysMax, listPage } from './listed.ts';
+import { headBySdk, listBySdk, originError, readBySdk } from './s3-control.ts';
 import type { LaneCredentials, Origins, OriginTimeouts } from './types.ts';
 import { type Located, locate, type UfsEntry } from './ufs.ts';
 
@@ -33,6 +35,7 @@ interface S3Slot {
   readonly bucketName: string;
   readonly entry: UfsEntry;
   bucket: Promise<Bucket> | undefined;
+  lean: LeanList | undefined;
 }
 interface FileSlot {
   readonly kind: 'file';
@@ -63,7 +66,7 @@ export function openOrigins(options: OriginsOptions): Origins {
     const index = slots.length;
     slots.push(
       located.kind === 's3'
-        ? { kind: 's3', bucketName: located.bucket, entry: located.entry, bucket: undefined }
+        ? { kind: 's3', bucketName: located.bucket, entry: located.entry, bucket: undefined, lean: undefined }
         : { kind: 'file', control: makeFileControl({ root: located.root, log }) },
     );
     indexOf.set(name, index);
@@ -128,6 +131,17 @@ export function openOrigins(options: OriginsOptions): Origins {
       const current = refreshes.get(provider);
       if (current?.running === running) refreshes.set(provider, { atMs: current.atMs });
     }
+  };
+
+  /** By our own request and scanner; the SDK does what these do not know: refusals, redirects, retries, odd answers. */
+  const listOnePage = async (slot: S3Slot, bucket: Bucket, query: ListQuery): Promise<ListedPage> => {
+    slot.lean ??= makeLeanList({
+      endpoint: bucket.endpoint,
+      signed: bucket.signed,
+      provider: providerOf(slot.entry),
+      timeouts,
+    });
+    return (await slot.lean.page(query)) ?? listBySdk(bucket, slot.bucketName, query);
   };
 
   const origins: Origins = {
@@ -199,7 +213,7 @@ export function openOrigins(options: OriginsOptions): Origins {
       const rest = { maxKeys: keys, ...(after !== undefined && { after }), ...(signal !== undefined && { signal }) };
       if (slot.kind === 'file') return slot.control.list(keyPrefix, rest);
       return onBucket(slot, located.path, (bucket) =>
-        listPage((query) => listBySdk(bucket, slot.bucketName, query), {
+        listPage((query) => listOnePage(slot, bucket, query), {
           bucketPath: `s3://${slot.bucketName}/`,
           prefix: keyPrefix,
           ...rest,
@@ -224,7 +238,9 @@ export function openOrigins(options: OriginsOptions): Origins {
       for (const slot of slots) {
         if (slot.kind !== 's3' || slot.bucket === undefined) continue;
         await slot.bucket.then((bucket) => bucket.client.destroy()).catch(() => undefined); // one that never opened
+        await slot.lean?.close();
         slot.bucket = undefined;
+        slot.lean = undefined;
       }
     },
   };
