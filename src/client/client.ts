@@ -49,8 +49,16 @@ export class PrimedClient {
     });
   }
 
-  progress(path: string, { verbose = false }: { verbose?: boolean } = {}): Promise<JobProgress> {
-    return this.#job({ method: 'GET', path: progressPath, query: { path, format: 'JSON', verbose } });
+  progress(
+    path: string,
+    { verbose = false, signal }: { verbose?: boolean; signal?: AbortSignal } = {},
+  ): Promise<JobProgress> {
+    return this.#job({
+      method: 'GET',
+      path: progressPath,
+      query: { path, format: 'JSON', verbose },
+      ...(signal === undefined ? {} : { signal }),
+    });
   }
 
   /** Rejects with JOB_NOT_FOUND when no load of the path is active. */

@@ -1,0 +1,72 @@
+/** What all verbs share: the world, the exit code, and the way to the coordinator. */
+import { type Command, InvalidArgumentError, Option } from 'commander';
+import { PrimedClient } from '../client/client.ts';
+import type { CliIo } from './io.ts';
+
+export const defaultCoordinator = 'http://127.0.0.1:19999';
+
+export interface CliContext {
+  readonly io: CliIo;
+  /** What the process will exit with; set by the verb that ran. */
+  exitCode: number;
+}
+
+/** Adds the verbs of one file to the program (or to a group of verbs). */
+export type RegisterVerb = (parent: Command, context: CliContext) => void;
+
+/** Gives `command` an action whose result is the exit code. A rejection becomes a message and its exit code in runCli. */
+export function runs<A extends unknown[]>(
+  command: Command,
+  context: CliContext,
+  action: (...args: A) => Promise<number>,
+): void {
+  command.action(async (...args: unknown[]) => {
+    context.exitCode = await action(...(args as A));
+  });
+}
+
+export interface ClientOptions {
+  readonly coordinator?: string;
+}
+
+export function coordinatorOption(command: Command): Command {
+  return command.option(
+    '--coordinator <url>',
+    `address of the coordinator (default: PRIMED_COORDINATOR, then ${defaultCoordinator})`,
+  );
+}
+
+export type Format = 'TEXT' | 'JSON';
+
+export function formatOption(): Option {
+  return new Option('--format <format>', 'TEXT for people, JSON for programs').choices(['TEXT', 'JSON']);
+}
+
+/** A whole number of at least 1. */
+export function positiveInteger(written: string): number {
+  if (!/^\d{1,15}$/.test(written) || Number(written) < 1)
+    throw new InvalidArgumentError('It must be a whole number of at least 1.');
+  return Number(written);
+}
+
+/** Calls `use` with a client that is closed whatever happens. The token is that of PRIMED_API_TOKEN. */
+export async function withClient<T>(
+  { io }: CliContext,
+  options: ClientOptions,
+  use: (client: PrimedClient) => Promise<T>,
+): Promise<T> {
+  const { PRIMED_COORDINATOR: coordinator, PRIMED_API_TOKEN: token } = io.env;
+  const client = new PrimedClient({
+    coordinator: options.coordinator ?? (coordinator || defaultCoordinator),
+    ...(token ? { token } : {}),
+  });
+  try {
+    return await use(client);
+  } finally {
+    await client.close();
+  }
+}
+
+export function printJson(io: CliIo, value: unknown): void {
+  io.stdout.write(`${JSON.stringify(value, null, 2)}\n`);
+}

@@ -1,0 +1,64 @@
+/** `primed fs check` */
+import type { CheckSummary } from '../client/types.ts';
+import { formatSize } from '../core/sizes.ts';
+import {
+  type ClientOptions,
+  coordinatorOption,
+  type Format,
+  formatOption,
+  printJson,
+  type RegisterVerb,
+  runs,
+  withClient,
+} from './context.ts';
+import { exitCodes } from './exit.ts';
+import { printable } from './printable.ts';
+
+interface CheckFlags extends ClientOptions {
+  readonly format?: Format;
+}
+
+/** Elsewhere than on a terminal a line is written at most this often. */
+const lineEveryMs = 3_000;
+
+export const registerFsCheck: RegisterVerb = (fs, context) => {
+  const command = fs
+    .command('check')
+    .description('read everything that is cached at or below a path from the SSD, and check it')
+    .argument('<path>', 'file or directory')
+    .addOption(formatOption());
+  coordinatorOption(command);
+  runs(command, context, (path: string, flags: CheckFlags) =>
+    withClient(context, flags, async (client) => {
+      const { io } = context;
+      const redraws = io.stderr.isTTY === true && io.env.TERM !== 'dumb';
+      let shownAtMs = io.now();
+      const summary = await client.check(path, {
+        onProgress({ checkedFiles, checkedBytes, badPageCount }) {
+          if (!redraws && io.now() - shownAtMs < lineEveryMs) return;
+          shownAtMs = io.now();
+          const line = `checked ${checkedFiles} files, ${formatSize(checkedBytes)}${badPageCount === 0 ? '' : `, ${badPageCount} bad pages`}`;
+          io.stderr.write(redraws ? `\r\u001b[K${line}` : `${line}\n`);
+        },
+      });
+      if (redraws) io.stderr.write('\r\u001b[K');
+      if (flags.format === 'JSON') printJson(io, summary);
+      else io.stdout.write(describeCheck(summary));
+      return summary.ok ? exitCodes.done : exitCodes.failed;
+    }),
+  );
+};
+
+function describeCheck(summary: CheckSummary): string {
+  const { path, ok, checkedFiles, checkedBytes, badPageCount, badPages, uncheckedFiles, goneFiles } = summary;
+  const bad = badPageCount === 0 ? '' : `, ${badPageCount} bad pages`;
+  const lines = [`${path}: ${ok ? 'OK' : 'BAD'}: ${checkedFiles} files, ${formatSize(checkedBytes)} checked${bad}`];
+  for (const page of badPages)
+    lines.push(
+      `\t${printable(page.path)}: page ${page.page} (bytes ${page.offset} to ${page.offset + page.lengthBytes - 1}): ${printable(page.message)}`,
+    );
+  if (badPageCount > badPages.length) lines.push(`\t... and ${badPageCount - badPages.length} more`);
+  if (uncheckedFiles > 0) lines.push(`\t${uncheckedFiles} files are not complete in the cache, and were not checked`);
+  if (goneFiles > 0) lines.push(`\t${goneFiles} files were replaced or removed meanwhile`);
+  return `${lines.join('\n')}\n`;
+}

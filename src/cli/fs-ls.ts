@@ -1,0 +1,62 @@
+/** `primed fs ls` */
+import type { DirectoryEntry, FileEntry } from '../client/types.ts';
+import { formatSize } from '../core/sizes.ts';
+import {
+  type ClientOptions,
+  coordinatorOption,
+  type Format,
+  formatOption,
+  positiveInteger,
+  type RegisterVerb,
+  runs,
+  withClient,
+} from './context.ts';
+import { exitCodes } from './exit.ts';
+import { printable } from './printable.ts';
+
+interface LsFlags extends ClientOptions {
+  readonly recursive?: boolean;
+  readonly limit?: number;
+  readonly format?: Format;
+}
+
+/** What the server gives at once; the whole listing is printed page by page and never held. */
+const pageEntries = 1000;
+
+export const registerFsLs: RegisterVerb = (fs, context) => {
+  const command = fs
+    .command('ls')
+    .description('list cached files')
+    .argument('<path>', 'directory or file, such as s3://bucket/dir/')
+    .option('-r, --recursive', 'everything below, not one level')
+    .option('--limit <count>', 'stop after this many entries', positiveInteger)
+    .addOption(formatOption());
+  coordinatorOption(command);
+  runs(command, context, (path: string, flags: LsFlags) =>
+    withClient(context, flags, async (client) => {
+      const { io } = context;
+      let left = flags.limit ?? Number.POSITIVE_INFINITY;
+      let after: string | undefined;
+      do {
+        const page = await client.ls(path, {
+          recursive: flags.recursive === true,
+          limit: Math.min(left, pageEntries),
+          ...(after === undefined ? {} : { after }),
+        });
+        for (const entry of page.entries)
+          io.stdout.write(flags.format === 'JSON' ? `${JSON.stringify(entry)}\n` : lineOf(entry));
+        left -= page.entries.length;
+        after = page.next;
+      } while (after !== undefined && left > 0);
+      return exitCodes.done;
+    }),
+  );
+};
+
+/** Size, how much of it is cached, time, path. */
+function lineOf(entry: FileEntry | DirectoryEntry): string {
+  if (entry.type === 'directory')
+    return `${'-'.padStart(10)}  ${'directory'.padEnd(9)}  ${' '.repeat(24)}  ${printable(entry.path)}\n`;
+  const state = entry.state === 'loading' ? `${Math.floor((entry.cachedBytes / entry.sizeBytes) * 100)}%` : entry.state;
+  return `${formatSize(entry.sizeBytes).padStart(10)}  ${state.padEnd(9)}  ${entry.lastModified}  ${printable(entry.path)}\n`;
+}

@@ -1,0 +1,45 @@
+/** What a verb touches of the world, so that tests can be that world. */
+import { once } from 'node:events';
+import { setTimeout as wait } from 'node:timers/promises';
+
+export interface Stream extends NodeJS.WritableStream {
+  readonly isTTY?: boolean;
+  readonly columns?: number;
+}
+
+export interface CliIo {
+  readonly stdout: Stream;
+  readonly stderr: Stream;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** Milliseconds of a clock that only goes forward. */
+  readonly now: () => number;
+  readonly sleep: (milliseconds: number, signal: AbortSignal) => Promise<void>;
+  /** Calls `handler` at Ctrl-C in place of ending the process, until the returned function is called. */
+  readonly onInterrupt: (handler: () => void) => () => void;
+}
+
+/** The world of the real process. */
+export function processIo(): CliIo {
+  return {
+    stdout: process.stdout,
+    stderr: process.stderr,
+    env: process.env,
+    now: () => performance.now(),
+    sleep: (milliseconds, signal) => wait(milliseconds, undefined, { signal }),
+    onInterrupt(handler) {
+      process.on('SIGINT', handler);
+      return () => process.off('SIGINT', handler);
+    },
+  };
+}
+
+/** Colours only where a terminal shows them, and not where NO_COLOR is set to anything (no-color.org). */
+export function colorAllowed(io: CliIo, stream: Stream): boolean {
+  return stream.isTTY === true && !io.env.NO_COLOR && io.env.TERM !== 'dumb';
+}
+
+/** Writes, and waits while the reader is slower. Rejects when the signal is aborted. */
+export async function writeSlowly(stream: Stream, piece: Uint8Array, signal: AbortSignal): Promise<void> {
+  signal.throwIfAborted();
+  if (!stream.write(piece)) await once(stream, 'drain', { signal });
+}

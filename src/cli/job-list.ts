@@ -1,0 +1,61 @@
+/** `primed job list` */
+import { Option } from 'commander';
+import type { JobRow } from '../client/types.ts';
+import { type JobState, jobStates } from '../core/job.ts';
+import { formatSize } from '../core/sizes.ts';
+import {
+  type ClientOptions,
+  coordinatorOption,
+  type Format,
+  formatOption,
+  printJson,
+  type RegisterVerb,
+  runs,
+  withClient,
+} from './context.ts';
+import { exitCodes } from './exit.ts';
+import { printable } from './printable.ts';
+import { formatTable } from './table.ts';
+
+interface ListFlags extends ClientOptions {
+  readonly jobType: string;
+  readonly jobState?: JobState | 'ALL';
+  readonly format?: Format;
+}
+
+const upperCase = (written: string): string => written.toUpperCase();
+
+export const registerJobList: RegisterVerb = (job, context) => {
+  const command = job
+    .command('list')
+    .description('list jobs, the newest first')
+    .addOption(new Option('--job-type <type>', 'load').choices(['load', 'LOAD']).default('load'))
+    .addOption(new Option('--job-state <state>', `${jobStates.join(', ')} or ALL`).argParser(upperCase))
+    .addOption(formatOption());
+  coordinatorOption(command);
+  runs(command, context, async (flags: ListFlags) => {
+    const { jobType: type, jobState: state } = flags;
+    const rows = await withClient(context, flags, (client) =>
+      client.list({ type, ...(state === undefined ? {} : { state }) }),
+    );
+    if (flags.format === 'JSON') printJson(context.io, rows);
+    else
+      context.io.stdout.write(
+        formatTable(['JOB ID', 'STATE', 'FILES', 'BYTES', 'FAILED', 'SUBMITTED', 'PATH'], rows.map(cellsOf)),
+      );
+    return exitCodes.done;
+  });
+};
+
+function cellsOf(row: JobRow): string[] {
+  const unknown = '-';
+  return [
+    row.jobId,
+    row.state,
+    row.files === undefined ? unknown : String(row.files),
+    row.bytes === undefined ? unknown : formatSize(row.bytes),
+    String(row.failures ?? 0),
+    row.submittedAt ?? unknown,
+    printable(row.path ?? `${row.indexFile ?? unknown} (index file)`),
+  ];
+}

@@ -1,0 +1,194 @@
+/** `primed job load`: submit, follow, show or stop the load of a path. */
+import type { Command } from 'commander';
+import type { LoadTarget, PrimedClient } from '../client/client.ts';
+import { PrimedError } from '../core/errors.ts';
+import { parseLoadOptions } from '../core/load-options.ts';
+import {
+  type CliContext,
+  type ClientOptions,
+  coordinatorOption,
+  type Format,
+  formatOption,
+  printJson,
+  type RegisterVerb,
+  runs,
+  withClient,
+} from './context.ts';
+import { exitCodes, UsageError } from './exit.ts';
+import { follow } from './follow.ts';
+
+interface LoadFlags extends ClientOptions {
+  readonly path?: string;
+  readonly indexFile?: string;
+  readonly submit?: boolean;
+  readonly progress?: boolean;
+  readonly stop?: boolean;
+  readonly bandwidth?: string;
+  readonly verify?: boolean;
+  readonly partialListing?: boolean;
+  readonly metadataOnly?: boolean;
+  readonly skipIfExists?: boolean;
+  readonly fileFilterRegx?: string;
+  readonly replicas?: string;
+  readonly batchSize?: string;
+  readonly format?: Format;
+  readonly verbose?: boolean;
+}
+
+type Mode = 'follow' | 'submit' | 'progress' | 'stop';
+
+/** Each flag of a submission, and the option of the REST API that it is. */
+const optionOfFlag = {
+  bandwidth: 'bandwidth',
+  verify: 'verify',
+  partialListing: 'partialListing',
+  metadataOnly: 'loadMetadataOnly',
+  skipIfExists: 'skipIfExists',
+  fileFilterRegx: 'fileFilterRegx',
+  replicas: 'replicas',
+  batchSize: 'batchSize',
+} as const satisfies Partial<Record<keyof LoadFlags, string>>;
+
+/** Which flags say something in which mode; elsewhere they would be ignored, so they are refused. */
+const modesOfFlag: Readonly<Record<string, readonly Mode[]>> = {
+  ...Object.fromEntries(Object.keys(optionOfFlag).map((flag) => [flag, ['follow', 'submit'] as const])),
+  format: ['follow', 'progress'],
+  verbose: ['follow', 'progress'],
+};
+
+export const registerJobLoad: RegisterVerb = (job, context) => {
+  const command = job
+    .command('load')
+    .description('load a path from its origin; without --submit, --progress or --stop: submit, follow, and report')
+    .argument('[path]', 'what to load: s3://bucket/dir/, s3://bucket/key, file:///dir/')
+    .option('--path <path>', 'the same as the argument')
+    .option('--index-file <path>', 'load the paths that this file has, one a line')
+    .option('--submit', 'submit, and do not wait')
+    .option('--progress', 'show how far the load is')
+    .option('--stop', 'stop the load')
+    .option('--bandwidth <size>', 'bytes a second that one worker reads from the origin at most, such as 200MB')
+    .option('--verify', 'afterwards list the origin again, and read and check everything that was cached')
+    .option('--partial-listing', 'begin to load before the listing is complete')
+    .option('--metadata-only', 'cache sizes, ETags and times, no data')
+    .option('--skip-if-exists', 'do not load again what is cached at the same version')
+    .option('--file-filter-regx <pattern>', 'load only files whose whole base name matches')
+    .option('--replicas <count>', 'workers that shall have each file')
+    .option('--batch-size <count>', 'files handed to a worker at a time')
+    .addOption(formatOption())
+    .option('--verbose', 'name the files that failed, with reasons');
+  coordinatorOption(command);
+  runs(command, context, (path: string | undefined, flags: LoadFlags) => jobLoad(context, path, flags, command));
+};
+
+async function jobLoad(
+  context: CliContext,
+  argument: string | undefined,
+  flags: LoadFlags,
+  command: Command,
+): Promise<number> {
+  const mode = modeOf(flags);
+  const target = targetOf(argument, flags);
+  refuseIdleFlags(command, flags, mode);
+  const options = Object.fromEntries(
+    Object.entries(optionOfFlag).flatMap(([flag, option]) => {
+      const value = flags[flag as keyof LoadFlags];
+      return value === undefined ? [] : [[option, value]];
+    }),
+  );
+  // The coordinator would say the same; this saves it the trouble.
+  parseLoadOptions(options);
+  return withClient(context, flags, (client) => {
+    if (mode === 'progress') return showProgress(context, client, pathOf(target), flags);
+    if (mode === 'stop') return stop(context, client, pathOf(target));
+    return submit(context, client, { target, options, flags, following: mode === 'follow' });
+  });
+}
+
+function modeOf(flags: LoadFlags): Mode {
+  const asked = (['submit', 'progress', 'stop'] as const).filter((mode) => flags[mode] === true);
+  if (asked.length > 1) throw new UsageError(`${asked.map((mode) => `--${mode}`).join(' and ')} exclude each other.`);
+  return asked[0] ?? 'follow';
+}
+
+function targetOf(argument: string | undefined, { path, indexFile }: LoadFlags): LoadTarget {
+  const given = [argument, path, indexFile].filter((value) => value !== undefined);
+  if (given.length !== 1 || given[0] === '') {
+    throw new UsageError(
+      `Give exactly one of <path>, --path and --index-file${given.length === 0 ? '' : `, not ${given.length} of them`}.`,
+    );
+  }
+  return indexFile === undefined ? { path: (argument ?? path)! } : { indexFile };
+}
+
+/** A job of an index file is known by the path of that file. */
+function pathOf(target: LoadTarget): string {
+  return 'path' in target ? target.path : target.indexFile;
+}
+
+function refuseIdleFlags(command: Command, flags: LoadFlags, mode: Mode): void {
+  const idle = Object.keys(flags).filter((flag) => modesOfFlag[flag]?.includes(mode) === false);
+  if (idle.length === 0) return;
+  const names = idle.map((flag) => command.options.find((option) => option.attributeName() === flag)?.long ?? flag);
+  throw new UsageError(`${names.join(', ')} mean${names.length === 1 ? 's' : ''} nothing together with --${mode}.`);
+}
+
+async function submit(
+  context: CliContext,
+  client: PrimedClient,
+  order: { target: LoadTarget; options: Record<string, unknown>; flags: LoadFlags; following: boolean },
+): Promise<number> {
+  const { io } = context;
+  const submitted = await client.submit(order.target, order.options);
+  // With JSON asked for, standard output holds nothing but JSON.
+  const notes = order.following && order.flags.format === 'JSON' ? io.stderr : io.stdout;
+  notes.write(`${submitted.message}\n`);
+  if (!submitted.success) return exitCodes.failed;
+  if (!order.following) return exitCodes.done;
+  const path = pathOf(order.target);
+  const end = await follow({ io, client, path, jobId: submitted.jobId });
+  if (end === 'interrupted') return exitCodes.interrupted;
+  if (end.superseded) {
+    io.stdout.write(`Load '${path}' ended as ${end.state}; a newer load of the same path has begun since.\n`);
+  } else {
+    await showProgress(context, client, path, order.flags);
+  }
+  return end.state === 'SUCCEEDED' ? exitCodes.done : exitCodes.failed;
+}
+
+async function showProgress(
+  { io }: CliContext,
+  client: PrimedClient,
+  path: string,
+  { format, verbose }: LoadFlags,
+): Promise<number> {
+  try {
+    const options = { verbose: verbose === true };
+    if (format === 'JSON') printJson(io, await client.progress(path, options));
+    else io.stdout.write(withNewline(await client.progressText(path, options)));
+    return exitCodes.done;
+  } catch (error) {
+    if (!isNoSuchJob(error)) throw error;
+    io.stdout.write(`Load for path '${path}' cannot be found.\n`);
+    return exitCodes.noSuchJob;
+  }
+}
+
+async function stop({ io }: CliContext, client: PrimedClient, path: string): Promise<number> {
+  try {
+    await client.stop(path);
+    io.stdout.write(`Load '${path}' is successfully stopped.\n`);
+    return exitCodes.done;
+  } catch (error) {
+    if (!isNoSuchJob(error)) throw error;
+    io.stdout.write(`Cannot find load job for path ${path}, it might have already been stopped or finished\n`);
+    return exitCodes.noSuchJob;
+  }
+}
+
+function isNoSuchJob(error: unknown): boolean {
+  return error instanceof PrimedError && error.code === 'JOB_NOT_FOUND';
+}
+
+function withNewline(text: string): string {
+  return text.endsWith('\n') ? text : `${text}\n`;
+}

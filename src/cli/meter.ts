@@ -1,0 +1,116 @@
+/** How far a load is, while it runs: a bar on a terminal, a line now and then elsewhere. */
+import cliProgress from 'cli-progress';
+import type { JobProgress } from '../client/types.ts';
+import { formatDuration, formatSize } from '../core/sizes.ts';
+import { type CliIo, colorAllowed } from './io.ts';
+
+export interface Meter {
+  show(progress: JobProgress): void;
+  /** No answer at the moment, and why. */
+  waiting(reason: string): void;
+  end(): void;
+}
+
+/** At most one line in this time, except when the state changes. */
+const lineEveryMs = 3_000;
+const barColumns = 30;
+const redrawPerSecond = 10;
+
+/** Writes to standard error, so that standard output keeps to results. */
+export function makeMeter(io: CliIo): Meter {
+  return io.stderr.isTTY === true && io.env.TERM !== 'dumb' ? barMeter(io) : lineMeter(io);
+}
+
+function barMeter(io: CliIo): Meter {
+  const paint = colorAllowed(io, io.stderr) ? (bar: string) => `\u001b[36m${bar}\u001b[39m` : (bar: string) => bar;
+  let words = 'starting';
+  let known = true;
+  const bar = new cliProgress.SingleBar({
+    stream: io.stderr,
+    fps: redrawPerSecond,
+    barsize: barColumns,
+    hideCursor: true,
+    gracefulExit: false,
+    linewrap: false,
+    format: (_options, params) => {
+      if (!known) return words;
+      const full = Math.round(params.progress * barColumns);
+      const drawn = `${'█'.repeat(full)}${'░'.repeat(barColumns - full)}`;
+      return `${paint(drawn)} ${(params.progress * 100).toFixed(1).padStart(5)}%  ${words}`;
+    },
+  });
+  bar.start(1, 0);
+  return {
+    show(progress) {
+      const share = shareOf(progress);
+      known = share !== undefined;
+      words = describe(progress);
+      bar.update(share ?? 0);
+    },
+    waiting(reason) {
+      known = false;
+      words = `waiting: ${reason}`;
+    },
+    end() {
+      bar.stop();
+    },
+  };
+}
+
+function lineMeter(io: CliIo): Meter {
+  let shown = '';
+  let shownState = '';
+  let shownAtMs = Number.NEGATIVE_INFINITY;
+  const write = (state: string, line: string): void => {
+    const dueAtMs = shownAtMs + lineEveryMs;
+    if (line === shown || (state === shownState && io.now() < dueAtMs)) return;
+    [shown, shownState, shownAtMs] = [line, state, io.now()];
+    io.stderr.write(`${line}\n`);
+  };
+  return {
+    show: (progress) => write(progress.mJobState, `${progress.mJobState} ${percent(progress)}${describe(progress)}`),
+    waiting: (reason) => write('waiting', `waiting: ${reason}`),
+    end() {},
+  };
+}
+
+function percent(progress: JobProgress): string {
+  const share = shareOf(progress);
+  return share === undefined ? '' : `${(share * 100).toFixed(1)}%  `;
+}
+
+/** How much is done, 0 to 1: of bytes, or of files where there are no bytes; of the checking while it verifies. */
+export function shareOf(progress: JobProgress): number | undefined {
+  const { mTotalByteCount: bytes, mTotalFileCount: files } = progress;
+  if (progress.mJobState === 'SUCCEEDED') return 1;
+  if (bytes !== undefined && bytes > 0 && progress.mMetadataOnly !== true) {
+    const done =
+      progress.mJobState === 'VERIFYING'
+        ? (progress.verifiedBytes ?? 0)
+        : progress.mLoadedByteCount + progress.mSkippedByteCount;
+    return Math.min(1, done / bytes);
+  }
+  return files === undefined || files === 0 ? undefined : Math.min(1, progress.mProcessedFileCount / files);
+}
+
+/** `1.20GB of 5.00GB, 12 of 40 files, 310.00MB/s, ETA 12s, 1 failed` */
+export function describe(progress: JobProgress): string {
+  const { mTotalByteCount: bytes, mTotalFileCount: files, mJobState: state } = progress;
+  if (state === 'WAITING') return `waiting${progress.reason === undefined ? '' : ` (${progress.reason})`}`;
+  const of = (total: string | number | undefined): string => (total === undefined ? '' : ` of ${total}`);
+  const parts: string[] = [];
+  if (state === 'VERIFYING')
+    parts.push(
+      `verified ${formatSize(progress.verifiedBytes ?? 0)}${of(bytes === undefined ? undefined : formatSize(bytes))}`,
+    );
+  else {
+    const cached = progress.mLoadedByteCount + progress.mSkippedByteCount;
+    if (progress.mMetadataOnly !== true)
+      parts.push(`${formatSize(cached)}${of(bytes === undefined ? undefined : formatSize(bytes))}`);
+    parts.push(`${progress.mProcessedFileCount}${of(files)} files`);
+  }
+  if (progress.mThroughput !== undefined && state === 'RUNNING') parts.push(`${formatSize(progress.mThroughput)}/s`);
+  if (progress.etaMs !== undefined && state === 'RUNNING') parts.push(`ETA ${formatDuration(progress.etaMs)}`);
+  if (progress.mFailedFileCount > 0) parts.push(`${progress.mFailedFileCount} failed`);
+  return parts.join(', ');
+}

@@ -1,0 +1,53 @@
+/**
+ * The command line. Daemon verbs are not known here: whoever starts the program registers them, so that a client verb
+ * never loads a daemon.
+ */
+import { Command, CommanderError } from 'commander';
+import type { CliContext, RegisterVerb } from './context.ts';
+import { exitCodeOf, exitCodes } from './exit.ts';
+import { registerFs } from './fs.ts';
+import type { CliIo } from './io.ts';
+import { registerJob } from './job.ts';
+import { registerVersion } from './version.ts';
+
+/**
+ * Runs one command line (`process.argv` without its first two). Resolves with the exit code: 0 done, 1 failed, 2 bad
+ * usage, 3 the coordinator cannot be reached, 4 no such job, 130 left by Ctrl-C. Never rejects for the world's sake.
+ */
+export async function runCli(argv: readonly string[], io: CliIo, verbs: readonly RegisterVerb[] = []): Promise<number> {
+  const context: CliContext = { io, exitCode: exitCodes.done };
+  const program = makeProgram(context, verbs);
+  const ignoreBrokenPipe = (error: NodeJS.ErrnoException): void => {
+    if (error.code !== 'EPIPE') throw error;
+  };
+  io.stdout.on('error', ignoreBrokenPipe);
+  try {
+    await program.parseAsync(argv, { from: 'user' });
+    return context.exitCode;
+  } catch (error) {
+    // commander has said what it has to say itself; help that was not asked for means that a verb is missing
+    if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.done : exitCodes.usage;
+    io.stderr.write(`primed: ${error instanceof Error ? error.message : String(error)}\n`);
+    return exitCodeOf(error);
+  } finally {
+    io.stdout.off('error', ignoreBrokenPipe);
+  }
+}
+
+function makeProgram(context: CliContext, verbs: readonly RegisterVerb[]): Command {
+  const { io } = context;
+  const program = new Command('primed')
+    .description('Preloads datasets from object storage onto SSDs, proves that they are there, and serves them.')
+    .version(PRIMED_VERSION, '--version', 'show the version')
+    .exitOverride()
+    .showHelpAfterError('(--help says more)')
+    .configureOutput({
+      writeOut: (text) => void io.stdout.write(text),
+      writeErr: (text) => void io.stderr.write(text),
+      getOutHasColors: () => false,
+      getErrHasColors: () => false,
+    });
+  // subcommands inherit exitOverride and output settings only when they are made after these were set
+  for (const register of [...verbs, registerJob, registerFs, registerVersion]) register(program, context);
+  return program;
+}
