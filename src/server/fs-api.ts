@@ -232,6 +232,7 @@ async function check(
     if (!asLines) return await checkFiles(store, order);
     reply.hijack();
     reply.raw.writeHead(200, { 'content-type': 'application/x-ndjson' });
+    reply.raw.flushHeaders();
     const events = linesTo(reply, progressEveryMs);
     events.write({ type: 'summary', ...(await checkFiles(store, { ...order, events })) });
     reply.raw.end();

@@ -1,7 +1,6 @@
 /** The job API as the contract's users call it: by hand-written requests, not by a client of ours. */
 import { request } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { expect } from 'vitest';
 
 export interface Answer {
   readonly status: number;
@@ -77,7 +76,7 @@ export async function ended(api: string, path: string, limitMs = 60_000): Promis
   const deadline = performance.now() + limitMs;
   for (;;) {
     const answer = await progress(api, path);
-    expect(answer.status, answer.text).toBe(200);
+    if (answer.status !== 200) throw new Error(`progress of ${path}: ${answer.status} ${answer.text}`);
     const report = answer.json();
     if (!running.has(report.mJobState)) return report;
     if (performance.now() > deadline)
@@ -89,9 +88,9 @@ export async function ended(api: string, path: string, limitMs = 60_000): Promis
 /** Submits, waits, and insists on success. */
 export async function loaded(api: string, path: string, options: object = {}): Promise<Json> {
   const answer = await submit(api, path, options);
-  expect(answer.status, answer.text).toBe(200);
+  if (answer.status !== 200) throw new Error(`submit of ${path}: ${answer.status} ${answer.text}`);
   const report = await ended(api, path);
-  expect(report.mJobState, JSON.stringify(report)).toBe('SUCCEEDED');
+  if (report.mJobState !== 'SUCCEEDED') throw new Error(`the load of ${path} ended ${JSON.stringify(report)}`);
   return report;
 }
 

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { GetObjectCommand, S3Client } from '@aws-sdk/client-s3';
 import type { EmbeddedOrigin, OriginOptions } from '../../src/demo/origin/api.ts';
 import type { ObjectSpec } from '../../src/demo/origin/objects.ts';
-import { type Daemon, type DaemonOrder, startDaemon } from './daemon.ts';
+import { type Daemon, type DaemonOrder, spawnDaemon, startDaemon, untilReady } from './daemon.ts';
 import { temporaryFolder } from './files.ts';
 import { expectContent, originEnvironment, startTestOrigin } from './origin.ts';
 
@@ -12,7 +12,9 @@ export interface Scene {
   /** The daemon of the moment: `restart` puts another in its place. */
   daemon: Daemon;
   readonly dataDir: string;
-  /** Starts anew with the same data and ports, the old process being gone. */
+  /** Starts anew with the same data and ports once the old process is gone, and does not wait until it is ready. */
+  spawn(more?: Partial<DaemonOrder>): Promise<void>;
+  /** The same, and waits. */
   restart(more?: Partial<DaemonOrder>): Promise<void>;
   /** Reads objects through the S3 port and judges every byte. */
   readBack(objects: readonly ObjectSpec[]): Promise<void>;
@@ -50,9 +52,13 @@ export async function openScene(options: SceneOptions = {}): Promise<Scene> {
     origin,
     daemon,
     dataDir,
-    restart: async (more) => {
+    spawn: async (more) => {
       await scene.daemon.exited;
-      scene.daemon = await startDaemon(orderOf({ ports: scene.daemon.ports, ...more }));
+      scene.daemon = await spawnDaemon(orderOf({ ports: scene.daemon.ports, ...more }));
+    },
+    restart: async (more) => {
+      await scene.spawn(more);
+      await untilReady(scene.daemon);
     },
     readBack: (objects) => readBack(scene.daemon, origin.bucket, objects),
     close: async () => {

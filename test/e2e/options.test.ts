@@ -1,0 +1,208 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { HeadObjectCommand } from '@aws-sdk/client-s3';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { KiB, MiB } from '../../src/core/units.ts';
+import { check, ended, fs, loaded, progress, submit, submitRaw } from '../support/api.ts';
+import { rawRequest } from '../support/raw-http.ts';
+import { openScene, type Scene, s3Of } from '../support/scene.ts';
+
+let scene: Scene;
+let api: string;
+const gets = () => scene.origin.requests.filter((one) => one.operation === 'GetObject');
+const fetchedBytes = () => gets().reduce((sum, one) => sum + one.bytesSent, 0);
+const objectsBelow = (prefix: string, count: number, sizeBytes: number) =>
+  Array.from({ length: count }, (_, index) => ({ key: `${prefix}${String(index).padStart(5, '0')}.bin`, sizeBytes }));
+function put(prefix: string, count: number, sizeBytes: number) {
+  const objects = objectsBelow(prefix, count, sizeBytes);
+  for (const one of objects) scene.origin.add(one);
+  scene.origin.resetStats();
+  return objects;
+}
+
+beforeAll(async () => {
+  scene = await openScene({ origin: { objects: [] } });
+  api = scene.daemon.api;
+});
+afterAll(() => scene?.close());
+
+it('loadMetadataOnly caches what list and head need, and no data', async () => {
+  const objects = put('meta/', 5, 100 * KiB);
+  const report = await loaded(api, 's3://demo/meta/', { loadMetadataOnly: 'true' });
+  expect(report).toMatchObject({ mMetadataOnly: true, mProcessedFileCount: 5, mLoadedByteCount: 0 });
+  expect(gets()).toHaveLength(0);
+  const asked = scene.origin.stats().requests;
+  const client = s3Of(scene.daemon);
+  const head = await client.send(new HeadObjectCommand({ Bucket: 'demo', Key: objects[0]!.key }));
+  client.destroy();
+  expect(head.ContentLength).toBe(100 * KiB);
+  expect((await fs(api, 'stat', 's3://demo/meta')).json()).toMatchObject({
+    files: 5,
+    bytes: 500 * KiB,
+    cachedFiles: 0,
+    cachedBytes: 0,
+  });
+  expect((await rawRequest(scene.daemon.ports.s3, `/demo/${objects[0]!.key}`)).body.toString()).toContain(
+    'FileNotCached',
+  );
+  expect(scene.origin.stats().requests).toBe(asked);
+});
+
+it('skipIfExists fetches what is missing or changed, and nothing else', async () => {
+  const objects = put('skip/', 6, 50 * KiB);
+  await loaded(api, 's3://demo/skip/');
+  scene.origin.bump({ key: objects[2]!.key });
+  scene.origin.add({ key: 'skip/new.bin', sizeBytes: 70 * KiB });
+  scene.origin.resetStats();
+  const report = await loaded(api, 's3://demo/skip/', { skipIfExists: 'true' });
+  expect(report).toMatchObject({
+    loadedFiles: 2,
+    skippedFiles: 5,
+    mSkippedByteCount: 250 * KiB,
+    mLoadedByteCount: 120 * KiB,
+  });
+  expect(new Set(gets().map((one) => one.key))).toEqual(new Set([objects[2]!.key, 'skip/new.bin']));
+  await scene.readBack([{ ...objects[2]!, version: 2 }, { key: 'skip/new.bin', sizeBytes: 70 * KiB }, objects[0]!]);
+});
+
+it('the filter keeps files whose base name matches the whole regex', async () => {
+  for (const name of ['a.bin', 'a.bin.tmp', 'b.bin', 'deep/a.bin', 'a.bin/x'])
+    scene.origin.add({ key: `filter/${name}`, sizeBytes: 10 });
+  for (const [index, name] of ['fileFilterRegx', 'fileFilterRegex'].entries()) {
+    scene.origin.resetStats();
+    const report = await loaded(api, 's3://demo/filter/', { [name]: 'a\\.(bin|txt)' });
+    expect(report, String(index)).toMatchObject({ mTotalFileCount: 2, scannedFiles: 5 });
+    expect(new Set(gets().map((one) => one.key))).toEqual(new Set(['filter/a.bin', 'filter/deep/a.bin']));
+  }
+});
+
+it('bandwidth limits what is read from the origin', async () => {
+  put('slow/', 4, 4 * MiB);
+  const report = await loaded(api, 's3://demo/slow/', { bandwidth: '8MB' });
+  expect(report.mBandwidth).toBe(8 * MiB);
+  // 16 MiB at 8 MiB/s: at most one second's worth may come at once.
+  const requests = gets();
+  const from = Math.min(...requests.map((one) => one.at));
+  const to = Math.max(...requests.map((one) => one.at + one.durationMs));
+  expect(to - from).toBeGreaterThan(900);
+});
+
+it('partialListing loads while the listing goes on, and leaves totals away until it ends', async () => {
+  put('many/', 2500, 100);
+  // The third page of the listing waits until files of the first have been asked for.
+  const rule = scene.origin.setFault({
+    fault: { kind: 'latency', delayMs: 1500 },
+    operation: 'ListObjectsV2',
+    skip: 2,
+    times: 1,
+  });
+  expect((await submit(api, 's3://demo/many/', { partialListing: 'true' })).status).toBe(200);
+  await expect
+    .poll(async () => (await progress(api, 's3://demo/many/')).json().mProcessedFileCount, { timeout: 10_000 })
+    .toBeGreaterThan(0);
+  const during = (await progress(api, 's3://demo/many/')).json();
+  expect(during.listingDone).toBe(false);
+  expect(during).not.toHaveProperty('mTotalFileCount');
+  expect((await progress(api, 's3://demo/many/', 'TEXT')).text).not.toMatch(/Files Processed: .* out of/);
+  expect(await ended(api, 's3://demo/many/')).toMatchObject({ mJobState: 'SUCCEEDED', mTotalFileCount: 2500 });
+  expect(scene.origin.fired(rule)).toBe(1);
+});
+
+it('without partialListing nothing is loaded before the listing has ended', async () => {
+  put('whole/', 2500, 100);
+  await loaded(api, 's3://demo/whole/', { partialListing: 'false' });
+  const listings = scene.origin.requests.filter((one) => one.operation === 'ListObjectsV2');
+  const lastListing = Math.max(...listings.map((one) => one.sequence));
+  expect(listings.length).toBeGreaterThan(1);
+  expect(Math.min(...gets().map((one) => one.sequence))).toBeGreaterThan(lastListing);
+});
+
+it('batchSize bounds the files that are with the worker', async () => {
+  put('batch/', 60, 20 * KiB);
+  scene.origin.setKnobs({ latencyMs: 20 });
+  await loaded(api, 's3://demo/batch/', { batchSize: '2' });
+  scene.origin.setKnobs({ latencyMs: 0 });
+  // Two batches are with the worker at once, so that it never waits for the next one.
+  expect(scene.origin.stats().peakInFlight).toBeLessThanOrEqual(4);
+  expect(scene.origin.stats().byOperation.GetObject).toBe(60);
+});
+
+it('verify reads everything back, and loads what is new or changed since', async () => {
+  const objects = put('verify/', 4, MiB + 5);
+  const rule = scene.origin.setFault({
+    fault: { kind: 'latency', delayMs: 1000 },
+    operation: 'GetObject',
+    key: objects[3]!.key,
+    times: 1,
+  });
+  expect((await submit(api, 's3://demo/verify/', { verify: 'true' })).status).toBe(200);
+  await expect.poll(() => scene.origin.fired(rule), { timeout: 10_000 }).toBe(1);
+  scene.origin.add({ key: 'verify/late.bin', sizeBytes: 3 * KiB });
+  scene.origin.bump({ key: objects[0]!.key });
+  const report = await ended(api, 's3://demo/verify/');
+  expect(report).toMatchObject({ mJobState: 'SUCCEEDED', mVerificationEnabled: true });
+  expect(report.verifiedFiles).toBeGreaterThanOrEqual(5);
+  await scene.readBack([
+    { ...objects[0]!, version: 2 },
+    ...objects.slice(1),
+    { key: 'verify/late.bin', sizeBytes: 3 * KiB },
+  ]);
+});
+
+it('verify finds what was corrupted on the way, where the origin knows better', async () => {
+  const [object] = put('corrupt/', 1, 300 * KiB);
+  const rule = scene.origin.setFault({ fault: { kind: 'corrupt', atByte: 1000 }, key: object!.key, times: 1 });
+  await submit(api, 's3://demo/corrupt/', { verify: 'true' });
+  const report = await ended(api, 's3://demo/corrupt/');
+  expect(scene.origin.fired(rule)).toBe(1);
+  // Either it was mended, or the job names the file: what it never is, is a success with a wrong byte.
+  if (report.mJobState === 'SUCCEEDED') await scene.readBack([object!]);
+  else
+    expect(report).toMatchObject({
+      mJobState: 'FAILED',
+      mFailedFilesWithReasons: { [`s3://demo/${object!.key}`]: expect.stringMatching(/checksum/i) },
+    });
+});
+
+it('an index file names files and directories, in the UFS or on the coordinator', async () => {
+  const objects = [...put('idx/a/', 3, 5000), ...put('idx/b/', 2, 6000)];
+  const lines = `s3://demo/idx/a/\n\ns3://demo/${objects[3]!.key}\n`;
+  scene.origin.put({ key: 'lists/one.txt', body: lines });
+  const local = join(scene.dataDir, '..', 'two.txt');
+  writeFileSync(local, lines);
+  for (const indexFile of ['s3://demo/lists/one.txt', local]) {
+    scene.origin.resetStats();
+    const answer = await submitRaw(api, { indexFile, options: {} });
+    expect([indexFile, answer.status, answer.text]).toEqual([indexFile, 200, expect.any(String)]);
+    const report = await ended(api, indexFile);
+    expect(report).toMatchObject({ mJobState: 'SUCCEEDED', mTotalFileCount: 4 });
+    await scene.readBack(objects.slice(0, 4));
+  }
+});
+
+it('a line of an index file that names nothing fails that line, and the job', async () => {
+  put('idx2/', 2, 5000);
+  scene.origin.put({ key: 'lists/bad.txt', body: 's3://demo/idx2/\ns3://demo/idx2/missing.bin\n' });
+  await submitRaw(api, { indexFile: 's3://demo/lists/bad.txt' });
+  const report = await ended(api, 's3://demo/lists/bad.txt');
+  expect(report).toMatchObject({ mJobState: 'FAILED', mFailedFileCount: 1, loadedFiles: 2 });
+  expect(JSON.stringify(report.mFailedFilesWithReasons)).toContain('s3://demo/idx2/missing.bin');
+});
+
+it('a path that is a key and a prefix: without the slash the key, with it what lies below', async () => {
+  scene.origin.add({ key: 'both', sizeBytes: 11 });
+  scene.origin.add({ key: 'both/x', sizeBytes: 22 });
+  expect(await loaded(api, 's3://demo/both')).toMatchObject({ mTotalFileCount: 1, mTotalByteCount: 11 });
+  expect(await loaded(api, 's3://demo/both/')).toMatchObject({ mTotalFileCount: 1, mTotalByteCount: 22 });
+});
+
+it('a load that needs more than there is room for is refused with both numbers, and changes nothing', async () => {
+  scene.origin.add({ key: 'huge/x.bin', sizeBytes: 4096 * MiB });
+  scene.origin.resetStats();
+  const answer = await submit(api, 's3://demo/huge/');
+  const report = answer.status === 200 ? await ended(api, 's3://demo/huge/') : answer.json();
+  expect(JSON.stringify(report)).toMatch(/4294967296|4096\.00MB|4\.00GB/);
+  if (answer.status === 200) expect(report.mJobState).toBe('FAILED');
+  expect(fetchedBytes()).toBe(0);
+  expect(await check(api, 's3://demo/skip/')).toMatchObject({ ok: true });
+});
