@@ -36,8 +36,11 @@ type Mutable<T> = { -readonly [K in keyof T]: T[K] };
  * Options from JSON strings (`"2"`, `"true"`) or native numbers and booleans. `bandwidth` is a size a second and per
  * worker (`"200MB"`, or bytes). Throws REQUEST_INVALID with the field in the message and in `facts.field`.
  */
-export function parseLoadOptions(raw: Readonly<Record<string, unknown>>): LoadOptions {
-  const options: Mutable<LoadOptions> = { ...defaultLoadOptions };
+export function parseLoadOptions(
+  raw: Readonly<Record<string, unknown>>,
+  defaults: LoadOptions = defaultLoadOptions,
+): LoadOptions {
+  const options: Mutable<LoadOptions> = { ...defaults };
   for (const [name, value] of Object.entries(raw)) {
     if (value === undefined || value === null) continue;
     switch (name) {
@@ -93,7 +96,11 @@ export function optionDifferences(running: LoadOptions, asked: LoadOptions): rea
   compare('loadMetadataOnly', running.loadMetadataOnly, asked.loadMetadataOnly);
   compare('skipIfExists', running.skipIfExists, asked.skipIfExists);
   compare('verify', running.verify, asked.verify);
-  compare('bandwidth', bandwidthText(running), bandwidthText(asked));
+  if (running.bandwidthBytesPerSecond !== asked.bandwidthBytesPerSecond) {
+    const [runs, wants] = [bandwidthText(running), bandwidthText(asked)];
+    const exact = ({ bandwidthBytesPerSecond }: LoadOptions) => `${bandwidthBytesPerSecond}B/s`;
+    compare('bandwidth', runs === wants ? exact(running) : runs, runs === wants ? exact(asked) : wants);
+  }
   compare('fileFilterRegx', running.fileFilterRegex ?? 'not set', asked.fileFilterRegex ?? 'not set');
   return differences;
 }

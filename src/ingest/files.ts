@@ -57,6 +57,7 @@ export class Files {
         loadedBytes: 0,
         skippedBytes: entry.sizeBytes - missingBytes,
         restarts: 0,
+        durable: false,
         error: undefined,
         changed: false,
       };
@@ -70,12 +71,6 @@ export class Files {
     if (run.files.delete(file)) file.resolve(outcome);
   }
 
-  /** Every byte of the file is durable. */
-  complete(run: Run, file: FileTask): void {
-    const { loadedBytes, skippedBytes, entry } = file;
-    this.finish(run, file, { path: entry.path, result: 'loaded', loadedBytes, skippedBytes, version: entry });
-  }
-
   stopAll(run: Run): void {
     for (const file of [...run.files]) {
       const { loadedBytes, skippedBytes } = file;
@@ -83,18 +78,25 @@ export class Files {
     }
   }
 
-  /** A part of the file has ended, in whatever way. The last one decides: given up, or anew on another version. */
+  /** A part of the file has ended, in whatever way. The last one decides: done, given up, or anew on another version. */
   partEnded(run: Run, part: PartTask): void {
     const { file } = part;
     file.outstanding -= 1;
     if (file.outstanding > 0 || run.stopping || !run.files.has(file)) return;
-    if (file.error !== undefined) this.#giveUp(run, file);
+    if (file.durable) this.#complete(run, file);
+    else if (file.error !== undefined) this.#giveUp(run, file);
     else if (file.changed) this.#restart(run, file);
   }
 
   #begin(run: Run, entry: ManifestEntry): ReturnType<Store['beginFile']> {
     const { run: id, load, reuse } = run.spec;
     return this.#store.beginFile({ run: id, load, entry, reuse, partBytes: this.#partBytes });
+  }
+
+  /** Every byte of the file is durable. */
+  #complete(run: Run, file: FileTask): void {
+    const { loadedBytes, skippedBytes, entry } = file;
+    this.finish(run, file, { path: entry.path, result: 'loaded', loadedBytes, skippedBytes, version: entry });
   }
 
   #giveUp(run: Run, file: FileTask): void {
@@ -149,7 +151,7 @@ export class Files {
     file.fileId = begun.fileId;
     if (sizeBytes === 0) {
       await this.#store.completeEmpty(run.spec.run, begun.fileId);
-      this.complete(run, file);
+      this.#complete(run, file);
       return;
     }
     file.unplanned = partsOf(begun.missing, this.#partBytes);

@@ -264,7 +264,7 @@ export class Parts {
           const complete = new Set(completed);
           for (const { task } of landing) {
             task.file.loadedBytes += task.range.length;
-            if (complete.has(task.file.fileId)) this.#files().complete(run, task.file);
+            task.file.durable ||= complete.has(task.file.fileId);
             this.#files().partEnded(run, task);
           }
         },

@@ -23,6 +23,8 @@ export interface FileTask {
   loadedBytes: number;
   skippedBytes: number;
   restarts: number;
+  /** The store has said that every byte is durable; parts of the same commit may not have been counted yet. */
+  durable: boolean;
   /** Set once: the file is given up as soon as nothing of it is outstanding. */
   error: PrimedError | undefined;
   /** The file starts anew as soon as nothing of it is outstanding. */

@@ -9,14 +9,16 @@ import type { FastifyInstance, FastifyPluginCallback, FastifyRequest } from 'fas
 import { type Static, Type } from 'typebox';
 import type { JobService } from '../cluster/types.ts';
 import { PrimedError } from '../core/errors.ts';
-import { type JobSource, type JobState, jobStates } from '../core/job.ts';
-import { booleanOf, parseLoadOptions } from '../core/load-options.ts';
+import { type JobSource, type JobState, jobStates, type LoadOptions } from '../core/job.ts';
+import { booleanOf, defaultLoadOptions, parseLoadOptions } from '../core/load-options.ts';
 import { jsonReport, listRow, textReport } from '../core/report.ts';
 import { acceptAnyContentType, acceptGetBodies, apiBodyLimitBytes } from './json-body.ts';
 import { forParent } from './plugin.ts';
 
 export interface JobApiOptions {
   readonly jobs: JobService;
+  /** What a submission means that does not say `batchSize`; the product's own default if absent. */
+  readonly batchSize?: number;
 }
 
 const strict = { additionalProperties: false };
@@ -62,17 +64,18 @@ const Done = Type.Object({
 });
 
 /** Also turns on bodies of GET for the server that it is registered on. Errors leave by the server's error handler. */
-export const jobApi: FastifyPluginCallback<JobApiOptions> = forParent((app, { jobs }, done) => {
+export const jobApi: FastifyPluginCallback<JobApiOptions> = forParent((app, { jobs, batchSize }, done) => {
+  const defaults = { ...defaultLoadOptions, ...(batchSize === undefined ? {} : { batchSize }) };
   acceptGetBodies(app);
   void app.register(async (scope) => {
     acceptAnyContentType(scope);
     scope.setValidatorCompiler(TypeBoxValidatorCompiler);
-    routes(scope, jobs);
+    routes(scope, jobs, defaults);
   });
   done();
 });
 
-function routes(scope: FastifyInstance, jobs: JobService): void {
+function routes(scope: FastifyInstance, jobs: JobService, defaults: LoadOptions): void {
   const app = scope.withTypeProvider<TypeBoxTypeProvider>();
   const shared = { bodyLimit: apiBodyLimitBytes, exposeHeadRoute: false } as const;
 
@@ -84,7 +87,7 @@ function routes(scope: FastifyInstance, jobs: JobService): void {
     preValidation: bodyFields,
     handler: async ({ body }) => {
       const source = sourceOf(body);
-      const { jobId, message } = await jobs.submit(source, parseLoadOptions(body.options ?? {}));
+      const { jobId, message } = await jobs.submit(source, parseLoadOptions(body.options ?? {}, defaults));
       return { success: true, jobId, path: source.path, message };
     },
   });

@@ -1,0 +1,197 @@
+/**
+ * The wiring of a node that is coordinator and worker in one, and its life: open in the order in which things depend on
+ * each other, say that it is ready, and close in the opposite order.
+ */
+import { mkdirSync } from 'node:fs';
+import { cpus } from 'node:os';
+import closeWithGrace from 'close-with-grace';
+import type { FastifyInstance } from 'fastify';
+import { openJobService } from './cluster/index.ts';
+import type { JobService } from './cluster/types.ts';
+import { type Config, urlOf } from './config/config.ts';
+import type { Listen } from './config/forms.ts';
+import { PrimedError, reportOf } from './core/errors.ts';
+import { formatSize } from './core/sizes.ts';
+import type { Log } from './core/types.ts';
+import { type IngestWorker, openIngest } from './ingest/index.ts';
+import { observeStore, observeWorker } from './observers.ts';
+import { openOrigins } from './origin/origins.ts';
+import type { Origins } from './origin/types.ts';
+import { sdNotify, systemClock } from './platform/index.ts';
+import { buildS3Server } from './server/s3/index.ts';
+import { buildApiServer, buildWorkerServer } from './servers.ts';
+import { openStore } from './store/index.ts';
+import type { Store } from './store/types.ts';
+import { laneLayout } from './telemetry/lane-columns.ts';
+import { makeLog } from './telemetry/log.ts';
+import { makeTelemetry, type Telemetry } from './telemetry/registry.ts';
+import { makeSharedCounters } from './telemetry/shared-counters.ts';
+
+/** What slots may take of the worker's memory budget; the rest is the runtime, the index and the queues. */
+const slotShare = 0.3;
+const ledgerFlushMs = 500;
+/** After a signal: running parts end or are dropped, state is saved. */
+const closeLimitMs = 5_000;
+
+interface Parts {
+  readonly log: Log;
+  readonly telemetry: Telemetry;
+  readonly store: Store;
+  readonly origins: Origins;
+  readonly worker: IngestWorker;
+  readonly jobs: JobService;
+  readonly servers: readonly FastifyInstance[];
+}
+
+/** Runs until a signal; resolves with the exit code. Rejects with a PrimedError when it cannot start. */
+export async function runStandalone(config: Config): Promise<number> {
+  const log = makeLog(config.log);
+  let ended: (code: number) => void = () => {};
+  const exit = new Promise<number>((resolve) => {
+    ended = resolve;
+  });
+  const opened: Partial<{ -readonly [K in keyof Parts]: Parts[K] }> & { ready: boolean } = { ready: false };
+  const grace = closeWithGrace({ delay: closeLimitMs, logger: false }, async ({ signal, err }) => {
+    if (err !== undefined) log.error({ error: err.stack ?? String(err) }, 'the daemon ends because of a defect');
+    else log.info({ signal }, 'stopping');
+    sdNotify('STOPPING=1');
+    opened.ready = false;
+    await close(opened);
+    log.info({}, 'stopped');
+    ended(err === undefined ? 0 : 70);
+  });
+  try {
+    await open(config, log, opened, (error) => {
+      log.error(
+        { error: error.stack ?? String(error) },
+        'a lane has ended: what it held is unknown, so the daemon ends',
+      );
+      process.exit(70);
+    });
+  } catch (error) {
+    grace.uninstall();
+    await close(opened);
+    throw error;
+  }
+  return exit;
+}
+
+async function open(
+  config: Config,
+  log: Log,
+  opened: Partial<{ -readonly [K in keyof Parts]: Parts[K] }> & { ready: boolean },
+  onFatal: (error: Error) => void,
+): Promise<void> {
+  const { worker: settings, ingest, job } = config;
+  const startedMs = performance.now();
+  const telemetry = makeTelemetry({ role: config.role, version: PRIMED_VERSION });
+  opened.telemetry = telemetry;
+  mkdirSync(config.dataDir, { recursive: true });
+  const store = await openStore({
+    indexDir: config.indexDir,
+    stores: settings.stores,
+    now: () => systemClock.wallMs(),
+    log,
+    ledgerFlushMs,
+    ...observeStore(telemetry),
+  });
+  opened.store = store;
+  const origins = openOrigins({
+    ufs: config.ufs,
+    timeouts: ingest.timeouts,
+    retry: { attempts: ingest.retry.maxAttempts, maxDelayMs: ingest.retry.maxMs },
+    log,
+  });
+  opened.origins = origins;
+  const counters = makeSharedCounters(laneLayout, settings.lanes);
+  telemetry.attachLanes(counters);
+  const { worker, engine, slots } = await openIngest({
+    store,
+    origins,
+    log,
+    lanes: settings.lanes,
+    socketsPerLane: settings.socketsPerLane,
+    partBytes: settings.partBytes,
+    smallBytes: settings.smallObjectMaxBytes,
+    slotBudgetBytes: settings.memoryBudgetBytes * slotShare,
+    timeouts: ingest.timeouts,
+    retry: ingest.retry,
+    maxRestarts: job.maxRestarts,
+    diskEngine: settings.diskEngine,
+    counters: counters.buffer,
+    observe: observeWorker(telemetry),
+    onFatal,
+  });
+  opened.worker = worker;
+  const jobs = await openJobService({
+    dir: config.jobsDir,
+    worker,
+    origins,
+    clock: systemClock,
+    log,
+    settings: { maxActive: job.maxActive, retentionMs: job.retentionMs, onChange: job.onChange },
+  });
+  opened.jobs = jobs;
+  telemetry.gauges.slots.set(slots);
+  telemetry.gauges.memoryBudget.set(settings.memoryBudgetBytes);
+  telemetry.gauges.originConcurrencyMax.set(settings.socketsPerLane * settings.lanes);
+  const ready = (): { ready: boolean; reason?: string } =>
+    opened.ready ? { ready: true } : { ready: false, reason: 'starting or stopping' };
+  const api = buildApiServer({ config, jobs, store, telemetry, log, ready });
+  const workerHttp = buildWorkerServer({ config, telemetry, log, ready });
+  const s3 = buildS3Server({ store, log, onServed: (bytes) => telemetry.counters.s3ServedBytes.inc(bytes) });
+  opened.servers = [api, workerHttp, s3];
+  const urls = {
+    api: await listen(api, config.api.listen, 'api.listen'),
+    http: await listen(workerHttp, settings.httpListen, 'worker.http_listen'),
+    s3: await listen(s3, settings.s3Listen, 'worker.s3_listen'),
+  };
+  opened.ready = true;
+  const { capacityBytes, files, blocks } = store.usage();
+  log.info(
+    {
+      ...urls,
+      version: PRIMED_VERSION,
+      diskEngine: engine,
+      lanes: settings.lanes,
+      cores: cpus().length,
+      slots,
+      capacity: formatSize(capacityBytes),
+      files,
+      blocks,
+      startMs: Math.round(performance.now() - startedMs),
+    },
+    'ready',
+  );
+  sdNotify('READY=1');
+}
+
+async function listen(server: FastifyInstance, { host, port }: Listen, setting: string): Promise<string> {
+  try {
+    await server.listen({ host, port });
+  } catch (error) {
+    const message = `${urlOf({ host, port })} (${setting}) cannot be listened on: ${reportOf(error).message}; another process may use the port`;
+    throw new PrimedError('CONFIG_INVALID', message, { setting }, { cause: error });
+  }
+  const address = server.server.address();
+  return urlOf({ host, port: typeof address === 'object' && address !== null ? address.port : port });
+}
+
+/** Also of what was opened only in part. Each step is tried, whatever became of the one before. */
+async function close(opened: Partial<Parts>): Promise<void> {
+  const steps = [
+    () => opened.jobs?.close(),
+    () => opened.worker?.close(),
+    () => Promise.all((opened.servers ?? []).map((server) => server.close())),
+    () => opened.origins?.close(),
+    () => opened.store?.close(),
+    () => opened.telemetry?.close(),
+  ];
+  for (const step of steps) {
+    try {
+      await step();
+    } catch (error) {
+      opened.log?.error({ error: String(error) }, 'closing went on after an error');
+    }
+  }
+}
