@@ -98,18 +98,7 @@ export class SignatureJudge {
       };
     }
     const scope = `${date}/${region}/${service}/aws4_request`;
-    const canonical = [
-      request.method,
-      encodeKey(decodeLoosely(request.rawPath)),
-      canonicalQuery(request.rawQuery),
-      ...signedHeaders.map((name) => `${name}:${(headerOf(request, name) ?? '').trim().replace(/ +/g, ' ')}`),
-      '',
-      signedHeaderList,
-      payloadHash,
-    ].join('\n');
-    const digest = createHash('sha256').update(canonical).digest('hex');
-    const toSign = `AWS4-HMAC-SHA256\n${headerOf(request, 'x-amz-date')}\n${scope}\n${digest}`;
-    const wanted = createHmac('sha256', this.#signingKey(known, scope)).update(toSign).digest();
+    const wanted = signatureOf(request, { signedHeaders, scope, key: this.#signingKey(known, scope) });
     if (timingSafeEqual(wanted, Buffer.from(signature!, 'hex'))) return undefined;
     return {
       status: 403,
@@ -123,12 +112,65 @@ export class SignatureJudge {
     const id = `${credentials.accessKeyId}/${scope}`;
     const cached = this.#keys.get(id);
     if (cached !== undefined) return cached;
-    let key: Buffer | string = `AWS4${credentials.secretAccessKey}`;
-    for (const part of scope.split('/')) key = createHmac('sha256', key).update(part).digest();
+    const key = deriveKey(credentials.secretAccessKey, scope);
     if (this.#keys.size >= keyCacheLimit) this.#keys.clear();
-    this.#keys.set(id, key as Buffer);
-    return key as Buffer;
+    this.#keys.set(id, key);
+    return key;
   }
+}
+
+interface SigningFacts {
+  /** Names in lower case, sorted. */
+  readonly signedHeaders: readonly string[];
+  readonly scope: string;
+  readonly key: Buffer;
+}
+
+/** The signature over the request's x-amz-date and x-amz-content-sha256 as they are. */
+function signatureOf(request: SignedRequest, { signedHeaders, scope, key }: SigningFacts): Buffer {
+  const canonical = [
+    request.method,
+    encodeKey(decodeLoosely(request.rawPath)),
+    canonicalQuery(request.rawQuery),
+    ...signedHeaders.map((name) => `${name}:${(headerOf(request, name) ?? '').trim().replace(/ +/g, ' ')}`),
+    '',
+    signedHeaders.join(';'),
+    headerOf(request, 'x-amz-content-sha256'),
+  ].join('\n');
+  const digest = createHash('sha256').update(canonical).digest('hex');
+  const toSign = `AWS4-HMAC-SHA256\n${headerOf(request, 'x-amz-date')}\n${scope}\n${digest}`;
+  return createHmac('sha256', key).update(toSign).digest();
+}
+
+function deriveKey(secretAccessKey: string, scope: string): Buffer {
+  return scope
+    .split('/')
+    .reduce((key, part) => createHmac('sha256', key).update(part).digest(), Buffer.from(`AWS4${secretAccessKey}`));
+}
+
+/**
+ * The headers that make a GET acceptable to the judge above, for the probe that measures what the origin can give.
+ * `host` as in the Host header.
+ */
+export function signGet(
+  credentials: OriginCredentials,
+  { host, rawPath, region, nowMs }: { host: string; rawPath: string; region: string; nowMs: number },
+): Record<string, string> {
+  const amzDate = new Date(nowMs).toISOString().replace(/[-:]|\.\d+/g, '');
+  const headers: Record<string, string> = {
+    host,
+    'x-amz-content-sha256': 'UNSIGNED-PAYLOAD',
+    'x-amz-date': amzDate,
+    ...(credentials.sessionToken === undefined ? {} : { 'x-amz-security-token': credentials.sessionToken }),
+  };
+  const signedHeaders = Object.keys(headers);
+  const scope = `${amzDate.slice(0, 8)}/${region}/s3/aws4_request`;
+  const key = deriveKey(credentials.secretAccessKey, scope);
+  const request = { method: 'GET', rawPath, rawQuery: '', headers };
+  const signature = signatureOf(request, { signedHeaders, scope, key }).toString('hex');
+  const credential = `Credential=${credentials.accessKeyId}/${scope}`;
+  const authorization = `AWS4-HMAC-SHA256 ${credential}, SignedHeaders=${signedHeaders.join(';')}, Signature=${signature}`;
+  return { ...headers, authorization };
 }
 
 function judgeTime(amzDate: string | undefined, scopeDate: string, nowMs: number): Refusal | undefined {
