@@ -130,6 +130,11 @@ export function isEnded(state: JobState): boolean {
   return state === 'STOPPED' || state === 'SUCCEEDED' || state === 'FAILED';
 }
 
+/** Why a file failed, without its path: messages of the catalogue often begin with it. */
+export function failureReason({ path, message }: FileFailure): string {
+  return message.startsWith(`${path}: `) ? message.slice(path.length + 2) : message;
+}
+
 export function processedFiles(tally: Tally): number {
   return tally.loadedFiles + tally.skippedFiles + tally.failedFiles;
 }
@@ -257,7 +262,7 @@ function unfinished({ listing, listingDone, tally }: JobProgress): string | unde
     const first = tally.failures[0];
     const count =
       tally.failedFiles === 1 ? `1 of ${listing.files} files` : `${tally.failedFiles} of ${listing.files} files`;
-    return `${count} failed${first === undefined ? '' : `; the first: ${first.path}: ${first.message}`}`;
+    return `${count} failed${first === undefined ? '' : `; the first: ${first.path}: ${failureReason(first)}`}`;
   }
   if (!listingDone) return 'a defect of primed: the load ended before its listing; please report it';
   const missing = listing.files - processedFiles(tally);

@@ -1,5 +1,6 @@
 /** What a job looks like to people (TEXT) and programs (JSON): Alluxio's lines and keys in their order, then ours. */
 import type { JobSnapshot } from './job.ts';
+import { failureReason } from './job-machine.ts';
 import { bandwidthText } from './load-options.ts';
 import { formatDuration, formatSize } from './sizes.ts';
 import { discardReasons, ledgerDifference } from './types.ts';
@@ -29,7 +30,8 @@ export function textReport(job: JobSnapshot, { verbose }: ReportOptions): string
   if (job.options.verify) lines.push(`\tFiles Verified: ${job.verifiedFiles} (${formatSize(job.verifiedBytes)})`);
   lines.push(`\tLedger: ${ledgerText(job)}`);
   if (verbose) {
-    for (const failure of job.failures) lines.push(`\t\t${printable(failure.path)}: ${printable(failure.message)}`);
+    for (const failure of job.failures)
+      lines.push(`\t\t${printable(failure.path)}: ${printable(failureReason(failure))}`);
     const unlisted = job.failedFiles - job.failures.length;
     if (job.failures.length > 0 && unlisted > 0) lines.push(`\t\t... and ${unlisted} more`);
   }
@@ -51,7 +53,7 @@ export function jsonReport(job: JobSnapshot, { verbose }: ReportOptions = { verb
     mFailurePercentage: failurePercentage(job),
     mFailedFileCount: job.failedFiles,
     mFailedFilesWithReasons: verbose
-      ? Object.fromEntries(job.failures.map((failure) => [failure.path, failure.message]))
+      ? Object.fromEntries(job.failures.map((failure) => [failure.path, failureReason(failure)]))
       : undefined,
     mSkippedByteCount: job.skippedBytes,
     mSkipIfExists: job.options.skipIfExists,
