@@ -45,6 +45,7 @@ export interface Identity {
 }
 export type CredentialProvider = (options?: { forceRefresh?: boolean }) => Promise<Identity>;
 
+const noCredentials: CredentialProvider = () => Promise.resolve({ accessKeyId: '', secretAccessKey: '' });
 const fallbackRegion = 'us-east-1';
 /** The key in the request that is built to learn the endpoint. */
 const probeKey = 'k';
@@ -163,7 +164,8 @@ function clientConfig(options: {
     retryMode: 'standard',
     requestChecksumCalculation: 'WHEN_REQUIRED',
     responseChecksumValidation: 'WHEN_REQUIRED',
-    credentials: options.provider as NonNullable<S3ClientConfig['credentials']>,
+    // Never looked up for a bucket that takes no signature: there may be none.
+    credentials: (options.signed ? options.provider : noCredentials) as NonNullable<S3ClientConfig['credentials']>,
     requestHandler: {
       connectionTimeout: timeouts.connectMs,
       requestTimeout: timeouts.firstByteMs + timeouts.stallMs,

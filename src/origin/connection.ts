@@ -57,6 +57,8 @@ export interface ConnectionHost {
   done(connection: Connection, exchange: Exchange, failure: OriginFailure | undefined): void;
   /** A reused socket was dead: the exchange wants a new one. The connection is dead by now. */
   resend(connection: Connection, exchange: Exchange): void;
+  /** The origin refused a signature for its time, and said what time it has (NaN: not understood). */
+  learnClock(connection: Connection, originNowMs: number): void;
   /** An idle connection died. */
   lost(connection: Connection): void;
 }
@@ -309,6 +311,8 @@ export class Connection {
     if (complete && body.endedExactly && head.keepAlive) this.#phase = 'idle';
     else this.#kill();
     const requestId = head.requestId ?? s3.requestId;
+    if (s3.code === 'RequestTimeTooSkewed' && head.date !== undefined)
+      this.#host.learnClock(this, Date.parse(head.date));
     const waitMs = retryAfterMs(head.retryAfter, Date.now());
     this.#finish({
       cause: causeOfStatus(head.status, s3.code),

@@ -14,12 +14,12 @@ export interface S3Origin {
   readonly open: OpenSocket;
   credentials: LaneCredentials | undefined;
   setCredentials(credentials: LaneCredentials | undefined): void;
+  /** What the origin's clock is ahead of ours. */
+  setClockOffset(milliseconds: number): void;
   /** Whether requests can be composed: signed origins need credentials first. */
   readonly ready: boolean;
   /** The whole head of the request. */
   compose(request: RangeRequest): string;
-  /** The path and query of the request, as they stand in the request line. */
-  target(request: RangeRequest): { path: string; query: string };
 }
 
 export function makeS3Origin(lane: S3LaneOrigin): S3Origin {
@@ -72,7 +72,7 @@ export function makeS3Origin(lane: S3LaneOrigin): S3Origin {
       credentials = next;
       if (next !== undefined) signer.setCredentials(next);
     },
-    target,
+    setClockOffset: (milliseconds) => signer.setClockOffset(milliseconds),
     compose(request) {
       const { path, query } = target(request);
       const { etag } = request.version;

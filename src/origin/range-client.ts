@@ -78,6 +78,9 @@ export function makeRangeClient(options: RangeClientOptions): RangeClient {
       connections.delete(connection);
       openConnection(exchange as Job);
     },
+    learnClock(connection, originNowMs) {
+      if (!Number.isNaN(originNowMs)) s3Of(connection.originIndex).setClockOffset(originNowMs - Date.now());
+    },
     lost(connection) {
       connections.delete(connection);
       const at = idle.indexOf(connection);

@@ -68,8 +68,10 @@ function causeOfTransport(shape: SdkShape): FailureCause {
   if (shape.name === 'AbortError') return 'cancelled';
   if (connectCodes.has(code) || code.startsWith('ERR_TLS') || /certificate|self-signed/i.test(shape.message ?? ''))
     return 'connect';
+  // Before the name: the SDK calls a reset a TimeoutError too.
+  if (resetCodes.has(code)) return 'reset';
+  if (code === 'ETIMEDOUT') return 'connect-timeout';
   if (shape.name === 'TimeoutError')
     return /connection|socket/i.test(shape.message ?? '') ? 'connect-timeout' : 'first-byte-timeout';
-  if (resetCodes.has(code)) return 'reset';
   return 'protocol';
 }

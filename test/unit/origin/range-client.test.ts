@@ -234,6 +234,16 @@ describe('wrong answers', () => {
     expect(server.sockets.length).toBe(1);
   });
 
+  test('a skewed clock is corrected by the origin, for the next attempt', async () => {
+    const { client, server } = await start([
+      s3Error(403, 'RequestTimeTooSkewed', 'Date: Fri, 04 Jan 2075 10:11:12 GMT\r\n'),
+      right,
+    ]);
+    expect((await fetchRange(client, request())).result.failure?.cause).toBe('expired');
+    expectExactly(await fetchRange(client, request()), 0, wholeBytes);
+    expect(server.requests[1]!.text).toMatch(/^x-amz-date: 20750104T1011/m);
+  });
+
   test('a chunked error body is read', async () => {
     const body = '<Error><Code>Slow';
     const rest = 'Down</Code></Error>';
