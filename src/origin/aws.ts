@@ -69,6 +69,8 @@ export async function openBucket(options: {
   provider: CredentialProvider;
   timeouts: OriginTimeouts;
   retry: OriginRetry;
+  /** In place of the SDK's own transport. */
+  requestHandler?: S3ClientConfig['requestHandler'];
 }): Promise<Bucket> {
   const { bucket, entry } = options;
   const signed = isSigned(entry);
@@ -149,6 +151,7 @@ function clientConfig(options: {
   caPem: string | undefined;
   region: string | undefined;
   forcePathStyle: boolean;
+  requestHandler?: S3ClientConfig['requestHandler'];
 }): S3ClientConfig {
   const { entry, timeouts, caPem } = options;
   // AWS_DEFAULT_REGION is the aws-cli's; the SDK does not read it. A region may also come from a profile.
@@ -166,7 +169,7 @@ function clientConfig(options: {
     responseChecksumValidation: 'WHEN_REQUIRED',
     // Never looked up for a bucket that takes no signature: there may be none.
     credentials: (options.signed ? options.provider : noCredentials) as NonNullable<S3ClientConfig['credentials']>,
-    requestHandler: {
+    requestHandler: options.requestHandler ?? {
       connectionTimeout: timeouts.connectMs,
       requestTimeout: timeouts.firstByteMs + timeouts.stallMs,
       throwOnRequestTimeout: true,
