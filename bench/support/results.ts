@@ -142,7 +142,8 @@ function roundNumbers(_key: string, value: unknown): unknown {
 
 /** The commit, with `+` when the tree held changes of files that it knows. */
 function commit(): string {
-  const git = (...words: string[]) => execFileSync('git', words, { cwd: projectRoot, encoding: 'utf8' }).trim();
+  const git = (...words: string[]) =>
+    execFileSync('git', words, { cwd: projectRoot, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim();
   try {
     const dirty =
       git('status', '--porcelain', '--untracked-files=no', '--', 'src', 'native', 'bench', 'package.json') !== '';
