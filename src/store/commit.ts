@@ -36,11 +36,18 @@ export interface CommitHooks {
   readonly afterCommit?: () => Promise<void>;
 }
 
+/** Times of each commit, in milliseconds. */
+export interface CommitObserver {
+  readonly onSync?: ((milliseconds: number) => void) | undefined;
+  readonly onCommit?: ((milliseconds: number) => void) | undefined;
+}
+
 export class GroupCommit {
   readonly #index: IndexDb;
   readonly #volumes: readonly Pick<Volume, 'sync'>[];
   readonly #begin: () => Changes;
   readonly #hooks: CommitHooks;
+  readonly #observe: CommitObserver;
   #queue: Operation[] = [];
   #running: Promise<void> | undefined;
   #broken: PrimedError | undefined;
@@ -50,11 +57,13 @@ export class GroupCommit {
     volumes: readonly Pick<Volume, 'sync'>[];
     begin: () => Changes;
     hooks: CommitHooks;
+    observe: CommitObserver;
   }) {
     this.#index = options.index;
     this.#volumes = options.volumes;
     this.#begin = options.begin;
     this.#hooks = options.hooks;
+    this.#observe = options.observe;
   }
 
   /** Why nothing can be committed any more. */
@@ -105,12 +114,16 @@ export class GroupCommit {
     await this.#hooks.beforeSync?.();
     let stores = 0;
     for (const operation of operations) stores |= operation.stores;
+    const startedMs = performance.now();
     await Promise.all(this.#volumes.filter((_, i) => (stores & (1 << i)) !== 0).map((volume) => volume.sync()));
+    const syncedMs = performance.now();
+    if (stores !== 0) this.#observe.onSync?.(syncedMs - startedMs);
     await this.#hooks.beforeCommit?.();
     const changes = this.#begin();
     for (const operation of operations) operation.apply(changes);
     changes.finish();
     if (!changes.empty) await this.#index.commit(() => changes.write());
+    this.#observe.onCommit?.(performance.now() - syncedMs);
     await this.#hooks.afterCommit?.();
     changes.settle();
     for (const operation of operations) operation.done();

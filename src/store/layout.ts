@@ -77,7 +77,7 @@ export function pageExtents(block: Block, page: number, lengthBytes: number): Ex
 }
 
 /**
- * What is missing of a file, in order: runs of pages that are not durable, cut at segments unless parts end there anyway.
+ * What is missing of a file, in order: runs of pages that are not durable, each within one part and one segment.
  * @param durable bitmap of a segment's durable pages; undefined: none.
  */
 export function missingRanges(
@@ -86,34 +86,25 @@ export function missingRanges(
   durable: (segment: number) => Uint32Array | 'all' | undefined,
 ): ByteRange[] {
   const missing: ByteRange[] = [];
-  const mayJoin = segmentBytes % partBytes === 0;
-  const add = (offset: number, end: number): void => {
-    const last = missing.at(-1);
-    if (mayJoin && last && last.offset + last.length === offset) {
-      missing[missing.length - 1] = { offset: last.offset, length: end - last.offset };
-    } else missing.push({ offset, length: end - offset });
-  };
-  for (let offset = 0, segment = 0; offset < sizeBytes; offset += segmentBytes, segment++) {
-    const end = Math.min(offset + segmentBytes, sizeBytes);
+  for (let offset = 0; offset < sizeBytes; ) {
+    const segment = Math.floor(offset / segmentBytes);
+    const partEnd = (Math.floor(offset / partBytes) + 1) * partBytes;
+    const end = Math.min(partEnd, (segment + 1) * segmentBytes, sizeBytes);
     const present = durable(segment);
-    if (present === undefined) add(offset, end);
-    else if (present !== 'all') missingPages(offset, end, present, add);
+    if (present === undefined) missing.push({ offset, length: end - offset });
+    else if (present !== 'all') missingPages(offset, end, segment, present, missing);
+    offset = end;
   }
   return missing;
 }
 
-function missingPages(
-  offset: number,
-  end: number,
-  present: Uint32Array,
-  add: (from: number, to: number) => void,
-): void {
+function missingPages(offset: number, end: number, segment: number, present: Uint32Array, missing: ByteRange[]): void {
   let from = -1;
   for (let at = offset; at < end; at += pageBytes) {
-    const there = hasPage(present, (at - offset) / pageBytes);
-    if (there && from >= 0) add(from, at);
-    if (there) from = -1;
-    else if (from < 0) from = at;
+    if (hasPage(present, at / pageBytes - segment * pagesPerSegment)) {
+      if (from >= 0) missing.push({ offset: from, length: at - from });
+      from = -1;
+    } else if (from < 0) from = at;
   }
-  if (from >= 0) add(from, end);
+  if (from >= 0) missing.push({ offset: from, length: end - from });
 }

@@ -5,7 +5,7 @@
  */
 import { strict as assert } from 'node:assert';
 import { sliceExtents } from '../core/part-plan.ts';
-import type { Extent, FileId, LoadId, ManifestEntry, RunId } from '../core/types.ts';
+import type { DiscardReason, Extent, FileId, LoadId, ManifestEntry, RunId } from '../core/types.ts';
 import { alignBytes, alignUp, pageBytes } from '../core/units.ts';
 import {
   insertExtents,
@@ -30,6 +30,8 @@ export class LoadingFile {
   /** The run that loads it now. */
   run: RunId;
   phase: LoadingPhase = 'loading';
+  /** Why it was dropped. */
+  reason: DiscardReason | undefined;
   /** Whether the index has a loading record of it. */
   indexed = false;
   /** Landed bytes by the run that fetched them. */

@@ -24,6 +24,7 @@ import {
   readMarker,
   storeSizeBytes,
   type Volume,
+  type VolumeSpec,
   warnIfBuffered,
 } from './volume.ts';
 
@@ -55,12 +56,13 @@ export async function openLocalStore(options: StoreOptions, hooks: CommitHooks =
       log: options.log,
       ledgerFlushMs: options.ledgerFlushMs,
       hooks,
+      observe: { onSync: options.onSync, onCommit: options.onCommit },
       unlock: () => closeSync(lockFd),
     });
     await store.recover();
     return store;
   } catch (error) {
-    for (const volume of volumes) volume.close();
+    for (const volume of volumes) await volume.close();
     await index?.close();
     closeSync(lockFd);
     throw error;
@@ -92,7 +94,6 @@ function lockIndex(dir: string): number {
 
 interface Place {
   readonly dir: string;
-  readonly sizeBytes: number;
   readonly entry: StoreEntry;
 }
 
@@ -103,68 +104,85 @@ async function openVolumes(index: IndexDb, options: StoreOptions): Promise<Volum
   const fresh = places.filter(({ entry }) => entry.state === 'creating');
   const volumes: Volume[] = [];
   try {
-    for (const { dir, sizeBytes, entry } of places) {
-      if (entry.state === 'ready')
-        volumes.push(openVolume({ ...entry, dir, index: entry.index as StoreIndex }, sizeBytes));
+    for (const { dir, entry } of places) {
+      if (entry.state === 'ready') volumes.push(openVolume(specOf(dir, entry), configuredBytes(dir, options)));
     }
-    for (const { dir, entry } of fresh) checkEmpty(dir, known.includes(entry) ? entry.uuid : undefined);
-    const record = (state?: 'ready'): Promise<void> =>
-      index.commit(() => {
-        index.putMeta('format', indexFormat);
-        const entries = places.map(({ dir, entry }) => ({ ...entry, dir, state: state ?? entry.state }));
-        index.putMeta(
-          'stores',
-          entries.sort((a, b) => a.index - b.index),
-        );
-      });
-    if (fresh.length > 0) await record();
-    for (const { dir, entry } of fresh)
-      volumes.push(await createVolume({ ...entry, dir, index: entry.index as StoreIndex }));
-    if (fresh.length > 0) await record('ready');
+    for (const { dir, entry } of fresh) checkEmpty(dir, entry.uuid);
+    if (fresh.length > 0) {
+      await recordStores(index, places);
+      for (const { dir, entry } of fresh) volumes.push(await createVolume(specOf(dir, entry)));
+      await recordStores(index, places, 'ready');
+    }
   } catch (error) {
-    for (const volume of volumes) volume.close();
+    for (const volume of volumes) await volume.close();
     throw error;
   }
   return volumes.sort((a, b) => a.index - b.index);
 }
 
-/** Which configured folder is which store: by the uuid in the marker, so that their order may change. */
+function specOf(dir: string, entry: StoreEntry): VolumeSpec {
+  return { dir, index: entry.index as StoreIndex, uuid: entry.uuid, sizeBytes: entry.sizeBytes };
+}
+
+function configuredBytes(dir: string, options: StoreOptions): number {
+  return storeSizeBytes(dir, options.stores.find((store) => resolve(store.dir) === dir)!.sizeBytes);
+}
+
+function recordStores(index: IndexDb, places: readonly Place[], state?: 'ready'): Promise<void> {
+  const entries = places.map(({ dir, entry }) => ({ ...entry, dir, state: state ?? entry.state }));
+  return index.commit(() => {
+    index.putMeta('format', indexFormat);
+    index.putMeta('stores', entries);
+  });
+}
+
+/**
+ * Which configured folder is which store: by the uuid in the marker, so that their order may change.
+ * In the order of the index: the stores that are `ready`, then those that are to be made.
+ */
 function matchStores(known: readonly StoreEntry[], options: StoreOptions): Place[] {
   const dirs = options.stores.map(({ dir }) => resolve(dir));
   if (dirs.length === 0 || dirs.length > maxStores || new Set(dirs).size < dirs.length) {
-    throw new PrimedError(
-      'CONFIG_INVALID',
-      `a worker has 1 to ${maxStores} stores, each in its own folder; configured: ${dirs.join(', ') || 'none'}`,
-    );
+    const message = `a worker has 1 to ${maxStores} stores, each in its own folder; configured: ${dirs.join(', ') || 'none'}`;
+    throw new PrimedError('CONFIG_INVALID', message);
   }
+  const uuids = new Map(dirs.map((dir) => [dir, readMarker(dir)?.uuid]));
+  const left = new Set(dirs);
   const places: Place[] = [];
-  const unmarked: { dir: string; sizeBytes: number }[] = [];
-  for (const [i, dir] of dirs.entries()) {
-    const sizeBytes = storeSizeBytes(dir, options.stores[i]!.sizeBytes);
-    const uuid = readMarker(dir)?.uuid;
-    const entry = known.find((store) => store.uuid === uuid);
-    if (entry) places.push({ dir, sizeBytes, entry });
-    else unmarked.push({ dir, sizeBytes });
+  const ready = known.filter(({ state }) => state === 'ready').sort((a, b) => a.index - b.index);
+  const isOf = (entry: StoreEntry) => (dir: string) => uuids.get(dir) === entry.uuid;
+  for (const entry of ready) {
+    const others = ready.filter((other) => other !== entry);
+    // Where its marker is; else where it was last, else any folder without one: that is where it is missed.
+    const candidates = [...left].filter((dir) => !others.some((other) => isOf(other)(dir)));
+    const dir = candidates.find(isOf(entry)) ?? candidates.find((at) => at === entry.dir) ?? candidates[0];
+    if (dir === undefined) throw missingFromConfiguration(entry, options);
+    left.delete(dir);
+    places.push({ dir, entry });
   }
-  // A store that is known and not there: the folder where it was last, else any that is left, is where it is missed.
-  for (const entry of known) {
-    if (places.some((place) => place.entry === entry)) continue;
-    const at = unmarked.findIndex(({ dir }) => dir === entry.dir);
-    const place = unmarked.splice(at < 0 ? 0 : at, 1)[0];
-    if (!place) {
-      throw new PrimedError(
-        'STORE_MISSING',
-        `the index in ${options.indexDir} knows store ${entry.uuid}, last seen in ${entry.dir}, which is not in the configuration; add it, or remove the index and all its stores to start anew`,
-        { uuid: entry.uuid, dir: entry.dir },
-      );
-    }
-    places.push({ ...place, entry });
-  }
-  let next = known.reduce((highest, { index }) => Math.max(highest, index + 1), 0);
-  for (const { dir, sizeBytes } of unmarked) {
-    places.push({ dir, sizeBytes, entry: { index: next++, uuid: randomUUID(), sizeBytes, dir, state: 'creating' } });
+  // A store that was being made has never held data: it is made again, with what is configured now.
+  const unfinished = known.filter(({ state }) => state === 'creating');
+  for (const dir of left) {
+    const begun = unfinished.find((store) => store.uuid === uuids.get(dir));
+    const uuid = begun?.uuid ?? randomUUID();
+    const entry = {
+      index: places.length,
+      uuid,
+      sizeBytes: configuredBytes(dir, options),
+      dir,
+      state: 'creating',
+    } as const;
+    places.push({ dir, entry });
   }
   return places;
+}
+
+function missingFromConfiguration(entry: StoreEntry, options: StoreOptions): PrimedError {
+  return new PrimedError(
+    'STORE_MISSING',
+    `the index in ${options.indexDir} knows store ${entry.uuid}, last seen in ${entry.dir}, which is not in the configuration; add it, or remove the index and all its stores to start anew`,
+    { uuid: entry.uuid, dir: entry.dir },
+  );
 }
 
 /** Marks every extent of every block as given out: one pass over files and blocks. */

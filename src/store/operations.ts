@@ -39,7 +39,7 @@ function landPart(files: LoadingFiles, run: RunId, part: LandedPart, changes: Ch
   const file = files.inMemory(fileId);
   if (file?.phase !== 'loading') {
     // Late: the file was given up, or somebody else's parts have completed it.
-    const ending = file?.phase === 'landed' ? 'complete' : (files.ending(fileId) ?? 'replaced');
+    const ending = file?.phase === 'landed' ? 'complete' : (file?.reason ?? files.ending(fileId) ?? 'replaced');
     changes.release(part.extents, run);
     changes.ledgers.discarded(run, ending === 'complete' ? 'replaced' : ending, range.length);
     if (ending === 'complete') complete.add(fileId);
@@ -84,6 +84,7 @@ export function dropFile(
   settle: Settle<void>,
 ): Operation {
   file.phase = 'dropped';
+  file.reason = reason;
   files.hide(file);
   return {
     weight: 1,

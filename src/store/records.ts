@@ -290,7 +290,9 @@ export function encodeLedger(ledger: Ledger, arena: Arena): Buffer {
   out[1] = discardReasons.length;
   out.writeDoubleLE(ledger.originBytes, 8);
   out.writeDoubleLE(ledger.cachedBytes, 16);
-  discardReasons.forEach((reason, i) => out.writeDoubleLE(ledger.discardedBytes[reason], 24 + i * 8));
+  discardReasons.forEach((reason, i) => {
+    out.writeDoubleLE(ledger.discardedBytes[reason], 24 + i * 8);
+  });
   return out;
 }
 

@@ -16,7 +16,7 @@ import { sameVersion } from '../core/types.ts';
 import { mergeByPath, summarize, visibleRecord, visibleRecords } from './catalog.ts';
 import type { Counters } from './changes.ts';
 import { Changes } from './changes.ts';
-import { type CommitHooks, GroupCommit, type Operation } from './commit.ts';
+import { type CommitHooks, type CommitObserver, GroupCommit, type Operation } from './commit.ts';
 import { type IndexDb, maxPathBytes } from './index-db.ts';
 import { Ledgers } from './ledgers.ts';
 import { checkPart, LoadingFile } from './loading-file.ts';
@@ -45,6 +45,7 @@ export interface StoreParts {
   readonly log: Log;
   readonly ledgerFlushMs: number;
   readonly hooks: CommitHooks;
+  readonly observe: CommitObserver;
   /** Gives up the lock of the index. */
   readonly unlock: () => void;
 }
@@ -79,6 +80,7 @@ export class LocalStore implements Store {
       index,
       volumes: parts.volumes,
       hooks: parts.hooks,
+      observe: parts.observe,
       begin: () => {
         const changes = new Changes(context);
         this.#reserveIds(changes);
@@ -277,12 +279,10 @@ export class LocalStore implements Store {
     if (this.#closed) return;
     this.#closed = true;
     clearTimeout(this.#flushTimer);
-    if (!this.#commits.broken) {
-      this.#commits.enqueue(barrier(this.#background('last')));
-      await this.#commits.idle();
-    }
+    if (!this.#commits.broken) this.#commits.enqueue(barrier(this.#background('last')));
+    await this.#commits.idle();
+    for (const volume of this.#parts.volumes) await volume.close();
     await this.#index.close();
-    for (const volume of this.#parts.volumes) volume.close();
     this.#parts.unlock();
   }
 

@@ -13,6 +13,7 @@ import {
   fdatasync,
   fstatSync,
   fsyncSync,
+  ftruncateSync,
   mkdirSync,
   openSync,
   read,
@@ -59,6 +60,9 @@ export class Volume implements StoreFile {
   readonly direct: boolean;
   readonly #lockFd: number;
   readonly #readFd: number;
+  #reads = 0;
+  #closing = false;
+  #onIdle: (() => void) | undefined;
 
   constructor(spec: VolumeSpec, lockFd: number) {
     this.index = spec.index;
@@ -76,20 +80,18 @@ export class Volume implements StoreFile {
     return (this.sizeBytes - dataOffset) / alignBytes;
   }
 
-  /** Fills `buffer`, which is aligned in memory, from `offset`. Throws STORE_IO. */
+  /** Fills `buffer`, which is aligned in memory, from `offset`. Throws STORE_IO, STOPPING. */
   read(buffer: Uint8Array, offset: number): Promise<void> {
+    if (this.#closing) return Promise.reject(new PrimedError('STOPPING', `${this.path} is closed`));
+    this.#reads++;
     return new Promise((resolve, reject) => {
       read(this.#readFd, buffer, 0, buffer.length, offset, (error, bytes) => {
+        this.#reads--;
+        if (this.#reads === 0) this.#onIdle?.();
         if (!error && bytes === buffer.length) return resolve();
         const why = error ? error.message : `only ${bytes} of ${buffer.length} bytes came`;
-        reject(
-          new PrimedError(
-            'STORE_IO',
-            `${this.path} at ${offset} cannot be read: ${why}`,
-            { path: this.path, offset },
-            { cause: error },
-          ),
-        );
+        const message = `${this.path} at ${offset} cannot be read: ${why}`;
+        reject(new PrimedError('STORE_IO', message, { path: this.path, offset }, { cause: error }));
       });
     });
   }
@@ -111,7 +113,10 @@ export class Volume implements StoreFile {
     });
   }
 
-  close(): void {
+  /** Waits for the reads that run: their descriptor must not become another file's under them. */
+  async close(): Promise<void> {
+    this.#closing = true;
+    if (this.#reads > 0) await new Promise<void>((resolve) => (this.#onIdle = resolve));
     closeSync(this.#readFd);
     closeSync(this.#lockFd);
   }
@@ -208,6 +213,8 @@ export async function createVolume(spec: VolumeSpec): Promise<Volume> {
     writeMarker(dir, uuid);
     fd = openSync(path, existsSync(path) ? 'r+' : 'wx+', 0o600);
     lockFile(fd);
+    // An earlier attempt may have made it larger.
+    if (fstatSync(fd).size > sizeBytes) ftruncateSync(fd, sizeBytes);
     await allocateFile(fd, sizeBytes);
     writeSync(fd, encodeSuperblock(uuid, sizeBytes), 0, superblockBytes, 0);
     fsyncSync(fd);
