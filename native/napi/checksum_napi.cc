@@ -9,14 +9,15 @@ namespace {
 // crc32c(address, length, seed): number
 napi_value crc32cCall(napi_env env, napi_callback_info info) {
   const Arguments<3> arguments(env, info);
-  double address, length;
-  uint32_t seed;
-  if (!arguments.complete || !getNumber(env, arguments.at[0], &address) || !getNumber(env, arguments.at[1], &length)) {
+  // As a double: the conversion of napi_get_value_uint32 takes 100 ns longer for numbers above 2^31.
+  double address, length, seed;
+  if (!arguments.complete || !getNumber(env, arguments.at[0], &address) || !getNumber(env, arguments.at[1], &length) ||
+      !getNumber(env, arguments.at[2], &seed)) {
     return nullptr;
   }
-  PRIMED_NAPI(napi_get_value_uint32(env, arguments.at[2], &seed));
   napi_value result;
-  PRIMED_NAPI(napi_create_uint32(env, crc32c(seed, pointerFrom(address), static_cast<size_t>(length)), &result));
+  const uint32_t crc = crc32c(static_cast<uint32_t>(static_cast<int64_t>(seed)), pointerFrom(address), static_cast<size_t>(length));
+  PRIMED_NAPI(napi_create_uint32(env, crc, &result));
   return result;
 }
 

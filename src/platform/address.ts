@@ -3,11 +3,17 @@ import { addon } from './addon.ts';
 
 const baseOf = new WeakMap<SharedArrayBuffer, number>();
 
+// A lane sums chunk after chunk of one slot: the last answer is nearly always the next one, and a look into a WeakMap
+// costs as much as the checksum of 4 KiB. What is held here keeps one buffer of slots alive, until the next question.
+let lastView: ArrayBufferView | undefined;
+let lastAddress = 0;
+
 /**
  * The address of the first byte of `view`. Looked up once for each shared buffer, whose memory never moves; for an
  * ArrayBuffer every time, because a transfer takes the memory away.
  */
 export function addressOf(view: ArrayBufferView): number {
+  if (view === lastView) return lastAddress;
   const buffer = view.buffer;
   if (!(buffer instanceof SharedArrayBuffer)) return addon().addressOf(view);
   let base = baseOf.get(buffer);
@@ -15,5 +21,7 @@ export function addressOf(view: ArrayBufferView): number {
     base = addon().addressOf(view) - view.byteOffset;
     baseOf.set(buffer, base);
   }
-  return base + view.byteOffset;
+  lastView = view;
+  lastAddress = base + view.byteOffset;
+  return lastAddress;
 }

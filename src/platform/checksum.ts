@@ -8,11 +8,10 @@ import { pageBytes } from '../core/units.ts';
 import { addon } from './addon.ts';
 import { addressOf } from './address.ts';
 
+// The message is made only when it is needed: it would cost more than the checksum of a chunk.
 function assertInside(bytes: Uint8Array, offset: number, length: number): void {
-  assert(
-    offset >= 0 && length >= 0 && offset + length <= bytes.byteLength,
-    `a checksum of [${offset}, ${offset + length}) reaches outside a view of ${bytes.byteLength} bytes`,
-  );
+  if (offset >= 0 && length >= 0 && offset + length <= bytes.byteLength) return;
+  assert.fail(`a checksum of [${offset}, ${offset + length}) reaches outside a view of ${bytes.byteLength} bytes`);
 }
 
 /**

@@ -127,13 +127,14 @@ class NativeDiskQueue implements DiskQueue {
 
   #queue(kind: number, op: Operation): void {
     const { buffer, offset, length, fileOffset } = op;
-    assert(this.#closed === undefined, 'the disk queue is closed');
-    assert(this.#freeCount > 0, `more operations than the depth of ${this.#depth}`);
-    assert(
-      offset >= 0 && length >= 0 && offset + length <= buffer.byteLength && length <= maxTransferBytes,
-      `[${offset}, ${offset + length}) reaches outside a view of ${buffer.byteLength} bytes, or is too long`,
-    );
-    assert(Number.isSafeInteger(fileOffset) && fileOffset >= 0, `${fileOffset} is not a file offset`);
+    if (this.#closed !== undefined) assert.fail('the disk queue is closed');
+    if (this.#freeCount === 0) assert.fail(`more operations than the depth of ${this.#depth}`);
+    if (!(offset >= 0 && length >= 0 && offset + length <= buffer.byteLength && length <= maxTransferBytes)) {
+      assert.fail(
+        `[${offset}, ${offset + length}) reaches outside a view of ${buffer.byteLength} bytes, or is too long`,
+      );
+    }
+    if (!(Number.isSafeInteger(fileOffset) && fileOffset >= 0)) assert.fail(`${fileOffset} is not a file offset`);
     const entry = this.#free[--this.#freeCount]!;
     const at = entry * opWords;
     this.#ops[at] = kind;
