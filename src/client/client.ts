@@ -68,14 +68,9 @@ export class PrimedClient {
     return stopped;
   }
 
-  async list({ type = 'LOAD', state }: { type?: string; state?: JobState | 'ALL' } = {}): Promise<readonly JobRow[]> {
+  list({ type = 'LOAD', state }: { type?: string; state?: JobState | 'ALL' } = {}): Promise<readonly JobRow[]> {
     const query = { 'job-type': type.toUpperCase(), 'job-state': state };
-    const answer = await this.#job<readonly JobRow[] | { jobs: readonly JobRow[] }>({
-      method: 'GET',
-      path: '/api/v1/master/list_job',
-      query,
-    });
-    return 'jobs' in answer ? answer.jobs : answer;
+    return this.#job({ method: 'GET', path: '/api/v1/master/list_job', query });
   }
 
   /** One page of what is cached at or below a path. */

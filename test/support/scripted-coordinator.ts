@@ -1,0 +1,117 @@
+/** A coordinator's port with the real routes over jobs that do what a test says, and files in memory. */
+import type { AddressInfo } from 'node:net';
+import Fastify, { type FastifyInstance } from 'fastify';
+import type { JobService, SubmitResult } from '../../src/cluster/types.ts';
+import type { PrimedError } from '../../src/core/errors.ts';
+import type { JobSnapshot, JobSource, LoadOptions } from '../../src/core/job.ts';
+import { defaultLoadOptions } from '../../src/core/load-options.ts';
+import { emptyLedger, type JobId, type LoadId, type RunId } from '../../src/core/types.ts';
+import { MiB } from '../../src/core/units.ts';
+import { bearerAuth } from '../../src/server/auth.ts';
+import { installErrorHandler } from '../../src/server/errors.ts';
+import { fsApi } from '../../src/server/fs-api.ts';
+import { jobApi } from '../../src/server/job-api.ts';
+import { MemoryFiles } from './memory-files.ts';
+
+export function snapshotOf(path: string, more: Partial<JobSnapshot> = {}): JobSnapshot {
+  return {
+    jobId: 'job-1' as JobId,
+    runId: 'run-1' as RunId,
+    loadId: 'load-1' as LoadId,
+    source: { kind: 'path', path },
+    options: defaultLoadOptions,
+    state: 'RUNNING',
+    submittedAtMs: Date.UTC(2026, 0, 2),
+    activeMs: 1000,
+    listingDone: true,
+    scannedFiles: 4,
+    processedFiles: 0,
+    totalFiles: 4,
+    totalBytes: 400 * MiB,
+    loadedFiles: 0,
+    loadedBytes: 0,
+    skippedFiles: 0,
+    skippedBytes: 0,
+    failedFiles: 0,
+    failures: [],
+    retries: 0,
+    verifiedFiles: 0,
+    verifiedBytes: 0,
+    ledger: emptyLedger(),
+    ...more,
+  };
+}
+
+/** Answers by script; every call is written down. */
+export class ScriptedJobs implements JobService {
+  readonly submissions: { source: JobSource; options: LoadOptions }[] = [];
+  readonly stops: string[] = [];
+  /** Answer of the next submissions; an error is thrown. */
+  answer: SubmitResult | PrimedError = { jobId: 'job-1', started: true, message: '' };
+  /** Called with the path at each progress. */
+  onSnapshot: (path: string) => JobSnapshot | undefined = () => undefined;
+  active = new Set<string>();
+  jobs: JobSnapshot[] = [];
+
+  async submit(source: JobSource, options: LoadOptions): Promise<SubmitResult> {
+    this.submissions.push({ source, options });
+    if (this.answer instanceof Error) throw this.answer;
+    const { jobId } = this.answer;
+    return {
+      ...this.answer,
+      message: this.answer.message || `Load '${source.path}' is successfully submitted. JobId: ${jobId}`,
+    };
+  }
+
+  async stop(path: string): Promise<boolean> {
+    this.stops.push(path);
+    return this.active.delete(path);
+  }
+
+  snapshot(path: string): JobSnapshot | undefined {
+    return this.onSnapshot(path);
+  }
+
+  byId(jobId: string): JobSnapshot | undefined {
+    return this.jobs.find((job) => job.jobId === jobId);
+  }
+
+  list({ states }: { states?: readonly string[] }): readonly JobSnapshot[] {
+    return this.jobs.filter((job) => states === undefined || states.includes(job.state));
+  }
+
+  ended(): Promise<JobSnapshot> {
+    throw new Error('no test waits here');
+  }
+
+  async close(): Promise<void> {}
+}
+
+export interface ScriptedCoordinator {
+  readonly url: string;
+  readonly jobs: ScriptedJobs;
+  readonly files: MemoryFiles;
+  readonly app: FastifyInstance;
+  close(): Promise<void>;
+}
+
+export async function startScriptedCoordinator(
+  options: { token?: string; port?: number } = {},
+): Promise<ScriptedCoordinator> {
+  const jobs = new ScriptedJobs();
+  const files = new MemoryFiles();
+  const app = Fastify({ forceCloseConnections: true });
+  installErrorHandler(app);
+  const log = { debug() {}, info() {}, warn() {}, error() {} };
+  app.register(bearerAuth, options.token === undefined ? {} : { token: options.token });
+  app.register(jobApi, { jobs });
+  app.register(fsApi, { store: files, log, progressEveryMs: 0, closeGraceMs: 50 });
+  await app.listen({ host: '127.0.0.1', port: options.port ?? 0 });
+  return {
+    url: `http://127.0.0.1:${(app.server.address() as AddressInfo).port}`,
+    jobs,
+    files,
+    app,
+    close: () => app.close(),
+  };
+}

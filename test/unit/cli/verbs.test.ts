@@ -1,0 +1,179 @@
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { type RegisterVerb, runs } from '../../../src/cli/context.ts';
+import { runCli } from '../../../src/cli/run.ts';
+import type { JobId } from '../../../src/core/types.ts';
+import { MiB, pageBytes } from '../../../src/core/units.ts';
+import { patterned } from '../../support/bytes.ts';
+import { type ScriptedCoordinator, snapshotOf, startScriptedCoordinator } from '../../support/scripted-coordinator.ts';
+import { makeWorld, type World } from './world.ts';
+
+let coordinator: ScriptedCoordinator;
+beforeEach(async () => {
+  coordinator = await startScriptedCoordinator();
+});
+afterEach(() => coordinator.close());
+
+async function run(...args: string[]): Promise<{ code: number; io: World }> {
+  const io = makeWorld({ env: { PRIMED_COORDINATOR: coordinator.url } });
+  return { code: await runCli(args, io), io };
+}
+
+test('job list shows jobs in a table, by state on request, or as JSON', async () => {
+  coordinator.jobs.jobs = [
+    snapshotOf('s3://b/new/', { jobId: 'job-22' as JobId }),
+    snapshotOf('s3://b/old/', { state: 'FAILED', failedFiles: 2 }),
+    snapshotOf('/lists/x', { source: { kind: 'index', path: '/lists/x\u001b[2J' } }),
+  ];
+  const all = await run('job', 'list');
+  expect(all.code).toBe(0);
+  expect(all.io.out().split('\n')).toEqual([
+    'JOB ID  STATE    FILES  BYTES     FAILED  SUBMITTED                 PATH',
+    'job-22  RUNNING  4      400.00MB  0       2026-01-02T00:00:00.000Z  s3://b/new/',
+    'job-1   FAILED   4      400.00MB  2       2026-01-02T00:00:00.000Z  s3://b/old/',
+    'job-1   RUNNING  4      400.00MB  0       2026-01-02T00:00:00.000Z  /lists/x\\u001b[2J (index file)',
+    '',
+  ]);
+  const failed = await run('job', 'list', '--job-type', 'load', '--job-state', 'failed', '--format', 'JSON');
+  expect(JSON.parse(failed.io.out())).toMatchObject([{ state: 'FAILED', path: 's3://b/old/' }]);
+  const wrong = await run('job', 'list', '--job-state', 'BUSY');
+  expect(wrong.code).toBe(2);
+  expect(wrong.io.err()).toContain('job-state');
+  expect((await run('job', 'list', '--job-type', 'copy')).code).toBe(2);
+});
+
+test('fs ls lists all pages, in lines or JSON, and stops at the limit', async () => {
+  for (let i = 0; i < 1500; i++) coordinator.files.put(`s3://b/many/${String(i).padStart(4, '0')}`, 'x');
+  coordinator.files.put('s3://b/part', Buffer.alloc(8), { state: 'loading', cachedBytes: 2 });
+  coordinator.files.put('s3://b/evil\u001b[2J\nname', 'x');
+  const many = await run('fs', 'ls', 's3://b/many/');
+  expect(many.code).toBe(0);
+  expect(many.io.out().trimEnd().split('\n')).toHaveLength(1500);
+  const limited = await run('fs', 'ls', '-r', 's3://b/', '--limit', '1200', '--format', 'JSON');
+  const entries = limited.io
+    .out()
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line));
+  expect(entries).toHaveLength(1200);
+  const top = (await run('fs', 'ls', 's3://b/')).io.out().split('\n');
+  expect(top).toEqual([
+    expect.stringMatching(/^ {8}1B {2}complete {3}2026-01-02T03:04:05.678Z {2}s3:\/\/b\/evil\\u001b\[2J\\u000aname$/),
+    expect.stringMatching(/- {2}directory .* s3:\/\/b\/many\/$/),
+    expect.stringMatching(/8B {2}25% .* s3:\/\/b\/part$/),
+    '',
+  ]);
+  const none = await run('fs', 'ls', 's3://b/none/');
+  expect([none.code, none.io.err()]).toEqual([1, 'primed: Nothing at or below s3://b/none/ is in the cache.\n']);
+  expect((await run('fs', 'ls', 's3://b/', '--limit', '0')).code).toBe(2);
+});
+
+test('fs stat says how much of a path is cached', async () => {
+  coordinator.files.put('s3://b/d/whole', Buffer.alloc(6 * MiB), { etag: 'e1' });
+  coordinator.files.put('s3://b/d/part', Buffer.alloc(2 * MiB), { state: 'loading', cachedBytes: MiB });
+  const directory = await run('fs', 'stat', 's3://b/d/');
+  expect(directory.io.out()).toBe(
+    'Path:          s3://b/d/\nType:          directory\nFiles cached:  1 of 2\nBytes cached:  7.00MB of 8.00MB (87.5%)\n',
+  );
+  const file = await run('fs', 'stat', 's3://b/d/whole');
+  expect(file.io.out()).toContain('State:         complete\nETag:          e1\n');
+  expect(JSON.parse((await run('fs', 'stat', 's3://b/d/part', '--format', 'JSON')).io.out())).toMatchObject({
+    cachedBytes: MiB,
+  });
+});
+
+test('fs cat writes exactly the bytes that were asked for', async () => {
+  const bytes = Buffer.from(patterned(2 * pageBytes + 5, 1));
+  coordinator.files.put('s3://b/f', bytes);
+  const whole = await run('fs', 'cat', 's3://b/f');
+  expect(whole.code).toBe(0);
+  expect(whole.io.outBytes().equals(bytes)).toBe(true);
+  const part = await run('fs', 'cat', 's3://b/f', '--offset', '1MB', '--length', '4k');
+  expect(part.io.outBytes().equals(bytes.subarray(MiB, MiB + 4096))).toBe(true);
+  coordinator.files.spoilPage('s3://b/f', 2);
+  const bad = await run('fs', 'cat', 's3://b/f');
+  expect(bad.code).toBe(1);
+  expect(bad.io.err()).toContain('broke off its answer');
+  expect((await run('fs', 'cat', 's3://b/f', '--offset', 'x')).code).toBe(2);
+});
+
+test('fs cat ends quietly when its reader has had enough', async () => {
+  coordinator.files.put('s3://b/f', patterned(8 * pageBytes, 1));
+  const io = makeWorld({ env: { PRIMED_COORDINATOR: coordinator.url } });
+  let written = 0;
+  io.stdout.write = ((piece: Uint8Array) => {
+    written += piece.length;
+    (io.stdout as unknown as { destroy(error: Error): void }).destroy(
+      Object.assign(new Error('write EPIPE'), { code: 'EPIPE' }),
+    );
+    return false;
+  }) as typeof io.stdout.write;
+  expect(await runCli(['fs', 'cat', 's3://b/f'], io)).toBe(0);
+  expect(written).toBeGreaterThan(0);
+  expect(written).toBeLessThan(8 * pageBytes);
+  expect(io.err()).toBe('');
+});
+
+test('fs check exits 1 and names the page when one is bad', async () => {
+  coordinator.files.put('s3://b/d/one', patterned(3 * pageBytes, 1));
+  coordinator.files.put('s3://b/d/soon', 'x', { state: 'loading', cachedBytes: 0 });
+  const good = await run('fs', 'check', 's3://b/d/');
+  expect([good.code, good.io.out()]).toEqual([
+    0,
+    's3://b/d/: OK: 1 files, 3072.00KB checked\n\t1 files are not complete in the cache, and were not checked\n',
+  ]);
+  coordinator.files.spoilPage('s3://b/d/one', 1);
+  const bad = await run('fs', 'check', 's3://b/d/one');
+  expect(bad.code).toBe(1);
+  expect(bad.io.out()).toContain(
+    's3://b/d/one: BAD: 1 files, 2048.00KB checked, 1 bad pages\n\ts3://b/d/one: page 1 (bytes 1048576 to 2097151): ',
+  );
+  expect(JSON.parse((await run('fs', 'check', 's3://b/d/one', '--format', 'JSON')).io.out())).toMatchObject({
+    ok: false,
+    badPageCount: 1,
+  });
+});
+
+test('version, help and what is not a verb', async () => {
+  expect((await run('version')).io.out()).toMatch(/^primed test \(Node \d+\./);
+  const flag = await run('--version');
+  expect([flag.code, flag.io.out()]).toEqual([0, 'test\n']);
+  const help = await run('job', 'load', '--help');
+  expect(help.code).toBe(0);
+  for (const name of [
+    '--bandwidth',
+    '--verify',
+    '--partial-listing',
+    '--metadata-only',
+    '--skip-if-exists',
+    '--file-filter-regx',
+    '--replicas',
+    '--batch-size',
+    '--submit',
+    '--progress',
+    '--stop',
+    '--index-file',
+    '--format',
+    '--verbose',
+    '--coordinator',
+  ]) {
+    expect(help.io.out()).toContain(name);
+  }
+  const none = await run();
+  expect([none.code, none.io.err()]).toEqual([2, expect.stringContaining('Usage: primed')]);
+  const wrong = await run('jbo');
+  expect([wrong.code, wrong.io.err()]).toEqual([2, expect.stringContaining("unknown command 'jbo'")]);
+  expect((await run('job')).code).toBe(2);
+});
+
+test('other verbs can be registered, and their exit code is that of the program', async () => {
+  const io = makeWorld();
+  const seen: unknown[] = [];
+  const registerStandalone: RegisterVerb = (program, context) => {
+    runs(program.command('standalone').option('--data <dir>'), context, async (flags: { data?: string }) => {
+      seen.push(flags);
+      return 7;
+    });
+  };
+  expect(await runCli(['standalone', '--data', '/x'], io, [registerStandalone])).toBe(7);
+  expect(seen).toEqual([{ data: '/x' }]);
+});

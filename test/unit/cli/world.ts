@@ -1,0 +1,56 @@
+/** A terminal, or none, whose clock stands still between the steps of a verb. */
+import { Writable } from 'node:stream';
+import type { CliIo, Stream } from '../../../src/cli/io.ts';
+
+export interface World extends CliIo {
+  readonly out: () => string;
+  readonly outBytes: () => Buffer;
+  readonly err: () => string;
+  /** Ctrl-C. */
+  interrupt(): void;
+  /** How many handlers of Ctrl-C there are. */
+  interruptHandlers(): number;
+  /** Called at each sleep, before it ends. */
+  onSleep: (milliseconds: number) => void | Promise<void>;
+}
+
+export function makeWorld(options: { terminal?: boolean; env?: Record<string, string> } = {}): World {
+  const out: Buffer[] = [];
+  const err: Buffer[] = [];
+  const handlers = new Set<() => void>();
+  let nowMs = 0;
+  const stream = (into: Buffer[]): Stream =>
+    Object.assign(
+      new Writable({
+        write(chunk: Buffer, _encoding, done) {
+          into.push(Buffer.from(chunk));
+          done();
+        },
+      }),
+      options.terminal === true ? { isTTY: true, columns: 200 } : {},
+    );
+  const world: World = {
+    stdout: stream(out),
+    stderr: stream(err),
+    env: options.env ?? {},
+    now: () => nowMs,
+    onSleep: () => {},
+    async sleep(milliseconds, signal) {
+      nowMs += milliseconds;
+      await world.onSleep(milliseconds);
+      signal.throwIfAborted();
+    },
+    onInterrupt(handler) {
+      handlers.add(handler);
+      return () => handlers.delete(handler);
+    },
+    out: () => Buffer.concat(out).toString(),
+    outBytes: () => Buffer.concat(out),
+    err: () => Buffer.concat(err).toString(),
+    interrupt: () => {
+      for (const handler of handlers) handler();
+    },
+    interruptHandlers: () => handlers.size,
+  };
+  return world;
+}
