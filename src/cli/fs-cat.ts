@@ -4,7 +4,7 @@ import { PrimedError } from '../core/errors.ts';
 import { parseSize } from '../core/sizes.ts';
 import { type ClientOptions, coordinatorOption, type RegisterVerb, runs, withClient } from './context.ts';
 import { exitCodes } from './exit.ts';
-import { writeSlowly } from './io.ts';
+import { writeMuch } from './io.ts';
 
 interface CatFlags extends ClientOptions {
   readonly offset?: number;
@@ -29,21 +29,10 @@ export const registerFsCat: RegisterVerb = (fs, context) => {
   coordinatorOption(command);
   runs(command, context, (path: string, { offset, length, ...flags }: CatFlags) =>
     withClient(context, flags, async (client) => {
-      const { stdout } = context.io;
       const range = { ...(offset === undefined ? {} : { offset }), ...(length === undefined ? {} : { length }) };
-      const gone = new AbortController();
-      const leave = (): void => gone.abort();
-      // `primed fs cat … | head`: the reader has what it wanted
-      stdout.once('close', leave).once('error', leave);
-      try {
-        for await (const piece of client.cat(path, range, gone.signal)) {
-          await writeSlowly(stdout, piece, gone.signal);
-        }
-      } catch (error) {
-        if (!gone.signal.aborted) throw error;
-      } finally {
-        stdout.off('close', leave).off('error', leave);
-      }
+      await writeMuch(context.io.stdout, async (write, left) => {
+        for await (const piece of client.cat(path, range, left)) await write(piece);
+      });
       return exitCodes.done;
     }),
   );

@@ -12,6 +12,7 @@ import {
   withClient,
 } from './context.ts';
 import { exitCodes } from './exit.ts';
+import { writeMuch } from './io.ts';
 import { printable } from './printable.ts';
 
 interface LsFlags extends ClientOptions {
@@ -34,20 +35,21 @@ export const registerFsLs: RegisterVerb = (fs, context) => {
   coordinatorOption(command);
   runs(command, context, (path: string, flags: LsFlags) =>
     withClient(context, flags, async (client) => {
-      const { io } = context;
       let left = flags.limit ?? Number.POSITIVE_INFINITY;
       let after: string | undefined;
-      do {
-        const page = await client.ls(path, {
-          recursive: flags.recursive === true,
-          limit: Math.min(left, pageEntries),
-          ...(after === undefined ? {} : { after }),
-        });
-        for (const entry of page.entries)
-          io.stdout.write(flags.format === 'JSON' ? `${JSON.stringify(entry)}\n` : lineOf(entry));
-        left -= page.entries.length;
-        after = page.next;
-      } while (after !== undefined && left > 0);
+      await writeMuch(context.io.stdout, async (write) => {
+        do {
+          const page = await client.ls(path, {
+            recursive: flags.recursive === true,
+            limit: Math.min(left, pageEntries),
+            ...(after === undefined ? {} : { after }),
+          });
+          const line = flags.format === 'JSON' ? (entry: object) => `${JSON.stringify(entry)}\n` : lineOf;
+          await write(page.entries.map(line).join(''));
+          left -= page.entries.length;
+          after = page.next;
+        } while (after !== undefined && left > 0);
+      });
       return exitCodes.done;
     }),
   );

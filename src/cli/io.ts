@@ -38,8 +38,25 @@ export function colorAllowed(io: CliIo, stream: Stream): boolean {
   return stream.isTTY === true && !io.env.NO_COLOR && io.env.TERM !== 'dumb';
 }
 
-/** Writes, and waits while the reader is slower. Rejects when the signal is aborted. */
-export async function writeSlowly(stream: Stream, piece: Uint8Array, signal: AbortSignal): Promise<void> {
-  signal.throwIfAborted();
-  if (!stream.write(piece)) await once(stream, 'drain', { signal });
+/**
+ * For output of any length: `produce` gets a `write` that waits while the reader is slower. A reader that leaves
+ * (`primed fs cat … | head`) has what it wanted: the signal is aborted, and this resolves all the same.
+ */
+export async function writeMuch(
+  stream: Stream,
+  produce: (write: (piece: Uint8Array | string) => Promise<void>, left: AbortSignal) => Promise<void>,
+): Promise<void> {
+  const left = new AbortController();
+  const leave = (): void => left.abort();
+  stream.once('close', leave).once('error', leave);
+  try {
+    await produce(async (piece) => {
+      left.signal.throwIfAborted();
+      if (!stream.write(piece)) await once(stream, 'drain', { signal: left.signal });
+    }, left.signal);
+  } catch (error) {
+    if (!left.signal.aborted) throw error;
+  } finally {
+    stream.off('close', leave).off('error', leave);
+  }
 }
