@@ -48,6 +48,8 @@ const leastSizeBytes = 16 * MiB;
 const bucket = 'demo';
 const region = 'us-east-1';
 const credentials = { accessKeyId: 'AKIDPRIMEDDEMO', secretAccessKey: 'primed/demo+secret' } as const;
+/** As with aws-cli's defaults: smaller objects have an MD5 as ETag, larger ones came as multipart uploads. */
+const wholeHashMaxBytes = 8 * MiB;
 const firstPrefix = 'dataset/';
 const secondPrefix = 'second/';
 /** Act two at full speed: so long, whatever the machine, that a kill surely hits the middle. */
@@ -123,6 +125,8 @@ class Stage {
     );
 
     const origin = await this.#startOrigin([...first, ...second]);
+    // A real origin has its ETags: they are not part of the load.
+    await origin.prepareEtags();
     const disk = await probeDisk(folder, probeBytes);
     this.#signal.throwIfAborted();
     const originRate = await probeOrigin({ ...origin, region, credentials }, first[0]!, probeBytes);
@@ -233,7 +237,7 @@ class Stage {
 
   async #startOrigin(objects: readonly ObjectSpec[]): Promise<SpawnedOrigin> {
     const script = this.#options.originScript;
-    const options = { objects, bucket, region, credentials: [credentials] };
+    const options = { objects, bucket, region, credentials: [credentials], wholeHashMaxBytes };
     this.#origin = await spawnOrigin(options, script === undefined ? {} : { script });
     this.#signal.throwIfAborted();
     return this.#origin;

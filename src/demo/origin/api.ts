@@ -77,6 +77,8 @@ export interface OriginCommands {
   /** The object's next version takes its place; returns the version's number, undefined where there is no object. */
   bump(name: ObjectName & { readonly sizeBytes?: number }): number | undefined;
   remove(name: ObjectName): boolean;
+  /** Computes every ETag now, so that the first listing does not wait for them. Returns the number of objects. */
+  prepareEtags(): number;
   /** Closes every connection as it stands; new ones are welcome. */
   dropConnections(): void;
 }

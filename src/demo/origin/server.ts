@@ -172,6 +172,18 @@ class Origin implements EmbeddedOrigin {
     return this.#table.remove(bucket, key);
   }
 
+  prepareEtags() {
+    let count = 0;
+    for (const bucket of this.#table.bucketNames()) {
+      for (const key of this.#table.sortedKeys(bucket)) {
+        const object = this.#table.find(bucket, key);
+        if (object !== undefined) this.#table.etagOf(object);
+        count += 1;
+      }
+    }
+    return count;
+  }
+
   dropConnections() {
     this.#server.closeAllConnections();
   }

@@ -68,6 +68,7 @@ function remoteOrigin(child: ChildProcess, line: Line, address: OriginAddress): 
     put: remote('put'),
     bump: remote('bump'),
     remove: remote('remove'),
+    prepareEtags: remote('prepareEtags'),
     dropConnections: remote('dropConnections'),
     cpuSeconds: remote('cpuSeconds'),
     close: () => line.close(),
