@@ -5,6 +5,7 @@
 #if defined(__x86_64__)
 #include <nmmintrin.h>
 #elif defined(__aarch64__)
+#include <arm_acle.h>
 #include <asm/hwcap.h>
 #include <sys/auxv.h>
 #endif
@@ -29,13 +30,18 @@ __attribute__((target("sse4.2"))) uint32_t updateByInstruction(uint32_t state, c
 #elif defined(__aarch64__)
 bool hasInstruction() { return (getauxval(AT_HWCAP) & HWCAP_CRC32) != 0; }
 
-__attribute__((target("+crc"))) uint32_t updateByInstruction(uint32_t state, const uint8_t* bytes, size_t length) {
+#if defined(__clang__)
+__attribute__((target("crc")))
+#else
+__attribute__((target("+crc")))
+#endif
+uint32_t updateByInstruction(uint32_t state, const uint8_t* bytes, size_t length) {
   for (; length >= 8; bytes += 8, length -= 8) {
     uint64_t word;
     memcpy(&word, bytes, 8);
-    state = __builtin_aarch64_crc32cx(state, word);
+    state = __crc32cd(state, word);
   }
-  for (; length != 0; bytes++, length--) state = __builtin_aarch64_crc32cb(state, *bytes);
+  for (; length != 0; bytes++, length--) state = __crc32cb(state, *bytes);
   return state;
 }
 #endif
