@@ -1,0 +1,95 @@
+/** A worker with its real parts: lanes, a store in a temporary folder, and the embedded origin. */
+import { join } from 'node:path';
+import { defaultRetry } from '../../../src/core/retry.ts';
+import type { Log, ManifestEntry, UfsPath } from '../../../src/core/types.ts';
+import { MiB } from '../../../src/core/units.ts';
+import type { EmbeddedOrigin, OriginOptions } from '../../../src/demo/origin/api.ts';
+import { openIngest } from '../../../src/ingest/index.ts';
+import type { RunSpec, Worker, WorkerObserver } from '../../../src/ingest/types.ts';
+import { openOrigins } from '../../../src/origin/origins.ts';
+import { openStore } from '../../../src/store/index.ts';
+import type { Store } from '../../../src/store/types.ts';
+import { laneLayout } from '../../../src/telemetry/lane-columns.ts';
+import { makeSharedCounters } from '../../../src/telemetry/shared-counters.ts';
+import { temporaryFolder } from '../../support/files.ts';
+import { originEnvironment, startTestOrigin } from '../../support/origin.ts';
+
+export interface Bench {
+  readonly origin: EmbeddedOrigin;
+  readonly store: Store;
+  readonly worker: Worker;
+  readonly observed: { retries: string[]; limits: number[]; badPages: number };
+  /** The manifest below a prefix, as the origin lists it now. */
+  list(prefix?: string): Promise<ManifestEntry[]>;
+  start(more?: Partial<RunSpec>): RunSpec['run'];
+  close(): Promise<void>;
+}
+
+const quiet: Log = { debug() {}, info() {}, warn() {}, error() {} };
+
+export async function openBench(options: OriginOptions = {}, storeBytes = 512 * MiB): Promise<Bench> {
+  const folder = temporaryFolder('worker');
+  const origin = await startTestOrigin(options);
+  Object.assign(process.env, originEnvironment(origin));
+  const timeouts = { connectMs: 2000, firstByteMs: 20_000, stallMs: 20_000 };
+  const store = await openStore({
+    indexDir: join(folder.path, 'index'),
+    stores: [{ dir: join(folder.path, 'store'), sizeBytes: storeBytes }],
+    now: Date.now,
+    log: quiet,
+    ledgerFlushMs: 50,
+  });
+  const origins = openOrigins({ ufs: [], timeouts, retry: { attempts: 2 }, log: quiet });
+  const observed = { retries: [] as string[], limits: [] as number[], badPages: 0 };
+  const observe: WorkerObserver = {
+    retried: (cause) => observed.retries.push(cause),
+    slowedDown() {},
+    concurrencyLimit: (requests) => observed.limits.push(requests),
+    discarded() {},
+    landed() {},
+    checksumFailed: (pages) => {
+      observed.badPages += pages;
+    },
+  };
+  const lanes = 2;
+  const { worker } = await openIngest({
+    ...{ store, origins, timeouts, observe, lanes, log: quiet },
+    socketsPerLane: 8,
+    partBytes: 8 * MiB,
+    smallBytes: MiB,
+    slotBudgetBytes: 64 * MiB,
+    retry: { ...defaultRetry, baseMs: 5, maxMs: 20, maxAttempts: 3 },
+    maxRestarts: 2,
+    diskEngine: 'auto',
+    counters: makeSharedCounters(laneLayout, lanes).buffer,
+    onFatal: (error) => {
+      throw error;
+    },
+  });
+  let runs = 0;
+  return {
+    origin,
+    store,
+    worker,
+    observed,
+    async list(prefix = '') {
+      const page = await origins.list(`s3://${origin.bucket}/${prefix}` as UfsPath, {});
+      return [...page.entries];
+    },
+    start(more = {}) {
+      runs += 1;
+      const id = `run-${runs}`;
+      const spec = { run: id, job: id, load: id, reuse: 'load', onChange: 'restart', ...more } as RunSpec;
+      worker.startRun(spec);
+      worker.reserve(spec.run, storeBytes / 4);
+      return spec.run;
+    },
+    async close() {
+      await worker.close();
+      await origins.close();
+      await store.close();
+      await origin.close();
+      folder.remove();
+    },
+  };
+}
