@@ -1,6 +1,6 @@
 /**
- * Reads one answer of ListObjectsV2 without building a tree of it: the SDK takes 10 to 22 ms of CPU for a page of
- * 1,000 keys, this scanner about 1 ms. It knows the one shape that S3 servers send, and says so when an answer has another
+ * Reads one answer of ListObjectsV2 without building a tree of it: the SDK takes 22 ms of CPU for a page of
+ * 1,000 keys, this scanner 2 ms. It knows the one shape that S3 servers send, and says so when an answer has another
  * one (comments, CDATA, prefixed names, missing fields, a wrong count): such a page is fetched again by the SDK.
  */
 import { bareEtag } from './answer.ts';
@@ -14,6 +14,7 @@ export function scanListing(xml: string): ListedPage | undefined {
   if (!rootOpen.test(xml) || !xml.trimEnd().endsWith('</ListBucketResult>') || xml.includes('<!')) return undefined;
   const firstContents = xml.indexOf('<Contents>');
   const lastContents = xml.lastIndexOf('</Contents>');
+  if (firstContents < 0 && lastContents >= 0) return undefined;
   // The fields of the page stand before, after or (in some servers) on both sides of the keys, never among them.
   const frame = firstContents < 0 ? xml : xml.slice(0, firstContents) + xml.slice(lastContents + '</Contents>'.length);
   const truncated = textOf(frame, 'IsTruncated');
@@ -34,7 +35,7 @@ export function scanListing(xml: string): ListedPage | undefined {
     const next = xml.indexOf('<Contents>', end);
     at = next;
   }
-  if (keyCount !== undefined && Number(keyCount) !== objects.length) return undefined;
+  if (keyCount === undefined || Number(keyCount) !== objects.length) return undefined;
   return {
     objects,
     truncated: truncated === 'true',
