@@ -1,6 +1,8 @@
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { type RegisterVerb, runs } from '../../../src/cli/context.ts';
+import { daemonVerb } from '../../../src/cli/daemon-verb.ts';
 import { runCli } from '../../../src/cli/run.ts';
+import type { Config } from '../../../src/config/config.ts';
 import type { JobId } from '../../../src/core/types.ts';
 import { MiB, pageBytes } from '../../../src/core/units.ts';
 import { patterned } from '../../support/bytes.ts';
@@ -176,4 +178,41 @@ test('other verbs can be registered, and their exit code is that of the program'
   };
   expect(await runCli(['standalone', '--data', '/x'], io, [registerStandalone])).toBe(7);
   expect(seen).toEqual([{ data: '/x' }]);
+});
+
+test('a daemon verb reads its flags into the configuration, and refuses those of other roles', async () => {
+  const started: Config[] = [];
+  const verbs = (['standalone', 'coordinator', 'worker'] as const).map((role) =>
+    daemonVerb({ role, description: role, start: async (config) => started.push(config) }),
+  );
+  const daemon = async (...args: string[]) => {
+    const io = makeWorld({ env: { PRIMED_LOG_LEVEL: 'warn' } });
+    return { code: await runCli(args, io, verbs), io };
+  };
+  const flags = [
+    '--data',
+    '/d',
+    '--store-size',
+    '1GB',
+    '--api',
+    '127.0.0.1:1',
+    '--http',
+    '127.0.0.1:2',
+    '--s3',
+    '127.0.0.1:3',
+  ];
+  expect((await daemon('standalone', ...flags)).code).toBe(1);
+  expect(started[0]).toMatchObject({
+    role: 'standalone',
+    dataDir: '/d',
+    api: { listen: { port: 1 } },
+    worker: { httpListen: { port: 2 }, s3Listen: { port: 3 }, stores: [{ dir: '/d/store', sizeBytes: 1024 * MiB }] },
+    log: { level: 'warn' },
+  });
+  const wrong = await daemon('standalone', '--api', '0.0.0.0:1', '--store-size', 'big');
+  expect(wrong.code).toBe(2);
+  expect(wrong.io.err()).toMatch(/^primed: The configuration has 2 errors:\n {2}--store-size: .*\n {2}--api: .*\n$/);
+  expect((await daemon('coordinator', '--s3', '127.0.0.1:3')).code).toBe(2);
+  expect((await daemon('worker', '--api', '127.0.0.1:3')).code).toBe(2);
+  expect(started).toHaveLength(1);
 });

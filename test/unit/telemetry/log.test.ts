@@ -47,5 +47,5 @@ test('pretty lines are for people', () => {
   const { lines, destination } = captured();
   makeLog({ level: 'info', pretty: true, destination }).info({ job: 'j1' }, 'loaded');
   expect(lines.join('')).toContain('loaded');
-  expect(() => JSON.parse(lines.join(''))).toThrow();
+  expect(() => JSON.parse(lines.join(''))).toThrow(SyntaxError);
 });
