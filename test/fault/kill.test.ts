@@ -100,7 +100,12 @@ describe.each(Array.from({ length: rounds }, (_, round) => firstSeed + round))('
 
 function makeObjects(random: () => number, version: number): ObjectSpec[] {
   const sizes = [
-    ...[24 * MiB + 1, 8 * MiB, MiB, 4096, 1, 0],
+    24 * MiB + 1,
+    8 * MiB,
+    MiB,
+    4096,
+    1,
+    0,
     ...Array.from({ length: 2 }, () => Math.floor(8 * MiB + random() * 16 * MiB)),
     ...Array.from({ length: 60 }, () => Math.floor(random() * 64 * KiB)),
   ];

@@ -6,7 +6,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { KiB, MiB } from '../../src/core/units.ts';
 import type { Fault } from '../../src/demo/origin/faults.ts';
 import type { ObjectSpec } from '../../src/demo/origin/objects.ts';
-import { check, ended, fs, loaded, submit } from '../support/api.ts';
+import { check, ended, loaded, submit } from '../support/api.ts';
+import { rawRequest } from '../support/raw-http.ts';
 import { openScene, type Scene } from '../support/scene.ts';
 
 const maxAttempts = 4;
@@ -18,6 +19,7 @@ beforeAll(async () => {
   scene = await openScene({
     origin: { objects: [] },
     daemon: {
+      storeSize: '2GB',
       env: {
         PRIMED_INGEST_MAX_ATTEMPTS: String(maxAttempts),
         PRIMED_INGEST_RETRY_BASE: '10ms',
@@ -48,6 +50,12 @@ function dataset(): { path: string; objects: ObjectSpec[]; large: ObjectSpec; sm
 const getsOf = (key: string) => scene.origin.requests.filter((one) => one.operation === 'GetObject' && one.key === key);
 const bytesOf = (objects: readonly ObjectSpec[]) => objects.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
 
+/** Neither a byte of it, nor a success without one. */
+async function expectNotServed(key: string): Promise<void> {
+  const answer = await rawRequest(scene.daemon.ports.s3, `/demo/${key}`);
+  expect([404, 503]).toContain(answer.status);
+}
+
 const passing: [string, Fault][] = [
   ['500', { kind: 'status', status: 500 }],
   ['503 SlowDown', { kind: 'status', status: 503 }],
@@ -60,9 +68,6 @@ const passing: [string, Fault][] = [
   ['a body that ends early', { kind: 'short-body', afterBytes: 12_345 }],
   ['a body that is declared too long', { kind: 'long-body', extraBytes: 10 }],
   ['bytes behind the end of the body', { kind: 'long-body', extraBytes: 10, declared: false }],
-  ['another range', { kind: 'wrong-range', shiftBytes: 1 }],
-  ['another range in the head', { kind: 'wrong-range', shiftBytes: 4096, where: 'head' }],
-  ['the whole body for a range', { kind: 'whole-body' }],
   ['silence before the answer', { kind: 'stall' }],
   ['silence in the body', { kind: 'stall', afterBytes: 5000 }],
   ['a slow drip', { kind: 'drip', bytesPerSecond: 200 * KiB }],
@@ -70,22 +75,31 @@ const passing: [string, Fault][] = [
   ['a redirect', { kind: 'redirect', status: 307 }],
 ];
 
+/** These need a request for a range to be one: small files are asked for whole. */
+const ofRanges: [string, Fault][] = [
+  ['another range', { kind: 'wrong-range', shiftBytes: 1 }],
+  ['another range in the head', { kind: 'wrong-range', shiftBytes: 4096, where: 'head' }],
+  ['the whole body for a range', { kind: 'whole-body' }],
+];
+const met = [
+  ...passing.map(([name, fault]) => ['small', name, fault] as const),
+  ...[...passing, ...ofRanges].map(([name, fault]) => ['large', name, fault] as const),
+];
+
 describe('a fault that passes ends in right bytes', () => {
-  describe.each(['small', 'large'] as const)('on a %s file', (which) => {
-    it.each(passing)('%s', async (_name, fault) => {
-      const { path, objects, [which]: target } = dataset();
-      // A dripping answer to a whole part would last 40 s, and not be slow to anybody.
-      const limited = which === 'large' && fault.kind === 'drip' ? { ...fault, bytesPerSecond: 8 * MiB } : fault;
-      const rule = scene.origin.setFault({ fault: limited, key: target.key, times: 2 });
-      const report = await loaded(api, path);
-      expect(scene.origin.fired(rule)).toBeGreaterThan(0);
-      expect(report).toMatchObject({ loadedFiles: objects.length, mLoadedByteCount: bytesOf(objects) });
-      expect(report.ledger).toMatchObject({ cachedBytes: bytesOf(objects), inFlightBytes: 0 });
-      await scene.readBack(objects);
-      // Every part once, and each fault costs at most a few requests more (the general way asks once itself).
-      const parts = Math.ceil(target.sizeBytes / (8 * MiB));
-      expect(getsOf(target.key).length).toBeLessThanOrEqual(parts + 2 * scene.origin.fired(rule) + 2);
-    });
+  it.each(met)('on a %s file: %s', async (which, _name, fault) => {
+    const { path, objects, [which]: target } = dataset();
+    // A dripping answer to a whole part would last 40 s, and not be slow to anybody.
+    const limited = which === 'large' && fault.kind === 'drip' ? { ...fault, bytesPerSecond: 8 * MiB } : fault;
+    const rule = scene.origin.setFault({ fault: limited, key: target.key, times: 2 });
+    const report = await loaded(api, path);
+    expect(scene.origin.fired(rule)).toBeGreaterThan(0);
+    expect(report).toMatchObject({ loadedFiles: objects.length, mLoadedByteCount: bytesOf(objects) });
+    expect(report.ledger).toMatchObject({ cachedBytes: bytesOf(objects), inFlightBytes: 0 });
+    await scene.readBack(objects);
+    // Every part once, and each fault costs at most a few requests more (the general way asks once itself).
+    const parts = Math.ceil(target.sizeBytes / (8 * MiB));
+    expect(getsOf(target.key).length).toBeLessThanOrEqual(parts + 2 * scene.origin.fired(rule) + 2);
   });
 });
 
@@ -94,8 +108,7 @@ describe('a fault that stays ends in a failure by name, and the other files are 
     ['500', { kind: 'status', status: 500 }, /500/],
     ['a reset', { kind: 'reset', afterBytes: 100 }, /reset|closed|connection/i],
     ['a short body', { kind: 'short-body', afterBytes: 100 }, /short|closed|ended|bytes/i],
-    ['another range', { kind: 'wrong-range', shiftBytes: 1 }, /range/i],
-    ['silence', { kind: 'stall', afterBytes: 10 }, /nothing|silence|stall|time/i],
+    ['silence', { kind: 'stall', afterBytes: 10 }, /stopped|nothing|stall/i],
     ['403', { kind: 'status', status: 403, code: 'AccessDenied' }, /403.*AccessDenied|AccessDenied.*403/],
     ['404', { kind: 'status', status: 404, code: 'NoSuchKey' }, /404|NoSuchKey/],
   ])('%s', async (_name, fault, reason) => {
@@ -113,7 +126,7 @@ describe('a fault that stays ends in a failure by name, and the other files are 
     await scene.readBack(others);
     expect(report.mLoadedByteCount).toBe(bytesOf(others));
     expect(await check(api, path)).toMatchObject({ ok: true, checkedFiles: others.length });
-    expect((await fs(api, 'stat', `s3://demo/${small.key}`)).status).toBe(404);
+    await expectNotServed(small.key);
 
     scene.origin.clearFaults();
     expect(await loaded(api, path, { skipIfExists: true })).toMatchObject({
@@ -148,7 +161,7 @@ describe('an object that changes during the load', () => {
     expect(report).toMatchObject({ mJobState: 'FAILED', mFailedFileCount: 1 });
     expect(report.mFailedFilesWithReasons[`s3://demo/${large.key}`]).toMatch(/change/i);
     expect(report.ledger.inFlightBytes).toBe(0);
-    expect((await fs(api, 'stat', `s3://demo/${large.key}`)).status).toBe(404);
+    await expectNotServed(large.key);
   });
 
   it('vanishes: the failure names it', async () => {

@@ -137,7 +137,7 @@ function notCached(path: UfsPath, record: FileRecord): S3Error {
   if (record.state === 'loading') {
     return new S3Error(
       'FileLoading',
-      `${path} is being loaded: ${record.cachedBytes} of ${record.sizeBytes} bytes are cached. Try again when the load has ended.`,
+      `${path} is not whole yet: ${record.cachedBytes} of ${record.sizeBytes} bytes are cached. Try again when its load has ended, or load it again if it has failed.`,
       { headers: { 'retry-after': '5' } },
     );
   }
