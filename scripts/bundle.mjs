@@ -7,7 +7,12 @@ import { build } from 'esbuild';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
-const entries = { main: 'src/main.ts', lane: 'src/ingest/lane.ts', bench: 'bench/main.ts' };
+const entries = {
+  main: 'src/main.ts',
+  lane: 'src/ingest/lane.ts',
+  bench: 'bench/main.ts',
+  'demo-origin': 'src/demo/origin/process.ts',
+};
 
 rmSync(join(root, 'dist'), { recursive: true, force: true });
 await build({

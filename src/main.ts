@@ -1,24 +1,56 @@
 #!/usr/bin/env node
-import { parseArgs } from 'node:util';
-import { loadConfig } from './config/load.ts';
-import { PrimedError } from './core/errors.ts';
+/**
+ * The executable: verbs to what they start. A daemon and the demo are imported when their verb is given, so that a
+ * client verb starts without them.
+ */
+import type { RegisterVerb } from './cli/context.ts';
+import { runs } from './cli/context.ts';
+import { daemonVerb } from './cli/daemon-verb.ts';
+import { UsageError } from './cli/exit.ts';
+import { processIo } from './cli/io.ts';
+import { runCli } from './cli/run.ts';
+import { parseSize } from './core/sizes.ts';
 
-const [verb, ...rest] = process.argv.slice(2);
-try {
-  if (verb === 'standalone') {
-    const s = { type: 'string' } as const;
-    const { values } = parseArgs({
-      args: rest,
-      options: { config: s, data: s, 'store-size': s, api: s, http: s, s3: s },
-    });
-    const { 'store-size': storeSize, ...flags } = values;
-    const { runStandalone } = await import('./daemon.ts');
-    process.exitCode = await runStandalone(
-      loadConfig({ role: 'standalone', flags: { ...flags, ...(storeSize ? { storeSize } : {}) }, env: process.env }),
-    );
-  }
-} catch (error) {
-  if (!(error instanceof PrimedError)) throw error;
-  console.error(error.message);
-  process.exitCode = 78;
+const standalone = daemonVerb({
+  role: 'standalone',
+  description: 'run coordinator and worker in one process',
+  start: async (config) => (await import('./daemon.ts')).runStandalone(config),
+});
+
+interface DemoFlags {
+  readonly size?: string;
+  readonly data?: string;
+  readonly keep?: true;
+  readonly kill: boolean;
 }
+
+const demo: RegisterVerb = (program, context) => {
+  const command = program
+    .command('demo')
+    .description('load, verify, kill, restart and read back a dataset from an embedded origin')
+    .option('--size <size>', 'size of the dataset (default: 2GB)')
+    .option('--data <dir>', 'make the data folder below this one instead of the temporary folder')
+    .option('--keep', 'leave the data folder')
+    .option('--no-kill', 'do not kill the daemon in the middle of a second load');
+  runs(command, context, async ({ size, data, keep, kill }: DemoFlags) => {
+    const { runDemo } = await import('./demo/demo.ts');
+    return runDemo({
+      kill,
+      keep: keep === true,
+      ...(size === undefined ? {} : { sizeBytes: sizeOf(size) }),
+      ...(data === undefined ? {} : { dataDir: data }),
+    });
+  });
+};
+
+function sizeOf(text: string): number {
+  try {
+    return parseSize(text);
+  } catch (error) {
+    throw new UsageError(`--size: ${error instanceof Error ? error.message : String(error)}`);
+  }
+}
+
+const code = await runCli(process.argv.slice(2), processIo(), [standalone, demo]);
+// not process.exit: what standard output still holds is to be written
+process.exitCode = code;

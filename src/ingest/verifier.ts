@@ -20,6 +20,7 @@ import type { CheckDone, CheckUnit, Transfer, WriteDone } from './protocol.ts';
 import type { Run } from './run.ts';
 import type { VerifyOutcome, WorkerObserver } from './types.ts';
 
+/** Checks in one slot, at most: far above the pages of one file that goes in whole. */
 const packPages = 256;
 const md5Etag = /^[0-9a-f]{32}$/;
 
@@ -31,6 +32,8 @@ interface VerifyTask {
   readonly file: OpenFile;
   readonly pages: Iterator<PageLocation>;
   readonly digest: Digest;
+  /** What the whole file takes in a slot. */
+  readonly slotBytes: number;
   next: PageLocation | undefined;
   outstanding: number;
   planned: boolean;
@@ -129,6 +132,7 @@ export class Verifier {
         file,
         pages,
         digest,
+        slotBytes: alignUp(entry.sizeBytes),
         next: first.done === true ? undefined : first.value,
         outstanding: 0,
         planned: first.done === true,
@@ -156,6 +160,9 @@ export class Verifier {
       const pages: PageLocation[] = [];
       // what is not yet in a lane is given up when its run is stopped
       if (task.run.stopping) task.next = undefined;
+      // an MD5 cannot be joined from pieces: such a file goes into a slot whole, or waits for the next one
+      const whole = task.digest?.kind === 'md5' && task.next?.page === 0;
+      if (whole && bytes > 0 && bytes + task.slotBytes > this.#lanes.slotBytes) break;
       while (task.next !== undefined && count < packPages) {
         const size = alignUp(task.next.lengthBytes);
         if (bytes + size > this.#lanes.slotBytes) break;

@@ -210,6 +210,16 @@ describe('verification', () => {
     await balanced(run);
   });
 
+  it('digests files that share a slot, and files that would straddle two', async () => {
+    const sizes = [3 * MiB + 5, 5 * MiB, 2 * MiB - 1, 7 * MiB + 1, 8 * MiB, MiB, 6 * MiB + 77, 4097];
+    const { entries } = await placed(sizes.map((sizeBytes, i) => ({ key: `medium-${i}`, sizeBytes })));
+    const run = bench.start();
+    await loadAll(run, entries);
+    const outcomes = await Promise.all(entries.map((entry) => bench.worker.verify(run, entry)));
+    expect(outcomes.map((outcome) => outcome.wholeObject)).toEqual(sizes.map(() => 'matched'));
+    await balanced(run);
+  });
+
   it('compares whole objects with what the origin says of them', async () => {
     const { specs, entries } = await placed([large, ...small(5)]);
     const fault = bench.origin.setFault({
