@@ -79,6 +79,7 @@ export async function runDemo(options: DemoOptions = {}): Promise<number> {
   try {
     return await stage.play();
   } catch (error) {
+    stage.show.leave();
     if (stop.signal.aborted) {
       stage.show.say('Interrupted.');
       return 130;

@@ -1,4 +1,4 @@
-/** What the demo shows: a live bar on a terminal, a plain line a second elsewhere. */
+/** What the demo shows: a live bar on a terminal, a plain line every two seconds elsewhere. */
 import { SingleBar } from 'cli-progress';
 
 export interface Bar {
@@ -11,20 +11,28 @@ export interface Bar {
 export interface Show {
   say(line: string): void;
   bar(label: string, total: number): Bar;
+  /** Takes away a bar that was not ended, so that the terminal has its cursor back. */
+  leave(): void;
 }
 
-const plainLineEveryMs = 1000;
+const plainLineEveryMs = 2000;
 const redrawsPerSecond = 10;
 
 export function makeShow(stream: NodeJS.WriteStream): Show {
   const say = (line: string) => {
     stream.write(`${line}\n`);
   };
-  return { say, bar: (label, total) => (stream.isTTY ? liveBar(stream, label, total) : plainBar(say, label, total)) };
+  let live: SingleBar | undefined;
+  const bar = (label: string, total: number) => {
+    if (!stream.isTTY) return plainBar(say, label, total);
+    live = makeLiveBar(stream, label);
+    return liveBar(live, say, label, total);
+  };
+  return { say, bar, leave: () => live?.stop() };
 }
 
-function liveBar(stream: NodeJS.WriteStream, label: string, total: number): Bar {
-  const bar = new SingleBar({
+function makeLiveBar(stream: NodeJS.WriteStream, label: string): SingleBar {
+  return new SingleBar({
     stream,
     format: `  ${label} [{bar}] {percentage}%  {detail}`,
     barCompleteChar: '█',
@@ -35,12 +43,15 @@ function liveBar(stream: NodeJS.WriteStream, label: string, total: number): Bar 
     clearOnComplete: true,
     gracefulExit: false,
   });
+}
+
+function liveBar(bar: SingleBar, say: (line: string) => void, label: string, total: number): Bar {
   bar.start(Math.max(1, total), 0, { detail: '' });
   return {
     update: (done, detail) => bar.update(Math.min(done, total), { detail }),
     end: (result) => {
       bar.stop();
-      stream.write(`  ${label}: ${result}\n`);
+      say(`  ${label}: ${result}`);
     },
   };
 }

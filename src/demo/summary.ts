@@ -46,9 +46,12 @@ export function sentTwiceBytes({ sentBytes, bytes }: CrashFigures): number {
   return Math.max(0, sentBytes - bytes);
 }
 
-/** Bytes that cannot have been durable at the kill, by what was known just before: the most that may be sent twice. */
-export function lostAtKillBytes({ sentBeforeKillBytes, durableBeforeKillBytes }: CrashFigures): number {
-  return Math.max(0, sentBeforeKillBytes - durableBeforeKillBytes);
+/**
+ * Bytes that cannot have been durable at the kill, by what was known just before, and those that failed on the way:
+ * the most that may be sent twice.
+ */
+export function lostAtKillBytes({ sentBeforeKillBytes, durableBeforeKillBytes, ledger }: CrashFigures): number {
+  return Math.max(0, sentBeforeKillBytes - durableBeforeKillBytes) + ledger.discardedBytes.failed;
 }
 
 /** What did not hold, in words; empty: everything the demo promises held. */
