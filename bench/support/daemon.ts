@@ -38,6 +38,7 @@ export interface Daemon {
   readonly pid: number;
   /** From the start of the process to 200 on /health/ready. */
   readonly startSeconds: number;
+  readonly startCpuSeconds: number;
   /** Submits a load and waits for SUCCEEDED. Seconds and CPU are those of the whole daemon between the two. */
   load(path: string, options?: Readonly<Record<string, string>>): Promise<LoadOutcome>;
   memory(): MemoryUse;
@@ -65,10 +66,12 @@ export async function startDaemon(workspace: Workspace, order: DaemonOrder): Pro
   const base = `http://127.0.0.1:${api}`;
   await waitUntilReady(child, () => answersReady(base), startDeadlineMs);
   const startSeconds = (performance.now() - startedAt) / 1000;
+  const startCpuSeconds = cpuSecondsOf(child.pid);
 
   return {
     pid: child.pid,
     startSeconds,
+    startCpuSeconds,
     load: (path, options = {}) => load({ base, pid: child.pid, ended: child.ended, path, options }),
     memory: () => memoryOf(child.pid),
     stop: () => child.stop(),
