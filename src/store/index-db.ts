@@ -12,11 +12,14 @@
  * a descriptor that syncs. A batch resolves after that. (With overlappingSync, which is lmdb-js's default, it would
  * resolve at the commit and be durable only at `flushed`.) A batch is one transaction: the writer thread does not commit inside it.
  */
-import { mkdirSync } from 'node:fs';
+import { closeSync, existsSync, mkdirSync, openSync, readSync } from 'node:fs';
+import { join } from 'node:path';
 import { type Database, open, type RootDatabase } from 'lmdb';
 import { PrimedError } from '../core/errors.ts';
 
 export const indexFormat = 1;
+/** mm_magic of LMDB, at byte 24 of the file, behind the page header. */
+const lmdbMagic = 0xbeefc0de;
 /** LMDB's limit for 4 KiB pages is 1978. */
 export const maxPathBytes = 1900;
 
@@ -46,6 +49,7 @@ export class IndexDb {
   constructor(dir: string) {
     this.dir = dir;
     mkdirSync(dir, { recursive: true });
+    refuseForeign(dir);
     const options = { encoding: 'binary', keyEncoding: 'binary' } as const;
     try {
       this.#root = open({
@@ -59,15 +63,8 @@ export class IndexDb {
         eventTurnBatching: false,
       });
     } catch (error) {
-      const text = String(error);
-      const foreign =
-        text.includes('MDB_INVALID') || text.includes('MDB_VERSION_MISMATCH') || text.includes('MDB_CORRUPTED');
-      throw new PrimedError(
-        foreign ? 'STORE_FOREIGN' : 'STORE_IO',
-        `the index in ${dir} cannot be opened: ${text}`,
-        { dir },
-        { cause: error },
-      );
+      const message = `the index in ${dir} cannot be opened: ${String(error)}`;
+      throw new PrimedError('STORE_IO', message, { dir }, { cause: error });
     }
     this.meta = this.#root.openDB('meta', options);
     const format = this.getMeta<number>('format');
@@ -129,4 +126,20 @@ export class IndexDb {
       { cause },
     );
   }
+}
+
+/** LMDB's own check of a file that is not one of its own ends the process, so the magic of the first meta page is read here. */
+function refuseForeign(dir: string): void {
+  const path = join(dir, 'data.mdb');
+  if (!existsSync(path)) return;
+  const head = Buffer.alloc(28);
+  const fd = openSync(path, 'r');
+  try {
+    const bytes = readSync(fd, head, 0, head.length, 0);
+    if (bytes === 0 || (bytes === head.length && head.readUInt32LE(24) === lmdbMagic)) return;
+  } finally {
+    closeSync(fd);
+  }
+  const message = `${path} is not an index of primed; nothing was touched. Choose another folder, or remove the file`;
+  throw new PrimedError('STORE_FOREIGN', message, { path });
 }

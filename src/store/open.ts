@@ -19,6 +19,7 @@ import { dataOffset } from './superblock.ts';
 import type { StoreOptions } from './types.ts';
 import {
   checkEmpty,
+  checkRoom,
   createVolume,
   openVolume,
   readMarker,
@@ -107,7 +108,10 @@ async function openVolumes(index: IndexDb, options: StoreOptions): Promise<Volum
     for (const { dir, entry } of places) {
       if (entry.state === 'ready') volumes.push(openVolume(specOf(dir, entry), configuredBytes(dir, options)));
     }
-    for (const { dir, entry } of fresh) checkEmpty(dir, entry.uuid);
+    for (const { dir, entry } of fresh) {
+      checkEmpty(dir, entry.uuid);
+      checkRoom(dir, entry.sizeBytes);
+    }
     if (fresh.length > 0) {
       await recordStores(index, places);
       for (const { dir, entry } of fresh) volumes.push(await createVolume(specOf(dir, entry)));

@@ -21,9 +21,11 @@ import {
   readFileSync,
   readSync,
   renameSync,
+  statfsSync,
+  statSync,
   writeSync,
 } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { maxGrains } from '../core/allocator.ts';
 import { PrimedError } from '../core/errors.ts';
 import type { Log, StoreIndex } from '../core/types.ts';
@@ -202,6 +204,26 @@ export function checkEmpty(dir: string, uuid: string | undefined): void {
   }
 }
 
+/** Whether the file system has room for a new store, before a byte of it is taken. Throws STORE_NO_ROOM, STORE_IO. */
+export function checkRoom(dir: string, sizeBytes: number): void {
+  let folder = dir;
+  while (!existsSync(folder)) folder = dirname(folder);
+  const path = join(dir, dataName);
+  try {
+    const { bavail, bsize } = statfsSync(folder);
+    // What an unfinished attempt has taken is there for the next one.
+    const freeBytes = bavail * bsize + (existsSync(path) ? statSync(path).blocks * 512 : 0);
+    if (freeBytes >= sizeBytes) return;
+    throw new PrimedError(
+      'STORE_NO_ROOM',
+      `the store in ${dir} is configured with ${sizeBytes} bytes, its file system has ${freeBytes} free; free space there, or configure a smaller store`,
+      { dir, neededBytes: sizeBytes, freeBytes },
+    );
+  } catch (error) {
+    throw error instanceof PrimedError ? error : ioError(folder, error);
+  }
+}
+
 /** Makes (or finishes making) a store that the index has recorded as `creating`. Throws STORE_IO, STORE_LOCKED, STORE_FOREIGN. */
 export async function createVolume(spec: VolumeSpec): Promise<Volume> {
   const { dir, uuid, sizeBytes } = spec;
@@ -215,7 +237,13 @@ export async function createVolume(spec: VolumeSpec): Promise<Volume> {
     lockFile(fd);
     // An earlier attempt may have made it larger.
     if (fstatSync(fd).size > sizeBytes) ftruncateSync(fd, sizeBytes);
-    await allocateFile(fd, sizeBytes);
+    try {
+      await allocateFile(fd, sizeBytes);
+    } catch (error) {
+      // Somebody else took the room meanwhile: do not keep what was had of it.
+      ftruncateSync(fd, 0);
+      throw error;
+    }
     writeSync(fd, encodeSuperblock(uuid, sizeBytes), 0, superblockBytes, 0);
     fsyncSync(fd);
     syncFolder(dir);
