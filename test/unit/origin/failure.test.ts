@@ -1,0 +1,88 @@
+import { expect, test } from 'vitest';
+import { errorCatalogue } from '../../../src/core/errors.ts';
+import { bareEtag } from '../../../src/origin/answer.ts';
+import { causeOfStatus, errorOfFailure, readS3Error, retryAfterMs, unescapeXml } from '../../../src/origin/failure.ts';
+import { failureOfSdk } from '../../../src/origin/sdk-failure.ts';
+import type { FailureCause } from '../../../src/origin/types.ts';
+
+test.each([
+  [301, undefined, 'protocol'],
+  [400, 'ExpiredToken', 'expired'],
+  [400, 'RequestTimeout', 'server'],
+  [400, undefined, 'client'],
+  [401, undefined, 'denied'],
+  [403, 'RequestTimeTooSkewed', 'expired'],
+  [403, 'AccessDenied', 'denied'],
+  [404, 'NoSuchKey', 'missing'],
+  [408, undefined, 'server'],
+  [412, undefined, 'changed'],
+  [416, undefined, 'range'],
+  [429, undefined, 'throttled'],
+  [500, 'SlowDown', 'throttled'],
+  [500, undefined, 'server'],
+  [503, undefined, 'throttled'],
+  [599, undefined, 'server'],
+] as const)('%i %s is %s', (status, code, cause) => {
+  expect(causeOfStatus(status, code)).toBe(cause);
+});
+
+const causes: Record<FailureCause, string> = {
+  connect: 'ORIGIN_UNREACHABLE',
+  'connect-timeout': 'ORIGIN_UNREACHABLE',
+  'first-byte-timeout': 'ORIGIN_TIMEOUT',
+  stall: 'ORIGIN_TIMEOUT',
+  reset: 'ORIGIN_RESET',
+  short: 'ORIGIN_RESET',
+  protocol: 'ORIGIN_PROTOCOL',
+  range: 'ORIGIN_RANGE_WRONG',
+  changed: 'ORIGIN_CHANGED',
+  missing: 'ORIGIN_NOT_FOUND',
+  denied: 'ORIGIN_DENIED',
+  expired: 'ORIGIN_CREDENTIALS',
+  throttled: 'ORIGIN_THROTTLED',
+  server: 'ORIGIN_SERVER_ERROR',
+  client: 'ORIGIN_REJECTED',
+  cancelled: 'STOPPED',
+};
+test.each(Object.entries(causes))('%s is shown as %s', (cause, code) => {
+  const error = errorOfFailure(
+    { cause: cause as FailureCause, message: 'why', httpStatus: 418, s3Code: 'C', requestId: 'R' },
+    's3://b/k',
+  );
+  expect(error.code).toBe(code);
+  expect(errorCatalogue).toHaveProperty(error.code);
+  expect(error.message).toBe('s3://b/k: why (HTTP 418, code C, request id R)');
+});
+
+test('Retry-After in seconds, as a date, or as nonsense', () => {
+  const now = Date.UTC(2025, 0, 1);
+  expect(retryAfterMs('5', now)).toBe(5000);
+  expect(retryAfterMs('Wed, 01 Jan 2025 00:00:03 GMT', now)).toBe(3000);
+  expect(retryAfterMs('Wed, 01 Jan 2020 00:00:03 GMT', now)).toBe(0);
+  expect(retryAfterMs('999999999', now)).toBe(3_600_000);
+  expect(retryAfterMs('soon', now)).toBeUndefined();
+});
+
+test('error bodies, entities and tags', () => {
+  expect(readS3Error('<Error><Code>A</Code><Message>x &lt; &#121;</Message></Error>')).toEqual({
+    code: 'A',
+    message: 'x < y',
+  });
+  expect(readS3Error('<html>')).toEqual({});
+  expect(unescapeXml('&amp;lt; &#x1F600; &#1114112; &nbsp;')).toBe('&lt; 😀 &#1114112; &nbsp;');
+  expect(['"a"', 'W/"a"', 'a', '"', ''].map(bareEtag)).toEqual(['a', 'a', 'a', '"', '']);
+});
+
+test.each([
+  [{ name: 'CredentialsProviderError', message: 'none' }, 'expired'],
+  [{ name: 'TimeoutError', code: 'ECONNRESET', message: 'socket hang up' }, 'reset'],
+  [{ name: 'TimeoutError', message: 'Connection timed out' }, 'connect-timeout'],
+  [{ name: 'TimeoutError', message: 'no response' }, 'first-byte-timeout'],
+  [{ name: 'Error', code: 'ENOTFOUND', message: 'x' }, 'connect'],
+  [{ name: 'Error', message: 'self-signed certificate' }, 'connect'],
+  [{ name: 'AbortError', message: 'x' }, 'cancelled'],
+  [{ name: 'NotFound', message: 'UnknownError', $metadata: { httpStatusCode: 404, requestId: 'R' } }, 'missing'],
+  ['text', 'protocol'],
+])('an SDK error %# is classified', (error, cause) => {
+  expect(failureOfSdk(error).cause).toBe(cause);
+});
