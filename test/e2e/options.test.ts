@@ -68,10 +68,10 @@ it('skipIfExists fetches what is missing or changed, and nothing else', async ()
 it('the filter keeps files whose base name matches the whole regex', async () => {
   for (const name of ['a.bin', 'a.bin.tmp', 'b.bin', 'deep/a.bin', 'a.bin/x'])
     scene.origin.add({ key: `filter/${name}`, sizeBytes: 10 });
-  for (const [index, name] of ['fileFilterRegx', 'fileFilterRegex'].entries()) {
+  for (const name of ['fileFilterRegx', 'fileFilterRegex']) {
     scene.origin.resetStats();
     const report = await loaded(api, 's3://demo/filter/', { [name]: 'a\\.(bin|txt)' });
-    expect(report, String(index)).toMatchObject({ mTotalFileCount: 2, scannedFiles: 5 });
+    expect(report).toMatchObject({ mTotalFileCount: 2, scannedFiles: 5 });
     expect(new Set(gets().map((one) => one.key))).toEqual(new Set(['filter/a.bin', 'filter/deep/a.bin']));
   }
 });
@@ -156,12 +156,9 @@ it('verify finds what was corrupted on the way, where the origin knows better', 
   const report = await ended(api, 's3://demo/corrupt/');
   expect(scene.origin.fired(rule)).toBe(1);
   // Either it was mended, or the job names the file: what it never is, is a success with a wrong byte.
-  if (report.mJobState === 'SUCCEEDED') await scene.readBack([object!]);
-  else
-    expect(report).toMatchObject({
-      mJobState: 'FAILED',
-      mFailedFilesWithReasons: { [`s3://demo/${object!.key}`]: expect.stringMatching(/checksum/i) },
-    });
+  const named = /checksum/i.test(report.mFailedFilesWithReasons[`s3://demo/${object!.key}`] ?? '');
+  if (!named) await scene.readBack([object!]);
+  expect(report.mJobState).toBe(named ? 'FAILED' : 'SUCCEEDED');
 });
 
 it('an index file names files and directories, in the UFS or on the coordinator', async () => {
@@ -199,10 +196,12 @@ it('a path that is a key and a prefix: without the slash the key, with it what l
 it('a load that needs more than there is room for is refused with both numbers, and changes nothing', async () => {
   scene.origin.add({ key: 'huge/x.bin', sizeBytes: 4096 * MiB });
   scene.origin.resetStats();
-  const answer = await submit(api, 's3://demo/huge/');
-  const report = answer.status === 200 ? await ended(api, 's3://demo/huge/') : answer.json();
-  expect(JSON.stringify(report)).toMatch(/4294967296|4096\.00MB|4\.00GB/);
-  if (answer.status === 200) expect(report.mJobState).toBe('FAILED');
+  await submit(api, 's3://demo/huge/');
+  const report = await ended(api, 's3://demo/huge/');
+  expect(report).toMatchObject({
+    mJobState: 'FAILED',
+    reason: expect.stringMatching(/needs 4294967296 bytes, \d+ are free/),
+  });
   expect(fetchedBytes()).toBe(0);
   expect(await check(api, 's3://demo/skip/')).toMatchObject({ ok: true });
 });

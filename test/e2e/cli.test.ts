@@ -1,0 +1,151 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { KiB, MiB } from '../../src/core/units.ts';
+import { contentAt } from '../../src/demo/origin/content.ts';
+import { loaded } from '../support/api.ts';
+import { primed, runBytes, type Said } from '../support/cli.ts';
+import { executable } from '../support/daemon.ts';
+import { smallDataset } from '../support/origin.ts';
+import { openScene, type Scene } from '../support/scene.ts';
+
+const path = 's3://demo/data/';
+let scene: Scene;
+const cli = (...args: string[]): Promise<Said> => primed(scene.daemon.api, args);
+
+beforeAll(async () => {
+  scene = await openScene();
+});
+afterAll(() => scene?.close());
+
+describe('primed job load', () => {
+  it('submits, and says the id', async () => {
+    const said = await cli('job', 'load', path, '--submit');
+    expect(said).toMatchObject({
+      code: 0,
+      stdout: expect.stringMatching(/^Load 's3:\/\/demo\/data\/' is successfully submitted\. JobId: [0-9a-f-]{36}\n$/),
+    });
+  });
+
+  it('follows to the end, reports, and exits 0; plain lines without a terminal', async () => {
+    const said = await cli('job', 'load', path, '--verify', '--batch-size', '4');
+    expect(said.code).toBe(0);
+    expect(said.stdout).toContain(
+      `Progress for loading path '${path}':\n\tSettings:\tbandwidth: unlimited\tverify: true\n\tJob State: SUCCEEDED\n`,
+    );
+    expect(said.stdout + said.stderr).not.toContain('\u001b');
+    await scene.readBack(smallDataset);
+  });
+
+  it('shows progress as TEXT and JSON', async () => {
+    const text = await cli('job', 'load', path, '--progress');
+    expect(text).toMatchObject({ code: 0, stdout: expect.stringContaining('\tFiles Failed: 0\n') });
+    const json = await cli('job', 'load', '--path', path, '--progress', '--format', 'JSON', '--verbose');
+    expect(json.code).toBe(0);
+    expect(JSON.parse(json.stdout)).toMatchObject({ mJobState: 'SUCCEEDED', mVerbose: true });
+  });
+
+  it('stops a running one, and joins it before', async () => {
+    scene.origin.add({ key: 'slow/x.bin', sizeBytes: 40 * MiB });
+    scene.origin.setKnobs({ bytesPerSecond: 4 * MiB });
+    const slow = 's3://demo/slow/';
+    const id = /JobId: (.*)\n/.exec((await cli('job', 'load', slow, '--submit')).stdout)![1];
+    expect((await cli('job', 'load', slow, '--submit')).stdout).toBe(`Load already running for path '${slow}'\n`);
+    const conflict = await cli('job', 'load', slow, '--submit', '--skip-if-exists');
+    expect(conflict).toMatchObject({ code: 1, stderr: expect.stringContaining('skipIfExists') });
+    const running = await cli('job', 'list', '--job-state', 'RUNNING');
+    expect(running.stdout).toContain(id);
+    expect(await cli('job', 'load', slow, '--stop')).toMatchObject({
+      code: 0,
+      stdout: `Load '${slow}' is successfully stopped.\n`,
+    });
+    expect(await cli('job', 'load', slow, '--stop')).toMatchObject({
+      code: 4,
+      stdout: `Cannot find load job for path ${slow}, it might have already been stopped or finished\n`,
+    });
+    scene.origin.setKnobs({ bytesPerSecond: 0 });
+    expect((await cli('job', 'list', '--job-type', 'load', '--job-state', 'STOPPED')).stdout).toContain(id);
+  });
+
+  it('that fails exits 1 and names what failed', async () => {
+    scene.origin.add({ key: 'bad/x.bin', sizeBytes: 10 * KiB });
+    scene.origin.add({ key: 'bad/y.bin', sizeBytes: 10 * KiB });
+    const rule = scene.origin.setFault({
+      fault: { kind: 'status', status: 403, code: 'AccessDenied' },
+      key: 'bad/x.bin',
+    });
+    const said = await cli('job', 'load', 's3://demo/bad/', '--verbose');
+    expect(scene.origin.fired(rule)).toBeGreaterThan(0);
+    expect(said.code).toBe(1);
+    expect(said.stdout).toMatch(/\tJob State: FAILED/);
+    expect(said.stdout).toMatch(/\t\ts3:\/\/demo\/bad\/x\.bin: .*AccessDenied/);
+    scene.origin.clearFaults();
+  });
+
+  it('of what nobody submitted exits 4', async () => {
+    expect(await cli('job', 'load', 's3://demo/never/', '--progress')).toMatchObject({
+      code: 4,
+      stdout: "Load for path 's3://demo/never/' cannot be found.\n",
+    });
+  });
+});
+
+describe('bad usage exits 2 and says what', () => {
+  it.each<[string[], RegExp]>([
+    [['job', 'load'], /path/],
+    [['job', 'load', path, '--submit', '--stop'], /--submit.*--stop/],
+    [['job', 'load', path, '--index-file', 's3://demo/i'], /exactly one/],
+    [['job', 'load', path, '--no-such-flag'], /--no-such-flag/],
+    [['job', 'load', path, '--batch-size', 'many'], /batchSize/],
+    [['job', 'load', path, '--bandwidth', 'fast'], /bandwidth/],
+    [['job', 'load', path, '--stop', '--verify'], /--verify/],
+    [['job', 'load', 's3://demo/*.bin'], /Load does not support wildcard path/],
+    [['job', 'list', '--job-state', 'SLEEPING'], /SLEEPING/],
+    [['fs', 'ls'], /path/],
+    [['no-such-verb'], /no-such-verb/],
+  ])('%j', async (args, message) => {
+    const said = await cli(...args);
+    expect([said.code, said.stderr]).toEqual([2, expect.stringMatching(message)]);
+  });
+
+  it('a coordinator that is not there is 3', async () => {
+    expect((await primed('http://127.0.0.1:1', ['job', 'list'])).code).toBe(3);
+  });
+});
+
+describe('primed fs', () => {
+  beforeAll(async () => {
+    await loaded(scene.daemon.api, path, { skipIfExists: true });
+  });
+
+  it('ls, stat and check', async () => {
+    const ls = await cli('fs', 'ls', path);
+    expect(ls.code).toBe(0);
+    for (const { key } of smallDataset.filter((one) => !one.key.includes('/sub/')))
+      expect(ls.stdout).toContain(key.slice('data/'.length));
+    expect(ls.stdout).toContain('sub/');
+    expect((await cli('fs', 'ls', '-r', path)).stdout.trimEnd().split('\n').length).toBeGreaterThanOrEqual(
+      smallDataset.length,
+    );
+    expect((await cli('fs', 'stat', path)).stdout).toMatch(new RegExp(`\\b${smallDataset.length}\\b`));
+    expect(await cli('fs', 'check', path)).toMatchObject({
+      code: 0,
+      stdout: expect.stringMatching(new RegExp(`OK: ${smallDataset.length} files`)),
+    });
+    expect((await cli('fs', 'stat', 's3://demo/none')).code).toBeGreaterThan(0);
+  });
+
+  it.each(smallDataset.filter(({ sizeBytes }) => sizeBytes < 16 * MiB))(
+    'cat gives the bytes of $key',
+    async ({ key, sizeBytes }) => {
+      const said = await runBytes(process.execPath, [executable, 'fs', 'cat', `s3://demo/${key}`], {
+        PRIMED_COORDINATOR: scene.daemon.api,
+      });
+      expect([said.code, said.stderr]).toEqual([0, '']);
+      expect(said.stdout.equals(contentAt(key, 1, 0, sizeBytes))).toBe(true);
+    },
+  );
+});
+
+it('primed --version and --help say something', async () => {
+  expect((await cli('--version')).stdout).toMatch(/\d+\.\d+\.\d+/);
+  expect((await cli('--help')).stdout).toMatch(/standalone[\s\S]*job/);
+});

@@ -1,0 +1,114 @@
+/** The S3 port of the real binary over the real store; what the gateway does with odd requests is in its unit tests. */
+
+import { readdirSync } from 'node:fs';
+import { open } from 'node:fs/promises';
+import { join } from 'node:path';
+import { paginateListObjectsV2, type S3Client } from '@aws-sdk/client-s3';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { MiB } from '../../src/core/units.ts';
+import { contentAt } from '../../src/demo/origin/content.ts';
+import { call, check, loaded } from '../support/api.ts';
+import { expectContent, smallDataset } from '../support/origin.ts';
+import { rawRequest } from '../support/raw-http.ts';
+import { openScene, type Scene, s3Of } from '../support/scene.ts';
+
+const path = 's3://demo/data/';
+const large = smallDataset.find(({ key }) => key === 'data/large.bin')!;
+let scene: Scene;
+let client: S3Client;
+
+beforeAll(async () => {
+  scene = await openScene();
+  client = s3Of(scene.daemon);
+  await loaded(scene.daemon.api, path);
+});
+afterAll(async () => {
+  client?.destroy();
+  await scene?.close();
+});
+
+it('lists what was loaded, with the sizes and ETags of the origin', async () => {
+  const listed = [];
+  for await (const page of paginateListObjectsV2({ client, pageSize: 5 }, { Bucket: 'demo', Prefix: 'data/' })) {
+    listed.push(...page.Contents!.map(({ Key, Size }) => ({ key: Key!, sizeBytes: Size! })));
+  }
+  const byKey = (a: { key: string }, b: { key: string }) => Buffer.compare(Buffer.from(a.key), Buffer.from(b.key));
+  expect(listed).toEqual([...smallDataset].sort(byKey));
+});
+
+it.each([
+  [0, 1],
+  [MiB - 1, 2],
+  [8 * MiB - 3, 6],
+  [64 * MiB - 5000, 10_000],
+  [large.sizeBytes - 1, 1],
+  [3 * MiB + 7, 40 * MiB],
+])('gives the range %i+%i across pages, parts and segments', async (offset, length) => {
+  const range = `bytes=${offset}-${offset + length - 1}`;
+  const answer = await rawRequest(scene.daemon.ports.s3, `/demo/${large.key}`, { headers: { range } });
+  expect(answer.status).toBe(206);
+  expectContent(answer.body, large, offset, length);
+});
+
+it('gives many files at once, each its own bytes', async () => {
+  const ports = scene.daemon.ports.s3;
+  const answers = await Promise.all(
+    Array.from({ length: 60 }, async (_, index) => {
+      const object = smallDataset[index % (smallDataset.length - 2)]!;
+      return { object, answer: await rawRequest(ports, `/demo/${object.key}`) };
+    }),
+  );
+  expect(answers.map(({ answer }) => answer.status)).toEqual(answers.map(() => 200));
+  for (const { object, answer } of answers) expectContent(answer.body, object);
+});
+
+it('a page that rots on the SSD is never served, and check names it', async () => {
+  const victim = smallDataset.find(({ key }) => key === 'data/odd.bin')!;
+  await scene.daemon.terminate();
+  // Somewhere in the store lie the bytes of the file: the start of its fourth page is found, and one bit of it turned.
+  const storeDir = join(scene.dataDir, 'store');
+  const needle = contentAt(victim.key, 1, 3 * MiB, 4096);
+  let turned = 0;
+  for (const name of readdirSync(storeDir)) {
+    const file = await open(join(storeDir, name), 'r+');
+    const block = Buffer.alloc(8 * MiB);
+    for (let at = 0; ; at += block.length) {
+      const { bytesRead } = await file.read(block, 0, block.length, at);
+      if (bytesRead === 0) break;
+      const found = block.subarray(0, bytesRead).indexOf(needle);
+      if (found < 0) continue;
+      await file.write(Buffer.from([needle[100]! ^ 1]), 0, 1, at + found + 100);
+      turned += 1;
+    }
+    await file.close();
+  }
+  expect(turned).toBe(1);
+
+  await scene.restart();
+  const answer = await rawRequest(scene.daemon.ports.s3, `/demo/${victim.key}`);
+  expect(answer.promisedBytes).toBe(victim.sizeBytes);
+  expect(answer.body.length).toBeLessThanOrEqual(3 * MiB);
+  expectContent(answer.body, victim, 0, answer.body.length);
+  const inside = await rawRequest(scene.daemon.ports.s3, `/demo/${victim.key}`, {
+    headers: { range: `bytes=${3 * MiB}-${3 * MiB + 9}` },
+  });
+  expect(inside.status).toBe(500);
+  expect(inside.body.toString()).toContain('STORE_CORRUPT');
+  const good = await rawRequest(scene.daemon.ports.s3, `/demo/${victim.key}`, {
+    headers: { range: `bytes=${4 * MiB}-` },
+  });
+  expectContent(good.body, victim, 4 * MiB);
+
+  const summary = await check(scene.daemon.api, path);
+  expect(summary).toMatchObject({
+    ok: false,
+    badPageCount: 1,
+    badPages: [{ path: `s3://demo/${victim.key}`, page: 3, code: 'STORE_CORRUPT' }],
+  });
+  expect((await call(scene.daemon.api, 'GET', '/health/live')).status).toBe(200);
+
+  // Loading it again heals it.
+  await loaded(scene.daemon.api, path);
+  expect(await check(scene.daemon.api, path)).toMatchObject({ ok: true, badPageCount: 0 });
+  await scene.readBack(smallDataset);
+});
