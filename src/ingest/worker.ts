@@ -5,7 +5,7 @@ import type { RetrySettings } from '../core/retry.ts';
 import type { LoadId, Log, ManifestEntry, Random, RunId } from '../core/types.ts';
 import { alignUp } from '../core/units.ts';
 import type { Origins } from '../origin/types.ts';
-import type { Store } from '../store/types.ts';
+import type { FileRecord, Store } from '../store/types.ts';
 import { Books } from './books.ts';
 import { Files, stoppedOutcome } from './files.ts';
 import type { LanePool } from './lanes.ts';
@@ -133,11 +133,15 @@ export class IngestWorker implements Worker {
   }
 
   cached(load: LoadId, entry: ManifestEntry): { complete: boolean; bytes: number; ours: boolean } {
-    const record = this.#store.stat(entry.path);
-    if (record === undefined || record.etag !== entry.etag || record.sizeBytes !== entry.sizeBytes) {
-      return { complete: false, bytes: 0, ours: false };
-    }
-    return { complete: record.state === 'complete', bytes: record.cachedBytes, ours: record.loadId === load };
+    const same = (record: FileRecord | undefined): record is FileRecord =>
+      record !== undefined && record.etag === entry.etag && record.sizeBytes === entry.sizeBytes;
+    const visible = this.#store.stat(entry.path);
+    const loading = this.#store.statLoading(entry.path);
+    const candidates = [visible, loading].filter(same);
+    // what this load has fetched so far counts, even while an earlier version of equal bytes is still the visible one
+    const best = candidates.find((record) => record.loadId === load && record.state !== 'metadata') ?? candidates[0];
+    if (best === undefined) return { complete: false, bytes: 0, ours: false };
+    return { complete: best.state === 'complete', bytes: best.cachedBytes, ours: best.loadId === load };
   }
 
   setBandwidth(run: RunId, bytesPerSecond: number | undefined): void {

@@ -238,6 +238,10 @@ export class LocalStore implements Store {
     return visibleRecord(this.#index, path) ?? this.#loading.recordAt(path);
   }
 
+  statLoading(path: UfsPath): FileRecord | undefined {
+    return this.#loading.recordAt(path);
+  }
+
   *list(options: { prefix: string; after?: string; limit?: number; includeLoading?: boolean }): Iterable<FileRecord> {
     const { prefix, after, limit = Number.POSITIVE_INFINITY } = options;
     const visible = visibleRecords(this.#index, prefix, after);

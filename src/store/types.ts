@@ -154,6 +154,8 @@ export interface Store {
 
   /** The visible record of a path: complete or metadata; else the loading one. */
   stat(path: UfsPath): FileRecord | undefined;
+  /** The version of a path that is being loaded, also where an earlier one is complete and visible. */
+  statLoading(path: UfsPath): FileRecord | undefined;
   /** Records whose path starts with `prefix`, in byte order of the path, after `after`. Loading ones on request. */
   list(options: { prefix: string; after?: string; limit?: number; includeLoading?: boolean }): Iterable<FileRecord>;
   summary(prefix: string): PathSummary;
