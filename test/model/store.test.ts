@@ -1,0 +1,340 @@
+/**
+ * The store against a reference model: random operations, with crashes after which only what was synced survives.
+ *
+ * Every command makes one commit at most, so a crash before the commit leaves the state before the command and one after
+ * it the state behind it; there is nothing between. Failures print a seed and a path that fast-check replays.
+ */
+import fc from 'fast-check';
+import { afterEach, expect, test, vi } from 'vitest';
+import { emptyLedger, type FileId, type LoadId, type ManifestEntry, type RunId } from '../../src/core/types.ts';
+import { alignUp, MiB, pageBytes } from '../../src/core/units.ts';
+import { pageChecksums } from '../../src/platform/index.ts';
+import type { LandedPart, OpenFile } from '../../src/store/types.ts';
+import { CrashingStore, type CrashPoint } from '../support/crashing-store.ts';
+import { contentOf, entry, makeFixture, path } from '../support/store-fixture.ts';
+import { pageCountOf, StoreModel } from '../support/store-model.ts';
+
+const names = ['d/a', 'd/b', 'd/c', 'e/a', 'e/b'];
+const sizes = [0, 100, 4096, MiB, MiB + 1, 3 * MiB + 5000];
+const runs = ['run-1', 'run-2'] as RunId[];
+const loads = ['load-1', 'load-2'] as LoadId[];
+
+const name = fc.nat(names.length - 1);
+const crash = fc.option(fc.constantFrom<CrashPoint>('before sync', 'before commit', 'after commit'), {
+  freq: 4,
+  nil: undefined,
+});
+const command = fc.oneof(
+  {
+    arbitrary: fc.record({
+      kind: fc.constant('load' as const),
+      name,
+      size: fc.nat(sizes.length - 1),
+      run: fc.nat(1),
+      load: fc.nat(1),
+      reuse: fc.constantFrom('any' as const, 'load' as const),
+      /** First page and number of pages of each part that lands, as shares of the file. */
+      parts: fc.array(fc.tuple(fc.nat(99), fc.nat(99)), { maxLength: 4 }),
+      all: fc.boolean(),
+      lostBytes: fc.nat(5000),
+      crash,
+    }),
+    weight: 10,
+  },
+  { arbitrary: fc.record({ kind: fc.constant('abandon' as const), name, late: fc.boolean(), crash }), weight: 2 },
+  {
+    arbitrary: fc.record({
+      kind: fc.constant('metadata' as const),
+      name,
+      size: fc.nat(sizes.length - 1),
+      load: fc.nat(1),
+      crash,
+    }),
+    weight: 2,
+  },
+  {
+    arbitrary: fc.record({ kind: fc.constant('remove' as const), at: fc.constantFrom('d', 'd/a', 'd/b', 'e', 'e/') }),
+    weight: 2,
+  },
+  { arbitrary: fc.record({ kind: fc.constant('hold' as const), name }), weight: 2 },
+  { arbitrary: fc.record({ kind: fc.constant('release' as const) }), weight: 1 },
+  { arbitrary: fc.record({ kind: fc.constant('reopen' as const) }), weight: 1 },
+  { arbitrary: fc.record({ kind: fc.constant('crash' as const), trash: fc.nat(4 * MiB) }), weight: 2 },
+);
+type Command = typeof command extends fc.Arbitrary<infer T> ? T : never;
+
+/** How often each kind of crash fired, over all runs of the property. */
+const fired = new Map<string, number>();
+let grainsLost = 0;
+
+class Scene {
+  model = new StoreModel();
+  readonly #crashing: CrashingStore;
+  /** Readers that are kept open, with the bytes they must go on seeing. */
+  #held: { file: OpenFile; id: FileId; object: ManifestEntry }[] = [];
+
+  constructor(crashing: CrashingStore) {
+    this.#crashing = crashing;
+  }
+
+  get #store(): CrashingStore['store'] {
+    return this.#crashing.store;
+  }
+
+  async run(step: Command): Promise<void> {
+    switch (step.kind) {
+      case 'load':
+        return this.#load(step);
+      case 'abandon':
+        return this.#abandon(step);
+      case 'metadata': {
+        const object = entry(names[step.name]!, sizes[step.size]!, `v${step.size}`);
+        const next = this.model.clone();
+        next.putMetadata(object, loads[step.load]!);
+        return this.#commit(step.crash, next, () => [this.#store.putMetadata(loads[step.load]!, [object])]);
+      }
+      case 'remove':
+        return this.#remove(step.at);
+      case 'hold': {
+        const object = this.model.visible.get(path(names[step.name]!));
+        if (object?.state !== 'complete') return;
+        const file = this.#store.open(object.entry.path);
+        this.#held.push({ file, id: file.record.fileId, object: object.entry });
+        return;
+      }
+      case 'release':
+        return this.#release();
+      case 'reopen':
+        await this.#release();
+        await this.#crashing.reopen();
+        this.model = this.model.restarted();
+        return;
+      case 'crash':
+        // A lane is writing when it happens.
+        this.#crashing.write(this.#store.allocate(runs[0]!, step.trash + 1), Buffer.alloc(step.trash + 1, 0xdd));
+        return this.#crashed(this.model);
+    }
+  }
+
+  async #load(step: Extract<Command, { kind: 'load' }>): Promise<void> {
+    const object = entry(names[step.name]!, sizes[step.size]!, `v${step.size}`);
+    const [run, load] = [runs[step.run]!, loads[step.load]!];
+    const next = this.model.clone();
+    const expected = next.begin(object, load, step.reuse);
+    if (step.crash) this.#crashing.arm(step.crash);
+    const begun = this.#store.beginFile({ run, load, entry: object, reuse: step.reuse, partBytes: 2 * MiB });
+    expect(begun.state).toBe(expected === 'complete' ? 'complete' : 'loading');
+    const pending: Promise<unknown>[] = [];
+    const complete: boolean[] = [];
+    if (begun.state === 'loading') {
+      const missingBytes = begun.missing.reduce((sum, { length }) => sum + length, 0);
+      const pages = next.loading.get(object.path)!.pages;
+      const landedBytes = [...pages.keys()].reduce(
+        (sum, page) => sum + Math.min(pageBytes, object.sizeBytes - page * pageBytes),
+        0,
+      );
+      expect(missingBytes).toBe(object.sizeBytes - landedBytes);
+      const count = pageCountOf(object);
+      const ranges = step.all
+        ? begun.missing.map(({ offset, length }) => [offset / pageBytes, Math.ceil(length / pageBytes)] as const)
+        : [];
+      for (const [from, share] of count > 0 ? step.parts : []) {
+        const first = Math.floor((from / 100) * count);
+        ranges.push([first, 1 + Math.floor((share / 100) * (count - first))]);
+      }
+      for (const [first, pagesOfPart] of ranges) {
+        const part = this.#write(run, begun.fileId, object, first, pagesOfPart);
+        this.#store.account(run, { originBytes: part.range.length });
+        next.ledger(run).originBytes += part.range.length;
+        const whole = next.land(run, object, first, pagesOfPart);
+        complete.push(whole);
+        pending.push(this.#store.land(run, [part]).then((ids) => expect(ids).toEqual(whole ? [begun.fileId] : [])));
+      }
+      if (object.sizeBytes === 0) {
+        next.complete(object.path);
+        pending.push(this.#store.completeEmpty(run, begun.fileId));
+      }
+    }
+    this.#store.account(run, { originBytes: step.lostBytes });
+    next.ledger(run).originBytes += step.lostBytes;
+    await this.#commit(step.crash, next, () => [...pending, this.#store.flush()]);
+  }
+
+  async #abandon(step: Extract<Command, { kind: 'abandon' }>): Promise<void> {
+    const loading = this.model.loading.get(path(names[step.name]!));
+    if (!loading) return;
+    const { path: at } = loading.entry;
+    const record = [...this.#store.list({ prefix: at, includeLoading: true })].find(
+      ({ state }) => state === 'loading',
+    )!;
+    const next = this.model.clone();
+    next.abandon(at, 'failed');
+    await this.#commit(step.crash, next, () => {
+      const late =
+        step.late && loading.entry.sizeBytes > 0 ? [this.#write(runs[1]!, record.fileId, loading.entry, 0, 1)] : [];
+      const abandoned = this.#store.abandonFile(record.fileId, 'failed');
+      for (const part of late) {
+        this.#store.account(runs[1]!, { originBytes: part.range.length });
+        next.ledger(runs[1]!).originBytes += part.range.length;
+        next.ledger(runs[1]!).discardedBytes.failed += part.range.length;
+      }
+      return [abandoned, this.#store.land(runs[1]!, late)];
+    });
+  }
+
+  async #remove(at: string): Promise<void> {
+    const prefix = path(at);
+    const folder = prefix.endsWith('/') ? prefix : `${prefix}/`;
+    const below = (candidate: string): boolean => candidate === prefix || candidate.startsWith(folder);
+    let [files, bytes] = [0, 0];
+    for (const [candidate, { entry: object, state }] of this.model.visible) {
+      if (!below(candidate)) continue;
+      this.model.visible.delete(candidate);
+      files++;
+      if (state === 'complete') bytes += object.sizeBytes;
+    }
+    for (const candidate of [...this.model.loading.keys()].filter(below)) this.model.abandon(candidate, 'stopped');
+    expect(await this.#store.remove(prefix)).toEqual({ files, bytes });
+  }
+
+  #write(run: RunId, fileId: FileId, object: ManifestEntry, first: number, count: number): LandedPart {
+    const offset = first * pageBytes;
+    const bytes = Buffer.from(contentOf(object).subarray(offset, offset + count * pageBytes));
+    const extents = this.#store.allocate(run, bytes.length);
+    this.#crashing.write(extents, bytes);
+    const checksums = new Uint32Array(Math.ceil(bytes.length / pageBytes));
+    pageChecksums(bytes, 0, bytes.length, checksums, 0);
+    return { fileId, range: { offset, length: bytes.length }, extents, pageChecksums: checksums };
+  }
+
+  /** Carries out what becomes one commit, or dies in it. */
+  async #commit(point: CrashPoint | undefined, next: StoreModel, act: () => Promise<unknown>[]): Promise<void> {
+    if (point) this.#crashing.arm(point);
+    const results = await Promise.allSettled(act());
+    const failures = results.filter((result) => result.status === 'rejected');
+    if (!point) {
+      expect(failures).toEqual([]);
+      this.model = next;
+      return;
+    }
+    expect(failures.length, 'the crash that was armed has fired').toBe(results.length);
+    await this.#crashed(point === 'after commit' ? next : this.model);
+  }
+
+  async #crashed(durable: StoreModel): Promise<void> {
+    await this.#release();
+    await this.#crashing.crash();
+    this.model = durable.restarted();
+  }
+
+  async #release(): Promise<void> {
+    for (const { file, object } of this.#held) {
+      await this.#compare(file, object);
+      file.close();
+    }
+    this.#held = [];
+  }
+
+  async #compare(file: OpenFile, object: ManifestEntry): Promise<void> {
+    const pieces: Uint8Array[] = [];
+    for await (const piece of file.read({ offset: 0, length: object.sizeBytes })) pieces.push(piece);
+    expect(Buffer.concat(pieces).equals(contentOf(object)), `${object.path} ${object.etag}`).toBe(true);
+  }
+
+  /** Everything that can be seen of the store is what the model says. */
+  async check(): Promise<void> {
+    const { model } = this;
+    const seen = [...this.#store.list({ prefix: '', includeLoading: true })];
+    const visible = seen.filter(({ state }) => state !== 'loading');
+    expect(
+      visible.map(({ path: at, etag, sizeBytes, state, loadId, cachedBytes }) => ({
+        at,
+        etag,
+        sizeBytes,
+        state,
+        loadId,
+        cachedBytes,
+      })),
+    ).toEqual(
+      [...model.visible.values()]
+        .map(({ entry: { path: at, etag, sizeBytes }, state, load: loadId }) => ({
+          at,
+          etag,
+          sizeBytes,
+          state,
+          loadId,
+          cachedBytes: state === 'complete' ? sizeBytes : 0,
+        }))
+        .sort((a, b) => (a.at < b.at ? -1 : 1)),
+    );
+    expect(
+      seen.filter(({ state }) => state === 'loading').map(({ path: at, etag, loadId }) => ({ at, etag, loadId })),
+    ).toEqual(
+      [...model.loading.values()]
+        .map(({ entry: { path: at, etag }, load: loadId }) => ({ at, etag, loadId }))
+        .sort((a, b) => (a.at < b.at ? -1 : 1)),
+    );
+    const retired = new Map<FileId, number>();
+    for (const { id, object } of this.#held) {
+      if (this.#store.stat(object.path)?.fileId !== id) retired.set(id, alignUp(object.sizeBytes));
+    }
+    const held = [...retired.values()].reduce((a, b) => a + b, 0);
+    expect(this.#store.usage()).toMatchObject({ usedBytes: model.usedBytes() + held, files: model.visible.size });
+    for (const run of runs) expect(this.#store.ledger(run)).toEqual(model.ledgers.get(run) ?? emptyLedger());
+  }
+
+  async checkBytes(): Promise<void> {
+    for (const { entry: object, state } of this.model.visible.values()) {
+      if (state !== 'complete') continue;
+      const file = this.#store.open(object.path);
+      await this.#compare(file, object);
+      file.close();
+    }
+  }
+
+  async end(): Promise<void> {
+    await this.#release();
+    await this.checkBytes();
+    await this.#store.close();
+  }
+}
+
+afterEach(() => {
+  vi.restoreAllMocks();
+});
+
+test('whatever happens, the store holds what the model holds', { timeout: 300_000 }, async () => {
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(command, { minLength: 5, maxLength: 40, size: 'max' }),
+      fc.integer(),
+      async (commands, seed) => {
+        const fixture = makeFixture({ stores: 2, sizeBytes: 41 * MiB });
+        let state = seed;
+        const crashing = new CrashingStore(fixture, () => {
+          state = (Math.imul(state, 1664525) + 1013904223) | 0;
+          return (state >>> 0) / 2 ** 32;
+        });
+        try {
+          await crashing.open();
+          const scene = new Scene(crashing);
+          for (const step of commands) {
+            await scene.run(step);
+            await scene.check();
+            if (step.kind === 'crash' || ('crash' in step && step.crash)) await scene.checkBytes();
+          }
+          await scene.end();
+          for (const [point, times] of crashing.crashes) fired.set(point, (fired.get(point) ?? 0) + times);
+          grainsLost += crashing.grainsLost;
+        } finally {
+          vi.restoreAllMocks();
+          fixture.remove();
+        }
+      },
+    ),
+    { numRuns: 30 },
+  );
+  for (const point of ['before sync', 'before commit', 'after commit'])
+    expect(fired.get(point), point).toBeGreaterThan(0);
+  expect(grainsLost, 'grains that a crash took back').toBeGreaterThan(0);
+});
