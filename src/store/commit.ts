@@ -36,10 +36,13 @@ export interface CommitHooks {
   readonly afterCommit?: () => Promise<void>;
 }
 
-/** Times of each commit, in milliseconds. */
-export interface CommitObserver {
+/** What the metrics want to know. */
+export interface StoreObserver {
+  /** Time of each grouped fdatasync, and of each durable commit of the index. */
   readonly onSync?: ((milliseconds: number) => void) | undefined;
   readonly onCommit?: ((milliseconds: number) => void) | undefined;
+  /** A read met a page without its checksum. */
+  readonly onBadPage?: (() => void) | undefined;
 }
 
 export class GroupCommit {
@@ -47,7 +50,7 @@ export class GroupCommit {
   readonly #volumes: readonly Pick<Volume, 'sync'>[];
   readonly #begin: () => Changes;
   readonly #hooks: CommitHooks;
-  readonly #observe: CommitObserver;
+  readonly #observe: StoreObserver;
   #queue: Operation[] = [];
   #running: Promise<void> | undefined;
   #broken: PrimedError | undefined;
@@ -57,7 +60,7 @@ export class GroupCommit {
     volumes: readonly Pick<Volume, 'sync'>[];
     begin: () => Changes;
     hooks: CommitHooks;
-    observe: CommitObserver;
+    observe: StoreObserver;
   }) {
     this.#index = options.index;
     this.#volumes = options.volumes;

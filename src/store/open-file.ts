@@ -17,6 +17,7 @@ export class CachedFile implements OpenFile {
   readonly #inline: Block | undefined;
   readonly #readers: Readers;
   readonly #volumes: readonly Pick<Volume, 'path' | 'read'>[];
+  readonly #onBadPage: (() => void) | undefined;
   #closed = false;
   /** Reads that run; the file is left only when none does. */
   #reading = 0;
@@ -28,7 +29,9 @@ export class CachedFile implements OpenFile {
     inline: Block | undefined;
     readers: Readers;
     volumes: readonly Pick<Volume, 'path' | 'read'>[];
+    onBadPage?: (() => void) | undefined;
   }) {
+    this.#onBadPage = spec.onBadPage;
     this.record = spec.record;
     this.#inline = spec.inline;
     this.#readers = spec.readers;
@@ -119,6 +122,7 @@ export class CachedFile implements OpenFile {
     }
     const found = crc32c(buffer, 0, lengthBytes, 0);
     if (found !== checksum) {
+      this.#onBadPage?.();
       const { path } = this.record;
       const [first] = extents;
       const file = this.#volumes[first!.store]!.path;

@@ -57,7 +57,7 @@ export async function openLocalStore(options: StoreOptions, hooks: CommitHooks =
       log: options.log,
       ledgerFlushMs: options.ledgerFlushMs,
       hooks,
-      observe: { onSync: options.onSync, onCommit: options.onCommit },
+      observe: { onSync: options.onSync, onCommit: options.onCommit, onBadPage: options.onBadPage },
       unlock: () => closeSync(lockFd),
     });
     await store.recover();

@@ -16,7 +16,7 @@ import { sameVersion } from '../core/types.ts';
 import { mergeByPath, summarize, visibleRecord, visibleRecords } from './catalog.ts';
 import type { Counters } from './changes.ts';
 import { Changes } from './changes.ts';
-import { type CommitHooks, type CommitObserver, GroupCommit, type Operation } from './commit.ts';
+import { type CommitHooks, GroupCommit, type Operation, type StoreObserver } from './commit.ts';
 import { type IndexDb, maxPathBytes } from './index-db.ts';
 import { Ledgers } from './ledgers.ts';
 import { checkPart, LoadingFile } from './loading-file.ts';
@@ -45,7 +45,7 @@ export interface StoreParts {
   readonly log: Log;
   readonly ledgerFlushMs: number;
   readonly hooks: CommitHooks;
-  readonly observe: CommitObserver;
+  readonly observe: StoreObserver;
   /** Gives up the lock of the index. */
   readonly unlock: () => void;
 }
@@ -276,6 +276,7 @@ export class LocalStore implements Store {
       inline: inlineBlock(bytes!),
       readers: this.#readers,
       volumes: this.#parts.volumes,
+      onBadPage: this.#parts.observe.onBadPage,
     });
   }
 
