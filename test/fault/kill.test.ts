@@ -25,6 +25,8 @@ const killsAtMost = 3;
 /** About as long as a start lasts: some of these kills hit it, some the load that goes on behind it. */
 const startMs = 600;
 
+/** Kills that found something durable and something missing, over all rounds. */
+let killsInTheMiddle = 0;
 let scene: Scene | undefined;
 afterEach(async () => {
   await scene?.close();
@@ -69,6 +71,8 @@ describe.each(Array.from({ length: rounds }, (_, round) => firstSeed + round))('
       await expect.poll(() => origin.stats().inFlight, { timeout: 10_000, interval: 2 }).toBe(0);
       judge();
       durable = await durableRanges(scene.dataDir, loadId, entries, storeBytes);
+      const durableBytes = bytesOf(durable);
+      if (durableBytes > 0 && durableBytes < totalBytes) killsInTheMiddle += 1;
       origin.resetStats();
       starting = kill + 1 < kills && random() < 0.4;
       if (starting) await scene.spawn();
@@ -96,6 +100,10 @@ describe.each(Array.from({ length: rounds }, (_, round) => firstSeed + round))('
     });
     await scene.readBack(objects);
   });
+});
+
+it('some of the kills met a load in the middle', () => {
+  expect(killsInTheMiddle).toBeGreaterThan(0);
 });
 
 function makeObjects(random: () => number, version: number): ObjectSpec[] {
@@ -133,6 +141,8 @@ async function sent({ origin, daemon }: Scene, bytes: number): Promise<void> {
 }
 
 type Durable = ReadonlyMap<UfsPath, readonly ByteRange[]>;
+
+const bytesOf = (durable: Durable) => [...durable.values()].flat().reduce((sum, { length }) => sum + length, 0);
 
 /** Requests for a byte that was durable already, as text. */
 function fetchedAgain(requests: Scene['origin']['requests'], durable: Durable): string[] {
