@@ -41,10 +41,10 @@ export const cycles: Scenario = {
       // The same sizes for both, in the order that alternates too.
       const sizes = aging.nextSizes();
       const turns = [
-        () => aging.cycle(sizes).then((done) => pairs.aged.push(done)),
-        () => fresh.cycle(sizes).then((done) => pairs.fresh.push(done)),
+        { store: aging, done: pairs.aged },
+        { store: fresh, done: pairs.fresh },
       ];
-      for (const turn of cycle % 2 === 0 ? turns : turns.reverse()) await turn();
+      for (const { store, done } of cycle % 2 === 0 ? turns : turns.reverse()) done.push(await store.cycle(sizes));
     }
     await aging.close();
     await fresh.close();
