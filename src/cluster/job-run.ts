@@ -116,7 +116,7 @@ export class JobRun {
     await this.durable;
     if (!this.active) return false;
     if (this.#finishing) {
-      await this.#driver;
+      await this.#inTime(this.#driver, 'the end of the job');
       return this.#progress.state === 'STOPPED';
     }
     const { store } = this.#deps;
@@ -131,9 +131,9 @@ export class JobRun {
     store.saveJob(this.#record()).catch((error: unknown) => this.#logStoreFailure(error));
     this.#abort.abort();
     await this.#stopWorker();
-    await this.#driver;
-    // An interrupted driver has left the job without an end.
-    if (this.active) await this.#finish({ type: 'stopped' });
+    await this.#inTime(this.#driver, 'the phases of the job');
+    // A driver that was interrupted, or is late, has left the job without an end.
+    if (this.active && !this.#finishing) await this.#finish({ type: 'stopped' });
     return this.#progress.state === 'STOPPED';
   }
 
@@ -143,7 +143,7 @@ export class JobRun {
     this.#pausing = true;
     this.#abort.abort();
     await this.#stopWorker();
-    await this.#driver;
+    await this.#inTime(this.#driver, 'the phases of the job');
     if (!this.active) return;
     this.#apply({ type: 'paused' });
     await this.#deps.store.putJob(this.#record()).catch((error: unknown) => this.#logStoreFailure(error));
@@ -299,23 +299,23 @@ export class JobRun {
   }
 
   /** A worker that does not keep its promise does not keep the job from ending. */
-  async #inTime(work: Promise<unknown>, what: string): Promise<void> {
+  async #inTime(work: Promise<unknown> | undefined, what: string): Promise<void> {
     const { settings, log } = this.#deps;
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<void>((resolve) => {
       timer = setTimeout(() => {
         log.error(
           { jobId: this.definition.jobId, what, deadlineMs: settings.stopDeadlineMs },
-          'the worker did not answer in time',
+          'something did not end in time',
         );
         resolve();
       }, settings.stopDeadlineMs);
     });
-    work.catch(() => undefined);
+    work?.catch(() => undefined);
     try {
       await Promise.race([work, late]);
     } catch (error) {
-      log.error({ jobId: this.definition.jobId, what, error }, 'the worker failed');
+      log.error({ jobId: this.definition.jobId, what, error }, 'something failed that must not');
     } finally {
       clearTimeout(timer);
     }

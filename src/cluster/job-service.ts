@@ -139,12 +139,14 @@ class LocalJobService implements JobService {
       );
     }
     const jobId = randomUUID() as JobId;
-    const resumed = latest?.progress.state === 'STOPPED' && latest.definition.source.kind === source.kind;
+    const stopped =
+      latest?.progress.state === 'STOPPED' && latest.definition.source.kind === source.kind ? latest : undefined;
     const definition = {
       number: this.#nextNumber,
       jobId,
       runId: randomUUID() as RunId,
-      loadId: resumed ? latest.definition.loadId : (randomUUID() as LoadId),
+      loadId: stopped?.definition.loadId ?? (randomUUID() as LoadId),
+      resumed: stopped !== undefined,
       repairRunId: randomUUID() as RunId,
       repairLoadId: randomUUID() as LoadId,
       source,

@@ -32,6 +32,8 @@ export interface JobDefinition {
   readonly jobId: JobId;
   readonly runId: RunId;
   readonly loadId: LoadId;
+  /** The load id is that of an earlier job, which was stopped. */
+  readonly resumed: boolean;
   /** A file that does not stand verification is loaded anew by this run, under a load id that owns nothing yet. */
   readonly repairRunId: RunId;
   readonly repairLoadId: LoadId;
@@ -82,6 +84,7 @@ export class JobStore {
   }
 
   job(number: number): JobRecord | undefined {
+    if (this.#closed) return undefined;
     const record = this.#jobs.get(number);
     return record === undefined ? undefined : checked(record);
   }
@@ -114,6 +117,7 @@ export class JobStore {
   }
 
   chunk(number: number, index: number): ManifestChunk | undefined {
+    if (this.#closed) return undefined;
     const bytes = this.#chunks.get([number, index]);
     return bytes === undefined ? undefined : decodeChunk(bytes);
   }
@@ -138,7 +142,8 @@ export class JobStore {
   async dropManifest(number: number): Promise<void> {
     const range = { start: [number, 0] as [number, number], end: [number + 1, 0] as [number, number], limit: 1000 };
     for (const database of [this.#chunks, this.#done] as Database<unknown, [number, number]>[]) {
-      for (;;) {
+      // A closed environment must not even be asked: LMDB would read unmapped memory.
+      while (!this.#closed) {
         const keys = [...database.getKeys(range)];
         if (keys.length === 0) break;
         await this.#write(() => {

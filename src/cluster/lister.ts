@@ -9,7 +9,7 @@ import type { ListingPage, Origins } from '../origin/types.ts';
 import { type IndexLine, indexLines } from './index-file.ts';
 import { IndexLookup } from './index-lookup.ts';
 import type { ListingCursor } from './job-store.ts';
-import { mapOrdered } from './ordered.ts';
+import { abortable, mapOrdered } from './ordered.ts';
 import type { JobServiceSettings } from './settings.ts';
 
 export interface ListedPage {
@@ -209,7 +209,7 @@ const refusalCodes: ReadonlySet<string> = new Set([
 async function retried<T>(act: () => Promise<T>, { settings, signal, pause }: ListerOptions): Promise<T> {
   for (let attempt = 1; ; attempt += 1) {
     try {
-      return await act();
+      return await abortable(act(), signal);
     } catch (error) {
       signal.throwIfAborted();
       const again = error instanceof PrimedError && error.retryable && attempt < settings.listingAttempts;

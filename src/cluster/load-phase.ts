@@ -60,10 +60,10 @@ export class LoadPhase {
    * of the listing, STORE_NO_ROOM, or RunInterrupted.
    */
   async run(): Promise<void> {
-    const { definition, marks, deps } = this.#context;
+    const { definition, deps } = this.#context;
     await this.#checkSource();
     this.#ready.push(...deps.store.openChunks(definition.number));
-    const recovered = marks.chunks > 0;
+    const recovered = this.#replayBelow > 0;
     if (definition.options.partialListing) {
       if (recovered) {
         await this.#planAgain('as listed');
@@ -105,7 +105,8 @@ export class LoadPhase {
       await deps.store.dropManifest(definition.number);
       marks.chunks = 0;
       marks.cursor = undefined;
-      this.#replayBelow = 0;
+      // What the chunks that are gone had settled is found again in the cache.
+      this.#replayBelow = Number.POSITIVE_INFINITY;
       apply({ type: 'listingRestarted' });
     }
     marks.sourceVersion = version;
@@ -159,11 +160,14 @@ export class LoadPhase {
   #plan(entries: readonly ManifestEntry[], { refused }: ListedPage): ManifestChunk {
     const cachedBefore = bitmapOf(entries.length);
     const partlyBefore = new Map<number, number>();
-    const { loadMetadataOnly, skipIfExists } = this.#context.definition.options;
+    const { resumed, options } = this.#context.definition;
+    const { loadMetadataOnly, skipIfExists } = options;
     const { worker } = this.#context.deps;
     entries.forEach((entry, index) => {
       const cached = worker.cached(this.#context.definition.loadId, entry);
       if (loadMetadataOnly || !(skipIfExists || cached.ours)) return;
+      // Of a load that began with this job it was this job: counted as loaded, when its turn comes (again).
+      if (cached.ours && !resumed) return;
       if (cached.complete) setBit(cachedBefore, index);
       else if (cached.bytes > 0) partlyBefore.set(index, cached.bytes);
     });

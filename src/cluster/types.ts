@@ -11,13 +11,24 @@
  * What survives a crash: definition, options, listing cursor and manifest, counters by manifest chunk. What is cached is
  * asked of the worker, never remembered here.
  */
+
 import type { JobSnapshot, JobSource, JobState, LoadOptions } from '../core/job.ts';
+import type { Tally } from '../core/job-machine.ts';
 
 export interface SubmitResult {
   readonly jobId: string;
   /** False: a job of this path was running already, and this is its id. */
   readonly started: boolean;
   readonly message: string;
+}
+
+/** Told about what only the metrics want to know. */
+export interface JobObserver {
+  /** A submission that started a job. */
+  submitted(): void;
+  settled(tally: Tally): void;
+  verified(bytes: number): void;
+  ended(state: 'SUCCEEDED' | 'FAILED' | 'STOPPED', activeMs: number): void;
 }
 
 export interface JobService {

@@ -1,0 +1,89 @@
+/** A job service over the fakes, in a folder of its own; `crash` opens a copy of what a kill -9 would leave behind. */
+import { cpSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { openJobService } from '../../../src/cluster/job-service.ts';
+import type { JobServiceSettings } from '../../../src/cluster/settings.ts';
+import type { JobService } from '../../../src/cluster/types.ts';
+import type { JobSnapshot } from '../../../src/core/job.ts';
+import { parseLoadOptions } from '../../../src/core/load-options.ts';
+import type { Clock } from '../../../src/core/types.ts';
+import { type FakeDisk, FakeOrigins, FakeWorker, silent } from './fakes.ts';
+
+export class ManualClock implements Clock {
+  nowMs = 1_800_000_000_000;
+  monotonicMs(): number {
+    return this.nowMs;
+  }
+  wallMs(): number {
+    return this.nowMs;
+  }
+}
+
+export interface Stage {
+  readonly dir: string;
+  readonly origins: FakeOrigins;
+  readonly worker: FakeWorker;
+  readonly clock: ManualClock;
+  readonly jobs: JobService;
+}
+
+const folders: string[] = [];
+const services: JobService[] = [];
+
+export async function openStage(
+  options: {
+    dir?: string;
+    origins?: FakeOrigins;
+    disk?: FakeDisk;
+    clock?: ManualClock;
+    settings?: Partial<JobServiceSettings>;
+    worker?: FakeWorker;
+  } = {},
+): Promise<Stage> {
+  const dir = options.dir ?? folder();
+  const origins = options.origins ?? new FakeOrigins();
+  const worker = options.worker ?? new FakeWorker(options.disk);
+  const clock = options.clock ?? new ManualClock();
+  const settings = { listingKeys: 10, listingRetryMs: 1, tickMs: 20, ...options.settings };
+  const jobs = await openJobService({ dir, worker, origins, clock, log: silent, settings });
+  services.push(jobs);
+  return { dir, origins, worker, clock, jobs };
+}
+
+/** What the next process finds: the files of the store as they are now, and the worker's disk. */
+export async function crash(stage: Stage, settings?: Partial<JobServiceSettings>): Promise<Stage> {
+  const dir = folder();
+  cpSync(stage.dir, dir, { recursive: true });
+  const { origins, clock } = stage;
+  const disk = stage.worker.disk;
+  // The dead process must not write to the disk that lives on.
+  stage.worker.flowing = false;
+  stage.worker.pending.length = 0;
+  return openStage({ dir, origins, disk, clock, ...(settings === undefined ? {} : { settings }) });
+}
+
+export async function load(stage: Stage, path: string, options: Record<string, unknown> = {}): Promise<JobSnapshot> {
+  const { jobId } = await stage.jobs.submit({ kind: 'path', path }, parseLoadOptions(options));
+  return stage.jobs.ended(jobId);
+}
+
+/** Waits for something that is on its way, turn by turn of the event loop; a bounded number of turns. */
+export async function until(what: () => boolean, why = String(what)): Promise<void> {
+  for (let turn = 0; turn < 200_000; turn += 1) {
+    if (what()) return;
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  throw new Error(`it never came to ${why}`);
+}
+
+export function folder(): string {
+  const dir = mkdtempSync(join(tmpdir(), 'primed-jobs-'));
+  folders.push(dir);
+  return dir;
+}
+
+export async function cleanUp(): Promise<void> {
+  await Promise.all(services.splice(0).map((service) => service.close()));
+  for (const dir of folders.splice(0)) rmSync(dir, { recursive: true, force: true });
+}
