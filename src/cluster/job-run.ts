@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { PrimedError } from '../core/errors.ts';
-import type { JobSnapshot } from '../core/job.ts';
+import type { JobSnapshot, JobState } from '../core/job.ts';
 import { addTally, emptyTally, isEnded, type JobEvent, type JobProgress, nextState } from '../core/job-machine.ts';
 import { addSample, type RateWindow, rateOf } from '../core/rate.ts';
 import { discardReasons, emptyLedger, type Ledger, ledgerDifference } from '../core/types.ts';
@@ -96,6 +96,7 @@ export class JobRun {
     this.#progress = nextState(this.#progress, { type: 'recovered' }, clock.wallMs());
     if (!this.active) {
       await store.putJob(this.#record());
+      this.#observeEnd();
       this.#end(this.#figures());
     }
   }
@@ -124,6 +125,7 @@ export class JobRun {
     this.#apply({ type: 'stopRequested' });
     if (waiting) {
       await store.putJob(this.#record());
+      this.#observeEnd();
       this.#end(this.#figures());
       return true;
     }
@@ -268,6 +270,7 @@ export class JobRun {
     this.#final = figures;
     await store.putJob(this.#record(ended)).catch((error: unknown) => this.#logStoreFailure(error));
     this.#progress = ended;
+    this.#observeEnd();
     this.#end(figures);
     log.info(
       {
@@ -281,6 +284,12 @@ export class JobRun {
       'the job has ended',
     );
     await store.dropManifest(definition.number).catch((error: unknown) => this.#logStoreFailure(error));
+  }
+
+  /** The job has ended here and now, rather than before this process. */
+  #observeEnd(): void {
+    const { state, activeMs } = this.#progress;
+    if (state === 'SUCCEEDED' || state === 'FAILED' || state === 'STOPPED') this.#deps.observe.ended(state, activeMs);
   }
 
   #end(figures: { ledger: Ledger; bytesPerSecond?: number; retries: number }): void {
@@ -336,7 +345,22 @@ export class JobRun {
   }
 
   #apply(event: JobEvent): void {
+    const { observe } = this.#deps;
+    if (event.type === 'settled' || event.type === 'verified') observe.settled(event.tally);
+    if (event.type === 'verified') observe.verified(event.bytes);
+    const before = this.#progress.state;
     this.#progress = nextState(this.#progress, event, this.#deps.clock.wallMs());
+    this.#tell(event, before);
+  }
+
+  #tell(event: JobEvent, before: JobState): void {
+    const { observe } = this.#deps;
+    if (observe === undefined) return;
+    const { state, activeMs } = this.#progress;
+    if (event.type === 'settled' || event.type === 'verified') observe.settled(event.tally);
+    if (event.type === 'verified') observe.verified(event.bytes);
+    if (state !== before && (state === 'SUCCEEDED' || state === 'FAILED' || state === 'STOPPED'))
+      observe.ended(state, activeMs);
   }
 
   #record(progress: JobProgress = this.#progress): Omit<JobRecord, 'version'> {

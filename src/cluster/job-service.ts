@@ -13,7 +13,7 @@ import { JobRun } from './job-run.ts';
 import { JobStore } from './job-store.ts';
 import type { JobDeps } from './run-context.ts';
 import { defaultJobServiceSettings, type JobServiceSettings } from './settings.ts';
-import type { JobService, SubmitResult } from './types.ts';
+import type { JobObserver, JobService, SubmitResult } from './types.ts';
 
 export interface JobServiceOptions {
   /** Folder of the job store. */
@@ -23,15 +23,19 @@ export interface JobServiceOptions {
   readonly clock: Clock;
   readonly log: Log;
   readonly settings?: Partial<JobServiceSettings>;
+  readonly observe?: JobObserver;
+  readonly observe?: JobObserver;
 }
+
+const nobody: JobObserver = { submitted() {}, settled() {}, verified() {}, ended() {} };
 
 const pruneEveryMs = 60_000;
 
 /** Opens the job store and goes on with the jobs that had not ended. Throws STORE_VERSION. */
 export async function openJobService(options: JobServiceOptions): Promise<JobService> {
-  const { dir, worker, origins, clock, log } = options;
+  const { dir, worker, origins, clock, log, observe = nobody } = options;
   const settings = { ...defaultJobServiceSettings, ...options.settings };
-  const service = new LocalJobService({ worker, origins, clock, log, settings, store: new JobStore(dir) });
+  const service = new LocalJobService({ worker, origins, clock, log, settings, observe, store: new JobStore(dir) });
   await service.recover();
   return service;
 }
@@ -167,6 +171,7 @@ class LocalJobService implements JobService {
         { cause },
       );
     }
+    this.#deps.observe.submitted();
     if (job.active && this.#closing === undefined) this.#enqueue(job);
     return { jobId, started: true, message: `Load '${source.path}' is successfully submitted. JobId: ${jobId}` };
   }

@@ -5,6 +5,7 @@ import type { Worker } from '../ingest/types.ts';
 import type { Origins } from '../origin/types.ts';
 import type { JobDefinition, JobStore, ListingCursor } from './job-store.ts';
 import type { JobServiceSettings } from './settings.ts';
+import type { JobObserver, JobObserver } from './types.ts';
 
 export interface JobDeps {
   readonly worker: Worker;
@@ -13,6 +14,7 @@ export interface JobDeps {
   readonly clock: Clock;
   readonly log: Log;
   readonly settings: JobServiceSettings;
+  readonly observe: JobObserver;
 }
 
 /** What of a job changes besides its progress, and is durable with it. */

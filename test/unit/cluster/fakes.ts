@@ -105,8 +105,8 @@ export class FakeDisk {
   readonly fetched = new Map<string, number>();
 
   ledger(run: RunId): Ledger {
-    let ledger = this.ledgers.get(run);
-    if (ledger === undefined) this.ledgers.set(run, (ledger = emptyLedger()));
+    const ledger = this.ledgers.get(run) ?? emptyLedger();
+    this.ledgers.set(run, ledger);
     return ledger;
   }
 }

@@ -1,6 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
+import type { JobObserver } from '../../../src/cluster/types.ts';
 import { PrimedError } from '../../../src/core/errors.ts';
 import { parseLoadOptions } from '../../../src/core/load-options.ts';
 import { alignUp } from '../../../src/core/units.ts';
@@ -793,5 +794,37 @@ describe('progress', () => {
     const job = await stage.jobs.ended(jobId);
     expect(job).toMatchObject({ loadedBytes: 1_000_000, state: 'SUCCEEDED', bytesPerSecond: 500_000 });
     expect(job).not.toHaveProperty('etaMs');
+  });
+});
+
+describe('the observer', () => {
+  it('is told about each submission, file, verification and end, once', async () => {
+    const seen = { submitted: 0, loaded: 0, failed: 0, verifiedBytes: 0, ends: [] as string[] };
+    const observe: JobObserver = {
+      submitted: () => {
+        seen.submitted += 1;
+      },
+      settled: (tally) => {
+        seen.loaded += tally.loadedFiles;
+        seen.failed += tally.failedFiles;
+      },
+      verified: (bytes) => {
+        seen.verifiedBytes += bytes;
+      },
+      ended: (state) => {
+        seen.ends.push(state);
+      },
+    };
+    const stage = await staged(15, { observe });
+    await load(stage, dir, { verify: true });
+    stage.worker.failing.set(`${dir}00001`, 'no');
+    await load(stage, dir);
+    expect(seen).toEqual({
+      submitted: 2,
+      loaded: 29,
+      failed: 1,
+      verifiedBytes: 15 * 5000,
+      ends: ['SUCCEEDED', 'FAILED'],
+    });
   });
 });

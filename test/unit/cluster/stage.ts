@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { openJobService } from '../../../src/cluster/job-service.ts';
 import type { JobServiceSettings } from '../../../src/cluster/settings.ts';
-import type { JobService } from '../../../src/cluster/types.ts';
+import type { JobObserver, JobService } from '../../../src/cluster/types.ts';
 import type { JobSnapshot } from '../../../src/core/job.ts';
 import { parseLoadOptions } from '../../../src/core/load-options.ts';
 import type { Clock } from '../../../src/core/types.ts';
@@ -39,6 +39,7 @@ export async function openStage(
     clock?: ManualClock;
     settings?: Partial<JobServiceSettings>;
     worker?: FakeWorker;
+    observe?: JobObserver;
   } = {},
 ): Promise<Stage> {
   const dir = options.dir ?? folder();
@@ -46,7 +47,15 @@ export async function openStage(
   const worker = options.worker ?? new FakeWorker(options.disk);
   const clock = options.clock ?? new ManualClock();
   const settings = { listingKeys: 10, listingRetryMs: 1, tickMs: 20, ...options.settings };
-  const jobs = await openJobService({ dir, worker, origins, clock, log: silent, settings });
+  const jobs = await openJobService({
+    dir,
+    worker,
+    origins,
+    clock,
+    log: silent,
+    settings,
+    ...(options.observe === undefined ? {} : { observe: options.observe }),
+  });
   services.push(jobs);
   return { dir, origins, worker, clock, jobs };
 }

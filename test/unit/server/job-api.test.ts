@@ -209,8 +209,7 @@ describe('submit', () => {
 describe('progress', () => {
   it('answers TEXT to a GET with a JSON body, over a real socket', async () => {
     const { app } = await open();
-    await app.listen({ host: '127.0.0.1', port: 0 });
-    const { port } = app.addresses()[0]!;
+    const port = Number(new URL(await app.listen({ host: '127.0.0.1', port: 0 })).port);
     const body = JSON.stringify({ path, format: 'TEXT', verbose: 'true' });
     const answer = await new Promise<string>((resolve, reject) => {
       let text = '';
