@@ -10,11 +10,12 @@ import { openJobService } from './cluster/index.ts';
 import type { JobService } from './cluster/types.ts';
 import { type Config, urlOf } from './config/config.ts';
 import type { Listen } from './config/forms.ts';
+import { slotShare } from './config/rules.ts';
 import { PrimedError, reportOf } from './core/errors.ts';
 import { formatSize } from './core/sizes.ts';
 import type { Log } from './core/types.ts';
 import { type IngestWorker, openIngest } from './ingest/index.ts';
-import { observeStore, observeWorker } from './observers.ts';
+import { observedOrigins, observeJobs, observeS3, observeStore, observeWorker, showLevels } from './observers.ts';
 import { openOrigins } from './origin/origins.ts';
 import type { Origins } from './origin/types.ts';
 import { sdNotify, systemClock } from './platform/index.ts';
@@ -27,8 +28,6 @@ import { makeLog } from './telemetry/log.ts';
 import { makeTelemetry, type Telemetry } from './telemetry/registry.ts';
 import { makeSharedCounters } from './telemetry/shared-counters.ts';
 
-/** What slots may take of the worker's memory budget; the rest is the runtime, the index and the queues. */
-const slotShare = 0.3;
 const ledgerFlushMs = 500;
 /** After a signal: running parts end or are dropped, state is saved. */
 const closeLimitMs = 5_000;
@@ -45,6 +44,8 @@ interface Parts {
 
 /** Runs until a signal; resolves with the exit code. Rejects with a PrimedError when it cannot start. */
 export async function runStandalone(config: Config): Promise<number> {
+  // The SDK announces when it will want a newer Node: news for us, not for an operator's log.
+  process.env.AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED ??= 'true';
   const log = makeLog(config.log);
   let ended: (code: number) => void = () => {};
   const exit = new Promise<number>((resolve) => {
@@ -96,12 +97,15 @@ async function open(
     ...observeStore(telemetry),
   });
   opened.store = store;
-  const origins = openOrigins({
-    ufs: config.ufs,
-    timeouts: ingest.timeouts,
-    retry: { attempts: ingest.retry.maxAttempts, maxDelayMs: ingest.retry.maxMs },
-    log,
-  });
+  const origins = observedOrigins(
+    openOrigins({
+      ufs: config.ufs,
+      timeouts: ingest.timeouts,
+      retry: { attempts: ingest.retry.maxAttempts, maxDelayMs: ingest.retry.maxMs },
+      log,
+    }),
+    telemetry,
+  );
   opened.origins = origins;
   const counters = makeSharedCounters(laneLayout, settings.lanes);
   telemetry.attachLanes(counters);
@@ -129,6 +133,7 @@ async function open(
     origins,
     clock: systemClock,
     log,
+    observe: observeJobs(telemetry),
     settings: { maxActive: job.maxActive, retentionMs: job.retentionMs, onChange: job.onChange },
   });
   opened.jobs = jobs;
@@ -140,6 +145,8 @@ async function open(
   const api = buildApiServer({ config, jobs, store, telemetry, log, ready });
   const workerHttp = buildWorkerServer({ config, telemetry, log, ready });
   const s3 = buildS3Server({ store, log, onServed: (bytes) => telemetry.counters.s3ServedBytes.inc(bytes) });
+  observeS3(s3, telemetry);
+  showLevels(telemetry, { store, worker, jobs });
   opened.servers = [api, workerHttp, s3];
   const urls = {
     api: await listen(api, config.api.listen, 'api.listen'),

@@ -1,5 +1,12 @@
 /** From what the rooms report to the metrics of the table. */
+import type { FastifyInstance, FastifyRequest } from 'fastify';
+import type { JobObserver, JobService } from './cluster/types.ts';
+import { jobStates } from './core/job.ts';
+import type { IngestWorker } from './ingest/index.ts';
 import type { WorkerObserver } from './ingest/types.ts';
+import type { Origins } from './origin/types.ts';
+import { statusClass } from './server/metrics.ts';
+import type { Store, StoreOptions } from './store/types.ts';
 import type { Telemetry } from './telemetry/registry.ts';
 
 const msPerSecond = 1000;
@@ -15,14 +22,88 @@ export function observeWorker({ counters, gauges, histograms }: Telemetry): Work
   };
 }
 
-export function observeStore({ histograms, counters }: Telemetry): {
-  onSync: (milliseconds: number) => void;
-  onCommit: (milliseconds: number) => void;
-  onBadPage: () => void;
-} {
+export function observeStore({
+  histograms,
+  counters,
+}: Telemetry): Pick<StoreOptions, 'onSync' | 'onCommit' | 'onBadPage'> {
   return {
     onSync: (milliseconds) => histograms.storeSyncSeconds.observe(milliseconds / msPerSecond),
     onCommit: (milliseconds) => histograms.storeCommitSeconds.observe(milliseconds / msPerSecond),
     onBadPage: () => counters.checksumFailures.inc({ reader: 'serve' }),
   };
+}
+
+export function observeJobs({ counters, histograms }: Telemetry): JobObserver {
+  return {
+    submitted: () => counters.jobsSubmitted.inc(),
+    settled({ loadedFiles, loadedBytes, skippedFiles, skippedBytes, failedFiles, failedBytes }) {
+      counters.jobFiles.inc({ result: 'loaded' }, loadedFiles);
+      counters.jobFiles.inc({ result: 'skipped' }, skippedFiles);
+      counters.jobFiles.inc({ result: 'failed' }, failedFiles);
+      counters.jobBytes.inc({ result: 'loaded' }, loadedBytes);
+      counters.jobBytes.inc({ result: 'skipped' }, skippedBytes);
+      counters.jobBytes.inc({ result: 'failed' }, failedBytes);
+    },
+    verified: (bytes) => counters.jobVerifiedBytes.inc(bytes),
+    ended(state, activeMs) {
+      counters.jobsEnded.inc({ state });
+      histograms.jobSeconds.observe(activeMs / msPerSecond);
+    },
+  };
+}
+
+/** The same origins, with their listings counted and timed. */
+export function observedOrigins(origins: Origins, { counters, histograms }: Telemetry): Origins {
+  return {
+    ...origins,
+    async list(prefix, options) {
+      const startedMs = performance.now();
+      const page = await origins.list(prefix, options);
+      histograms.listSeconds.observe((performance.now() - startedMs) / msPerSecond);
+      counters.listedKeys.inc(page.scanned);
+      return page;
+    },
+  };
+}
+
+/** Gauges of what somebody else keeps, read when Prometheus does. */
+export function showLevels(
+  telemetry: Telemetry,
+  parts: { store: Store; worker: IngestWorker; jobs: JobService },
+): void {
+  const { gauges } = telemetry;
+  telemetry.onScrape(() => {
+    const { capacityBytes, usedBytes, reservedBytes, freeBytes, files, blocks } = parts.store.usage();
+    gauges.storeCapacityBytes.set(capacityBytes);
+    gauges.storeUsedBytes.set(usedBytes);
+    gauges.storeReservedBytes.set(reservedBytes);
+    gauges.storeFreeBytes.set(freeBytes);
+    gauges.storeFiles.set(files);
+    gauges.storeBlocks.set(blocks);
+    const { queuedParts, unitsInFlight, landingParts } = parts.worker.queues();
+    gauges.partsPlanned.set(queuedParts);
+    gauges.unitsInFlight.set(unitsInFlight);
+    gauges.landQueued.set(landingParts);
+    const counts = new Map(jobStates.map((state) => [state, 0]));
+    for (const { state } of parts.jobs.list({})) counts.set(state, (counts.get(state) ?? 0) + 1);
+    for (const [state, count] of counts) gauges.jobs.set({ state }, count);
+  });
+}
+
+/** Counts and times the answers of the S3 port. */
+export function observeS3(server: FastifyInstance, { counters, histograms }: Telemetry): void {
+  server.addHook('onResponse', (request, reply, next) => {
+    const operation = operationOf(request);
+    counters.s3Requests.inc({ operation, code: statusClass(reply.statusCode) });
+    histograms.s3Seconds.observe({ operation }, reply.elapsedTime / msPerSecond);
+    next();
+  });
+}
+
+function operationOf(request: FastifyRequest): 'get' | 'head' | 'list' | 'other' {
+  if (request.method === 'HEAD') return 'head';
+  if (request.method !== 'GET') return 'other';
+  // `/bucket` and `/bucket/` ask about the bucket, anything behind it is a key
+  const path = request.originalUrl.split('?', 1)[0] ?? '/';
+  return path.indexOf('/', 1) > 0 && !path.endsWith('/') ? 'get' : 'list';
 }

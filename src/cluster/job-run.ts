@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { PrimedError } from '../core/errors.ts';
-import type { JobSnapshot, JobState } from '../core/job.ts';
+import type { JobSnapshot } from '../core/job.ts';
 import { addTally, emptyTally, isEnded, type JobEvent, type JobProgress, nextState } from '../core/job-machine.ts';
 import { addSample, type RateWindow, rateOf } from '../core/rate.ts';
 import { discardReasons, emptyLedger, type Ledger, ledgerDifference } from '../core/types.ts';
@@ -348,19 +348,7 @@ export class JobRun {
     const { observe } = this.#deps;
     if (event.type === 'settled' || event.type === 'verified') observe.settled(event.tally);
     if (event.type === 'verified') observe.verified(event.bytes);
-    const before = this.#progress.state;
     this.#progress = nextState(this.#progress, event, this.#deps.clock.wallMs());
-    this.#tell(event, before);
-  }
-
-  #tell(event: JobEvent, before: JobState): void {
-    const { observe } = this.#deps;
-    if (observe === undefined) return;
-    const { state, activeMs } = this.#progress;
-    if (event.type === 'settled' || event.type === 'verified') observe.settled(event.tally);
-    if (event.type === 'verified') observe.verified(event.bytes);
-    if (state !== before && (state === 'SUCCEEDED' || state === 'FAILED' || state === 'STOPPED'))
-      observe.ended(state, activeMs);
   }
 
   #record(progress: JobProgress = this.#progress): Omit<JobRecord, 'version'> {

@@ -24,7 +24,6 @@ export interface JobServiceOptions {
   readonly log: Log;
   readonly settings?: Partial<JobServiceSettings>;
   readonly observe?: JobObserver;
-  readonly observe?: JobObserver;
 }
 
 const nobody: JobObserver = { submitted() {}, settled() {}, verified() {}, ended() {} };

@@ -5,7 +5,7 @@ import type { Worker } from '../ingest/types.ts';
 import type { Origins } from '../origin/types.ts';
 import type { JobDefinition, JobStore, ListingCursor } from './job-store.ts';
 import type { JobServiceSettings } from './settings.ts';
-import type { JobObserver, JobObserver } from './types.ts';
+import type { JobObserver } from './types.ts';
 
 export interface JobDeps {
   readonly worker: Worker;

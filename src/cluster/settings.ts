@@ -40,7 +40,7 @@ export const defaultJobServiceSettings: JobServiceSettings = {
   listingAttempts: 4,
   listingRetryMs: 500,
   headConcurrency: 32,
-  verifyConcurrency: 8,
+  verifyConcurrency: 64,
   tickMs: 1000,
   stopDeadlineMs: 5000,
 };

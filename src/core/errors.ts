@@ -30,47 +30,175 @@ interface ErrorRow {
 
 export const errorCatalogue = {
   // what the user asked for
-  REQUEST_INVALID: { status: 'INVALID_ARGUMENT', retryable: false, help: 'A field of the request is missing, unknown or has a wrong value; the message names it.' },
-  PATH_INVALID: { status: 'INVALID_ARGUMENT', retryable: false, help: 'The path is not a UFS path that this daemon serves: `s3://bucket/key`, or `file:///dir` below a configured root.' },
-  PATH_WILDCARD: { status: 'INVALID_ARGUMENT', retryable: false, help: 'Load does not support wildcard paths; load the directory with a file filter (`fileFilterRegx`) or an index file.' },
-  OPTION_UNSUPPORTED: { status: 'INVALID_ARGUMENT', retryable: false, help: 'The option has a value that this deployment cannot honour; the message says why.' },
-  JOB_NOT_FOUND: { status: 'NOT_FOUND', retryable: false, help: 'No load of this path is known: it was never submitted, or its record is older than `job.retention`.' },
-  JOB_CONFLICT: { status: 'ALREADY_EXISTS', retryable: false, help: 'A load of the same path runs with other options; stop it first, or submit the same options.' },
-  JOB_LIMIT: { status: 'RESOURCE_EXHAUSTED', retryable: true, help: 'As many jobs wait or run as `job.max_active` allows; try again when one has ended.' },
-  FILE_NOT_CACHED: { status: 'NOT_FOUND', retryable: false, help: 'The path is not in the cache, or not completely; load it first.' },
+  REQUEST_INVALID: {
+    status: 'INVALID_ARGUMENT',
+    retryable: false,
+    help: 'A field of the request is missing, unknown or has a wrong value; the message names it.',
+  },
+  PATH_INVALID: {
+    status: 'INVALID_ARGUMENT',
+    retryable: false,
+    help: 'The path is not a UFS path that this daemon serves: `s3://bucket/key`, or `file:///dir` below a configured root.',
+  },
+  PATH_WILDCARD: {
+    status: 'INVALID_ARGUMENT',
+    retryable: false,
+    help: 'Load does not support wildcard paths; load the directory with a file filter (`fileFilterRegx`) or an index file.',
+  },
+  OPTION_UNSUPPORTED: {
+    status: 'INVALID_ARGUMENT',
+    retryable: false,
+    help: 'The option has a value that this deployment cannot honour; the message says why.',
+  },
+  JOB_NOT_FOUND: {
+    status: 'NOT_FOUND',
+    retryable: false,
+    help: 'No load of this path is known: it was never submitted, or its record is older than `job.retention`.',
+  },
+  JOB_CONFLICT: {
+    status: 'ALREADY_EXISTS',
+    retryable: false,
+    help: 'A load of the same path runs with other options; stop it first, or submit the same options.',
+  },
+  JOB_LIMIT: {
+    status: 'RESOURCE_EXHAUSTED',
+    retryable: true,
+    help: 'As many jobs wait or run as `job.max_active` allows; try again when one has ended.',
+  },
+  FILE_NOT_CACHED: {
+    status: 'NOT_FOUND',
+    retryable: false,
+    help: 'The path is not in the cache, or not completely; load it first.',
+  },
   RANGE_INVALID: { status: 'OUT_OF_RANGE', retryable: false, help: 'The range lies outside the object.' },
-  UNAUTHENTICATED: { status: 'UNAUTHENTICATED', retryable: false, help: 'The request carries no valid token; send `Authorization: Bearer <token>` with the configured `api_token`.' },
-  TOO_BUSY: { status: 'UNAVAILABLE', retryable: true, help: 'As many reads or checks are under way as this port serves at once, and none ended in time; try again, with fewer at once.' },
+  UNAUTHENTICATED: {
+    status: 'UNAUTHENTICATED',
+    retryable: false,
+    help: 'The request carries no valid token; send `Authorization: Bearer <token>` with the configured `api_token`.',
+  },
+  TOO_BUSY: {
+    status: 'UNAVAILABLE',
+    retryable: true,
+    help: 'As many reads or checks are under way as this port serves at once, and none ended in time; try again, with fewer at once.',
+  },
   READ_ONLY: { status: 'UNIMPLEMENTED', retryable: false, help: 'The cache is read-only; write to the origin.' },
   // the origin
   ORIGIN_NOT_FOUND: { status: 'NOT_FOUND', retryable: false, help: 'The origin has no such bucket or key.' },
-  ORIGIN_DENIED: { status: 'PERMISSION_DENIED', retryable: false, help: 'The origin refused the credentials, or they may not read this object; check the AWS environment or profile of the daemon.' },
-  ORIGIN_UNREACHABLE: { status: 'UNAVAILABLE', retryable: true, help: 'No connection to the origin could be made within its time limit; check endpoint, network and DNS.' },
-  ORIGIN_TIMEOUT: { status: 'UNAVAILABLE', retryable: true, help: 'The origin accepted the request and then sent nothing for longer than the first-byte or stall timeout.' },
-  ORIGIN_RESET: { status: 'UNAVAILABLE', retryable: true, help: 'The origin closed the connection before the answer was complete.' },
-  ORIGIN_THROTTLED: { status: 'UNAVAILABLE', retryable: true, help: 'The origin answered 503 SlowDown or 429; the worker slows down and tries again within its budget.' },
+  ORIGIN_DENIED: {
+    status: 'PERMISSION_DENIED',
+    retryable: false,
+    help: 'The origin refused the credentials, or they may not read this object; check the AWS environment or profile of the daemon.',
+  },
+  ORIGIN_UNREACHABLE: {
+    status: 'UNAVAILABLE',
+    retryable: true,
+    help: 'No connection to the origin could be made within its time limit; check endpoint, network and DNS.',
+  },
+  ORIGIN_TIMEOUT: {
+    status: 'UNAVAILABLE',
+    retryable: true,
+    help: 'The origin accepted the request and then sent nothing for longer than the first-byte or stall timeout.',
+  },
+  ORIGIN_RESET: {
+    status: 'UNAVAILABLE',
+    retryable: true,
+    help: 'The origin closed the connection before the answer was complete.',
+  },
+  ORIGIN_THROTTLED: {
+    status: 'UNAVAILABLE',
+    retryable: true,
+    help: 'The origin answered 503 SlowDown or 429; the worker slows down and tries again within its budget.',
+  },
   ORIGIN_SERVER_ERROR: { status: 'UNAVAILABLE', retryable: true, help: 'The origin answered 5xx.' },
-  ORIGIN_RANGE_WRONG: { status: 'UNAVAILABLE', retryable: true, help: 'The origin answered another range, or another length, than was asked for.' },
-  ORIGIN_PROTOCOL: { status: 'UNAVAILABLE', retryable: true, help: 'The origin answered something that is not an S3 answer.' },
-  ORIGIN_REJECTED: { status: 'FAILED_PRECONDITION', retryable: false, help: 'The origin answered 4xx; its code and request id are in the message.' },
-  ORIGIN_CHANGED: { status: 'FAILED_PRECONDITION', retryable: false, help: 'The object changed at the origin during the load more often than `job.max_restarts` allows, or the policy is to fail.' },
-  ORIGIN_CREDENTIALS: { status: 'PERMISSION_DENIED', retryable: true, help: 'The credential chain of the AWS SDK found no credentials for this origin, or they could not be refreshed.' },
+  ORIGIN_RANGE_WRONG: {
+    status: 'UNAVAILABLE',
+    retryable: true,
+    help: 'The origin answered another range, or another length, than was asked for.',
+  },
+  ORIGIN_PROTOCOL: {
+    status: 'UNAVAILABLE',
+    retryable: true,
+    help: 'The origin answered something that is not an S3 answer.',
+  },
+  ORIGIN_REJECTED: {
+    status: 'FAILED_PRECONDITION',
+    retryable: false,
+    help: 'The origin answered 4xx; its code and request id are in the message.',
+  },
+  ORIGIN_CHANGED: {
+    status: 'FAILED_PRECONDITION',
+    retryable: false,
+    help: 'The object changed at the origin during the load more often than `job.max_restarts` allows, or the policy is to fail.',
+  },
+  ORIGIN_CREDENTIALS: {
+    status: 'PERMISSION_DENIED',
+    retryable: true,
+    help: 'The credential chain of the AWS SDK found no credentials for this origin, or they could not be refreshed.',
+  },
   // the store
-  STORE_NO_ROOM: { status: 'RESOURCE_EXHAUSTED', retryable: false, help: 'The load needs more bytes than the store has free; free other paths or configure a larger store.' },
-  STORE_LOCKED: { status: 'FAILED_PRECONDITION', retryable: true, help: 'Another process has this store open; a store belongs to one worker process.' },
-  STORE_FOREIGN: { status: 'FAILED_PRECONDITION', retryable: false, help: 'The file at the place of the store was not made by primed; it was not touched. Choose another folder, or remove the file.' },
-  STORE_VERSION: { status: 'FAILED_PRECONDITION', retryable: false, help: 'The store was made by another version of primed whose format this one does not read; nothing was touched.' },
-  STORE_MISMATCH: { status: 'FAILED_PRECONDITION', retryable: false, help: 'The index and the store files do not belong together (uuid or size differ); check the mounts and the configuration.' },
-  STORE_MISSING: { status: 'FAILED_PRECONDITION', retryable: false, help: 'The index knows a store that is not there: most often a mount is missing. Nothing was created in its place.' },
-  STORE_IO: { status: 'INTERNAL', retryable: true, help: 'The operating system reported an error on the store; see the message and the kernel log.' },
-  STORE_CORRUPT: { status: 'DATA_LOSS', retryable: false, help: 'A page read from the SSD does not have its checksum; it was not served. Load the file again.' },
+  STORE_NO_ROOM: {
+    status: 'RESOURCE_EXHAUSTED',
+    retryable: false,
+    help: 'The load needs more bytes than the store has free; stop other loads, or configure a larger store or one more.',
+  },
+  STORE_LOCKED: {
+    status: 'FAILED_PRECONDITION',
+    retryable: true,
+    help: 'Another process has this store open; a store belongs to one worker process.',
+  },
+  STORE_FOREIGN: {
+    status: 'FAILED_PRECONDITION',
+    retryable: false,
+    help: 'The file at the place of the store was not made by primed; it was not touched. Choose another folder, or remove the file.',
+  },
+  STORE_VERSION: {
+    status: 'FAILED_PRECONDITION',
+    retryable: false,
+    help: 'The store was made by another version of primed whose format this one does not read; nothing was touched.',
+  },
+  STORE_MISMATCH: {
+    status: 'FAILED_PRECONDITION',
+    retryable: false,
+    help: 'The index and the store files do not belong together (uuid or size differ); check the mounts and the configuration.',
+  },
+  STORE_MISSING: {
+    status: 'FAILED_PRECONDITION',
+    retryable: false,
+    help: 'The index knows a store that is not there: most often a mount is missing. Nothing was created in its place.',
+  },
+  STORE_IO: {
+    status: 'INTERNAL',
+    retryable: true,
+    help: 'The operating system reported an error on the store; see the message and the kernel log.',
+  },
+  STORE_CORRUPT: {
+    status: 'DATA_LOSS',
+    retryable: false,
+    help: 'A page read from the SSD does not have its checksum; it was not served. Load the file again.',
+  },
   // the daemon
-  CONFIG_INVALID: { status: 'INVALID_ARGUMENT', retryable: false, help: 'The configuration is wrong; the message lists every error with its place.' },
-  NATIVE_MISSING: { status: 'FAILED_PRECONDITION', retryable: false, help: 'The native addon is not built. Install a C++ compiler and make (Debian: `apt install g++ make`), then run `npm run setup`.' },
+  CONFIG_INVALID: {
+    status: 'INVALID_ARGUMENT',
+    retryable: false,
+    help: 'The configuration is wrong; the message lists every error with its place.',
+  },
+  NATIVE_MISSING: {
+    status: 'FAILED_PRECONDITION',
+    retryable: false,
+    help: 'The native addon is not built. Install a C++ compiler and make (Debian: `apt install g++ make`), then run `npm run setup`.',
+  },
   STOPPING: { status: 'UNAVAILABLE', retryable: true, help: 'The daemon is shutting down.' },
   STOPPED: { status: 'FAILED_PRECONDITION', retryable: false, help: 'The run was stopped by its user.' },
-  COORDINATOR_UNREACHABLE: { status: 'UNAVAILABLE', retryable: true, help: 'The client could not reach the coordinator; check `--coordinator` or PRIMED_COORDINATOR, and that the daemon runs.' },
-  ANSWER_INCOMPLETE: { status: 'UNAVAILABLE', retryable: true, help: 'The daemon broke off its answer after it had begun: a page did not have its checksum, or the daemon was stopped. What had arrived is not the whole.' },
+  COORDINATOR_UNREACHABLE: {
+    status: 'UNAVAILABLE',
+    retryable: true,
+    help: 'The client could not reach the coordinator; check `--coordinator` or PRIMED_COORDINATOR, and that the daemon runs.',
+  },
+  ANSWER_INCOMPLETE: {
+    status: 'UNAVAILABLE',
+    retryable: true,
+    help: 'The daemon broke off its answer after it had begun: a page did not have its checksum, or the daemon was stopped. What had arrived is not the whole.',
+  },
   INTERNAL: { status: 'INTERNAL', retryable: false, help: 'A defect of primed; please report it with the log line.' },
 } as const satisfies Record<string, ErrorRow>;
 export type ErrorCode = keyof typeof errorCatalogue;

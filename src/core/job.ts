@@ -6,7 +6,9 @@ export type JobState = 'WAITING' | 'RUNNING' | 'VERIFYING' | 'STOPPED' | 'SUCCEE
 export const jobStates: readonly JobState[] = ['WAITING', 'RUNNING', 'VERIFYING', 'STOPPED', 'SUCCEEDED', 'FAILED'];
 
 /** What is loaded: a path, or the paths named by the lines of an index file. The job is keyed by this path. */
-export type JobSource = { readonly kind: 'path'; readonly path: string } | { readonly kind: 'index'; readonly path: string };
+export type JobSource =
+  | { readonly kind: 'path'; readonly path: string }
+  | { readonly kind: 'index'; readonly path: string };
 
 export interface LoadOptions {
   readonly replicas: number;

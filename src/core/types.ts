@@ -62,7 +62,11 @@ export interface Ledger {
 }
 
 export function emptyLedger(): Ledger {
-  return { originBytes: 0, cachedBytes: 0, discardedBytes: { failed: 0, changed: 0, stopped: 0, crash: 0, replaced: 0 } };
+  return {
+    originBytes: 0,
+    cachedBytes: 0,
+    discardedBytes: { failed: 0, changed: 0, stopped: 0, crash: 0, replaced: 0 },
+  };
 }
 
 export function ledgerDifference(ledger: Ledger): number {

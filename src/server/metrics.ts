@@ -32,7 +32,7 @@ export const requestMetrics: FastifyPluginCallback<RequestMetricsOptions> = forP
   },
 );
 
-function statusClass(status: number): '1xx' | '2xx' | '3xx' | '4xx' | '5xx' {
+export function statusClass(status: number): '1xx' | '2xx' | '3xx' | '4xx' | '5xx' {
   if (status < 200) return '1xx';
   if (status < 300) return '2xx';
   if (status < 400) return '3xx';

@@ -33,6 +33,8 @@ const commitWeightLimit = 16_384;
 export interface CommitHooks {
   readonly beforeSync?: () => Promise<void>;
   readonly beforeCommit?: () => Promise<void>;
+  /** Everything is decided, nothing is written to the index yet. */
+  readonly inCommit?: () => Promise<void>;
   readonly afterCommit?: () => Promise<void>;
 }
 
@@ -125,6 +127,7 @@ export class GroupCommit {
     const changes = this.#begin();
     for (const operation of operations) operation.apply(changes);
     changes.finish();
+    await this.#hooks.inCommit?.();
     if (!changes.empty) await this.#index.commit(() => changes.write());
     this.#observe.onCommit?.(performance.now() - syncedMs);
     await this.#hooks.afterCommit?.();

@@ -142,13 +142,13 @@ export const workerMetrics = {
     stability: 'stable',
     help: 'Memory slots of all lanes.',
   },
-  unitsQueued: {
-    name: 'primed_units_queued',
+  partsPlanned: {
+    name: 'primed_parts_planned',
     type: 'gauge',
     unit: 'count',
     role: 'worker',
     stability: 'experimental',
-    help: 'Write units that wait for a free slot.',
+    help: 'Parts that are planned and wait for a slot of a lane.',
   },
   unitsInFlight: {
     name: 'primed_units_in_flight',
