@@ -28,6 +28,13 @@ import { answerObject, type CachedFiles, noSuchBucket } from './object.ts';
 
 export type { CachedFiles } from './object.ts';
 
+/** For the metrics: what was asked, the HTTP status, and the time to the end of the answer. */
+export interface S3Answered {
+  readonly operation: 'get' | 'head' | 'list' | 'other';
+  readonly status: number;
+  readonly seconds: number;
+}
+
 export interface S3GatewayOptions {
   readonly store: CachedFiles;
   readonly log: Log;
@@ -39,6 +46,8 @@ export interface S3GatewayOptions {
   readonly stallMs?: number;
   /** How long bodies may go on after the server was told to close. */
   readonly closeGraceMs?: number;
+  /** Told of each request when its answer is over, sent or cut. */
+  readonly onAnswered?: (answered: S3Answered) => void;
   /** Told the body bytes of each answered GET, for the metrics. */
   readonly onServed?: (bytes: number) => void;
 }
@@ -74,7 +83,7 @@ const unanswered = new Set(
  * where the server rewrites targets, as `buildS3Server` does.
  */
 export const s3Gateway: FastifyPluginCallback<S3GatewayOptions> = (app, options, done) => {
-  const { store, log, onServed = () => {} } = options;
+  const { store, log, onAnswered, onServed = () => {} } = options;
   const limits = { ...defaults, ...definedOf(options) };
   const turns = new Turns({ limit: limits.maxBodies, waitLimitMs: limits.turnWaitMs });
   const watch = watchAnswers(app, limits.closeGraceMs);
@@ -83,6 +92,11 @@ export const s3Gateway: FastifyPluginCallback<S3GatewayOptions> = (app, options,
   const ids = requestIds();
 
   app.addHook('onRequest', async (request, reply) => {
+    const startedAtMs = performance.now();
+    reply.raw.once('close', () => {
+      const seconds = (performance.now() - startedAtMs) / 1000;
+      onAnswered?.({ operation: operationOf(request), status: reply.raw.statusCode, seconds });
+    });
     reply.header('server', 'primed').header('x-amz-request-id', ids()).header('x-amz-id-2', 'primed');
     if (request.method !== 'GET' && request.method !== 'HEAD') {
       reply.header('allow', 'GET, HEAD').header('connection', 'close');
@@ -164,6 +178,19 @@ function definedOf(options: S3GatewayOptions): Partial<typeof defaults> {
       .map((name) => [name, options[name as keyof typeof defaults]] as const)
       .filter(([, value]) => value !== undefined),
   );
+}
+
+/** By the shape of the request alone: what cannot be parsed is `other`. */
+function operationOf({ method, originalUrl }: FastifyRequest): S3Answered['operation'] {
+  if (method !== 'GET' && method !== 'HEAD') return 'other';
+  try {
+    const { bucket, key, query } = parseAddress(originalUrl);
+    if (key !== '') return method === 'GET' ? 'get' : 'head';
+    if (method === 'HEAD') return 'head';
+    return bucket === '' || query.has('location') || query.has('versioning') ? 'other' : 'list';
+  } catch {
+    return 'other';
+  }
 }
 
 /** Unlike those of any other process, and in order within this one. */

@@ -2,8 +2,8 @@ import { once } from 'node:events';
 import { type AddressInfo, connect } from 'node:net';
 import Fastify, { type FastifyInstance } from 'fastify';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { PrimedError } from '../../../src/core/errors.ts';
 import { MiB } from '../../../src/core/units.ts';
+import { installErrorHandler } from '../../../src/server/errors.ts';
 import { fsApi } from '../../../src/server/fs-api.ts';
 import { patterned } from '../../support/bytes.ts';
 import { MemoryFiles } from '../../support/memory-files.ts';
@@ -16,12 +16,7 @@ let app: FastifyInstance;
 beforeEach(() => {
   files = new MemoryFiles();
   app = Fastify();
-  app.setErrorHandler((error: Error & { statusCode?: number }, _request, reply) => {
-    const status = error instanceof PrimedError ? error.httpStatus : (error.statusCode ?? 500);
-    reply
-      .code(status)
-      .send({ statusCode: error instanceof PrimedError ? error.status : 'INVALID_ARGUMENT', message: error.message });
-  });
+  installErrorHandler(app);
   app.register(fsApi, { store: files, log: silent, progressEveryMs: 0, closeGraceMs: 50 });
 });
 afterEach(async () => {

@@ -188,6 +188,28 @@ describe('what is not there', () => {
   });
 });
 
+it('tells the metrics of every request, however it ends', async () => {
+  await app.close();
+  const answered: string[] = [];
+  await start({
+    onAnswered: ({ operation, status, seconds }) => answered.push(`${operation} ${status} ${seconds > 0}`),
+  });
+  files.put('s3://b/k', 'x');
+  files.put('s3://b/bad', patterned(2 * MiB, 1));
+  files.spoilPage('s3://b/bad', 1);
+  await rawRequest(port, '/b/k');
+  await rawRequest(port, '/b/k', { method: 'HEAD' });
+  await rawRequest(port, '/b?list-type=2');
+  await rawRequest(port, '/b?location');
+  await rawRequest(port, '/b/none');
+  await rawRequest(port, '/b/k', { method: 'DELETE' });
+  await rawRequest(port, '/b/bad');
+  await expect.poll(() => answered).toHaveLength(7);
+  expect(answered).toEqual(
+    ['get 200', 'head 200', 'list 200', 'other 200', 'get 404', 'other 405', 'get 200'].map((one) => `${one} true`),
+  );
+});
+
 describe('refusals', () => {
   it.each(['PUT', 'POST', 'DELETE', 'PATCH', 'OPTIONS', 'PROPFIND'])('%s is 405', async (method) => {
     const answer = await rawRequest(port, '/b/k', {
