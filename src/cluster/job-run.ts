@@ -158,7 +158,7 @@ export class JobRun {
   tick(): void {
     if (this.#driver === undefined || this.#finishing || !this.active) return;
     this.#apply({ type: 'ticked' });
-    this.#sample(this.#live().durableBytes);
+    this.#sample(this.#live().ledger);
     this.#deps.store.saveJob(this.#record()).catch((error: unknown) => this.#logStoreFailure(error));
   }
 
@@ -174,7 +174,7 @@ export class JobRun {
       return snapshotOf(this.definition, stored?.progress ?? this.#progress, this.#figures());
     }
     const live = this.#live();
-    if (this.#started) this.#sample(live.durableBytes);
+    if (this.#started) this.#sample(live.ledger);
     const bytesPerSecond = rateOf(this.#rate, clock.monotonicMs());
     return snapshotOf(this.definition, nextState(this.#progress, { type: 'ticked' }, nowMs), {
       ...live,
@@ -216,7 +216,7 @@ export class JobRun {
         ...(bandwidthBytesPerSecond === undefined ? {} : { bandwidthBytesPerSecond }),
       });
       this.#started = true;
-      this.#sample(this.#live().durableBytes);
+      this.#sample(this.#live().ledger);
       if (this.#progress.state === 'RUNNING') {
         await new LoadPhase(context).run();
         if (signal.aborted) return undefined;
@@ -368,19 +368,18 @@ export class JobRun {
     };
   }
 
-  #live(): { durableBytes: number; retries: number; ledger: Ledger } {
+  #live(): { retries: number; ledger: Ledger } {
     const { worker } = this.#deps;
-    if (!this.#started) return { durableBytes: 0, retries: this.#retriesBefore, ledger: emptyLedger() };
-    let { durableBytes, retries, ledger } = worker.progress(this.definition.runId);
+    if (!this.#started) return { retries: this.#retriesBefore, ledger: emptyLedger() };
+    let { retries, ledger } = worker.progress(this.definition.runId);
     if (this.#marks.repairs) {
       const repair = worker.progress(this.definition.repairRunId);
-      durableBytes += repair.durableBytes;
       retries += repair.retries;
       ledger = addLedgers(ledger, repair.ledger);
     }
     // The worker forgets them when the run ends.
     this.#retriesSeen = Math.max(this.#retriesSeen, retries);
-    return { durableBytes, retries: this.#retriesBefore + this.#retriesSeen, ledger };
+    return { retries: this.#retriesBefore + this.#retriesSeen, ledger };
   }
 
   #figures(): { ledger: Ledger; retries: number; bytesPerSecond?: number } {
@@ -395,8 +394,9 @@ export class JobRun {
     return { ledger, retries, ...(activeMs > 0 ? { bytesPerSecond: (tally.loadedBytes * 1000) / activeMs } : {}) };
   }
 
-  #sample(durableBytes: number): void {
-    this.#rate = addSample(this.#rate, { atMs: this.#deps.clock.monotonicMs(), total: durableBytes });
+  /** The rate is that of the origin: parts become durable in bursts, up to 8 MiB apart on a limited load. */
+  #sample({ originBytes }: Ledger): void {
+    this.#rate = addSample(this.#rate, { atMs: this.#deps.clock.monotonicMs(), total: originBytes });
   }
 
   #logStoreFailure(error: unknown): void {
