@@ -57,7 +57,9 @@ if (major < minimumNode[0] || (major === minimumNode[0] && minor < minimumNode[1
 step('dependencies', {
   inputs: [join(root, 'package.json'), join(root, 'package-lock.json')],
   output: join(root, 'node_modules', 'lmdb'),
-  run: () => command('npm', ['ci', '--no-audit', '--no-fund'], 'It comes with Node; the lines above say what is wrong.'),
+  // Not `npm ci`: it refuses a lock file that was written where a registry offers only this platform's optional
+  // packages. `--no-save` takes the locked versions all the same, and leaves the lock file as it is.
+  run: () => command('npm', ['install', '--no-save', '--no-audit', '--no-fund'], 'The lines above say what is wrong.'),
 });
 
 step('native addon', {
