@@ -6,11 +6,11 @@ import assert from 'node:assert/strict';
 import { PrimedError } from '../core/errors.ts';
 import type { JobSnapshot } from '../core/job.ts';
 import { addTally, emptyTally, isEnded, type JobEvent, type JobProgress, nextState } from '../core/job-machine.ts';
-import { addSample, type RateWindow, rateOf } from '../core/rate.ts';
-import { discardReasons, emptyLedger, type Ledger, ledgerDifference } from '../core/types.ts';
+import { emptyLedger, ledgerDifference } from '../core/types.ts';
 import type { JobRecord } from './job-store.ts';
 import { LoadPhase } from './load-phase.ts';
 import { type JobDeps, type JobMarks, type RunContext, RunInterrupted } from './run-context.ts';
+import { type Figures, RunFigures } from './run-figures.ts';
 import { snapshotOf } from './snapshot.ts';
 import { VerifyPhase } from './verify-phase.ts';
 
@@ -22,10 +22,9 @@ export class JobRun {
   readonly #deps: JobDeps;
   readonly #marks: JobMarks;
   #progress: JobProgress;
-  readonly #retriesBefore: number;
+  readonly #figures: RunFigures;
   /** Of an ended job. */
-  #final: { readonly ledger: Ledger; readonly bytesPerSecond?: number; readonly retries: number } | undefined;
-  #rate: RateWindow = [];
+  #final: Figures | undefined;
   #driver: Promise<void> | undefined;
   #started = false;
   readonly #abort = new AbortController();
@@ -33,7 +32,6 @@ export class JobRun {
   #verifyPhase: VerifyPhase | undefined;
   /** The last word is being written: nothing else may be. */
   #finishing = false;
-  #retriesSeen = 0;
   #resolveEnded!: (job: JobSnapshot) => void;
   #rejectEnded!: (error: PrimedError) => void;
   /** Resolves when the job has ended; rejects with STOPPING when the daemon goes down before. */
@@ -62,7 +60,8 @@ export class JobRun {
     this.#deps = deps;
     this.#progress = progress;
     this.#marks = { chunks, cursor, sourceVersion, verifyCursor, repairs };
-    this.#retriesBefore = retries;
+    const { worker, clock } = deps;
+    this.#figures = new RunFigures({ definition, worker, clock, retriesBefore: retries });
     // Nobody may wait for the end of a job; a rejection (see pause) is then nobody's either.
     this.ended.catch(() => undefined);
     if (isEnded(progress.state)) {
@@ -97,7 +96,7 @@ export class JobRun {
     if (!this.active) {
       await store.putJob(this.#record());
       this.#observeEnd();
-      this.#end(this.#figures());
+      this.#end(this.#final ?? this.#figures.atRest);
     }
   }
 
@@ -126,7 +125,7 @@ export class JobRun {
     if (waiting) {
       await store.putJob(this.#record());
       this.#observeEnd();
-      this.#end(this.#figures());
+      this.#end(this.#final ?? this.#figures.atRest);
       return true;
     }
     // Durable or not: when the daemon dies now, the job is found stopping, or was never answered for.
@@ -158,28 +157,23 @@ export class JobRun {
   tick(): void {
     if (this.#driver === undefined || this.#finishing || !this.active) return;
     this.#apply({ type: 'ticked' });
-    this.#sample(this.#live().ledger);
+    this.#live();
     this.#deps.store.saveJob(this.#record()).catch((error: unknown) => this.#logStoreFailure(error));
   }
 
   /** Everything that can be said about the job now; `allFailures` reads those of an ended job from the store. */
   snapshot({ allFailures = false }: { allFailures?: boolean } = {}): JobSnapshot {
     const { clock, store } = this.#deps;
-    const nowMs = clock.wallMs();
     if (!this.active) {
       const stored =
         allFailures && this.#progress.tally.failedFiles > this.#progress.tally.failures.length
           ? store.job(this.definition.number)
           : undefined;
-      return snapshotOf(this.definition, stored?.progress ?? this.#progress, this.#figures());
+      return snapshotOf(this.definition, stored?.progress ?? this.#progress, this.#final ?? this.#figures.atRest);
     }
-    const live = this.#live();
-    if (this.#started) this.#sample(live.ledger);
-    const bytesPerSecond = rateOf(this.#rate, clock.monotonicMs());
-    return snapshotOf(this.definition, nextState(this.#progress, { type: 'ticked' }, nowMs), {
-      ...live,
+    return snapshotOf(this.definition, nextState(this.#progress, { type: 'ticked' }, clock.wallMs()), {
+      ...this.#live(),
       verifying: this.#verifyPhase?.live,
-      ...(bytesPerSecond === undefined ? {} : { bytesPerSecond }),
     });
   }
 
@@ -216,7 +210,7 @@ export class JobRun {
         ...(bandwidthBytesPerSecond === undefined ? {} : { bandwidthBytesPerSecond }),
       });
       this.#started = true;
-      this.#sample(this.#live().ledger);
+      this.#live();
       if (this.#progress.state === 'RUNNING') {
         await new LoadPhase(context).run();
         if (signal.aborted) return undefined;
@@ -292,7 +286,7 @@ export class JobRun {
     if (state === 'SUCCEEDED' || state === 'FAILED' || state === 'STOPPED') this.#deps.observe.ended(state, activeMs);
   }
 
-  #end(figures: { ledger: Ledger; bytesPerSecond?: number; retries: number }): void {
+  #end(figures: Figures): void {
     this.#final = figures;
     this.#resolveEnded(this.snapshot());
     const { tally } = this.#progress;
@@ -353,7 +347,9 @@ export class JobRun {
 
   #record(progress: JobProgress = this.#progress): Omit<JobRecord, 'version'> {
     const { cursor, sourceVersion, verifyCursor, chunks, repairs } = this.#marks;
-    const { retries, ledger, bytesPerSecond } = this.#final ?? { retries: this.#live().retries };
+    const { retries, ledger, bytesPerSecond }: Partial<Figures> & { retries: number } = this.#final ?? {
+      retries: this.#live().retries,
+    };
     return {
       definition: this.definition,
       progress: progress.state === 'RUNNING' ? { ...progress, tally: emptyTally } : progress,
@@ -368,48 +364,21 @@ export class JobRun {
     };
   }
 
-  #live(): { retries: number; ledger: Ledger } {
-    const { worker } = this.#deps;
-    if (!this.#started) return { retries: this.#retriesBefore, ledger: emptyLedger() };
-    let { retries, ledger } = worker.progress(this.definition.runId);
-    if (this.#marks.repairs) {
-      const repair = worker.progress(this.definition.repairRunId);
-      retries += repair.retries;
-      ledger = addLedgers(ledger, repair.ledger);
-    }
-    // The worker forgets them when the run ends.
-    this.#retriesSeen = Math.max(this.#retriesSeen, retries);
-    return { retries: this.#retriesBefore + this.#retriesSeen, ledger };
-  }
-
-  #figures(): { ledger: Ledger; retries: number; bytesPerSecond?: number } {
-    return this.#final ?? { ledger: emptyLedger(), retries: this.#retriesBefore };
+  #live(): Figures {
+    return this.#started ? this.#figures.now(this.#marks) : this.#figures.atRest;
   }
 
   /** Of an ended job the rate is the average over its active time. */
-  #figuresAtEnd(): { ledger: Ledger; retries: number; bytesPerSecond?: number } {
+  #figuresAtEnd(): Figures {
     const { clock } = this.#deps;
     const { ledger, retries } = this.#live();
     const { activeMs, tally } = nextState(this.#progress, { type: 'ticked' }, clock.wallMs());
     return { ledger, retries, ...(activeMs > 0 ? { bytesPerSecond: (tally.loadedBytes * 1000) / activeMs } : {}) };
   }
 
-  /** The rate is that of the origin: parts become durable in bursts, up to 8 MiB apart on a limited load. */
-  #sample({ originBytes }: Ledger): void {
-    this.#rate = addSample(this.#rate, { atMs: this.#deps.clock.monotonicMs(), total: originBytes });
-  }
-
   #logStoreFailure(error: unknown): void {
     this.#deps.log.error({ jobId: this.definition.jobId, error }, 'the job could not be saved');
   }
-}
-
-function addLedgers(a: Ledger, b: Ledger): Ledger {
-  const sum = emptyLedger();
-  sum.originBytes = a.originBytes + b.originBytes;
-  sum.cachedBytes = a.cachedBytes + b.cachedBytes;
-  for (const reason of discardReasons) sum.discardedBytes[reason] = a.discardedBytes[reason] + b.discardedBytes[reason];
-  return sum;
 }
 
 function reasonOf(error: unknown): string {

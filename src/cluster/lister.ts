@@ -82,10 +82,16 @@ async function* listIndex(path: string, from: ListingCursor, options: ListerOpti
     retried(() => origins.list(directory, listOptions(after, options)), options),
   );
   let resumeAfter = from.after;
+  // One run of files at a time, so that the limit on HEAD requests is one for the job.
+  let filesTurn: Promise<unknown> = Promise.resolve();
   const begun = mapOrdered(units, directoriesAtOnce, async (unit) => {
     const after = resumeAfter;
     resumeAfter = undefined;
-    if (unit.kind === 'files') return { unit, page: await filesPage(unit.lines, lookup, options) };
+    if (unit.kind === 'files') {
+      const page = filesTurn.then(() => filesPage(unit.lines, lookup, options));
+      filesTurn = page.catch(() => undefined);
+      return { unit, page: await page };
+    }
     const first = await firstPage(unit.line, after, options);
     return { unit, page: first.page, rest: first.next };
   });
