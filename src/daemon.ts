@@ -144,8 +144,7 @@ async function open(
     opened.ready ? { ready: true } : { ready: false, reason: 'starting or stopping' };
   const api = buildApiServer({ config, jobs, store, telemetry, log, ready });
   const workerHttp = buildWorkerServer({ config, telemetry, log, ready });
-  const s3 = buildS3Server({ store, log, onServed: (bytes) => telemetry.counters.s3ServedBytes.inc(bytes) });
-  observeS3(s3, telemetry);
+  const s3 = buildS3Server({ store, log, ...observeS3(telemetry) });
   showLevels(telemetry, { store, worker, jobs });
   opened.servers = [api, workerHttp, s3];
   const urls = {

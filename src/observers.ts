@@ -1,11 +1,11 @@
 /** From what the rooms report to the metrics of the table. */
-import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { JobObserver, JobService } from './cluster/types.ts';
 import { jobStates } from './core/job.ts';
 import type { IngestWorker } from './ingest/index.ts';
 import type { WorkerObserver } from './ingest/types.ts';
 import type { Origins } from './origin/types.ts';
 import { statusClass } from './server/metrics.ts';
+import type { S3GatewayOptions } from './server/s3/index.ts';
 import type { Store, StoreOptions } from './store/types.ts';
 import type { Telemetry } from './telemetry/registry.ts';
 
@@ -90,20 +90,13 @@ export function showLevels(
   });
 }
 
-/** Counts and times the answers of the S3 port. */
-export function observeS3(server: FastifyInstance, { counters, histograms }: Telemetry): void {
-  server.addHook('onResponse', (request, reply, next) => {
-    const operation = operationOf(request);
-    counters.s3Requests.inc({ operation, code: statusClass(reply.statusCode) });
-    histograms.s3Seconds.observe({ operation }, reply.elapsedTime / msPerSecond);
-    next();
-  });
-}
-
-function operationOf(request: FastifyRequest): 'get' | 'head' | 'list' | 'other' {
-  if (request.method === 'HEAD') return 'head';
-  if (request.method !== 'GET') return 'other';
-  // `/bucket` and `/bucket/` ask about the bucket, anything behind it is a key
-  const path = request.originalUrl.split('?', 1)[0] ?? '/';
-  return path.indexOf('/', 1) > 0 && !path.endsWith('/') ? 'get' : 'list';
+/** Counts and times the answers of the S3 port, also those that were cut off. */
+export function observeS3({ counters, histograms }: Telemetry): Pick<S3GatewayOptions, 'onAnswered' | 'onServed'> {
+  return {
+    onAnswered({ operation, status, seconds }) {
+      counters.s3Requests.inc({ operation, code: statusClass(status) });
+      histograms.s3Seconds.observe({ operation }, seconds);
+    },
+    onServed: (bytes) => counters.s3ServedBytes.inc(bytes),
+  };
 }
