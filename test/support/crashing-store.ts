@@ -9,13 +9,13 @@
 import { closeSync, copyFileSync, openSync, readSync, rmSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { vi } from 'vitest';
-import type { Extent } from '../../src/core/types.ts';
+import type { Extent, RunId } from '../../src/core/types.ts';
 import { alignBytes, alignUp } from '../../src/core/units.ts';
 import type { Store } from '../../src/store/types.ts';
 import { Volume } from '../../src/store/volume.ts';
 import type { Fixture } from './store-fixture.ts';
 
-export type CrashPoint = 'before sync' | 'before commit' | 'after commit';
+export type CrashPoint = 'before sync' | 'before commit' | 'in commit' | 'after commit';
 
 interface Unsynced {
   readonly extent: Extent;
@@ -49,6 +49,11 @@ export class CrashingStore {
     this.store = await this.#fixture.open({
       beforeSync: async () => this.#die('before sync'),
       beforeCommit: async () => this.#die('before commit'),
+      inCommit: async () => {
+        // Somebody takes whatever is free at this moment, and the machine dies before the commit does.
+        if (this.#armed === 'in commit') this.overwriteFreeSpace();
+        this.#die('in commit');
+      },
       afterCommit: async () => {
         copyFileSync(this.#index('data.mdb'), this.#index('durable.copy'));
         this.#die('after commit');
@@ -74,6 +79,16 @@ export class CrashingStore {
       });
       at += extent.length;
     }
+  }
+
+  /** Writes other bytes into all that is free, as lanes would in time. */
+  overwriteFreeSpace(): void {
+    const nobody = 'nobody' as RunId;
+    const { freeBytes } = this.store.usage();
+    if (freeBytes === 0) return;
+    const extents = this.store.allocate(nobody, freeBytes);
+    this.write(extents, Buffer.alloc(freeBytes, 0xdd));
+    this.store.giveBack(nobody, extents);
   }
 
   /** Everything that was not synced is kept, lost or torn, and the store is opened again. */
