@@ -15,8 +15,11 @@ import type { WorkerObserver } from './types.ts';
 const refillMs = 5;
 /** Answers to requests that were sent before the first 503 was heard come within about this time, and count once. */
 const throttleCooldownMs = 1_000;
-/** While a run is limited, no more than this many seconds of its rate are in flight, so that stopping is quick. */
-const limitedWindowSeconds = 2;
+/**
+ * While a run is limited, no more than this many seconds of its rate are in flight (but always one part): more would
+ * make no load faster, and all of it is lost when the run is stopped.
+ */
+const limitedWindowSeconds = 0.5;
 /** Longest single read of a limited run, in seconds of its rate over all sockets; and never below 4 KiB. */
 const limitedReadSeconds = 0.01;
 const smallestReadBytes = 4 * KiB;
