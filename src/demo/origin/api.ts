@@ -1,7 +1,7 @@
 /** What callers say to an embedded origin and hear from it, whether it lives in their process or in another. */
 import type { DatasetSpec } from '../dataset.ts';
 import type { FaultReport, FaultRule } from './faults.ts';
-import type { ChecksumName, ObjectSpec } from './objects.ts';
+import type { ChecksumName, HashLimits, ObjectSpec } from './objects.ts';
 import type { OriginStats, RequestRecord } from './records.ts';
 import type { OriginCredentials } from './signature.ts';
 
@@ -15,7 +15,7 @@ export interface OriginKnobs {
 }
 
 /** Plain data: the same options start an origin here or in another process. */
-export interface OriginOptions {
+export interface OriginOptions extends HashLimits {
   readonly objects?: readonly ObjectSpec[];
   readonly dataset?: DatasetSpec;
   /** The bucket of objects that name none, and of the dataset. Default `demo`. */
@@ -35,8 +35,6 @@ export interface OriginOptions {
   readonly versioned?: boolean;
   /** Whole-object checksums that are stated when asked for; default CRC64NVME. */
   readonly checksums?: readonly ChecksumName[];
-  /** See defaultWholeHashMaxBytes. */
-  readonly wholeHashMaxBytes?: number;
   /** Requests that the log keeps; default 10,000. */
   readonly logLimit?: number;
   readonly knobs?: OriginKnobs;

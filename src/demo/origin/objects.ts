@@ -34,9 +34,17 @@ export type ChecksumName = 'crc64nvme' | 'crc32';
 
 /**
  * Objects up to this size have their MD5 as ETag and state whole-object checksums, both computed when first asked for;
- * larger ones look like multipart uploads (`<hex>-<parts>`, no whole-object checksum).
+ * larger ones look like multipart uploads: `<hex>-<parts>`, and no whole-object checksum unless `checksumMaxBytes` says so
+ * (S3 states FULL_OBJECT checksums of multipart uploads too).
  */
 export const defaultWholeHashMaxBytes = 16 * MiB;
+/** Up to which size objects have which hash; both for generated objects only. */
+export interface HashLimits {
+  /** An MD5 as ETag. Default: defaultWholeHashMaxBytes. */
+  readonly wholeHashMaxBytes?: number;
+  /** Whole-object checksums. Default: `wholeHashMaxBytes`. */
+  readonly checksumMaxBytes?: number;
+}
 const partBytesOfEtag = 8 * MiB;
 /** Generated objects were last modified at this time plus one second a version. */
 const epochMs = Date.UTC(2026, 0, 1);
@@ -72,10 +80,15 @@ export class ObjectTable {
   readonly #etags = new WeakMap<StoredObject, string>();
   readonly #checksums = new WeakMap<StoredObject, Map<ChecksumName, string>>();
   readonly #wholeHashMaxBytes: number;
+  readonly #checksumMaxBytes: number;
 
-  constructor(bucketNames: readonly string[], wholeHashMaxBytes: number = defaultWholeHashMaxBytes) {
+  constructor(
+    bucketNames: readonly string[],
+    { wholeHashMaxBytes = defaultWholeHashMaxBytes, checksumMaxBytes = wholeHashMaxBytes }: HashLimits = {},
+  ) {
     for (const name of bucketNames) this.#buckets.set(name, new Bucket());
     this.#wholeHashMaxBytes = wholeHashMaxBytes;
+    this.#checksumMaxBytes = checksumMaxBytes;
   }
 
   bucketNames(): string[] {
@@ -164,7 +177,7 @@ export class ObjectTable {
 
   /** Whole-object checksum in base64; undefined for objects that are too large to have one. */
   checksumOf(object: StoredObject, name: ChecksumName): string | undefined {
-    if (object.body === undefined && object.sizeBytes > this.#wholeHashMaxBytes) return undefined;
+    if (object.body === undefined && object.sizeBytes > this.#checksumMaxBytes) return undefined;
     const known = this.#checksums.get(object) ?? new Map<ChecksumName, string>();
     this.#checksums.set(object, known);
     let value = known.get(name);

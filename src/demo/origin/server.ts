@@ -53,7 +53,7 @@ class Origin implements EmbeddedOrigin {
   constructor(options: OriginOptions) {
     this.#options = options;
     this.bucket = options.bucket ?? 'demo';
-    this.#table = new ObjectTable([this.bucket, ...(options.buckets ?? [])], options.wholeHashMaxBytes);
+    this.#table = new ObjectTable([this.bucket, ...(options.buckets ?? [])], options);
     this.#routes = new Routes(this.#table, {
       region: options.region ?? 'us-east-1',
       versioned: options.versioned === true,

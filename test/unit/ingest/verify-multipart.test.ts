@@ -1,0 +1,79 @@
+/** Objects that came as multipart uploads: no MD5 to compare with, but a checksum of the whole that is joined from pieces. */
+import { expect, it } from 'vitest';
+import type { ManifestEntry, RunId } from '../../../src/core/types.ts';
+import { KiB, MiB } from '../../../src/core/units.ts';
+import type { ChecksumName } from '../../../src/demo/origin/objects.ts';
+import type { VerifyOutcome } from '../../../src/ingest/types.ts';
+import { type Bench, openBench } from './bench.ts';
+
+/** Around the slot of 8 MiB and the page of 1 MiB, so that a file is digested in one piece, in two, and in many. */
+const sizes = [KiB + 1, MiB, MiB + 1, 8 * MiB, 8 * MiB + 1, 25 * MiB + 4097];
+
+interface World {
+  readonly bench: Bench;
+  readonly run: RunId;
+  readonly entries: readonly ManifestEntry[];
+}
+
+async function world(checksums: readonly ChecksumName[], checksumMaxBytes = 64 * MiB): Promise<World> {
+  const bench = await openBench({
+    objects: sizes.map((sizeBytes, index) => ({ key: `multi-${index}`, sizeBytes })),
+    wholeHashMaxBytes: KiB,
+    checksumMaxBytes,
+    checksums,
+  });
+  const entries = await bench.list();
+  expect(entries.map(({ etag }) => etag)).toEqual(sizes.map(() => expect.stringMatching(/^[0-9a-f]{32}-\d+$/)));
+  return { bench, run: bench.start(), entries };
+}
+
+const load = ({ bench, run, entries }: World) =>
+  Promise.all(entries.map(async (entry) => (await bench.worker.load(run, entry)).result));
+const verify = ({ bench, run, entries }: World): Promise<VerifyOutcome[]> =>
+  Promise.all(entries.map((entry) => bench.worker.verify(run, entry)));
+const allOf = <T>(value: T): T[] => sizes.map(() => value);
+
+it.each(['crc64nvme', 'crc32'] as const)('%s of every whole object is compared, whatever the pieces', async (name) => {
+  const there = await world([name]);
+  try {
+    expect(await load(there)).toEqual(allOf('loaded'));
+    const outcomes = await verify(there);
+    expect(outcomes.map(({ wholeObject }) => wholeObject)).toEqual(allOf('matched'));
+    expect(outcomes.map(({ ok, checkedBytes }) => ({ ok, checkedBytes }))).toEqual(
+      sizes.map((sizeBytes) => ({ ok: true, checkedBytes: sizeBytes })),
+    );
+  } finally {
+    await there.bench.close();
+  }
+});
+
+it('one byte that was wrong on the way is found by it, though every page has its own checksum', async () => {
+  const there = await world(['crc64nvme']);
+  const { bench } = there;
+  try {
+    const victims = [2, 5];
+    const rules = victims.map((index) =>
+      bench.origin.setFault({ fault: { kind: 'corrupt', atByte: MiB }, key: `multi-${index}`, times: 1 }),
+    );
+    expect(await load(there)).toEqual(allOf('loaded'));
+    expect(rules.map((rule) => bench.origin.fired(rule))).toEqual([1, 1]);
+    const outcomes = await verify(there);
+    expect(outcomes.map(({ wholeObject }) => wholeObject)).toEqual(
+      sizes.map((_, index) => (victims.includes(index) ? 'mismatched' : 'matched')),
+    );
+    expect(outcomes[5]).toMatchObject({ ok: false, badPages: 0, error: { code: 'STORE_CORRUPT' } });
+  } finally {
+    await bench.close();
+  }
+});
+
+it('what the origin states no checksum of is said to be unavailable, and its pages are checked all the same', async () => {
+  const there = await world(['crc64nvme'], 0);
+  try {
+    expect(await load(there)).toEqual(allOf('loaded'));
+    const outcomes = await verify(there);
+    expect(outcomes.map(({ ok, wholeObject }) => [ok, wholeObject])).toEqual(allOf([true, 'unavailable']));
+  } finally {
+    await there.bench.close();
+  }
+});
