@@ -80,10 +80,8 @@ export class Limits {
   /** Bytes per second that this worker may read for the run; undefined: no limit. */
   setBandwidth(run: Run, bytesPerSecond: number | undefined): void {
     run.bucket = bytesPerSecond === undefined ? undefined : makeBucket(bytesPerSecond, performance.now());
-    const readBytes = Math.floor(((bytesPerSecond ?? 0) * limitedReadSeconds) / this.#sockets);
-    const viewBytes = bytesPerSecond === undefined ? 0 : Math.max(smallestReadBytes, readBytes);
     Atomics.store(this.#board.tokens, run.row, Math.floor(run.bucket?.tokens ?? 0));
-    Atomics.store(this.#board.viewBytes, run.row, viewBytes);
+    Atomics.store(this.#board.viewBytes, run.row, this.#readBytes(run));
     if (run.bucket === undefined) this.#limited.delete(run);
     else this.#limited.add(run);
     this.#watch();
@@ -119,6 +117,13 @@ export class Limits {
     }
   }
 
+  /** Longest single read of a run: the sockets that it uses share its rate evenly. 0: the run is not limited. */
+  #readBytes(run: Run): number {
+    if (run.bucket === undefined) return 0;
+    const sockets = Math.max(1, Math.min(this.#sockets, run.partsInFlight));
+    return Math.max(smallestReadBytes, Math.floor((run.bucket.bytesPerSecond * limitedReadSeconds) / sockets));
+  }
+
   #refill(): void {
     const now = performance.now();
     for (const run of this.#limited) {
@@ -128,6 +133,7 @@ export class Limits {
       const fraction = run.bucket.tokens - Math.floor(run.bucket.tokens);
       run.bucket = refill({ ...run.bucket, tokens: tokens + fraction }, now);
       Atomics.add(this.#board.tokens, run.row, Math.floor(run.bucket.tokens) - tokens);
+      Atomics.store(this.#board.viewBytes, run.row, this.#readBytes(run));
     }
   }
 }
