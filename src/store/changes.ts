@@ -126,14 +126,7 @@ export class Changes {
   /** Every byte of the file has landed: it takes the place of the version that was visible. */
   complete(file: LoadingFile): void {
     const { entry } = file;
-    const record: FileRecord = {
-      ...entry,
-      fileId: file.fileId,
-      state: 'complete',
-      loadId: file.load,
-      cachedBytes: entry.sizeBytes,
-      cachedAtMs: this.#context.now(),
-    };
+    const record = file.record('complete', entry.sizeBytes, this.#context.now());
     this.removeVisible(entry.path);
     if (file.small) {
       const block = file.blocks.get(0);
@@ -160,7 +153,7 @@ export class Changes {
     for (const [file, segments] of this.#loading) {
       // A small file is either complete or has landed nothing.
       this.#putBlocks(file, segments);
-      const record: FileRecord = { ...file.record(), cachedBytes: file.landedBytes };
+      const record = file.record('loading', file.landedBytes, 0);
       this.#put(index.loading, fileKey(file.fileId), encodeFile({ record, runs: file.runs }, arena));
       if (!file.indexed) this.#put(index.loadingPaths, pathKey(file.entry.path), fileKey(file.fileId));
       file.indexed = true;

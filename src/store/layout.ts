@@ -29,27 +29,31 @@ export function totalLength(extents: readonly Extent[]): number {
 
 /** Adds a chain of extents that begins at `blockGrain`, keeping the block's list sorted and neighbours merged. */
 export function insertExtents(block: Block, blockGrain: number, extents: readonly Extent[]): void {
+  const last = block.extents.at(-1);
+  const inOrder = last === undefined || last.blockGrain + last.grains <= blockGrain;
   let grain = blockGrain;
-  const added: BlockExtent[] = [];
-  for (const extent of extents) {
-    const grains = extent.length / alignBytes;
-    added.push({ blockGrain: grain, grains, store: extent.store, fileGrain: extent.offset / alignBytes });
-    grain += grains;
+  for (const { store, offset, length } of extents) {
+    const added = { blockGrain: grain, grains: length / alignBytes, store, fileGrain: offset / alignBytes };
+    grain += added.grains;
+    if (inOrder) appendExtent(block.extents, added);
+    else block.extents.push(added);
   }
-  const all = [...block.extents, ...added].sort((a, b) => a.blockGrain - b.blockGrain);
+  if (inOrder) return;
   const merged: BlockExtent[] = [];
-  for (const extent of all) {
-    const last = merged.at(-1);
-    if (
-      last &&
-      last.store === extent.store &&
-      last.blockGrain + last.grains === extent.blockGrain &&
-      last.fileGrain + last.grains === extent.fileGrain
-    ) {
-      merged[merged.length - 1] = { ...last, grains: last.grains + extent.grains };
-    } else merged.push(extent);
-  }
+  for (const extent of block.extents.sort((a, b) => a.blockGrain - b.blockGrain)) appendExtent(merged, extent);
   block.extents = merged;
+}
+
+function appendExtent(extents: BlockExtent[], next: BlockExtent): void {
+  const last = extents.at(-1);
+  if (
+    last &&
+    last.store === next.store &&
+    last.blockGrain + last.grains === next.blockGrain &&
+    last.fileGrain + last.grains === next.fileGrain
+  ) {
+    extents[extents.length - 1] = { ...last, grains: last.grains + next.grains };
+  } else extents.push(next);
 }
 
 /** All extents of a block, as the allocator knows them. */

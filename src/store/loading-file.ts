@@ -18,10 +18,14 @@ import {
   totalLength,
 } from './layout.ts';
 import { type Block, emptyBlock, hasPage, isFull, setPage } from './records.ts';
-import type { FileRecord, LandedPart } from './types.ts';
+import type { FileRecord, FileState, LandedPart } from './types.ts';
 
 /** `landed`: every byte is there, and the commit that makes it a complete file runs. */
 export type LoadingPhase = 'loading' | 'landed' | 'dropped';
+
+const noRuns: Map<RunId, number> = new Map();
+const noSegments: Set<number> = new Set();
+const noBitmaps: Map<number, Uint32Array> = new Map();
 
 export class LoadingFile {
   readonly fileId: FileId;
@@ -38,10 +42,10 @@ export class LoadingFile {
   readonly runs: Map<RunId, number>;
   readonly blocks = new Map<number, Block>();
   /** Segments of which the index has a block, or gets one by the commit that runs. */
-  readonly stored = new Set<number>();
+  readonly stored: Set<number>;
   /** Segments that are complete and durable; their blocks are in the index. */
-  readonly settled = new Set<number>();
-  readonly #durable = new Map<number, Uint32Array>();
+  readonly settled: Set<number>;
+  readonly #durable: Map<number, Uint32Array>;
   landedBytes = 0;
   durableBytes = 0;
 
@@ -50,7 +54,11 @@ export class LoadingFile {
     this.entry = spec.entry;
     this.load = spec.load;
     this.run = spec.run;
-    this.runs = spec.runs ?? new Map();
+    // A small file is complete when its only part has landed: what is kept of larger ones never has an entry.
+    this.runs = spec.runs ?? (this.small ? noRuns : new Map());
+    this.stored = this.small ? noSegments : new Set();
+    this.settled = this.small ? noSegments : new Set();
+    this.#durable = this.small ? noBitmaps : new Map();
   }
 
   /** A file of at most a page has its block in its file record, and lands in one piece. */
@@ -123,15 +131,12 @@ export class LoadingFile {
     } else this.#durable.set(segment, present);
   }
 
-  record(): FileRecord {
-    return {
-      ...this.entry,
-      fileId: this.fileId,
-      state: 'loading',
-      loadId: this.load,
-      cachedBytes: this.durableBytes,
-      cachedAtMs: 0,
-    };
+  /** As it is now, or as the commit that is being made leaves it. Spelt out: this runs for every object that is loaded. */
+  record(state: FileState = 'loading', cachedBytes = this.durableBytes, cachedAtMs = 0): FileRecord {
+    const { path, etag, sizeBytes, lastModifiedMs, versionId } = this.entry;
+    const { fileId, load: loadId } = this;
+    const record = { path, etag, sizeBytes, lastModifiedMs, fileId, state, loadId, cachedBytes, cachedAtMs };
+    return versionId === undefined ? record : { ...record, versionId };
   }
 
   #addMissing(block: Block, first: number, part: LandedPart): { addedBytes: number; unused: Extent[] } {

@@ -27,6 +27,9 @@ export class LoadingFiles {
   readonly #byId = new Map<FileId, LoadingFile>();
   readonly #byPath = new Map<string, LoadingFile>();
   readonly #endings = new Map<FileId, Ending>();
+  /** The ids of #endings, in a ring: looking for the oldest key of a Map costs a walk over those that were deleted. */
+  readonly #ended = new Float64Array(endingsKept);
+  #endedCount = 0;
   /** Loading files that only the index knows. */
   #left: number;
 
@@ -68,7 +71,9 @@ export class LoadingFiles {
     this.#byId.delete(file.fileId);
     this.hide(file);
     this.#endings.set(file.fileId, ending);
-    if (this.#endings.size > endingsKept) this.#endings.delete(this.#endings.keys().next().value!);
+    const place = this.#endedCount++ % endingsKept;
+    this.#endings.delete(this.#ended[place]! as FileId);
+    this.#ended[place] = file.fileId;
   }
 
   /** Another version takes its place at its path. */

@@ -5,7 +5,7 @@
  */
 import { randomUUID } from 'node:crypto';
 import { closeSync, mkdirSync, openSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { PrimedError } from '../core/errors.ts';
 import type { StoreIndex } from '../core/types.ts';
 import { alignBytes } from '../core/units.ts';
@@ -24,6 +24,7 @@ import {
   openVolume,
   readMarker,
   storeSizeBytes,
+  syncFolder,
   type Volume,
   type VolumeSpec,
   warnIfBuffered,
@@ -114,6 +115,9 @@ async function openVolumes(index: IndexDb, options: StoreOptions): Promise<Volum
     }
     if (fresh.length > 0) {
       await recordStores(index, places);
+      // LMDB syncs its file; the name of a new one has to be durable before a store relies on it.
+      syncFolder(index.dir);
+      syncFolder(dirname(resolve(index.dir)));
       for (const { dir, entry } of fresh) volumes.push(await createVolume(specOf(dir, entry)));
       await recordStores(index, places, 'ready');
     }

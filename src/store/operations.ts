@@ -50,8 +50,10 @@ function landPart(files: LoadingFiles, run: RunId, part: LandedPart, changes: Ch
   if (addedBytes < range.length) changes.ledgers.discarded(run, 'replaced', range.length - addedBytes);
   if (addedBytes === 0) return;
   changes.ledgers.cached(run, addedBytes);
-  file.runs.set(run, (file.runs.get(run) ?? 0) + addedBytes);
-  if (!file.small) changes.touch(file, segment);
+  if (!file.small) {
+    file.runs.set(run, (file.runs.get(run) ?? 0) + addedBytes);
+    changes.touch(file, segment);
+  }
   if (!file.whole) return;
   completeFile(files, file, changes);
   complete.add(fileId);

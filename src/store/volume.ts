@@ -247,6 +247,7 @@ export async function createVolume(spec: VolumeSpec): Promise<Volume> {
     writeSync(fd, encodeSuperblock(uuid, sizeBytes), 0, superblockBytes, 0);
     fsyncSync(fd);
     syncFolder(dir);
+    syncFolder(dirname(dir));
     return new Volume(spec, fd);
   } catch (error) {
     if (fd !== undefined) closeSync(fd);
@@ -354,7 +355,8 @@ function writeMarker(dir: string, uuid: string): void {
   syncFolder(dir);
 }
 
-function syncFolder(dir: string): void {
+/** Makes the names in a folder durable. */
+export function syncFolder(dir: string): void {
   const fd = openSync(dir, 'r');
   try {
     fsyncSync(fd);
