@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { KiB, MiB } from '../../src/core/units.ts';
 import { contentAt } from '../../src/demo/origin/content.ts';
-import { loaded } from '../support/api.ts';
+import { ended, loaded } from '../support/api.ts';
 import { primed, runBytes, type Said } from '../support/cli.ts';
 import { executable } from '../support/daemon.ts';
 import { smallDataset } from '../support/origin.ts';
@@ -23,6 +23,8 @@ describe('primed job load', () => {
       code: 0,
       stdout: expect.stringMatching(/^Load 's3:\/\/demo\/data\/' is successfully submitted\. JobId: [0-9a-f-]{36}\n$/),
     });
+    // the next submission has other options, and would be refused while this one runs
+    await ended(scene.daemon.api, path);
   });
 
   it('follows to the end, reports, and exits 0; plain lines without a terminal', async () => {

@@ -1,0 +1,122 @@
+/** `file://` origins of the real binary: a NAS or a folder, below configured roots and nowhere else. */
+import { mkdirSync, renameSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { KiB, MiB } from '../../src/core/units.ts';
+import { check, ended, fs, loaded, progress, submit } from '../support/api.ts';
+import { patterned, sha256 } from '../support/bytes.ts';
+import { primed } from '../support/cli.ts';
+import type { Daemon } from '../support/daemon.ts';
+import { cat, openPlace, type Place } from '../support/node.ts';
+
+let place: Place;
+let root: string;
+let daemon: Daemon;
+const at = (key: string) => `file://${root}/${key}`;
+function put(key: string, bytes: Uint8Array): void {
+  mkdirSync(dirname(join(root, key)), { recursive: true });
+  writeFileSync(join(root, key), bytes);
+}
+
+const files = new Map<string, Buffer>([
+  ['set/empty', Buffer.alloc(0)],
+  ['set/one', patterned(1, 1)],
+  ['set/page', patterned(MiB, 2)],
+  ['set/odd', patterned(9 * MiB + 4097, 3)],
+  ['set/sub/plus+and space', patterned(5000, 4)],
+  ['set/sub/größe 数据 %41', patterned(70_000, 5)],
+]);
+
+beforeAll(async () => {
+  place = openPlace('file-origin');
+  root = join(place.path, 'nas');
+  for (const [key, bytes] of files) put(key, bytes);
+  writeFileSync(join(place.path, 'secret'), 'outside of the root');
+  mkdirSync(join(place.path, 'private'));
+  writeFileSync(join(place.path, 'private', 'key'), 'outside of the root as well');
+  daemon = await place.start(`[[ufs]]\nprefix = "file://${root}"\n`);
+});
+afterAll(() => place?.close());
+
+it('loads, verifies and gives back every file below a root, and needs no credentials', async () => {
+  const report = await loaded(daemon.api, at('set/'), { verify: 'true' });
+  expect(report).toMatchObject({ mTotalFileCount: files.size, verifiedFiles: files.size });
+  for (const [key, bytes] of files) expect(sha256(await cat(daemon, at(key))), key).toBe(sha256(bytes));
+  expect(await check(daemon.api, at('set/'))).toMatchObject({ ok: true, checkedFiles: files.size });
+  const stat = await primed(daemon.api, ['fs', 'stat', at('set/sub/größe 数据 %41')]);
+  expect([stat.code, stat.stderr]).toEqual([0, '']);
+});
+
+it('with skipIfExists reads nothing again', async () => {
+  const report = await loaded(daemon.api, at('set/'), { skipIfExists: 'true' });
+  expect(report).toMatchObject({ skippedFiles: files.size, mLoadedByteCount: 0, ledger: { originBytes: 0 } });
+});
+
+it('a symbolic link that leaves the root is not followed, in a listing or by name', async () => {
+  put('links/real', patterned(100, 6));
+  symlinkSync('real', join(root, 'links', 'inside'));
+  symlinkSync(join(place.path, 'secret'), join(root, 'links', 'out'));
+  symlinkSync('../../private', join(root, 'links', 'outdir'));
+  const report = await loaded(daemon.api, at('links/'));
+  expect(report).toMatchObject({ mTotalFileCount: 2 });
+  expect(sha256(await cat(daemon, at('links/inside')))).toBe(sha256(patterned(100, 6)));
+  expect(daemon.log()).toMatch(/leads out of the root/);
+
+  for (const outside of ['links/out', 'links/outdir/', 'links/outdir/key']) {
+    await submit(daemon.api, at(outside));
+    const refused = await ended(daemon.api, at(outside));
+    expect([outside, refused.mJobState, refused.mLoadedByteCount]).toEqual([outside, 'FAILED', 0]);
+    expect(JSON.stringify([refused.reason, refused.mFailedFilesWithReasons])).toMatch(/root/);
+    expect((await fs(daemon.api, 'stat', at(outside))).status).toBe(404);
+  }
+});
+
+it('a path that leaves the root by dots is refused before anything is read', async () => {
+  for (const path of [at('../secret'), at('set/../../secret'), 'file:///etc/hostname']) {
+    const answer = await submit(daemon.api, path);
+    expect([path, answer.status, answer.json().message]).toEqual([path, 400, expect.stringContaining('file:')]);
+  }
+});
+
+/** Half of the file has been read when this resolves: by the ledger, which counts every byte from the origin. */
+async function inTheMiddle(path: string, sizeBytes: number): Promise<void> {
+  const fetched = async () => (await progress(daemon.api, path)).json().ledger.originBytes as number;
+  await expect.poll(fetched, { timeout: 20_000, interval: 5 }).toBeGreaterThan(sizeBytes / 4);
+  expect(await fetched()).toBeLessThan(sizeBytes);
+}
+
+it.each(['renamed into place', 'written in place'])(
+  'a file that changes during the load, %s, is loaded whole at its new version',
+  async (how) => {
+    const key = how.replaceAll(' ', '-');
+    const [before, after] = [patterned(12 * MiB, 7), patterned(11 * MiB + 3, 8)];
+    put(key, before);
+    await submit(daemon.api, at(key), { bandwidth: '8MB' });
+    await inTheMiddle(at(key), before.length);
+    if (how === 'written in place') put(key, after);
+    else {
+      put(`${key}.new`, after);
+      renameSync(join(root, `${key}.new`), join(root, key));
+    }
+    const report = await ended(daemon.api, at(key));
+    expect(report).toMatchObject({ mJobState: 'SUCCEEDED', ledger: { inFlightBytes: 0 } });
+    expect(report.ledger.discardedBytes.changed).toBeGreaterThan(0);
+    expect(sha256(await cat(daemon, at(key)))).toBe(sha256(after));
+  },
+);
+
+it('a file that vanishes during the load fails by name, and nothing of it is served', async () => {
+  put('vanish', patterned(12 * MiB, 9));
+  await submit(daemon.api, at('vanish'), { bandwidth: '8MB' });
+  await inTheMiddle(at('vanish'), 12 * MiB);
+  // Open descriptors keep the old bytes readable; what is opened after the removal does not find them.
+  unlinkSync(join(root, 'vanish'));
+  put('vanish.other', patterned(KiB, 10));
+  const report = await ended(daemon.api, at('vanish'));
+  if (report.mJobState === 'SUCCEEDED') {
+    expect(sha256(await cat(daemon, at('vanish')))).toBe(sha256(patterned(12 * MiB, 9)));
+  } else {
+    expect(JSON.stringify(report.mFailedFilesWithReasons)).toContain('vanish');
+    expect((await fs(daemon.api, 'stat', at('vanish'))).json()).not.toMatchObject({ state: 'complete' });
+  }
+});
