@@ -72,7 +72,7 @@ export function loadingRecord(index: IndexDb, file: FileId): FileRecord | undefi
 }
 
 /** Two listings in byte order of the path as one; of one path the visible record comes first. */
-export function* mergeByPath(visible: Iterator<FileRecord>, loading: readonly FileRecord[]): Generator<FileRecord> {
+export function* mergeByPath(visible: Iterator<FileRecord>, loading: Iterable<FileRecord>): Generator<FileRecord> {
   let next = visible.next();
   for (const record of loading) {
     const key = pathKey(record.path);
@@ -86,7 +86,7 @@ export function* mergeByPath(visible: Iterator<FileRecord>, loading: readonly Fi
 }
 
 /** @param loading files below the prefix that are being loaded; those that have a visible version too count once. */
-export function summarize(index: IndexDb, prefix: string, loading: readonly FileRecord[]): PathSummary {
+export function summarize(index: IndexDb, prefix: string, loading: Iterable<FileRecord>): PathSummary {
   const summary = { files: 0, bytes: 0, cachedFiles: 0, cachedBytes: 0 };
   for (const { value } of rows(index.files, prefix, undefined)) {
     const { state, sizeBytes, cachedBytes } = fileFigures(value);

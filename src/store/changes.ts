@@ -141,7 +141,7 @@ export class Changes {
 
   /** A loading file is given up; its extents come back, to the reservation of its run. */
   drop(file: LoadingFile): void {
-    const blocks = this.#removeBlocks(file.fileId, file.blocks);
+    const blocks = file.indexed ? this.#removeBlocks(file.fileId, file.blocks) : file.blocks;
     this.#blockCount -= file.stored.size;
     this.#forgetLoading(file);
     this.release([...blocks.values()].flatMap(extentsOf), file.run);

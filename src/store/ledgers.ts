@@ -40,12 +40,13 @@ export class Ledgers {
 
   /** Hands every changed ledger to `put`, which writes it with the commit that is being made. */
   write(arena: Arena, put: (key: Buffer, value: Buffer) => void): void {
-    for (const run of this.#dirty) put(Buffer.from(run), encodeLedger(this.#known.get(run)!, arena));
-    this.#dirty.clear();
     for (const run of this.#known.keys()) {
       if (this.#known.size <= keptLimit) break;
-      this.#known.delete(run);
+      // One that this commit writes is not in the index before the commit has ended: it may be booked on meanwhile.
+      if (!this.#dirty.has(run)) this.#known.delete(run);
     }
+    for (const run of this.#dirty) put(Buffer.from(run), encodeLedger(this.#known.get(run)!, arena));
+    this.#dirty.clear();
   }
 
   /** At open: what was received before a crash and neither landed nor discarded was lost by it. */

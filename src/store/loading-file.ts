@@ -31,8 +31,10 @@ export class LoadingFile {
   readonly fileId: FileId;
   readonly entry: ManifestEntry;
   readonly load: LoadId;
-  /** The run that loads it now. */
+  /** The run that began it last: its reservation gets what comes back. */
   run: RunId;
+  /** Runs that have begun it and have not ended. */
+  readonly users = new Set<RunId>();
   phase: LoadingPhase = 'loading';
   /** Why it was dropped. */
   reason: DiscardReason | undefined;

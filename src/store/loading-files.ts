@@ -1,9 +1,9 @@
 /**
- * The files that are being loaded, in memory from their `beginFile` on. Those that an earlier process left half
- * loaded stay in the index until somebody asks for them.
+ * The files that are being loaded, in memory from their `beginFile` on, until they end or the last run that began them
+ * does. What is half loaded then, or was left so by an earlier process, stays in the index until somebody asks for it.
  */
-import type { DiscardReason, FileId, UfsPath } from '../core/types.ts';
-import { loadingRecord, storedLoading } from './catalog.ts';
+import type { DiscardReason, FileId, RunId, UfsPath } from '../core/types.ts';
+import { loadingRecord, mergeByPath, storedLoading } from './catalog.ts';
 import type { IndexDb } from './index-db.ts';
 import { LoadingFile } from './loading-file.ts';
 import {
@@ -26,6 +26,7 @@ export class LoadingFiles {
   readonly #index: IndexDb;
   readonly #byId = new Map<FileId, LoadingFile>();
   readonly #byPath = new Map<string, LoadingFile>();
+  readonly #byUser = new Map<RunId, Set<LoadingFile>>();
   readonly #endings = new Map<FileId, Ending>();
   /** The ids of #endings, in a ring: looking for the oldest key of a Map costs a walk over those that were deleted. */
   readonly #ended = new Float64Array(endingsKept);
@@ -41,6 +42,26 @@ export class LoadingFiles {
   add(file: LoadingFile): void {
     this.#byId.set(file.fileId, file);
     this.#byPath.set(file.entry.path, file);
+  }
+
+  /** The run has begun it: it stays in memory until `leave`. */
+  use(file: LoadingFile, run: RunId): void {
+    file.users.add(run);
+    const files = this.#byUser.get(run);
+    if (files) files.add(file);
+    else this.#byUser.set(run, new Set([file]));
+  }
+
+  /** The run has ended. Files that it leaves half loaded, with no other run at work on them, need no memory. */
+  leave(run: RunId): void {
+    for (const file of this.#byUser.get(run) ?? []) {
+      file.users.delete(run);
+      if (file.users.size > 0 || file.phase !== 'loading' || file.landedBytes !== file.durableBytes) continue;
+      this.#byId.delete(file.fileId);
+      this.hide(file);
+      if (file.durableBytes > 0) this.#left++;
+    }
+    this.#byUser.delete(run);
   }
 
   /** In memory, or taken from the index. */
@@ -70,6 +91,7 @@ export class LoadingFiles {
   end(file: LoadingFile, ending: Ending): void {
     this.#byId.delete(file.fileId);
     this.hide(file);
+    for (const run of file.users) this.#byUser.get(run)?.delete(file);
     this.#endings.set(file.fileId, ending);
     const place = this.#endedCount++ % endingsKept;
     this.#endings.delete(this.#ended[place]! as FileId);
@@ -90,8 +112,11 @@ export class LoadingFiles {
     return bytes === undefined ? undefined : this.#storedRecord(parseFileKey(bytes));
   }
 
-  /** Records of all loading files whose path starts with `prefix`, in byte order of the path. */
-  records(prefix: string, after?: string): FileRecord[] {
+  /**
+   * Records of all loading files whose path starts with `prefix`, in byte order of the path. Those that only the index
+   * has, of which there may be many, are read as the consumer goes on.
+   */
+  *records(prefix: string, after?: string): Generator<FileRecord> {
     const found: { key: Buffer; record: FileRecord }[] = [];
     const afterKey = after === undefined ? undefined : pathKey(after);
     for (const file of this.#byPath.values()) {
@@ -99,20 +124,21 @@ export class LoadingFiles {
       if (!file.entry.path.startsWith(prefix) || (afterKey && Buffer.compare(key, afterKey) <= 0)) continue;
       found.push({ key, record: file.record() });
     }
-    if (this.#left > 0) {
-      for (const { path, fileId } of storedLoading(this.#index, prefix, after)) {
-        const record = this.#byPath.has(path) ? undefined : this.#storedRecord(fileId);
-        if (record) found.push({ key: pathKey(path), record });
-      }
+    const inMemory = found.sort((a, b) => Buffer.compare(a.key, b.key)).map(({ record }) => record);
+    if (this.#left === 0) yield* inMemory;
+    else yield* mergeByPath(this.#storedRecords(prefix, after, new Set(inMemory.map(({ path }) => path))), inMemory);
+  }
+
+  *#storedRecords(prefix: string, after: string | undefined, but: ReadonlySet<string>): Generator<FileRecord> {
+    for (const { path, fileId } of storedLoading(this.#index, prefix, after)) {
+      const record = but.has(path) || this.#byPath.has(path) ? undefined : this.#storedRecord(fileId);
+      if (record) yield record;
     }
-    return found.sort((a, b) => Buffer.compare(a.key, b.key)).map(({ record }) => record);
   }
 
   /** Ids of all loading files at or below a path. */
   idsBelow(matches: (path: string) => boolean, prefix: string): FileId[] {
-    return this.records(prefix)
-      .filter(({ path }) => matches(path))
-      .map(({ fileId }) => fileId);
+    return [...this.records(prefix)].filter(({ path }) => matches(path)).map(({ fileId }) => fileId);
   }
 
   /** What the index still says of a file that ended in this process is of no interest. */

@@ -36,7 +36,7 @@ export function landParts(
 
 function landPart(files: LoadingFiles, run: RunId, part: LandedPart, changes: Changes, complete: Set<FileId>): void {
   const { fileId, range } = part;
-  const file = files.inMemory(fileId);
+  const file = files.withId(fileId);
   if (file?.phase !== 'loading') {
     // Late: the file was given up, or somebody else's parts have completed it.
     const ending = file?.phase === 'landed' ? 'complete' : (file?.reason ?? files.ending(fileId) ?? 'replaced');

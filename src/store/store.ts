@@ -31,6 +31,8 @@ import type { Volume } from './volume.ts';
 
 /** Ids that one process may hand out before it records the next range: none is ever used twice. */
 const idsReserved = 2 ** 24;
+/** S3's limit of a version id; its ETags are far shorter. */
+const maxTagBytes = 1024;
 /** Files that one operation of `putMetadata` and `remove` covers. */
 const filesAtOnce = 2048;
 
@@ -119,6 +121,7 @@ export class LocalStore implements Store {
 
   unreserve(run: RunId): void {
     this.#space.unreserve(run);
+    this.#loading.leave(run);
   }
 
   beginFile(order: {
@@ -130,7 +133,7 @@ export class LocalStore implements Store {
   }): Begun {
     const { run, load, entry, reuse, partBytes } = order;
     this.#checkUsable();
-    checkPath(entry.path);
+    checkEntry(entry);
     const mayReuse = (found: ManifestEntry, foundLoad: LoadId): boolean =>
       sameVersion(found, entry) && (reuse === 'any' || foundLoad === load);
     const visible = visibleRecord(this.#index, entry.path);
@@ -140,12 +143,14 @@ export class LocalStore implements Store {
     const current = this.#loading.atPath(entry.path);
     if (current && mayReuse(current.entry, current.load)) {
       current.run = run;
+      this.#loading.use(current, run);
       return { state: 'loading', fileId: current.fileId, missing: current.missing(partBytes) };
     }
     if (current?.phase === 'loading')
       this.#dropInBackground(current, sameVersion(current.entry, entry) ? 'replaced' : 'changed');
     const file = new LoadingFile({ fileId: this.#newId(), entry: plainEntry(entry), load, run });
     this.#loading.add(file);
+    this.#loading.use(file, run);
     return { state: 'loading', fileId: file.fileId, missing: file.missing(partBytes) };
   }
 
@@ -200,7 +205,7 @@ export class LocalStore implements Store {
   }
 
   async putMetadata(load: LoadId, entries: readonly ManifestEntry[]): Promise<void> {
-    for (const entry of entries) checkPath(entry.path);
+    for (const entry of entries) checkEntry(entry);
     const nextId = (): FileId => this.#newId();
     for (let at = 0; at < entries.length; at += filesAtOnce) {
       const some = entries.slice(at, at + filesAtOnce);
@@ -330,13 +335,32 @@ export class LocalStore implements Store {
   }
 }
 
-function checkPath(path: string): void {
+/**
+ * What an origin says of an object is checked before anything is queued: a record that cannot be encoded would end the
+ * whole commit, and the store with it.
+ */
+function checkEntry({ path, etag, sizeBytes, versionId }: ManifestEntry): void {
   const bytes = Buffer.byteLength(path);
-  if (bytes > 0 && bytes <= maxPathBytes) return;
+  if (bytes === 0 || bytes > maxPathBytes) {
+    throw new PrimedError(
+      'PATH_INVALID',
+      `a path of ${bytes} bytes cannot be cached: at most ${maxPathBytes} (${path.slice(0, 100)}...)`,
+      { bytes, maxPathBytes },
+    );
+  }
+  const wrong =
+    Buffer.byteLength(etag) > maxTagBytes
+      ? `an ETag of ${Buffer.byteLength(etag)} bytes`
+      : Buffer.byteLength(versionId ?? '') > maxTagBytes
+        ? `a version id of ${Buffer.byteLength(versionId ?? '')} bytes`
+        : !Number.isSafeInteger(sizeBytes) || sizeBytes < 0
+          ? `a size of ${sizeBytes} bytes`
+          : undefined;
+  if (wrong === undefined) return;
   throw new PrimedError(
-    'PATH_INVALID',
-    `a path of ${bytes} bytes cannot be cached: at most ${maxPathBytes} (${path.slice(0, 100)}...)`,
-    { bytes, maxPathBytes },
+    'ORIGIN_PROTOCOL',
+    `${path} cannot be cached: the origin says it has ${wrong}; at most ${maxTagBytes} bytes of ETag and of version id, and a whole number of bytes as size, are accepted`,
+    { path, maxTagBytes },
   );
 }
 

@@ -112,7 +112,7 @@ export interface Store {
   /** Sets what `run` may still allocate. Throws STORE_NO_ROOM with needed and free bytes; then nothing changed. */
   reserve(run: RunId, bytes: number): void;
   reservedFor(run: RunId): number;
-  /** Gives back what is left of the reservation. */
+  /** Gives back what is left of the reservation, and leaves every file that the run was loading. */
   unreserve(run: RunId): void;
 
   /**

@@ -38,6 +38,7 @@ const command = fc.oneof(
       /** First page and number of pages of each part that lands, as shares of the file. */
       parts: fc.array(fc.tuple(fc.nat(99), fc.nat(99)), { maxLength: 4 }),
       all: fc.boolean(),
+      leave: fc.boolean(),
       lostBytes: fc.nat(5000),
       crash,
     }),
@@ -164,6 +165,10 @@ class Scene {
     this.#store.account(run, { originBytes: step.lostBytes });
     next.ledger(run).originBytes += step.lostBytes;
     await this.#commit(step.crash, next, () => [...pending, this.#store.flush()]);
+    if (step.crash || !step.leave) return;
+    // All runs end: what is begun with nothing landed is forgotten, as by a restart.
+    for (const user of runs) this.#store.unreserve(user);
+    for (const [at, { pages }] of this.model.loading) if (pages.size === 0) this.model.loading.delete(at);
   }
 
   async #abandon(step: Extract<Command, { kind: 'abandon' }>): Promise<void> {

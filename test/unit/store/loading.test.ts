@@ -359,6 +359,51 @@ describe('what nobody needs', () => {
   });
 });
 
+describe('a run that ends', () => {
+  /** Files that only memory knows: begun, and nothing landed. */
+  function begunOnly(): number {
+    const all = [...store.list({ prefix: '', includeLoading: true })];
+    return all.filter(({ state, cachedBytes }) => state === 'loading' && cachedBytes === 0).length;
+  }
+
+  test('leaves nothing in memory of files that never landed, and what is durable is there for the next', async () => {
+    const object = entry('half', 4 * MiB);
+    const { fileId } = begin(object);
+    await landRange(object, fileId, 0, 2 * MiB);
+    for (let i = 0; i < 10; i++) begin(entry(`failed-${i}`, 1000));
+    expect(begunOnly()).toBe(10);
+    store.unreserve(run);
+    expect(begunOnly()).toBe(0);
+    expect(store.stat(object.path)).toMatchObject({ state: 'loading', fileId, cachedBytes: 2 * MiB });
+    const again = begin(object, { run: otherRun });
+    expect([again.fileId, missingOf(again)]).toEqual([fileId, [[2 * MiB, 2 * MiB]]]);
+    expect(await landRange(object, fileId, 2 * MiB, 2 * MiB, otherRun)).toEqual([fileId]);
+    expect((await readObject(store, object.path)).equals(contentOf(object))).toBe(true);
+  });
+
+  test('does not take a file away from another run that loads it, nor from parts that come after all', async () => {
+    const object = entry('a', 6 * MiB);
+    const { fileId } = begin(object);
+    begin(object, { run: otherRun, load: otherLoad, reuse: 'any' });
+    store.unreserve(otherRun);
+    await landRange(object, fileId, 0, 2 * MiB);
+    await landRange(object, fileId, 2 * MiB, 2 * MiB);
+    store.unreserve(run);
+    expect(await landRange(object, fileId, 4 * MiB, 2 * MiB)).toEqual([fileId]);
+    expect((await readObject(store, object.path)).equals(contentOf(object))).toBe(true);
+    expect(store.usage()).toMatchObject({ usedBytes: 6 * MiB, files: 1, blocks: 1 });
+  });
+
+  test('frees what lands afterwards on a file of which nothing was recorded', async () => {
+    const object = entry('a', 1000);
+    const { fileId } = begin(object);
+    store.unreserve(run);
+    expect(await landRange(object, fileId, 0, 1000)).toEqual([]);
+    expect(store.usage().usedBytes).toBe(0);
+    expect(store.ledger(run)).toMatchObject({ originBytes: 1000, cachedBytes: 0, discardedBytes: { replaced: 1000 } });
+  });
+});
+
 describe('the ledger', () => {
   test('is durable with the next commit, and what was in flight at a crash is booked as lost', async () => {
     store.account(run, { originBytes: 10 * MiB });
