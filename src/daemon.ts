@@ -2,7 +2,6 @@
  * The wiring of a node that is coordinator and worker in one, and its life: open in the order in which things depend on
  * each other, say that it is ready, and close in the opposite order.
  */
-import { mkdirSync } from 'node:fs';
 import { cpus } from 'node:os';
 import closeWithGrace from 'close-with-grace';
 import type { FastifyInstance } from 'fastify';
@@ -18,7 +17,7 @@ import { type IngestWorker, openIngest } from './ingest/index.ts';
 import { observedOrigins, observeJobs, observeS3, observeStore, observeWorker, showLevels } from './observers.ts';
 import { openOrigins } from './origin/origins.ts';
 import type { Origins } from './origin/types.ts';
-import { sdNotify, systemClock } from './platform/index.ts';
+import { makeFolder, sdNotify, systemClock } from './platform/index.ts';
 import { buildS3Server } from './server/s3/index.ts';
 import { buildApiServer, buildWorkerServer } from './servers.ts';
 import { openStore } from './store/index.ts';
@@ -87,7 +86,7 @@ async function open(
   const startedMs = performance.now();
   const telemetry = makeTelemetry({ role: config.role, version: PRIMED_VERSION });
   opened.telemetry = telemetry;
-  mkdirSync(config.dataDir, { recursive: true });
+  makeFolder(config.dataDir);
   const store = await openStore({
     indexDir: config.indexDir,
     stores: settings.stores,

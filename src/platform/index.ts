@@ -25,6 +25,7 @@ export { systemClock } from './clock.ts';
 export { maxQueueDepth, maxTransferBytes, openDiskQueue, probeDiskEngine } from './disk-queue.ts';
 export { errnoName } from './errno.ts';
 export { allocateFile, lockFile, openDirect } from './files.ts';
+export { makeFolder } from './folder.ts';
 export { type SdNotified, sdNotify } from './sd-notify.ts';
 export { makeAligned, makeSlots } from './slots.ts';
 export type { DiskEngine, DiskQueue, DiskQueueOptions, OpenedFile, Slots } from './types.ts';

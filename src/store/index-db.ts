@@ -12,10 +12,12 @@
  * a descriptor that syncs. A batch resolves after that. (With overlappingSync, which is lmdb-js's default, it would
  * resolve at the commit and be durable only at `flushed`.) A batch is one transaction: the writer thread does not commit inside it.
  */
-import { closeSync, existsSync, mkdirSync, openSync, readSync } from 'node:fs';
+
+import { closeSync, existsSync, openSync, readSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Database, open, type RootDatabase } from 'lmdb';
 import { PrimedError } from '../core/errors.ts';
+import { makeFolder } from '../platform/folder.ts';
 
 export const indexFormat = 1;
 /** mm_magic of LMDB, at byte 24 of the file, behind the page header. */
@@ -48,7 +50,7 @@ export class IndexDb {
   /** Opens or creates the index. Throws STORE_VERSION, STORE_FOREIGN, STORE_IO; then nothing was changed. */
   constructor(dir: string) {
     this.dir = dir;
-    mkdirSync(dir, { recursive: true });
+    makeFolder(dir);
     refuseForeign(dir);
     const options = { encoding: 'binary', keyEncoding: 'binary' } as const;
     try {

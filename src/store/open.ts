@@ -4,12 +4,12 @@
  * No step is manual and none repairs: whatever no committed block owns is free, and that is all there is to recovery.
  */
 import { randomUUID } from 'node:crypto';
-import { closeSync, mkdirSync, openSync } from 'node:fs';
+import { closeSync, openSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { PrimedError } from '../core/errors.ts';
 import type { StoreIndex } from '../core/types.ts';
 import { alignBytes } from '../core/units.ts';
-import { lockFile } from '../platform/index.ts';
+import { lockFile, makeFolder } from '../platform/index.ts';
 import type { CommitHooks } from './commit.ts';
 import { IndexDb, indexFormat, type StoreEntry } from './index-db.ts';
 import { scanExtents, scanInlineExtents } from './records.ts';
@@ -74,7 +74,7 @@ export async function openLocalStore(options: StoreOptions, hooks: CommitHooks =
 function lockIndex(dir: string): number {
   const path = join(dir, lockName);
   try {
-    mkdirSync(dir, { recursive: true });
+    makeFolder(dir);
     const fd = openSync(path, 'a', 0o600);
     try {
       lockFile(fd);

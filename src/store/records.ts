@@ -58,7 +58,7 @@ export function setPage(present: Uint32Array, page: number): void {
 export function isFull(block: { pages: number; present: Uint32Array }): boolean {
   for (let word = 0; word < block.present.length; word++) {
     const bits = Math.min(32, block.pages - word * 32);
-    if (block.present[word]! !== (bits === 32 ? 0xffffffff : (1 << bits) - 1)) return false;
+    if (block.present[word]! !== 2 ** bits - 1) return false;
   }
   return true;
 }

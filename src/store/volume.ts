@@ -14,7 +14,6 @@ import {
   fstatSync,
   fsyncSync,
   ftruncateSync,
-  mkdirSync,
   openSync,
   read,
   readdirSync,
@@ -30,7 +29,7 @@ import { maxGrains } from '../core/allocator.ts';
 import { PrimedError } from '../core/errors.ts';
 import type { Log, StoreIndex } from '../core/types.ts';
 import { alignBytes, alignDown, MiB } from '../core/units.ts';
-import { allocateFile, lockFile, openDirect } from '../platform/index.ts';
+import { allocateFile, lockFile, makeFolder, openDirect } from '../platform/index.ts';
 import { dataOffset, decodeSuperblock, encodeSuperblock, storeFormat, superblockBytes } from './superblock.ts';
 import type { StoreFile } from './types.ts';
 
@@ -230,7 +229,7 @@ export async function createVolume(spec: VolumeSpec): Promise<Volume> {
   const path = join(dir, dataName);
   let fd: number | undefined;
   try {
-    mkdirSync(dir, { recursive: true });
+    makeFolder(dir);
     checkEmpty(dir, uuid);
     writeMarker(dir, uuid);
     fd = openSync(path, existsSync(path) ? 'r+' : 'wx+', 0o600);
