@@ -2,6 +2,7 @@
  * The listing of a job: from what the user named to pages of files with their versions, in an order that a restart
  * can resume. A path is one object or one prefix; an index file is a sequence of them.
  */
+import { abortable } from '../core/abortable.ts';
 import { PrimedError, reportOf } from '../core/errors.ts';
 import type { FileFailure, JobSource } from '../core/job.ts';
 import type { ManifestEntry, UfsPath } from '../core/types.ts';
@@ -9,7 +10,7 @@ import type { ListingPage, Origins } from '../origin/types.ts';
 import { type IndexLine, indexLines } from './index-file.ts';
 import { IndexLookup } from './index-lookup.ts';
 import type { ListingCursor } from './job-store.ts';
-import { abortable, mapOrdered } from './ordered.ts';
+import { mapOrdered } from './ordered.ts';
 import type { JobServiceSettings } from './settings.ts';
 
 export interface ListedPage {

@@ -8,6 +8,7 @@
  * was under way is gone through again: what its files have cached is asked of the worker, and not fetched twice.
  */
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
+import { abortable } from '../core/abortable.ts';
 import { reportOf } from '../core/errors.ts';
 import { addTally, emptyTally, type Tally } from '../core/job-machine.ts';
 import type { ManifestEntry } from '../core/types.ts';
@@ -43,8 +44,8 @@ export class LoadPhase {
   #replayBelow: number;
   #listed = false;
   #failure: { readonly error: unknown } | undefined;
-  /** Bytes that files of the manifest, not yet settled, will take in the store. */
-  #neededBytes = 0;
+  /** What files of the manifest will take in the store, and is not reserved yet. */
+  #unreservedBytes = 0;
   readonly #inFlight = new Map<string, Promise<unknown>>();
   readonly #writes = new Set<Promise<void>>();
 
@@ -65,15 +66,13 @@ export class LoadPhase {
     this.#ready.push(...deps.store.openChunks(definition.number));
     const recovered = this.#replayBelow > 0;
     if (definition.options.partialListing) {
-      if (recovered) {
-        await this.#planAgain('as listed');
-        this.#reserve();
-      }
+      if (recovered) await this.#planAgain();
+      if (!this.#halted) this.#reserve();
       const listing = this.#list().catch((error: unknown) => this.#fail(error));
       await Promise.all([listing, this.#load()]);
     } else {
       await this.#list();
-      if (recovered) await this.#planAgain('as cached');
+      if (recovered) await this.#planAgain();
       if (!this.#halted) this.#reserve();
       await this.#load();
     }
@@ -96,7 +95,7 @@ export class LoadPhase {
   async #checkSource(): Promise<void> {
     const { definition, marks, deps, signal, apply } = this.#context;
     if (definition.source.kind === 'path' || this.#context.progress().listingDone) return;
-    const version = await indexVersion(definition.source.path, deps.origins, signal);
+    const version = await abortable(indexVersion(definition.source.path, deps.origins, signal), signal);
     if (marks.sourceVersion !== undefined && marks.sourceVersion !== version) {
       deps.log.warn(
         { jobId: definition.jobId, indexFile: definition.source.path },
@@ -173,7 +172,7 @@ export class LoadPhase {
     });
     const chunk = { entries, refused, cachedBefore, partlyBefore };
     entries.forEach((entry, index) => {
-      this.#neededBytes += this.#needOf(chunk, entry, index);
+      this.#unreservedBytes += this.#needOf(chunk, entry, index);
     });
     return chunk;
   }
@@ -186,25 +185,20 @@ export class LoadPhase {
     );
   }
 
-  /**
-   * After a restart: the room that the files of open chunks still need. `as cached` asks the worker about each, which is
-   * exact; `as listed` repeats the figures from which settled files are subtracted one by one.
-   */
-  async #planAgain(how: 'as cached' | 'as listed'): Promise<void> {
+  /** After a restart: the room that the files of open chunks still need, as the worker says about each. */
+  async #planAgain(): Promise<void> {
     const { definition, deps } = this.#context;
     let needed = 0;
     for (const index of this.#ready) {
       const chunk = deps.store.chunk(definition.number, index);
       if (chunk === undefined) continue;
       chunk.entries.forEach((entry, at) => {
-        const need = this.#needOf(chunk, entry, at);
-        if (how === 'as listed') needed += need;
-        else if (need > 0) needed += this.#needNow(entry);
+        if (this.#needOf(chunk, entry, at) > 0) needed += this.#needNow(entry);
       });
       await nextTurn();
       if (this.#halted) return;
     }
-    this.#neededBytes = needed;
+    this.#unreservedBytes = needed;
   }
 
   #needNow(entry: ManifestEntry): number {
@@ -214,10 +208,12 @@ export class LoadPhase {
     return usable && complete ? 0 : Math.max(0, deps.worker.footprintBytes(entry.sizeBytes) - (usable ? bytes : 0));
   }
 
+  /** On top of what is left: files under way have drawn a part of theirs, which must not be asked for twice. */
   #reserve(): void {
     const { definition, deps } = this.#context;
-    if (definition.options.loadMetadataOnly) return;
-    deps.worker.reserve(definition.runId, Math.max(0, this.#neededBytes));
+    if (definition.options.loadMetadataOnly || this.#unreservedBytes === 0) return;
+    deps.worker.reserveMore(definition.runId, this.#unreservedBytes);
+    this.#unreservedBytes = 0;
   }
 
   // --- loading
@@ -267,7 +263,7 @@ export class LoadPhase {
       history = { cachedBeforeBytes, completeBefore, replayed: open.replayed, ours: cached.ours };
       if (cached.complete && (definition.options.skipIfExists || cached.ours)) {
         const { path, sizeBytes } = entry;
-        this.#settled(open, entry, at, { path, result: 'skipped', loadedBytes: 0, skippedBytes: sizeBytes }, history);
+        this.#settled(open, entry, { path, result: 'skipped', loadedBytes: 0, skippedBytes: sizeBytes }, history);
         return;
       }
     }
@@ -276,12 +272,11 @@ export class LoadPhase {
     const earlier = this.#inFlight.get(entry.path);
     const load = () => deps.worker.load(definition.runId, entry);
     const outcome = (earlier === undefined ? load() : earlier.then(load)).then(
-      (result) => this.#settled(open, entry, at, result, history),
+      (result) => this.#settled(open, entry, result, history),
       (error: unknown) =>
         this.#settled(
           open,
           entry,
-          at,
           { path: entry.path, result: 'failed', loadedBytes: 0, skippedBytes: 0, error: reportOf(error) },
           history,
         ),
@@ -293,13 +288,12 @@ export class LoadPhase {
     });
   }
 
-  #settled(open: OpenChunk, entry: ManifestEntry, at: number, outcome: FileOutcome, history: FileHistory): void {
+  #settled(open: OpenChunk, entry: ManifestEntry, outcome: FileOutcome, history: FileHistory): void {
     const tally = tallyOf(entry, outcome, history);
     if (tally === undefined) {
       this.#fail(new RunInterrupted());
       return;
     }
-    this.#neededBytes -= this.#needOf(open.chunk, entry, at);
     this.#settle(open, tally);
   }
 

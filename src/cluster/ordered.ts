@@ -1,14 +1,4 @@
-/** Work on the items of a sequence, several at a time, results in order; and work that is not waited for for ever. */
-
-/** Rejects as soon as the signal fires: who asks for a page is not held up by an origin that ignores the signal. */
-export function abortable<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const aborted = () => reject(signal.reason);
-    if (signal.aborted) aborted();
-    signal.addEventListener('abort', aborted, { once: true });
-    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', aborted));
-  });
-}
+/** Work on the items of a sequence, several at a time, results in order. */
 
 /** At most `limit` calls of `act` are under way; the first failure ends the sequence, and the others are waited for. */
 export async function* mapOrdered<T, R>(

@@ -31,7 +31,6 @@ export class VerifyPhase {
   readonly #context: RunContext;
   /** Of the page under way, for the snapshot. */
   #live = { files: 0, bytes: 0 };
-  #neededBytes = 0;
   #repair: Promise<unknown> = Promise.resolve();
 
   constructor(context: RunContext) {
@@ -109,10 +108,8 @@ export class VerifyPhase {
     const { worker } = deps;
     if (this.#isLoaded(listed)) return { entry: listed, found: nothing, tally: emptyTally };
     const found = { scannedFiles: 0, files: 1, bytes: listed.sizeBytes };
-    const need = worker.footprintBytes(listed.sizeBytes);
-    this.#neededBytes += need;
     try {
-      worker.reserve(definition.runId, this.#neededBytes);
+      worker.reserveMore(definition.runId, worker.footprintBytes(listed.sizeBytes));
       const outcome = await worker.load(definition.runId, listed);
       const tally = tallyOf(listed, outcome, freshFile);
       if (tally === undefined) throw new RunInterrupted();
@@ -121,8 +118,6 @@ export class VerifyPhase {
     } catch (error) {
       if (error instanceof RunInterrupted) throw error;
       return { entry: undefined, found, tally: failedTally(listed, reportOf(error)) };
-    } finally {
-      this.#neededBytes -= need;
     }
   }
 

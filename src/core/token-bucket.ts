@@ -13,9 +13,11 @@ export interface TokenBucket {
 /** 20 ms of the rate: far below 5% of a 1 s window, far above the 5 ms at which it is refilled. */
 const burstSeconds = 0.02;
 const smallestBurstBytes = 4096;
+/** The tokens of a run are shared as an Int32; a rate that needs more is none that any machine has. */
+const largestBurstBytes = 2 ** 30;
 
 export function makeBucket(bytesPerSecond: number, nowMs: number): TokenBucket {
-  const burstBytes = Math.max(smallestBurstBytes, bytesPerSecond * burstSeconds);
+  const burstBytes = Math.min(largestBurstBytes, Math.max(smallestBurstBytes, bytesPerSecond * burstSeconds));
   return { bytesPerSecond, burstBytes, tokens: burstBytes, atMs: nowMs };
 }
 

@@ -1,7 +1,14 @@
-/** Files of a run on this worker: how one begins, starts anew when it changes at the origin, and ends. */
+/**
+ * Files of a run on this worker: how one begins, starts anew when it changes at the origin, and ends.
+ *
+ * A path has one loader at a time, over all runs: jobs may overlap, and the store keeps one loading version of a path. The
+ * second run waits for the outcome of the first, and then finds the file complete, or loads it anew. Nobody who waits
+ * holds anything that others wait for.
+ */
+import { abortable } from '../core/abortable.ts';
 import { PrimedError, reportOf } from '../core/errors.ts';
 import { partsOf } from '../core/part-plan.ts';
-import type { Log, ManifestEntry } from '../core/types.ts';
+import type { ByteRange, Log, ManifestEntry, UfsPath } from '../core/types.ts';
 import { alignUp } from '../core/units.ts';
 import type { Origins } from '../origin/types.ts';
 import type { Store } from '../store/types.ts';
@@ -16,6 +23,8 @@ export class Files {
   readonly #partBytes: number;
   readonly #maxRestarts: number;
   readonly #onPlanned: () => void;
+  /** Settles when nobody loads the path any more. */
+  readonly #turns = new Map<UfsPath, Promise<unknown>>();
 
   constructor(options: {
     store: Store;
@@ -35,7 +44,34 @@ export class Files {
   }
 
   /** Resolves when the file is durable, given up, or stopped. */
-  async load(run: Run, entry: ManifestEntry, address: ObjectAddress): Promise<FileOutcome> {
+  load(run: Run, entry: ManifestEntry, address: ObjectAddress): Promise<FileOutcome> {
+    const { path } = entry;
+    const earlier = this.#turns.get(path);
+    const outcome =
+      earlier === undefined ? this.#load(run, entry, address) : this.#loadAfter(earlier, run, entry, address);
+    // who gives up waiting does not let the next one in before the first is done
+    const turn = Promise.allSettled(earlier === undefined ? [outcome] : [earlier, outcome]).then(() => {
+      if (this.#turns.get(path) === turn) this.#turns.delete(path);
+    });
+    this.#turns.set(path, turn);
+    return outcome;
+  }
+
+  async #loadAfter(
+    earlier: Promise<unknown>,
+    run: Run,
+    entry: ManifestEntry,
+    address: ObjectAddress,
+  ): Promise<FileOutcome> {
+    try {
+      await abortable(earlier, run.abort.signal);
+    } catch {
+      return stoppedOutcome(entry);
+    }
+    return this.#load(run, entry, address);
+  }
+
+  async #load(run: Run, entry: ManifestEntry, address: ObjectAddress): Promise<FileOutcome> {
     if (run.stopping) return stoppedOutcome(entry);
     const begun = this.#begin(run, entry);
     if (begun.state === 'complete') return skippedOutcome(entry);
@@ -43,7 +79,7 @@ export class Files {
       await this.#store.completeEmpty(run.spec.run, begun.fileId);
       return { path: entry.path, result: 'loaded', loadedBytes: 0, skippedBytes: 0, version: entry };
     }
-    const missingBytes = begun.missing.reduce((sum, range) => sum + range.length, 0);
+    const missingBytes = bytesOf(begun.missing);
     return new Promise((resolve) => {
       const file: FileTask = {
         entry,
@@ -53,6 +89,7 @@ export class Files {
         fileId: begun.fileId,
         generation: 0,
         unplanned: partsOf(begun.missing, this.#partBytes),
+        unplannedBytes: missingBytes,
         outstanding: 0,
         loadedBytes: 0,
         skippedBytes: entry.sizeBytes - missingBytes,
@@ -86,6 +123,13 @@ export class Files {
     if (file.durable) this.#complete(run, file);
     else if (file.error !== undefined) this.#giveUp(run, file);
     else if (file.changed) this.#restart(run, file);
+    else if (file.unplannedBytes === 0) {
+      // every part is durable or discarded, and the store has not said that they make a whole
+      const { path } = file.entry;
+      const message = `${path}: the file was removed from the cache while it was loaded; submit the load again`;
+      file.error = new PrimedError('FILE_NOT_CACHED', message, { path });
+      this.#giveUp(run, file);
+    }
   }
 
   #begin(run: Run, entry: ManifestEntry): ReturnType<Store['beginFile']> {
@@ -121,6 +165,7 @@ export class Files {
   /** The object has changed under the load: what was fetched of the old version goes, and the new one is loaded whole. */
   async #startAnew(run: Run, file: FileTask): Promise<void> {
     const { path, etag } = file.entry;
+    const oldBytes = alignUp(file.entry.sizeBytes);
     await this.#store.abandonFile(file.fileId, 'changed');
     file.skippedBytes = 0;
     file.loadedBytes = 0;
@@ -133,10 +178,11 @@ export class Files {
       throw new PrimedError('ORIGIN_CHANGED', message, { path });
     }
     file.restarts += 1;
-    const found = await this.#origins.head(path, run.abort.signal);
+    const found = await abortable(this.#origins.head(path, run.abort.signal), run.abort.signal);
     if (run.stopping) return;
-    const neededBytes = alignUp(found.sizeBytes);
-    if (this.#store.reservedFor(run.spec.run) < neededBytes) this.#store.reserve(run.spec.run, neededBytes);
+    // the room of the old version went back to the reservation when it was abandoned; that of other files stays theirs
+    const othersBytes = Math.max(0, this.#store.reservedFor(run.spec.run) - oldBytes);
+    this.#store.reserve(run.spec.run, othersBytes + alignUp(found.sizeBytes));
     const { sizeBytes, lastModifiedMs, versionId } = found;
     const version = { etag: found.etag, sizeBytes, lastModifiedMs };
     file.entry = { path, ...version, ...(versionId === undefined ? {} : { versionId }) };
@@ -155,9 +201,15 @@ export class Files {
       return;
     }
     file.unplanned = partsOf(begun.missing, this.#partBytes);
+    file.unplannedBytes = bytesOf(begun.missing);
+    file.skippedBytes = sizeBytes - file.unplannedBytes;
     run.planning.push(file);
     this.#onPlanned();
   }
+}
+
+function bytesOf(ranges: readonly ByteRange[]): number {
+  return ranges.reduce((sum, range) => sum + range.length, 0);
 }
 
 export function stoppedOutcome(entry: ManifestEntry): FileOutcome {

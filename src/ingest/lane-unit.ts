@@ -83,13 +83,14 @@ export class UnitRunner {
       lastArrivalMs: 0,
     };
     this.#landings.add(landing);
-    this.#row.add(laneColumns.partsInFlight, count);
     for (let part = 0; part < count; part += 1) this.#receive(landing, part);
   }
 
-  /** Lets the parts that have arrived go ahead of late ones. */
+  /** Lets the parts that have arrived go ahead of late ones, and says how full the lane is. */
   sweep(nowMs: number): void {
-    this.#row.set(laneColumns.queuedParts, this.#client.pending);
+    this.#row.set(laneColumns.queuedParts, this.#client.queued);
+    this.#row.set(laneColumns.partsInFlight, this.#client.active);
+    this.#row.set(laneColumns.socketsOpen, this.#client.sockets);
     for (const landing of this.#landings) {
       if (
         landing.waiting > 0 &&
@@ -150,7 +151,6 @@ export class UnitRunner {
 
   #settle(landing: Landing, part: number, result: RangeResult): void {
     landing.waiting -= 1;
-    this.#row.add(laneColumns.partsInFlight, -1);
     if (result.general === true) this.#row.add(laneColumns.generalWay, 1);
     if (result.failure === undefined) {
       landing.states[part] = PartState.arrived;

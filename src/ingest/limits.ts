@@ -5,7 +5,7 @@
 import { allowed, makeThrottle, succeeded, type Throttle, throttled } from '../core/throttle.ts';
 import { makeBucket, refill } from '../core/token-bucket.ts';
 import type { Log } from '../core/types.ts';
-import { KiB } from '../core/units.ts';
+import { KiB, MiB } from '../core/units.ts';
 import type { OriginFailure } from '../origin/types.ts';
 import type { LanePool } from './lanes.ts';
 import type { Run } from './run.ts';
@@ -20,15 +20,15 @@ const throttleCooldownMs = 1_000;
  * make no load faster, and all of it is lost when the run is stopped.
  */
 const limitedWindowSeconds = 0.5;
-/** Longest single read of a limited run, in seconds of its rate over all sockets; and never below 4 KiB. */
-const limitedReadSeconds = 0.01;
-const smallestReadBytes = 4 * KiB;
+/** Largest grant to one socket of a limited run, in seconds of its rate: as much debt can a window begin with. */
+const grantSeconds = 0.01;
+const smallestGrantBytes = 4 * KiB;
+const largestGrantBytes = MiB;
 
 export class Limits {
   readonly #lanes: LanePool;
   readonly #board: RunBoard;
   readonly #log: Log;
-  readonly #sockets: number;
   readonly #observe: WorkerObserver;
   readonly #limited = new Set<Run>();
   #throttle: Throttle;
@@ -44,7 +44,6 @@ export class Limits {
     this.#lanes = options.lanes;
     this.#board = options.board;
     this.#log = options.log;
-    this.#sockets = options.sockets;
     this.#observe = options.observe;
     this.#throttle = makeThrottle(options.sockets);
     this.#observe.concurrencyLimit(this.requests);
@@ -81,7 +80,7 @@ export class Limits {
   setBandwidth(run: Run, bytesPerSecond: number | undefined): void {
     run.bucket = bytesPerSecond === undefined ? undefined : makeBucket(bytesPerSecond, performance.now());
     Atomics.store(this.#board.tokens, run.row, Math.floor(run.bucket?.tokens ?? 0));
-    Atomics.store(this.#board.viewBytes, run.row, this.#readBytes(run));
+    Atomics.store(this.#board.viewBytes, run.row, largestGrant(bytesPerSecond));
     if (run.bucket === undefined) this.#limited.delete(run);
     else this.#limited.add(run);
     this.#watch();
@@ -117,13 +116,6 @@ export class Limits {
     }
   }
 
-  /** Longest single read of a run: the sockets that it uses share its rate evenly. 0: the run is not limited. */
-  #readBytes(run: Run): number {
-    if (run.bucket === undefined) return 0;
-    const sockets = Math.max(1, Math.min(this.#sockets, run.partsInFlight));
-    return Math.max(smallestReadBytes, Math.floor((run.bucket.bytesPerSecond * limitedReadSeconds) / sockets));
-  }
-
   #refill(): void {
     const now = performance.now();
     for (const run of this.#limited) {
@@ -133,7 +125,12 @@ export class Limits {
       const fraction = run.bucket.tokens - Math.floor(run.bucket.tokens);
       run.bucket = refill({ ...run.bucket, tokens: tokens + fraction }, now);
       Atomics.add(this.#board.tokens, run.row, Math.floor(run.bucket.tokens) - tokens);
-      Atomics.store(this.#board.viewBytes, run.row, this.#readBytes(run));
     }
   }
+}
+
+/** 0: not limited. */
+function largestGrant(bytesPerSecond: number | undefined): number {
+  if (bytesPerSecond === undefined) return 0;
+  return Math.min(largestGrantBytes, Math.max(smallestGrantBytes, Math.floor(bytesPerSecond * grantSeconds)));
 }

@@ -1,11 +1,12 @@
 /**
  * What lanes and the main thread share about runs, without messages: the limit on bytes, and bytes received.
  *
- *   per run       Int32   tokens     bytes that may be received now; below 0 is debt     (main adds, lanes subtract)
- *                 Int32   viewBytes  longest single read while limited; 0: not limited    (main writes)
+ *   per run       Int32   tokens     bytes that may be granted now; below 0 is debt      (main adds, lanes subtract)
+ *                 Int32   viewBytes  largest grant while limited; 0: not limited          (main writes)
  *   per run, lane Float64 received   body bytes since the run got this row                (that lane writes)
  */
-export const runRows = 64;
+/** Twice what may run at once (`job.max_active` is at most 64): a job that repairs files has a second run. */
+export const runRows = 128;
 
 export interface RunBoard {
   readonly buffer: SharedArrayBuffer;
@@ -31,17 +32,21 @@ export function attachRunBoard(buffer: SharedArrayBuffer): RunBoard {
   };
 }
 
-/** How much a lane may read for a run now; 0: ask again later. */
+/**
+ * How much a lane may read for a run now; 0: ask again later. What is granted is spent: were it booked when it arrives,
+ * every waiting socket of every lane would be granted the same tokens.
+ */
 export function grantBytes(board: RunBoard, run: number, wantedBytes: number): number {
   const viewBytes = Atomics.load(board.viewBytes, run);
   if (viewBytes === 0) return wantedBytes;
-  const tokens = Atomics.load(board.tokens, run);
-  return tokens <= 0 ? 0 : Math.min(wantedBytes, viewBytes);
+  if (Atomics.load(board.tokens, run) <= 0) return 0;
+  const granted = Math.min(wantedBytes, viewBytes);
+  Atomics.sub(board.tokens, run, granted);
+  return granted;
 }
 
 /** Called by a lane for every piece of a body that has landed. */
 export function bookReceived(board: RunBoard, run: number, lane: number, bytes: number): void {
-  if (Atomics.load(board.viewBytes, run) !== 0) Atomics.sub(board.tokens, run, bytes);
   const row = run * board.lanes + lane;
   board.received[row] = (board.received[row] as number) + bytes;
 }

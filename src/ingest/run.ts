@@ -16,8 +16,9 @@ export interface FileTask {
   fileId: FileId;
   /** Grows when the file starts anew on another version: parts of earlier generations are stale. */
   generation: number;
-  /** Parts not yet planned. */
+  /** Parts not yet planned, and their bytes. */
   unplanned: Iterator<ByteRange>;
+  unplannedBytes: number;
   /** Parts queued, on their way, landing or waiting for another attempt. */
   outstanding: number;
   loadedBytes: number;
@@ -104,6 +105,7 @@ export class Run {
       return true;
     }
     file.outstanding += 1;
+    file.unplannedBytes -= next.value.length;
     this.parts.push({ file, generation: file.generation, range: next.value, attempt: 1 });
     return true;
   }

@@ -97,6 +97,8 @@ export interface Worker {
   startRun(spec: RunSpec): void;
   /** Throws STORE_NO_ROOM. Bytes that the run will still allocate at most, rounding included. */
   reserve(run: RunId, bytes: number): void;
+  /** Adds to what the run may still allocate. Throws STORE_NO_ROOM; then nothing changed. */
+  reserveMore(run: RunId, bytes: number): void;
   /** What a file of this size takes in the store. */
   footprintBytes(sizeBytes: number): number;
   load(run: RunId, entry: ManifestEntry): Promise<FileOutcome>;

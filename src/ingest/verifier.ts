@@ -8,6 +8,7 @@
  */
 import { createHash } from 'node:crypto';
 import { crc32 } from 'node:zlib';
+import { abortable } from '../core/abortable.ts';
 import { Deque } from '../core/deque.ts';
 import { PrimedError, reportOf } from '../core/errors.ts';
 import { type ManifestEntry, sameVersion } from '../core/types.ts';
@@ -82,7 +83,7 @@ export class Verifier {
         throw new PrimedError('FILE_NOT_CACHED', `${path}: version ${entry.etag} is not completely cached`, { path });
       }
       file = this.#store.open(path);
-      const details = md5Etag.test(entry.etag) ? undefined : await this.#detailsOf(entry);
+      const details = md5Etag.test(entry.etag) ? undefined : await this.#detailsOf(run, entry);
       const task = await this.#checkPages(run, entry, file, digestFor(entry, details, this.#lanes.slotBytes));
       if (task.badPages > 0 || task.readError !== undefined) return badOutcome(task);
       const wholeObject = await this.#compareWhole(task, details);
@@ -112,11 +113,25 @@ export class Verifier {
     }
   }
 
-  async #detailsOf(entry: ManifestEntry): Promise<ObjectDetails | undefined> {
+  /** What is not in a lane is given up: the run is stopped, and lanes may be held by others. */
+  drop(run: Run): void {
+    for (const task of this.#queue.clear()) {
+      if (task.run !== run) {
+        this.#queue.push(task);
+        continue;
+      }
+      task.next = undefined;
+      task.planned = true;
+      if (task.outstanding === 0) task.done();
+    }
+  }
+
+  async #detailsOf({ abort: { signal } }: Run, entry: ManifestEntry): Promise<ObjectDetails | undefined> {
     try {
-      const details = await this.#origins.head(entry.path);
+      const details = await abortable(this.#origins.head(entry.path, signal), signal);
       return sameVersion(details, entry) ? details : undefined;
     } catch {
+      if (signal.aborted) throw stopped(entry);
       // what the origin does not say cannot be compared; the pages are checked all the same
       return undefined;
     }
@@ -143,7 +158,8 @@ export class Verifier {
         pieces: [],
         done: () => resolve(task),
       };
-      if (task.planned) task.done();
+      if (run.stopping) task.next = undefined;
+      if (task.next === undefined) task.done();
       else {
         this.#queue.push(task);
         this.#onSlot();
@@ -247,14 +263,13 @@ export class Verifier {
   }
 
   async #compareWhole(task: VerifyTask, details: ObjectDetails | undefined): Promise<VerifyOutcome['wholeObject']> {
-    const { entry, file } = task;
-    if (entry.sizeBytes !== task.checkedBytes)
-      throw new PrimedError('STOPPED', `${entry.path}: the verification was stopped`, {});
+    const { entry, run } = task;
+    if (entry.sizeBytes !== task.checkedBytes) throw stopped(entry);
     if (md5Etag.test(entry.etag)) {
       const md5 =
-        task.digest === undefined ? await digestOfFile(file, createHash('md5')) : (task.pieces[0]?.digest ?? emptyMd5);
+        task.digest === undefined ? await digestOfFile(task, createHash('md5')) : (task.pieces[0]?.digest ?? emptyMd5);
       if (md5 === entry.etag) return 'matched';
-      const found = await this.#detailsOf(entry);
+      const found = await this.#detailsOf(run, entry);
       if (found === undefined || found.etagIsMd5 === false) return 'unavailable';
       return (await compareStated(task, found)) ?? 'mismatched';
     }
@@ -289,17 +304,29 @@ async function compareStated(task: VerifyTask, details: ObjectDetails): Promise<
   }
   if (plainCrc32 !== undefined) {
     let whole = 0;
-    for await (const piece of task.file.read({ offset: 0, length: task.entry.sizeBytes })) whole = crc32(piece, whole);
+    for await (const piece of bytesOf(task)) whole = crc32(piece, whole);
     return verdict(base64Of(whole.toString(16).padStart(8, '0')) === plainCrc32);
   }
-  if (sha256 !== undefined) return verdict(base64Of(await digestOfFile(task.file, createHash('sha256'))) === sha256);
-  if (sha1 !== undefined) return verdict(base64Of(await digestOfFile(task.file, createHash('sha1'))) === sha1);
+  if (sha256 !== undefined) return verdict(base64Of(await digestOfFile(task, createHash('sha256'))) === sha256);
+  if (sha1 !== undefined) return verdict(base64Of(await digestOfFile(task, createHash('sha1'))) === sha1);
   return undefined;
 }
 
-async function digestOfFile(file: OpenFile, hash: ReturnType<typeof createHash>): Promise<string> {
-  for await (const piece of file.read({ offset: 0, length: file.record.sizeBytes })) hash.update(piece);
+async function digestOfFile(task: VerifyTask, hash: ReturnType<typeof createHash>): Promise<string> {
+  for await (const piece of bytesOf(task)) hash.update(piece);
   return hash.digest('hex');
+}
+
+/** All of the file, by page; a stop ends it. */
+async function* bytesOf({ run, file, entry }: VerifyTask): AsyncGenerator<Uint8Array> {
+  for await (const piece of file.read({ offset: 0, length: entry.sizeBytes })) {
+    if (run.stopping) throw stopped(entry);
+    yield piece;
+  }
+}
+
+function stopped({ path }: ManifestEntry): PrimedError {
+  return new PrimedError('STOPPED', `${path}: the verification was stopped`, { path });
 }
 
 function base64Of(hex: string): string {

@@ -1,5 +1,6 @@
 /** The worker as the coordinator sees it: runs begin, are fed with files, and end. See types.ts for who waits for whom. */
 import assert from 'node:assert/strict';
+import { abortable } from '../core/abortable.ts';
 import { reportOf } from '../core/errors.ts';
 import type { RetrySettings } from '../core/retry.ts';
 import type { LoadId, Log, ManifestEntry, Random, RunId } from '../core/types.ts';
@@ -109,6 +110,10 @@ export class IngestWorker implements Worker {
     this.#store.reserve(run, bytes);
   }
 
+  reserveMore(run: RunId, bytes: number): void {
+    this.#store.reserve(run, this.#store.reservedFor(run) + bytes);
+  }
+
   footprintBytes(sizeBytes: number): number {
     return alignUp(sizeBytes);
   }
@@ -118,8 +123,10 @@ export class IngestWorker implements Worker {
     try {
       if (run.stopping || this.#closing) return stoppedOutcome(entry);
       const address = this.#links.address(entry.path);
-      return await this.#files.load(run, entry, address instanceof Promise ? await address : address);
+      const known = address instanceof Promise ? await abortable(address, run.abort.signal) : address;
+      return await this.#files.load(run, entry, known);
     } catch (error) {
+      if (run.abort.signal.aborted) return stoppedOutcome(entry);
       return { path: entry.path, result: 'failed', loadedBytes: 0, skippedBytes: 0, error: reportOf(error) };
     }
   }
@@ -158,6 +165,7 @@ export class IngestWorker implements Worker {
     run.planning.clear();
     run.parts.clear();
     this.#lanes.broadcast({ type: 'cancel', run: run.row });
+    this.#verifier.drop(run);
     this.#parts.schedule();
     await run.whenIdle();
     this.#files.stopAll(run);

@@ -259,8 +259,14 @@ export function makeRangeClient(options: RangeClientOptions): RangeClient {
     cancel(run) {
       dropWhere((job) => job.request.run === run);
     },
-    get pending() {
-      return active + queue.length - queueHead;
+    get queued() {
+      return queue.length - queueHead;
+    },
+    get active() {
+      return active;
+    },
+    get sockets() {
+      return connections.size;
     },
     async close() {
       closed = true;

@@ -135,8 +135,12 @@ export interface RangeClient {
   setConcurrency(limit: number): void;
   /** Drops everything of a run: queued requests at once, sockets destroyed; each onDone gets cause `cancelled`. */
   cancel(run: number): void;
-  /** Requests queued or on a socket. */
-  readonly pending: number;
+  /** Requests that wait for their turn. */
+  readonly queued: number;
+  /** Requests under way: on a socket, reading a file, or going the general way. */
+  readonly active: number;
+  /** Open sockets, idle ones included. */
+  readonly sockets: number;
   /** Closes everything; pending requests end as `cancelled`. */
   close(): Promise<void>;
 }

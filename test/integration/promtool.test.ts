@@ -5,7 +5,10 @@ import { makeTelemetry } from '../../src/telemetry/registry.ts';
 import { makeSharedCounters } from '../../src/telemetry/shared-counters.ts';
 
 function checkMetrics(text: string): { status: number | null; output: string } {
-  const { status, stdout, stderr, error } = spawnSync('promtool', ['check', 'metrics'], { input: text, timeout: 60_000 });
+  const { status, stdout, stderr, error } = spawnSync('promtool', ['check', 'metrics'], {
+    input: text,
+    timeout: 60_000,
+  });
   if (error !== undefined) throw error;
   return { status, output: `${stdout}${stderr}` };
 }

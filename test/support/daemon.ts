@@ -11,8 +11,8 @@ export const executable = join(projectRoot, 'dist', 'main.js');
 export interface DaemonOrder {
   /** `--data`; the log lies beside it. */
   readonly dataDir: string;
-  /** `--store-size`; default 1GB. */
-  readonly storeSize?: string;
+  /** `--store-size`; default 1GB. Null: the configuration file says what stores there are. */
+  readonly storeSize?: string | null;
   /** Added to a plain environment: the AWS variables of an origin, for example. */
   readonly env?: Readonly<Record<string, string>>;
   readonly args?: readonly string[];
@@ -63,7 +63,8 @@ export async function spawnDaemon(order: DaemonOrder): Promise<Daemon> {
   const logPath = `${order.dataDir}.log`;
   const log = openSync(logPath, 'a');
   const at = (port: number) => `127.0.0.1:${port}`;
-  const places = ['--data', order.dataDir, '--store-size', order.storeSize ?? '1GB'];
+  const { storeSize = '1GB' } = order;
+  const places = ['--data', order.dataDir, ...(storeSize === null ? [] : ['--store-size', storeSize])];
   const listens = ['--api', at(ports.api), '--http', at(ports.http), '--s3', at(ports.s3)];
   const args = ['standalone', ...places, ...listens, ...(order.args ?? [])];
   const child = spawn(process.execPath, [executable, ...args], {

@@ -91,6 +91,21 @@ test('what the server refuses is a PrimedError with its message and code', async
   expect(uncached.code).toBe('FILE_NOT_CACHED');
 });
 
+test.each([
+  ['UNIMPLEMENTED', 405, 'READ_ONLY'],
+  ['OUT_OF_RANGE', 416, 'RANGE_INVALID'],
+  ['RESOURCE_EXHAUSTED', 429, 'JOB_LIMIT'],
+  ['UNAVAILABLE', 503, 'STOPPING'],
+  ['DATA_LOSS', 500, 'STORE_CORRUPT'],
+  ['UNHEARD_OF', 500, 'INTERNAL'],
+])('a status %s without a code of the catalogue is read as %i means it: %s', async (statusCode, httpStatus, code) => {
+  const url = await strange((_request, response) =>
+    response.writeHead(httpStatus).end(JSON.stringify({ statusCode, message: 'as it is' })),
+  );
+  const refused = await rejection(clientOf(url).list());
+  expect([refused.code, refused.message, refused.facts.httpStatus]).toEqual([code, 'as it is', httpStatus]);
+});
+
 test('stop says which path, and that there was none', async () => {
   coordinator.jobs.active.add('s3://b/');
   coordinator.jobs.onSnapshot = (path) => snapshotOf(path);

@@ -160,6 +160,11 @@ export class FakeWorker implements Worker {
     this.reservations.push({ run, bytes });
   }
 
+  reserveMore(run: RunId, bytes: number): void {
+    const left = this.reservations.findLast((one) => one.run === run)?.bytes ?? 0;
+    this.reserve(run, left + bytes);
+  }
+
   footprintBytes(sizeBytes: number): number {
     return alignUp(sizeBytes);
   }

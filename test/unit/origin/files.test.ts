@@ -212,7 +212,7 @@ describe('reading ranges', () => {
       grant: (_, wanted) => (refuse ? 0 : Math.min(wanted, 30_000)),
     });
     const waiting = fetch('f', 0, 100_000);
-    await expect.poll(() => client.pending).toBe(1);
+    await expect.poll(() => client.active).toBe(1);
     client.cancel(1);
     expect((await waiting).result.failure?.cause).toBe('cancelled');
     refuse = false;

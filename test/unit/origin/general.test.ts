@@ -1,9 +1,6 @@
-import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { afterEach, beforeAll, describe, expect, test } from 'vitest';
 import type { RangeClient } from '../../../src/origin/types.ts';
+import { type Certificate, makeCertificate } from '../../support/certificate.ts';
 import {
   clientOf,
   etag,
@@ -172,30 +169,9 @@ describe('what it cannot read either is a failure', () => {
 });
 
 describe('over TLS', () => {
-  let tls: { key: Buffer; cert: Buffer };
+  let tls: Certificate;
   beforeAll(() => {
-    const dir = mkdtempSync(join(tmpdir(), 'primed-tls-'));
-    const files = ['-keyout', join(dir, 'key'), '-out', join(dir, 'cert')];
-    const subject = ['-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost,IP:127.0.0.1'];
-    execFileSync(
-      'openssl',
-      [
-        'req',
-        '-x509',
-        '-newkey',
-        'ec',
-        '-pkeyopt',
-        'ec_paramgen_curve:P-256',
-        '-nodes',
-        '-days',
-        '2',
-        ...subject,
-        ...files,
-      ],
-      { stdio: 'ignore' },
-    );
-    tls = { key: readFileSync(join(dir, 'key')), cert: readFileSync(join(dir, 'cert')) };
-    rmSync(dir, { recursive: true });
+    tls = makeCertificate();
   });
   const lane = (port: number, more = {}): ReturnType<typeof laneOf> =>
     laneOf(port, {
@@ -208,7 +184,7 @@ describe('over TLS', () => {
 
   test('ranges land exactly, on one socket', async () => {
     const server = await serve([right], tls);
-    client = clientOf(lane(server.port, { caPem: tls.cert.toString() }), { maxSockets: 1 });
+    client = clientOf(lane(server.port, { caPem: tls.cert }), { maxSockets: 1 });
     for (const [offset, length] of [
       [0, wholeBytes],
       [1, 99_999],
@@ -230,7 +206,7 @@ describe('over TLS', () => {
       refusals += 1;
       return refusals % 2 === 0 ? Math.min(wanted, 3000) : 0;
     };
-    client = clientOf(lane(server.port, { caPem: tls.cert.toString() }), { grant, paceRetryMs: 1 });
+    client = clientOf(lane(server.port, { caPem: tls.cert }), { grant, paceRetryMs: 1 });
     for (let i = 0; i < 2; i += 1) {
       const fetched = await fetchRange(client, request(0, 60_000));
       expect(fetched.result.failure).toBeUndefined();

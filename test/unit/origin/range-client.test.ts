@@ -322,8 +322,10 @@ describe('silence', () => {
     const { client, server } = await start([right], { idleMs: 40 });
     await fetchRange(client, request(0, 10));
     const socket = server.sockets[0]!;
+    expect(client.sockets).toBe(1);
     if (!socket.destroyed) await new Promise((resolve) => socket.once('close', resolve));
-    expect(client.pending).toBe(0);
+    await expect.poll(() => client.sockets).toBe(0);
+    expect(client.active + client.queued).toBe(0);
   });
 });
 
@@ -336,7 +338,7 @@ describe('limits', () => {
     const done: number[] = [];
     const all = [0, 1, 2, 3].map((i) => fetchRange(client, request(i, 10)).then(() => done.push(i)));
     await expect.poll(() => held.length).toBe(2);
-    expect(client.pending).toBe(4);
+    expect([client.active, client.queued, client.sockets]).toEqual([2, 2, 2]);
     held[0]!();
     await expect.poll(() => held.length).toBe(3);
     expect(server.requests[2]!.text).toContain('bytes=2-11');
@@ -345,7 +347,8 @@ describe('limits', () => {
     for (const go of held.slice(1)) go();
     await Promise.all(all);
     expect(done[0]).toBe(0);
-    expect(client.pending).toBe(0);
+    // The third request went over the socket of the first one.
+    expect([client.active, client.queued, client.sockets]).toEqual([0, 0, 3]);
   });
 
   test('the socket limit spans origins: an idle socket of one makes room for the other', async () => {

@@ -1,0 +1,169 @@
+/** Runs that meet: on one path, at one store, at one stop. Nothing here may wait for ever, or say more than is true. */
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { ledgerDifference, type ManifestEntry, type RunId } from '../../../src/core/types.ts';
+import { alignUp, KiB, MiB } from '../../../src/core/units.ts';
+import { type Bench, openBench } from './bench.ts';
+
+let bench: Bench;
+beforeAll(async () => {
+  bench = await openBench({ objects: [] });
+});
+afterAll(() => bench?.close());
+beforeEach(() => {
+  bench.origin.clearFaults();
+  bench.origin.resetStats();
+});
+
+let places = 0;
+async function placed(sizeBytes: number): Promise<ManifestEntry> {
+  places += 1;
+  const key = `o${places}/object`;
+  bench.origin.add({ key, sizeBytes });
+  const [entry] = await bench.list(`o${places}/`);
+  return entry as ManifestEntry;
+}
+
+const keyOf = ({ path }: ManifestEntry): string => path.slice('s3://demo/'.length);
+
+/** Resolves when the fault has fired so often. */
+async function fired(fault: number, times: number): Promise<void> {
+  for (let turn = 0; turn < 200_000 && bench.origin.fired(fault) < times; turn += 1)
+    await new Promise((resolve) => setImmediate(resolve));
+  expect(bench.origin.fired(fault)).toBeGreaterThanOrEqual(times);
+}
+
+async function end(run: RunId): Promise<void> {
+  await bench.worker.endRun(run);
+  expect(ledgerDifference(bench.store.ledger(run))).toBe(0);
+  expect(bench.store.reservedFor(run)).toBe(0);
+}
+
+describe('two runs on one path', () => {
+  it('both end: the second waits for the first, and loads the file anew', async () => {
+    const entry = await placed(20 * MiB);
+    const [first, second] = [bench.start(), bench.start()];
+    const [a, b] = await Promise.all([bench.worker.load(first, entry), bench.worker.load(second, entry)]);
+    expect([a, b]).toMatchObject([
+      { result: 'loaded', loadedBytes: 20 * MiB },
+      { result: 'loaded', loadedBytes: 20 * MiB },
+    ]);
+    await end(first);
+    await end(second);
+    expect(bench.store.ledger(first).discardedBytes).toMatchObject({ replaced: 0, failed: 0 });
+  });
+
+  it('of which the second may reuse what it finds fetch the bytes once', async () => {
+    const entry = await placed(20 * MiB);
+    const [first, second] = [bench.start({ reuse: 'any' }), bench.start({ reuse: 'any' })];
+    const [a, b] = await Promise.all([bench.worker.load(first, entry), bench.worker.load(second, entry)]);
+    expect([a.result, b.result]).toEqual(['loaded', 'skipped']);
+    await end(first);
+    await end(second);
+    expect(bench.store.ledger(second).originBytes).toBe(0);
+  });
+
+  it('a stop of the one that waits does not wait for the other, nor let a third one in', async () => {
+    const entry = await placed(20 * MiB);
+    const fault = bench.origin.setFault({ fault: { kind: 'stall', afterBytes: 100 }, key: keyOf(entry) });
+    const [first, second, third] = [bench.start(), bench.start(), bench.start()];
+    const outcomes = [first, second, third].map((run) => bench.worker.load(run, entry));
+    await fired(fault, 3);
+    await bench.worker.stopRun(second);
+    expect(await outcomes[1]).toMatchObject({ result: 'stopped' });
+    await end(second);
+    expect(bench.worker.progress(third).receivedBytes).toBe(0);
+    await bench.worker.stopRun(first);
+    expect(await outcomes[0]).toMatchObject({ result: 'stopped' });
+    await fired(fault, 6);
+    await bench.worker.stopRun(third);
+    expect(await outcomes[2]).toMatchObject({ result: 'stopped' });
+    await end(first);
+    await end(third);
+  });
+});
+
+describe('a file that is freed while it is loaded', () => {
+  it('is a named failure, not a load without end', async () => {
+    const entry = await placed(20 * MiB);
+    const fault = bench.origin.setFault({ fault: { kind: 'stall', afterBytes: 100, forMs: 500 }, key: keyOf(entry) });
+    const run = bench.start();
+    const outcome = bench.worker.load(run, entry);
+    await fired(fault, 3);
+    await bench.store.remove(entry.path);
+    expect(await outcome).toMatchObject({ result: 'failed', error: { code: 'FILE_NOT_CACHED' } });
+    expect((await outcome).error?.message).toContain('removed');
+    await end(run);
+  });
+});
+
+describe('the reservation', () => {
+  it('of a file that grew under the load leaves that of the others alone', async () => {
+    const entry = await placed(10 * MiB);
+    bench.origin.setFault({ fault: { kind: 'change', sizeBytes: 12 * MiB }, key: keyOf(entry), times: 1 });
+    const run = bench.start();
+    const others = 30 * MiB;
+    bench.worker.reserve(run, others + alignUp(entry.sizeBytes));
+    expect(await bench.worker.load(run, entry)).toMatchObject({ result: 'loaded', loadedBytes: 12 * MiB });
+    expect(bench.store.reservedFor(run)).toBe(others);
+    await end(run);
+  });
+});
+
+describe('a stop takes effect though the origin', () => {
+  it('is silent at the HEAD of a file that starts anew', async () => {
+    const entry = await placed(3 * MiB);
+    bench.origin.setFault({ fault: { kind: 'change' }, key: keyOf(entry), times: 1 });
+    const silent = bench.origin.setFault({ fault: { kind: 'stall' }, operation: 'HeadObject', key: keyOf(entry) });
+    const run = bench.start();
+    const outcome = bench.worker.load(run, entry);
+    await fired(silent, 1);
+    await bench.worker.stopRun(run);
+    expect(await outcome).toMatchObject({ result: 'stopped' });
+    await end(run);
+  });
+
+  it('is silent at the HEAD of a verification', { timeout: 10_000 }, async () => {
+    const entry = await placed(3 * MiB);
+    const run = bench.start();
+    expect(await bench.worker.load(run, entry)).toMatchObject({ result: 'loaded' });
+    const wrong = { ...entry, etag: entry.etag };
+    // an ETag of several parts is not the MD5: the verification asks the origin for other checksums
+    const silent = bench.origin.setFault({ fault: { kind: 'stall' }, operation: 'HeadObject', key: keyOf(entry) });
+    const multipart = { ...wrong, etag: 'f'.repeat(32) };
+    expect((await bench.worker.verify(run, multipart)).error?.code).toBe('FILE_NOT_CACHED');
+    expect(bench.origin.fired(silent)).toBe(0);
+    await end(run);
+  });
+});
+
+describe('a limit on bandwidth', () => {
+  it('grants each byte once, however many sockets ask', async () => {
+    const small = 40 * KiB;
+    places += 1;
+    const prefix = `o${places}/`;
+    for (let i = 0; i < 48; i += 1) bench.origin.add({ key: `${prefix}${i}`, sizeBytes: small });
+    const entries = await bench.list(prefix);
+    const rate = MiB;
+    const run = bench.start({ bandwidthBytesPerSecond: rate });
+    const startedMs = performance.now();
+    let done = 0;
+    const most: number[] = [];
+    const watch = setInterval(() => {
+      const allowed = ((performance.now() - startedMs) / 1000) * rate;
+      most.push(bench.worker.progress(run).receivedBytes - allowed);
+    }, 20);
+    await Promise.all(entries.map((entry) => bench.worker.load(run, entry).then(() => (done += 1))));
+    clearInterval(watch);
+    expect(done).toBe(48);
+    // 5% of a window of 1 s; the clock of the limit began no later than ours
+    expect(Math.max(...most)).toBeLessThan(rate * 0.05);
+    await end(run);
+  });
+
+  it('that no machine can reach holds nothing back', async () => {
+    const entry = await placed(20 * MiB);
+    const run = bench.start({ bandwidthBytesPerSecond: 8 * 2 ** 50 });
+    expect(await bench.worker.load(run, entry)).toMatchObject({ result: 'loaded' });
+    await end(run);
+  });
+});
