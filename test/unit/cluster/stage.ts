@@ -1,5 +1,5 @@
 /** A job service over the fakes, in a folder of its own; `crash` opens a copy of what a kill -9 would leave behind. */
-import { cpSync, mkdtempSync, rmSync } from 'node:fs';
+import { cpSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { openJobService } from '../../../src/cluster/job-service.ts';
@@ -62,14 +62,29 @@ export async function openStage(
 
 /** What the next process finds: the files of the store as they are now, and the worker's disk. */
 export async function crash(stage: Stage, settings?: Partial<JobServiceSettings>): Promise<Stage> {
-  const dir = folder();
-  cpSync(stage.dir, dir, { recursive: true });
+  const dir = copied(stage.dir);
   const { origins, clock } = stage;
   const disk = stage.worker.disk;
   // The dead process must not write to the disk that lives on.
   stage.worker.flowing = false;
   stage.worker.pending.length = 0;
   return openStage({ dir, origins, disk, clock, ...(settings === undefined ? {} : { settings }) });
+}
+
+/**
+ * A copy of a store that its process goes on writing. Only one during which no commit ended is what a crash leaves: the
+ * two pages at the head of the file, which each commit rewrites, are the same before and after.
+ */
+function copied(from: string): string {
+  const headOf = (dir: string): Buffer => readFileSync(join(dir, 'data.mdb')).subarray(0, 2 * 4096);
+  for (let attempt = 0; attempt < 1000; attempt += 1) {
+    const dir = folder();
+    const before = headOf(from);
+    // the lock file belongs to the process that made it
+    cpSync(from, dir, { recursive: true, filter: (path) => !path.endsWith('lock.mdb') });
+    if (before.equals(headOf(from)) && before.equals(headOf(dir))) return dir;
+  }
+  throw new Error(`${from} was never still for as long as a copy takes`);
 }
 
 export async function load(stage: Stage, path: string, options: Record<string, unknown> = {}): Promise<JobSnapshot> {
