@@ -73,7 +73,7 @@ async function measure(name: string, flags: Flags): Promise<void> {
 function closeOnSignal(workspace: Workspace): () => void {
   const onSignal = (signal: NodeJS.Signals) => {
     console.error(`${signal}: stopping what was started`);
-    workspace.close().finally(() => process.exit(130));
+    void workspace.close().finally(() => process.exit(130));
   };
   process.once('SIGINT', onSignal);
   process.once('SIGTERM', onSignal);

@@ -26,7 +26,7 @@ export async function spawnTestOrigin(options: OriginOptions = {}): Promise<Spaw
       logLevel: 'error',
     });
     const origin = await spawnOrigin(options, { script });
-    return { ...origin, close: () => origin.close().finally(removeFolder) };
+    return { ...origin, close: () => origin.close().finally(() => void removeFolder()) };
   } catch (error) {
     await removeFolder();
     throw error;
