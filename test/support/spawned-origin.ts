@@ -26,7 +26,14 @@ export async function spawnTestOrigin(options: OriginOptions = {}): Promise<Spaw
       logLevel: 'error',
     });
     const origin = await spawnOrigin(options, { script });
-    return { ...origin, close: () => origin.close().finally(() => void removeFolder()) };
+    const close = async (): Promise<void> => {
+      try {
+        await origin.close();
+      } finally {
+        await removeFolder();
+      }
+    };
+    return { ...origin, close };
   } catch (error) {
     await removeFolder();
     throw error;
