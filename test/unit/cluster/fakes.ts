@@ -123,6 +123,8 @@ export class FakeWorker implements Worker {
   readonly disk: FakeDisk;
   readonly specs = new Map<RunId, RunSpec>();
   readonly reservations: { run: RunId; bytes: number }[] = [];
+  /** What is left of the reservation of a run: files draw from it. */
+  readonly left = new Map<RunId, number>();
   readonly stopped = new Set<RunId>();
   readonly verified: string[] = [];
   /** While false, loads stay pending until `release`. */
@@ -158,11 +160,11 @@ export class FakeWorker implements Worker {
       });
     }
     this.reservations.push({ run, bytes });
+    this.left.set(run, bytes);
   }
 
   reserveMore(run: RunId, bytes: number): void {
-    const left = this.reservations.findLast((one) => one.run === run)?.bytes ?? 0;
-    this.reserve(run, left + bytes);
+    this.reserve(run, (this.left.get(run) ?? 0) + bytes);
   }
 
   footprintBytes(sizeBytes: number): number {
@@ -228,6 +230,7 @@ export class FakeWorker implements Worker {
     const ledger = this.disk.ledger(run);
     ledger.originBytes += bytes;
     ledger.cachedBytes += bytes;
+    this.left.set(run, Math.max(0, (this.left.get(run) ?? 0) - alignUp(bytes)));
     this.disk.fetched.set(path, (this.disk.fetched.get(path) ?? 0) + bytes);
   }
 

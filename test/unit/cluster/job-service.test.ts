@@ -625,6 +625,43 @@ describe('after kill -9', () => {
     expect(next.worker.reservations[0]?.bytes).toBe(17 * alignUp(5000));
   });
 
+  it('with partial listing too: a store that is nearly full of this very load has room for the rest of it', async () => {
+    const stage = await staged(8, { settings: { listingKeys: 100 } });
+    stage.worker.flowing = false;
+    const options = parseLoadOptions({ partialListing: 'true' });
+    const { jobId } = await stage.jobs.submit({ kind: 'path', path: dir }, options);
+    await until(() => stage.worker.pending.length === 8);
+    stage.worker.release(6);
+    await until(() => stage.jobs.byId(jobId)?.loadedFiles === 6);
+    stage.worker.disk.capacityBytes = 8 * alignUp(5000);
+    const next = await crash(stage, { listingKeys: 100 });
+    expect(await next.jobs.ended(jobId)).toMatchObject({ state: 'SUCCEEDED', loadedFiles: 8 });
+    expect(next.worker.reservations[0]?.bytes).toBe(2 * alignUp(5000));
+  });
+
+  it('a page that is listed late asks for no room that files under way have drawn already', async () => {
+    const stage = await openStage({ settings: { listingKeys: 1 } });
+    stage.origins.put(`${dir}1-large`, 80_000);
+    stage.origins.put(`${dir}2-small`, 5000);
+    stage.worker.disk.capacityBytes = alignUp(80_000) + alignUp(5000);
+    stage.worker.flowing = false;
+    let goOn: () => void = () => undefined;
+    const promise = new Promise<void>((resolve) => {
+      goOn = resolve;
+    });
+    stage.origins.before = () => (stage.origins.asked.list > 1 ? promise : undefined);
+    const { jobId } = await stage.jobs.submit(
+      { kind: 'path', path: dir },
+      parseLoadOptions({ partialListing: 'true' }),
+    );
+    await until(() => stage.worker.pending.length === 1);
+    stage.worker.landPart(`${dir}1-large`, 65_536);
+    goOn();
+    await until(() => stage.worker.pending.length === 2 || stage.jobs.byId(jobId)?.state === 'FAILED');
+    stage.worker.release(2);
+    expect(await stage.jobs.ended(jobId)).toMatchObject({ state: 'SUCCEEDED', loadedFiles: 2 });
+  });
+
   it('a resumed job still tells its own bytes from those of the job that it resumes', async () => {
     const stage = await staged(20);
     stage.worker.flowing = false;

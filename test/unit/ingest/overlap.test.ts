@@ -122,16 +122,16 @@ describe('a stop takes effect though the origin', () => {
     await end(run);
   });
 
-  it('is silent at the HEAD of a verification', { timeout: 10_000 }, async () => {
-    const entry = await placed(3 * MiB);
+  it('is silent at the HEAD of a verification', async () => {
+    // so large that its ETag is that of an upload in parts: only HEAD can name a checksum of the whole
+    const entry = await placed(17 * MiB);
     const run = bench.start();
     expect(await bench.worker.load(run, entry)).toMatchObject({ result: 'loaded' });
-    const wrong = { ...entry, etag: entry.etag };
-    // an ETag of several parts is not the MD5: the verification asks the origin for other checksums
     const silent = bench.origin.setFault({ fault: { kind: 'stall' }, operation: 'HeadObject', key: keyOf(entry) });
-    const multipart = { ...wrong, etag: 'f'.repeat(32) };
-    expect((await bench.worker.verify(run, multipart)).error?.code).toBe('FILE_NOT_CACHED');
-    expect(bench.origin.fired(silent)).toBe(0);
+    const verdict = bench.worker.verify(run, entry);
+    await fired(silent, 1);
+    await bench.worker.stopRun(run);
+    expect(await verdict).toMatchObject({ ok: false, error: { code: 'STOPPED' } });
     await end(run);
   });
 });
