@@ -109,10 +109,8 @@ async function openVolumes(index: IndexDb, options: StoreOptions): Promise<Volum
     for (const { dir, entry } of places) {
       if (entry.state === 'ready') volumes.push(openVolume(specOf(dir, entry), configuredBytes(dir, options)));
     }
-    for (const { dir, entry } of fresh) {
-      checkEmpty(dir, entry.uuid);
-      checkRoom(dir, entry.sizeBytes);
-    }
+    for (const { dir, entry } of fresh) checkEmpty(dir, entry.uuid);
+    checkRoom(fresh.map(({ dir, entry }) => ({ dir, sizeBytes: entry.sizeBytes })));
     if (fresh.length > 0) {
       await recordStores(index, places);
       // LMDB syncs its file; the name of a new one has to be durable before a store relies on it.

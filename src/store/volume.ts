@@ -203,23 +203,34 @@ export function checkEmpty(dir: string, uuid: string | undefined): void {
   }
 }
 
-/** Whether the file system has room for a new store, before a byte of it is taken. Throws STORE_NO_ROOM, STORE_IO. */
-export function checkRoom(dir: string, sizeBytes: number): void {
-  let folder = dir;
-  while (!existsSync(folder)) folder = dirname(folder);
-  const path = join(dir, dataName);
-  try {
-    const { bavail, bsize } = statfsSync(folder);
-    // What an unfinished attempt has taken is there for the next one.
-    const freeBytes = bavail * bsize + (existsSync(path) ? statSync(path).blocks * 512 : 0);
-    if (freeBytes >= sizeBytes) return;
-    throw new PrimedError(
-      'STORE_NO_ROOM',
-      `the store in ${dir} is configured with ${sizeBytes} bytes, its file system has ${freeBytes} free; free space there, or configure a smaller store`,
-      { dir, neededBytes: sizeBytes, freeBytes },
-    );
-  } catch (error) {
-    throw error instanceof PrimedError ? error : ioError(folder, error);
+/**
+ * Whether the file systems have room for new stores, those of one file system together, before a byte of it is taken.
+ * Throws STORE_NO_ROOM, STORE_IO.
+ */
+export function checkRoom(stores: readonly { readonly dir: string; readonly sizeBytes: number }[]): void {
+  const neededOn = new Map<number, number>();
+  for (const { dir, sizeBytes } of stores) {
+    let folder = dir;
+    while (!existsSync(folder)) folder = dirname(folder);
+    const path = join(dir, dataName);
+    try {
+      const { bavail, bsize } = statfsSync(folder);
+      const { dev } = statSync(folder);
+      // What an unfinished attempt has taken is there for the next one.
+      const takenBytes = existsSync(path) ? Math.min(sizeBytes, statSync(path).blocks * 512) : 0;
+      const neededBytes = (neededOn.get(dev) ?? 0) + sizeBytes - takenBytes;
+      neededOn.set(dev, neededBytes);
+      const freeBytes = bavail * bsize;
+      if (freeBytes >= neededBytes) continue;
+      const others = neededBytes - sizeBytes + takenBytes;
+      throw new PrimedError(
+        'STORE_NO_ROOM',
+        `the store in ${dir} is configured with ${sizeBytes} bytes, its file system has ${freeBytes + takenBytes} free${others > 0 ? `, and the stores before it there need ${others} of them` : ''}; free space there, or configure a smaller store`,
+        { dir, neededBytes, freeBytes },
+      );
+    } catch (error) {
+      throw error instanceof PrimedError ? error : ioError(folder, error);
+    }
   }
 }
 

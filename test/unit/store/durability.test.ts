@@ -1,7 +1,7 @@
 /** The order on disk: data, fdatasync, index commit, acknowledgement; and what happens when a step fails. */
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { PrimedError } from '../../../src/core/errors.ts';
-import type { FileId } from '../../../src/core/types.ts';
+import type { FileId, RunId } from '../../../src/core/types.ts';
 import { MiB } from '../../../src/core/units.ts';
 import { IndexDb } from '../../../src/store/index-db.ts';
 import type { LandedPart, Store } from '../../../src/store/types.ts';
@@ -150,6 +150,21 @@ test('a failed commit fails everybody who waits for it, and those behind them', 
     'STORE_IO',
     'STORE_IO',
   ]);
+});
+
+test('what is booked while its ledger is being committed counts, however many other runs there are', async () => {
+  const runs = Array.from({ length: 1100 }, (_, i) => `run-${i}` as RunId);
+  for (const each of runs) store.account(each, { originBytes: 1 });
+  let booked = false;
+  onCommit = () => {
+    booked = true;
+    for (const each of runs) store.account(each, { originBytes: 5 });
+  };
+  await store.flush();
+  expect(booked).toBe(true);
+  await store.flush();
+  await store.flush();
+  expect(runs.filter((each) => store.ledger(each).originBytes !== 6)).toEqual([]);
 });
 
 test('after close everything is refused by name', async () => {

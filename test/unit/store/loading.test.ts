@@ -185,6 +185,23 @@ describe('loading a file', () => {
     expect(() => begin(entry('x'.repeat(1990), 10))).toThrow(expect.objectContaining({ code: 'PATH_INVALID' }));
   });
 
+  test('what an origin says that no record can hold is refused, and the store goes on', async () => {
+    const refused = expect.objectContaining({ code: 'ORIGIN_PROTOCOL' });
+    for (const wrong of [
+      { etag: 'e'.repeat(70_000) },
+      { versionId: 'v'.repeat(70_000) },
+      { sizeBytes: -1 },
+      { sizeBytes: 1.5 },
+      { sizeBytes: Number.NaN },
+    ]) {
+      const object = { ...entry('a', 10), ...wrong };
+      expect(() => begin(object)).toThrow(refused);
+      await expect(store.putMetadata(load, [object])).rejects.toEqual(refused);
+    }
+    await loadObject(store, entry('a', 10));
+    expect(store.stat(path('a'))).toMatchObject({ state: 'complete' });
+  });
+
   test('a part that breaks the rules is refused before anything happens', async () => {
     const object = entry('a', 5 * MiB);
     const { fileId } = begin(object);

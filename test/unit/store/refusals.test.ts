@@ -1,6 +1,6 @@
 /** Every reason for which a store is not opened, and that nothing is touched then. */
 import { createHash } from 'node:crypto';
-import {
+import fs, {
   existsSync,
   mkdirSync,
   readdirSync,
@@ -11,8 +11,9 @@ import {
   truncateSync,
   writeFileSync,
 } from 'node:fs';
+import { syncBuiltinESMExports } from 'node:module';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { PrimedError } from '../../../src/core/errors.ts';
 import { KiB, MiB } from '../../../src/core/units.ts';
 import { crc32c } from '../../../src/platform/index.ts';
@@ -211,6 +212,21 @@ describe('a store is refused', () => {
     await makeStore();
     expect(statSync(dataPath).size).toBe(3 * MiB);
     await expectWhole();
+  });
+
+  test('when the disk has room for each of two stores and not for both: neither is made', async () => {
+    // The file system as it is told, not as it is: a machine with little room, whose store would take it all, stays fine.
+    vi.spyOn(fs, 'statfsSync').mockReturnValue({ bavail: 5 * 256, bsize: 4096 } as ReturnType<typeof fs.statfsSync>);
+    syncBuiltinESMExports();
+    try {
+      const stores = ['store-x', 'store-y'].map((name) => ({ dir: join(fixture.dir, name), sizeBytes: 3 * MiB }));
+      await expectRefusal('STORE_NO_ROOM', /the stores before it there need 3145728/, { ...fixture.options, stores });
+      expect(stores.filter(({ dir }) => existsSync(dir))).toEqual([]);
+    } finally {
+      vi.restoreAllMocks();
+      syncBuiltinESMExports();
+    }
+    await makeStore();
   });
 
   test('when its index claims one extent twice', async () => {
