@@ -1,5 +1,5 @@
 /** `primed fs check` */
-import type { CheckSummary } from '../client/types.ts';
+import type { CheckSummary } from '../core/check.ts';
 import { formatSize } from '../core/sizes.ts';
 import {
   type ClientOptions,

@@ -1,19 +1,10 @@
 /** The typed client of the coordinator's REST API. Every rejection is a PrimedError with the server's message. */
 
+import type { BadPage, CheckProgress, CheckSummary } from '../core/check.ts';
 import { PrimedError } from '../core/errors.ts';
 import type { JobState } from '../core/job.ts';
 import { type Ask, Transport, type TransportOptions } from './transport.ts';
-import type {
-  BadPage,
-  CheckProgress,
-  CheckSummary,
-  JobProgress,
-  JobRow,
-  Listing,
-  PathStat,
-  Stopped,
-  Submitted,
-} from './types.ts';
+import type { JobProgress, JobRow, Listing, PathStat, Stopped, Submitted } from './types.ts';
 
 export type LoadTarget = { readonly path: string } | { readonly indexFile: string };
 

@@ -90,26 +90,3 @@ export interface PathStat {
   readonly cachedBytes: number;
   readonly file?: FileEntry;
 }
-
-export interface BadPage {
-  readonly path: string;
-  readonly page: number;
-  readonly offset: number;
-  readonly lengthBytes: number;
-  readonly code: string;
-  readonly message: string;
-}
-
-export interface CheckProgress {
-  readonly checkedFiles: number;
-  readonly checkedBytes: number;
-  readonly badPageCount: number;
-}
-
-export interface CheckSummary extends CheckProgress {
-  readonly path: string;
-  readonly ok: boolean;
-  readonly badPages: readonly BadPage[];
-  readonly uncheckedFiles: number;
-  readonly goneFiles: number;
-}

@@ -1,5 +1,6 @@
 /** What went wrong at an origin, in one word; and the row of the error catalogue that a user gets to see for it. */
 import { type ErrorCode, PrimedError } from '../core/errors.ts';
+import type { ByteRange } from '../core/types.ts';
 import type { FailureCause, OriginFailure } from './types.ts';
 
 const expiredCodes: ReadonlySet<string> = new Set([
@@ -98,18 +99,32 @@ const codeOfCause: Readonly<Record<FailureCause, ErrorCode>> = {
   cancelled: 'STOPPED',
 };
 
-/** The catalogue's row for a failure, about `what` (a path), with status, S3 code and request id in the message. */
-export function errorOfFailure(failure: OriginFailure, what: string, cause?: unknown): PrimedError {
-  const facts = [
-    failure.httpStatus === undefined ? undefined : `HTTP ${failure.httpStatus}`,
-    failure.s3Code === undefined ? undefined : `code ${failure.s3Code}`,
-    failure.requestId === undefined ? undefined : `request id ${failure.requestId}`,
+/** What was being read when it failed, as far as the message should say it. */
+interface FailureContext {
+  /** Of the object, when only a part of it was asked for. */
+  readonly range?: ByteRange;
+  /** How often it was tried; follows the message. */
+  readonly tried?: string;
+  readonly cause?: unknown;
+}
+
+/** The catalogue's row for a failure at `path`, with status, S3 code and request id in message and facts. */
+export function errorOfFailure(
+  { cause: word, message, httpStatus, s3Code, requestId }: OriginFailure,
+  path: string,
+  { range, tried = '', cause }: FailureContext = {},
+): PrimedError {
+  const where = range === undefined ? path : `${path}: bytes ${range.offset}-${range.offset + range.length - 1}`;
+  const answer = [
+    httpStatus === undefined ? undefined : `HTTP ${httpStatus}`,
+    s3Code === undefined ? undefined : `code ${s3Code}`,
+    requestId === undefined ? undefined : `request id ${requestId}`,
   ].filter((fact) => fact !== undefined);
-  const suffix = facts.length === 0 ? '' : ` (${facts.join(', ')})`;
+  const suffix = answer.length === 0 ? '' : ` (${answer.join(', ')})`;
   return new PrimedError(
-    codeOfCause[failure.cause],
-    `${what}: ${failure.message}${suffix}`,
-    { path: what, httpStatus: failure.httpStatus, s3Code: failure.s3Code, requestId: failure.requestId },
+    codeOfCause[word],
+    `${where}: ${message}${suffix}${tried}`,
+    { path, httpStatus, s3Code, requestId },
     cause === undefined ? undefined : { cause },
   );
 }

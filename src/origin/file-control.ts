@@ -45,7 +45,7 @@ export function makeFileControl(options: { root: string; log: Log }): FileContro
   const realRoot = (): Promise<string> => {
     resolvedRoot ??= realpath(root).catch((error: NodeJS.ErrnoException) => {
       resolvedRoot = undefined; // the mount may come
-      throw errorOfFailure(failureOfErrno(error), `file://${root}`, error);
+      throw errorOfFailure(failureOfErrno(error), `file://${root}`, { cause: error });
     });
     return resolvedRoot;
   };
@@ -216,7 +216,7 @@ async function openBelow(base: string, key: string): Promise<FileHandle> {
 
 function fileError(error: unknown, path: string): Error {
   if (error instanceof PrimedError || (error as Error).name === 'AbortError') return error as Error;
-  return errorOfFailure(failureOfErrno(error as NodeJS.ErrnoException), path, error);
+  return errorOfFailure(failureOfErrno(error as NodeJS.ErrnoException), path, { cause: error });
 }
 
 function compareKeys(a: string, b: string): number {

@@ -18,7 +18,7 @@ import type { ObjectDetails } from './types.ts';
 export function originError(error: unknown, path: string): Error {
   if (error instanceof PrimedError) return error;
   if (error instanceof Error && error.name === 'AbortError') return error;
-  return errorOfFailure(failureOfSdk(error), path, error);
+  return errorOfFailure(failureOfSdk(error), path, { cause: error });
 }
 
 export async function listBySdk(bucket: Bucket, name: string, query: ListQuery): Promise<ListedPage> {

@@ -6,11 +6,12 @@
  */
 import type { FastifyInstance, FastifyPluginCallback, FastifyReply, FastifyRequest } from 'fastify';
 import { type Static, type TObject, Type } from 'typebox';
+import type { BadPage, CheckProgress } from '../core/check.ts';
 import { PrimedError } from '../core/errors.ts';
 import type { Log, UfsPath } from '../core/types.ts';
 import type { FileRecord, Store } from '../store/types.ts';
 import { BodyCut, openBody, sendBody } from './body.ts';
-import { type BadPage, type CheckProgress, checkFiles, recordsBelow } from './fs-check.ts';
+import { checkFiles, recordsBelow } from './fs-check.ts';
 import { watchAnswers } from './in-flight.ts';
 import { listPage } from './listing.ts';
 import { Turns } from './turns.ts';

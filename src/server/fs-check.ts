@@ -4,38 +4,11 @@
  * Who waits for whom: a few workers draw pieces of files (64 MiB at most) from one generator; each waits for the SSD and
  * holds one page. Whoever listens is told now and then, and is waited for by nobody.
  */
+import type { BadPage, CheckProgress, CheckSummary } from '../core/check.ts';
 import { PrimedError } from '../core/errors.ts';
 import type { UfsPath } from '../core/types.ts';
 import { MiB, pageBytes } from '../core/units.ts';
 import type { FileRecord, Store } from '../store/types.ts';
-
-export interface BadPage {
-  readonly path: string;
-  /** Number of the page in the file. */
-  readonly page: number;
-  readonly offset: number;
-  readonly lengthBytes: number;
-  readonly code: string;
-  readonly message: string;
-}
-
-export interface CheckProgress {
-  readonly checkedFiles: number;
-  readonly checkedBytes: number;
-  readonly badPageCount: number;
-}
-
-export interface CheckSummary extends CheckProgress {
-  readonly path: string;
-  /** Every page of every complete file had its checksum, and nothing was in the way of reading it. */
-  readonly ok: boolean;
-  /** The first ones in order of discovery; `badPageCount` has all. */
-  readonly badPages: readonly BadPage[];
-  /** Files with no data to check: metadata only, or still being loaded. */
-  readonly uncheckedFiles: number;
-  /** Files that were replaced or removed while the check ran. */
-  readonly goneFiles: number;
-}
 
 export interface CheckEvents {
   readonly onBadPage?: (page: BadPage) => void;

@@ -54,6 +54,17 @@ test.each(Object.entries(causes))('%s is shown as %s', (cause, code) => {
   expect(error.message).toBe('s3://b/k: why (HTTP 418, code C, request id R)');
 });
 
+test('a failure of a part names its bytes, and how often they were tried', () => {
+  const cause = new Error('underneath');
+  const error = errorOfFailure({ cause: 'stall', message: 'why' }, 's3://b/k', {
+    range: { offset: 10, length: 5 },
+    tried: ', after 3 attempts',
+    cause,
+  });
+  expect(error).toMatchObject({ message: 's3://b/k: bytes 10-14: why, after 3 attempts', cause });
+  expect(error.facts.path).toBe('s3://b/k');
+});
+
 test('Retry-After in seconds, as a date, or as nonsense', () => {
   const now = Date.UTC(2025, 0, 1);
   expect(retryAfterMs('5', now)).toBe(5000);
