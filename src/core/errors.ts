@@ -81,7 +81,6 @@ export const errorCatalogue = {
     retryable: true,
     help: 'As many reads or checks are under way as this port serves at once, and none ended in time; try again, with fewer at once.',
   },
-  READ_ONLY: { status: 'UNIMPLEMENTED', retryable: false, help: 'The cache is read-only; write to the origin.' },
   // the origin
   ORIGIN_NOT_FOUND: { status: 'NOT_FOUND', retryable: false, help: 'The origin has no such bucket or key.' },
   ORIGIN_DENIED: {

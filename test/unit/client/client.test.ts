@@ -92,7 +92,7 @@ test('what the server refuses is a PrimedError with its message and code', async
 });
 
 test.each([
-  ['UNIMPLEMENTED', 405, 'READ_ONLY'],
+  ['UNIMPLEMENTED', 405, 'REQUEST_INVALID'],
   ['OUT_OF_RANGE', 416, 'RANGE_INVALID'],
   ['RESOURCE_EXHAUSTED', 429, 'JOB_LIMIT'],
   ['UNAVAILABLE', 503, 'STOPPING'],
