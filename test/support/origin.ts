@@ -1,5 +1,7 @@
 /** The embedded origin for tests: a small dataset, environment for clients, and the comparison of what was served. */
+import { ListObjectsV2Command, S3Client } from '@aws-sdk/client-s3';
 import { expect } from 'vitest';
+import type { ManifestEntry, UfsPath } from '../../src/core/types.ts';
 import { KiB, MiB } from '../../src/core/units.ts';
 import type { EmbeddedOrigin, OriginOptions } from '../../src/demo/origin/api.ts';
 import { firstDifference } from '../../src/demo/origin/content.ts';
@@ -41,6 +43,22 @@ export function originEnvironment(origin: { endpoint: string }): Record<string, 
     AWS_CONFIG_FILE: '/dev/null',
     AWS_SHARED_CREDENTIALS_FILE: '/dev/null',
   };
+}
+
+/** What the origin lists below a prefix of its bucket, on one page: for a test, the truth about sizes and versions. */
+export async function listedBy(
+  { endpoint, bucket }: { readonly endpoint: string; readonly bucket: string },
+  prefix: string,
+): Promise<ManifestEntry[]> {
+  const client = new S3Client({ endpoint, region: 'us-east-1', forcePathStyle: true, credentials: testCredentials });
+  const { Contents = [] } = await client.send(new ListObjectsV2Command({ Bucket: bucket, Prefix: prefix }));
+  client.destroy();
+  return Contents.map((one) => ({
+    path: `s3://${bucket}/${one.Key}` as UfsPath,
+    etag: one.ETag!.replaceAll('"', ''),
+    sizeBytes: one.Size!,
+    lastModifiedMs: one.LastModified!.getTime(),
+  }));
 }
 
 /** Fails, naming the first wrong byte, unless `bytes` are the content of the object from `offset` on. */
