@@ -93,6 +93,11 @@ export const errorCatalogue = {
     retryable: true,
     help: 'No connection to the origin could be made within its time limit; check endpoint, network and DNS.',
   },
+  ORIGIN_LOST: {
+    status: 'UNAVAILABLE',
+    retryable: true,
+    help: 'The origin stopped answering during a load, and the load was ended; when the origin is back, submit it again with `skipIfExists`: what is durable is not fetched again.',
+  },
   ORIGIN_TIMEOUT: {
     status: 'UNAVAILABLE',
     retryable: true,
@@ -173,7 +178,7 @@ export const errorCatalogue = {
   STORE_CORRUPT: {
     status: 'DATA_LOSS',
     retryable: false,
-    help: 'A page read from the SSD does not have its checksum; it was not served. Load the file again.',
+    help: 'A page read from the SSD does not have its checksum, or verification found a file without the checksum that the origin states; it is not served. Load the file again.',
   },
   // the daemon
   CONFIG_INVALID: {
