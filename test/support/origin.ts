@@ -1,5 +1,5 @@
 /** The embedded origin for tests: a small dataset, environment for clients, and the comparison of what was served. */
-import { ListObjectsV2Command, S3Client } from '@aws-sdk/client-s3';
+import { type _Object, ListObjectsV2Command, S3Client } from '@aws-sdk/client-s3';
 import { expect } from 'vitest';
 import type { ManifestEntry, UfsPath } from '../../src/core/types.ts';
 import { KiB, MiB } from '../../src/core/units.ts';
@@ -53,12 +53,17 @@ export async function listedBy(
   const client = new S3Client({ endpoint, region: 'us-east-1', forcePathStyle: true, credentials: testCredentials });
   const { Contents = [] } = await client.send(new ListObjectsV2Command({ Bucket: bucket, Prefix: prefix }));
   client.destroy();
-  return Contents.map((one) => ({
-    path: `s3://${bucket}/${one.Key}` as UfsPath,
-    etag: one.ETag!.replaceAll('"', ''),
-    sizeBytes: one.Size!,
-    lastModifiedMs: one.LastModified!.getTime(),
-  }));
+  return Contents.map((one) => manifestEntry(bucket, one));
+}
+
+/** A row of an S3 listing as the manifest has it. */
+export function manifestEntry(bucket: string, { Key, ETag, Size, LastModified }: _Object): ManifestEntry {
+  return {
+    path: `s3://${bucket}/${Key}` as UfsPath,
+    etag: ETag!.replaceAll('"', ''),
+    sizeBytes: Size!,
+    lastModifiedMs: LastModified!.getTime(),
+  };
 }
 
 /** Fails, naming the first wrong byte, unless `bytes` are the content of the object from `offset` on. */
