@@ -135,7 +135,13 @@ async function open(
     clock: systemClock,
     log,
     observe: observeJobs(telemetry),
-    settings: { maxActive: job.maxActive, retentionMs: job.retentionMs, onChange: job.onChange },
+    settings: {
+      maxActive: job.maxActive,
+      maxWaiting: job.maxWaiting,
+      maxEnded: job.maxEnded,
+      retentionMs: job.retentionMs,
+      onChange: job.onChange,
+    },
   });
   opened.jobs = jobs;
   telemetry.gauges.slots.set(slots);

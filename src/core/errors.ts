@@ -53,7 +53,7 @@ export const errorCatalogue = {
   JOB_NOT_FOUND: {
     status: 'NOT_FOUND',
     retryable: false,
-    help: 'No load of this path is known: it was never submitted, or its record is older than `job.retention`.',
+    help: 'No load of this path is known: it was never submitted, or its record is older than `job.retention`, or not among the last `job.max_ended`.',
   },
   JOB_CONFLICT: {
     status: 'ALREADY_EXISTS',
@@ -63,7 +63,7 @@ export const errorCatalogue = {
   JOB_LIMIT: {
     status: 'RESOURCE_EXHAUSTED',
     retryable: true,
-    help: 'As many jobs wait or run as `job.max_active` allows; try again when one has ended.',
+    help: 'As many jobs run as `job.max_active` allows, and as many wait as `job.max_waiting` does; try again when one has ended.',
   },
   FILE_NOT_CACHED: {
     status: 'NOT_FOUND',
