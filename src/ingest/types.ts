@@ -40,7 +40,8 @@ export interface RunSpec {
 
 export interface FileOutcome {
   readonly path: UfsPath;
-  readonly result: 'loaded' | 'skipped' | 'failed' | 'stopped';
+  /** `later`: a hasty load met silence, and set the file aside; what was durable of it stays. */
+  readonly result: 'loaded' | 'skipped' | 'failed' | 'stopped' | 'later';
   /** Bytes of the file that this run fetched and made durable; on `skipped` 0. */
   readonly loadedBytes: number;
   /** Bytes that were durable already. */
@@ -101,7 +102,11 @@ export interface Worker {
   reserveMore(run: RunId, bytes: number): void;
   /** What a file of this size takes in the store. */
   footprintBytes(sizeBytes: number): number;
-  load(run: RunId, entry: ManifestEntry): Promise<FileOutcome>;
+  /**
+   * `hasty`: a file whose requests are silent for a fraction of the timeouts is set aside (`later`), to be loaded again
+   * without haste. An outcome of code ORIGIN_LOST speaks of the run: nothing more of it is asked for.
+   */
+  load(run: RunId, entry: ManifestEntry, options?: { readonly hasty: boolean }): Promise<FileOutcome>;
   loadMetadata(run: RunId, entries: readonly ManifestEntry[]): Promise<void>;
   /** Re-reads every page of a cached file from SSD, and compares a whole-object checksum where the origin has one. */
   verify(run: RunId, entry: ManifestEntry): Promise<VerifyOutcome>;

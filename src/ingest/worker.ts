@@ -118,13 +118,13 @@ export class IngestWorker implements Worker {
     return alignUp(sizeBytes);
   }
 
-  async load(runId: RunId, entry: ManifestEntry): Promise<FileOutcome> {
+  async load(runId: RunId, entry: ManifestEntry, { hasty } = { hasty: false }): Promise<FileOutcome> {
     const run = this.#run(runId);
     try {
       if (run.stopping || this.#closing) return stoppedOutcome(entry);
       const address = this.#links.address(entry.path);
       const known = address instanceof Promise ? await abortable(address, run.abort.signal) : address;
-      return await this.#files.load(run, entry, known);
+      return await this.#files.load(run, { entry, address: known, hasty });
     } catch (error) {
       if (run.abort.signal.aborted) return stoppedOutcome(entry);
       return { path: entry.path, result: 'failed', loadedBytes: 0, skippedBytes: 0, error: reportOf(error) };

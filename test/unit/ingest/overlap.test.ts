@@ -136,6 +136,49 @@ describe('a stop takes effect though the origin', () => {
   });
 });
 
+describe('runs at once', () => {
+  it('share the slots: one whose origin is slow does not get hold of all of them', async () => {
+    const [slow, quick] = [await placed(100 * MiB), await placed(120 * MiB)];
+    const fault = bench.origin.setFault({ fault: { kind: 'stall', afterBytes: 100 }, key: keyOf(slow) });
+    // both have work from the first turn on, so that they get slots in turns
+    const [first, second] = [bench.start(), bench.start()];
+    const outcome = bench.worker.load(second, quick);
+    const held = bench.worker.load(first, slow);
+    // eight slots in all: half of them stay with the other, which ends although nothing of the first one moves
+    expect(await outcome).toMatchObject({ result: 'loaded' });
+    expect(bench.origin.fired(fault)).toBeGreaterThanOrEqual(4);
+    expect(bench.origin.fired(fault)).toBeLessThanOrEqual(8);
+    await bench.worker.stopRun(first);
+    expect(await held).toMatchObject({ result: 'stopped' });
+    await end(first);
+    await end(second);
+  });
+
+  it('one with a high limit keeps to it, and one without has the rest', async () => {
+    const [some, rest] = [await placed(24 * MiB), await placed(60 * MiB)];
+    const rate = 16 * MiB;
+    const [limited, free] = [bench.start({ bandwidthBytesPerSecond: rate }), bench.start()];
+    const startedMs = performance.now();
+    let freeMs = 0;
+    const outcomes = await Promise.all([
+      bench.worker.load(limited, some).then((outcome) => outcome.result),
+      bench.worker.load(free, rest).then((outcome) => {
+        freeMs = performance.now() - startedMs;
+        // the limited one has not been kept waiting for the end of this one
+        expect(bench.worker.progress(limited).receivedBytes).toBeGreaterThan(0);
+        return outcome.result;
+      }),
+    ]);
+    const limitedMs = performance.now() - startedMs;
+    expect(outcomes).toEqual(['loaded', 'loaded']);
+    // 24 MiB at 16 MiB/s last 1.5 s; the other one, though larger, is not held to that rate
+    expect(limitedMs).toBeGreaterThan(1300);
+    expect(freeMs).toBeLessThan(limitedMs);
+    await end(limited);
+    await end(free);
+  });
+});
+
 describe('a limit on bandwidth', () => {
   it('grants each byte once, however many sockets ask', async () => {
     const small = 40 * KiB;
