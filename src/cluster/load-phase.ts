@@ -146,6 +146,7 @@ export class LoadPhase {
     const { loadMetadataOnly, partialListing } = definition.options;
     const entries = page.entries.filter((_, index) => kept[index]);
     const bytes = loadMetadataOnly ? 0 : entries.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+    if (!loadMetadataOnly) await deps.worker.makeRoom(definition.runId, entries);
     const chunk = this.#plan(entries, page);
     apply({ type: 'listed', page: { scannedFiles: page.scanned, files: entries.length + page.refused.length, bytes } });
     marks.cursor = page.cursor;
@@ -198,10 +199,12 @@ export class LoadPhase {
   /** After a restart: the room that the files of open chunks still need, as the worker says about each. */
   async #planAgain(): Promise<void> {
     const { definition, deps } = this.#context;
+    if (definition.options.loadMetadataOnly) return;
     let needed = 0;
     for (const index of this.#ready) {
       const chunk = deps.store.chunk(definition.number, index);
       if (chunk === undefined) continue;
+      await deps.worker.makeRoom(definition.runId, chunk.entries);
       chunk.entries.forEach((entry, at) => {
         if (this.#needOf(chunk, entry, at) > 0) needed += this.#needNow(entry);
       });

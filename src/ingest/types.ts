@@ -100,6 +100,8 @@ export interface Worker {
   reserve(run: RunId, bytes: number): void;
   /** Adds to what the run may still allocate. Throws STORE_NO_ROOM; then nothing changed. */
   reserveMore(run: RunId, bytes: number): void;
+  /** Gives back what earlier loads have left half loaded of these files, and this run would not use. */
+  makeRoom(run: RunId, entries: readonly ManifestEntry[]): Promise<void>;
   /** What a file of this size takes in the store. */
   footprintBytes(sizeBytes: number): number;
   /**
@@ -115,7 +117,11 @@ export interface Worker {
   setBandwidth(run: RunId, bytesPerSecond: number | undefined): void;
   /** Drops what is in flight; every pending load resolves as `stopped` within 2 s, then the books are balanced. */
   stopRun(run: RunId): Promise<void>;
-  /** After the last load: gives back the reservation and forgets the run. The ledger stays readable. */
+  /**
+   * After the last load: gives back the reservation, and forgets the run. The ledger stays readable. Files that were given
+   * up give back what was durable of them, unless the run was stopped, or its origin lost: then a later one may go on
+   * with them.
+   */
   endRun(run: RunId): Promise<void>;
   progress(run: RunId): RunProgress;
   /** Stops all runs, ends the lanes. */

@@ -114,6 +114,11 @@ export class IngestWorker implements Worker {
     this.#store.reserve(run, this.#store.reservedFor(run) + bytes);
   }
 
+  makeRoom(runId: RunId, entries: readonly ManifestEntry[]): Promise<void> {
+    const { load, reuse } = this.#run(runId).spec;
+    return this.#store.dropUnusable({ load, reuse, entries });
+  }
+
   footprintBytes(sizeBytes: number): number {
     return alignUp(sizeBytes);
   }
@@ -179,6 +184,7 @@ export class IngestWorker implements Worker {
     if (run.files.size > 0) await this.stopRun(runId);
     await run.whenIdle();
     this.#books.fold(run);
+    if (!run.stopping && run.lost === undefined) await this.#store.abandonLeft(runId, run.spec.load);
     this.#store.unreserve(runId);
     this.#limits.forget(run);
     this.#parts.remove(run);

@@ -162,6 +162,15 @@ export class FakeWorker implements Worker {
     this.reserve(run, (this.left.get(run) ?? 0) + bytes);
   }
 
+  async makeRoom(run: RunId, entries: readonly ManifestEntry[]): Promise<void> {
+    const { load, reuse } = this.#spec(run);
+    for (const entry of entries) {
+      const there = this.disk.files.get(entry.path);
+      if (there === undefined || there.complete) continue;
+      if (!same(there.entry, entry) || (reuse === 'load' && there.load !== load)) this.disk.files.delete(entry.path);
+    }
+  }
+
   footprintBytes(sizeBytes: number): number {
     return alignUp(sizeBytes);
   }

@@ -96,6 +96,80 @@ describe('a file that is freed while it is loaded', () => {
   });
 });
 
+describe('what is half loaded', () => {
+  /** 33 MiB in five parts, the last of which the origin does not give. */
+  async function poisoned(): Promise<{ entry: ManifestEntry; fault: number }> {
+    const entry = await placed(33 * MiB);
+    const rangeFrom = { from: 32 * MiB, to: 33 * MiB };
+    const fault = { kind: 'status', status: 500 } as const;
+    return { entry, fault: bench.origin.setFault({ fault, key: keyOf(entry), rangeFrom }) };
+  }
+
+  it('of a file that is given up comes back when its run ends', async () => {
+    const before = bench.store.usage().usedBytes;
+    const { entry, fault } = await poisoned();
+    const run = bench.start();
+    expect(await bench.worker.load(run, entry)).toMatchObject({ result: 'failed', loadedBytes: 32 * MiB });
+    expect(bench.origin.fired(fault)).toBe(3);
+    expect(bench.store.usage().usedBytes).toBe(before + 32 * MiB);
+    await end(run);
+    expect(bench.store.usage().usedBytes).toBe(before);
+    expect(bench.store.statLoading(entry.path)).toBeUndefined();
+    expect(bench.store.ledger(run)).toMatchObject({ cachedBytes: 0, discardedBytes: { failed: 32 * MiB } });
+  });
+
+  it('stays where the run was stopped, and a run of the same load goes on with it', async () => {
+    const { entry } = await poisoned();
+    const run = bench.start();
+    expect(await bench.worker.load(run, entry)).toMatchObject({ result: 'failed' });
+    await bench.worker.stopRun(run);
+    await end(run);
+    expect(bench.store.statLoading(entry.path)?.cachedBytes).toBe(32 * MiB);
+    bench.origin.clearFaults();
+    bench.origin.resetStats();
+    const again = bench.start({ load: run as never });
+    expect(await bench.worker.load(again, entry)).toMatchObject({ result: 'loaded', loadedBytes: MiB });
+    expect(bench.origin.requests.filter((one) => one.operation === 'GetObject')).toHaveLength(1);
+    await end(again);
+  });
+
+  it('and cannot be used is no reason to say that there is no room', async () => {
+    const { entry } = await poisoned();
+    const run = bench.start();
+    expect(await bench.worker.load(run, entry)).toMatchObject({ result: 'failed' });
+    await bench.worker.stopRun(run);
+    await end(run);
+    const other = bench.start();
+    const { freeBytes } = bench.store.usage();
+    const needed = freeBytes + bench.store.reservedFor(other) + 32 * MiB;
+    expect(() => bench.worker.reserve(other, needed)).toThrow(/bytes are free|are free/);
+    await bench.worker.makeRoom(other, [entry]);
+    bench.worker.reserve(other, needed);
+    await end(other);
+  });
+
+  it('by a run that is at work on it is not taken from it', async () => {
+    const entry = await placed(20 * MiB);
+    const key = keyOf(entry);
+    const fault = bench.origin.setFault({
+      fault: { kind: 'stall', afterBytes: 100 },
+      key,
+      rangeFrom: { from: 0, to: 1 },
+    });
+    const [run, other] = [bench.start(), bench.start()];
+    const outcome = bench.worker.load(run, entry);
+    await fired(fault, 1);
+    for (let turn = 0; turn < 200_000 && bench.store.statLoading(entry.path)?.cachedBytes !== 12 * MiB; turn += 1)
+      await new Promise((resolve) => setImmediate(resolve));
+    await bench.worker.makeRoom(other, [entry]);
+    await end(other);
+    expect(bench.store.statLoading(entry.path)?.cachedBytes).toBe(12 * MiB);
+    await bench.worker.stopRun(run);
+    expect(await outcome).toMatchObject({ result: 'stopped', loadedBytes: 12 * MiB });
+    await end(run);
+  });
+});
+
 describe('the reservation', () => {
   it('of a file that grew under the load leaves that of the others alone', async () => {
     const entry = await placed(10 * MiB);
