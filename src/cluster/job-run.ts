@@ -3,6 +3,7 @@
  * phases. The phases only run while the job is RUNNING or VERIFYING; one driver at a time.
  */
 import assert from 'node:assert/strict';
+import { setMaxListeners } from 'node:events';
 import { PrimedError } from '../core/errors.ts';
 import type { JobSnapshot } from '../core/job.ts';
 import { addTally, emptyTally, isEnded, type JobEvent, type JobProgress, nextState } from '../core/job-machine.ts';
@@ -58,6 +59,8 @@ export class JobRun {
     } = record;
     this.definition = definition;
     this.#deps = deps;
+    // Every HEAD of an index file's paths listens.
+    setMaxListeners(0, this.#abort.signal);
     this.#progress = progress;
     this.#marks = { chunks, cursor, sourceVersion, verifyCursor, repairs };
     const { worker, clock } = deps;
