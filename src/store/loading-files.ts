@@ -68,7 +68,7 @@ export class LoadingFiles {
   atPath(path: string): LoadingFile | undefined {
     const file = this.#byPath.get(path);
     if (file || this.#left === 0) return file;
-    const bytes = this.#index.loadingPaths.get(pathKey(path));
+    const bytes = this.#index.get(this.#index.loadingPaths, pathKey(path));
     return bytes === undefined ? undefined : this.#fromIndex(parseFileKey(bytes));
   }
 
@@ -108,7 +108,7 @@ export class LoadingFiles {
     const file = this.#byPath.get(path);
     if (file) return file.record();
     if (this.#left === 0) return undefined;
-    const bytes = this.#index.loadingPaths.get(pathKey(path));
+    const bytes = this.#index.get(this.#index.loadingPaths, pathKey(path));
     return bytes === undefined ? undefined : this.#storedRecord(parseFileKey(bytes));
   }
 
@@ -164,7 +164,7 @@ export class LoadingFiles {
 
   #fromIndex(fileId: FileId): LoadingFile | undefined {
     if (this.#endings.has(fileId) || this.#byId.has(fileId)) return undefined;
-    const bytes = this.#index.loading.get(fileKey(fileId));
+    const bytes = this.#index.get(this.#index.loading, fileKey(fileId));
     if (bytes === undefined) return undefined;
     const { path, etag, sizeBytes, lastModifiedMs, versionId, loadId } = decodeFile(bytes);
     const version = versionId === undefined ? {} : { versionId };
@@ -173,7 +173,9 @@ export class LoadingFiles {
     const run = [...runs.keys()].at(-1)!;
     const file = new LoadingFile({ fileId, entry, load: loadId, run, runs });
     const range = { start: blockKey(fileId, 0), end: fileKey((fileId + 1) as FileId) };
-    for (const { key, value } of this.#index.blocks.getRange(range)) file.restore(parseSegment(key), readBlock(value));
+    for (const { key, value } of this.#index.range(this.#index.blocks, range)) {
+      file.restore(parseSegment(key), readBlock(value));
+    }
     file.indexed = true;
     this.#left--;
     this.add(file);
