@@ -17,7 +17,7 @@ import { type IngestWorker, openIngest } from './ingest/index.ts';
 import { observedOrigins, observeJobs, observeS3, observeStore, observeWorker, showLevels } from './observers.ts';
 import { openOrigins } from './origin/origins.ts';
 import type { Origins } from './origin/types.ts';
-import { makeFolder, sdNotify, systemClock } from './platform/index.ts';
+import { makeFolder, probeDiskEngine, sdNotify, systemClock } from './platform/index.ts';
 import { buildS3Server } from './server/s3/index.ts';
 import { buildApiServer, buildWorkerServer } from './servers.ts';
 import { openStore } from './store/index.ts';
@@ -132,6 +132,10 @@ async function open(config: Config, log: Log, opened: Opened, onFatal: (error: E
     onFatal,
   });
   opened.worker = worker;
+  if (settings.diskEngine === 'auto' && engine === 'threads') {
+    const { reason } = await probeDiskEngine();
+    log.warn({ reason }, 'io_uring is not to be had here: stores are written by threads, which cost more CPU');
+  }
   const jobs = await openJobService({
     dir: config.jobsDir,
     worker,
