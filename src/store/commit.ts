@@ -17,7 +17,7 @@ import type { IndexDb } from './index-db.ts';
 import type { Volume } from './volume.ts';
 
 export interface Operation {
-  /** How much it adds to a commit: parts, files. */
+  /** How much it adds to a commit: parts, files, blocks that are removed. */
   readonly weight: number;
   /** Bit i: it depends on bytes written to store i. */
   readonly stores: number;
@@ -26,7 +26,7 @@ export interface Operation {
   failed(error: PrimedError): void;
 }
 
-/** Parts or files in one commit at most. Each takes about 5 µs of the main thread: 20 ms. */
+/** Parts, files or removed blocks in one commit at most, unless one operation has more. Each takes about 5 µs of the main thread: 20 ms. */
 const commitWeightLimit = 4096;
 
 /** Called at the points where a crash is interesting; for tests. */

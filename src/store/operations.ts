@@ -92,7 +92,7 @@ export function dropFile(
   file.reason = reason;
   files.hide(file);
   return {
-    weight: 1,
+    weight: 1 + file.stored.size,
     stores: 0,
     apply(changes) {
       for (const [run, bytes] of file.runs) {
@@ -140,16 +140,19 @@ export function putMetadata(
   };
 }
 
-/** Visible files are removed; with `only`, where they are this version. Resolves with what went. */
+/**
+ * Visible files are removed; with `only`, where they are this version. Resolves with what went.
+ * @param order.records about so many records of files and blocks go.
+ */
 export function removeVisible(
-  paths: readonly string[],
+  order: { paths: readonly string[]; records: number; only?: FileId },
   settle: Settle<{ files: number; bytes: number }>,
-  only?: FileId,
 ): Operation {
+  const { paths, records, only } = order;
   let files = 0;
   let bytes = 0;
   return {
-    weight: paths.length,
+    weight: records,
     stores: 0,
     apply(changes) {
       for (const path of paths) {

@@ -18,6 +18,7 @@ import type { Counters } from './changes.ts';
 import { Changes } from './changes.ts';
 import { type CommitHooks, GroupCommit, type Operation, type StoreObserver } from './commit.ts';
 import { type IndexDb, maxPathBytes } from './index-db.ts';
+import { segmentBytes } from './layout.ts';
 import { Ledgers } from './ledgers.ts';
 import { checkPart, LoadingFile } from './loading-file.ts';
 import { LoadingFiles } from './loading-files.ts';
@@ -33,8 +34,8 @@ import type { Volume } from './volume.ts';
 const idsReserved = 2 ** 24;
 /** S3's limit of a version id; its ETags are far shorter. */
 const maxTagBytes = 1024;
-/** Files that one operation of `putMetadata` and `remove` covers. */
-const filesAtOnce = 2048;
+/** Records that one operation of `putMetadata` and `remove` covers: files, and the blocks of those that are removed. */
+const recordsAtOnce = 2048;
 
 export interface StoreParts {
   readonly index: IndexDb;
@@ -222,8 +223,8 @@ export class LocalStore implements Store {
   async putMetadata(load: LoadId, entries: readonly ManifestEntry[]): Promise<void> {
     for (const entry of entries) checkEntry(entry);
     const nextId = (): FileId => this.#newId();
-    for (let at = 0; at < entries.length; at += filesAtOnce) {
-      const some = entries.slice(at, at + filesAtOnce);
+    for (let at = 0; at < entries.length; at += recordsAtOnce) {
+      const some = entries.slice(at, at + recordsAtOnce);
       await this.#commit<void>((settle) => putMetadata(load, some, nextId, this.#parts.now(), settle));
     }
   }
@@ -235,27 +236,34 @@ export class LocalStore implements Store {
     const matches = (candidate: string): boolean => candidate === path || candidate.startsWith(folder);
     await Promise.all(this.#loading.idsBelow(matches, path).map((id) => this.abandonFile(id, 'stopped')));
     const removed = { files: 0, bytes: 0 };
-    let paths: string[] = [];
+    let some = { paths: [] as string[], records: 0 };
     const removeSome = async (): Promise<void> => {
-      const some = paths;
-      paths = [];
+      const { paths, records } = some;
+      some = { paths: [], records: 0 };
       const { files, bytes } = await this.#commit<{ files: number; bytes: number }>((settle) =>
-        removeVisible(some, settle),
+        removeVisible({ paths, records }, settle),
       );
       removed.files += files;
       removed.bytes += bytes;
     };
-    if (visibleRecord(this.#index, path)) paths.push(path);
+    const add = (record: FileRecord): void => {
+      some.paths.push(record.path);
+      some.records += recordsOf(record);
+    };
+    const named = visibleRecord(this.#index, path);
+    if (named) add(named);
     for (const record of visibleRecords(this.#index, folder)) {
-      if (record.path !== path) paths.push(record.path);
-      if (paths.length >= filesAtOnce) await removeSome();
+      if (record.path !== path) add(record);
+      if (some.records >= recordsAtOnce) await removeSome();
     }
-    if (paths.length > 0) await removeSome();
+    if (some.paths.length > 0) await removeSome();
     return removed;
   }
 
   async removeVersion(path: UfsPath, file: FileId): Promise<void> {
-    await this.#commit<{ files: number; bytes: number }>((settle) => removeVisible([path], settle, file));
+    await this.#commit<{ files: number; bytes: number }>((settle) =>
+      removeVisible({ paths: [path], records: 1, only: file }, settle),
+    );
   }
 
   stat(path: UfsPath): FileRecord | undefined {
@@ -389,6 +397,11 @@ function checkEntry({ path, etag, sizeBytes, versionId }: ManifestEntry): void {
     `${path} cannot be cached: the origin says it has ${wrong}; at most ${maxTagBytes} bytes of ETag and of version id, and a whole number of bytes as size, are accepted`,
     { path, maxTagBytes },
   );
+}
+
+/** The record of the file and those of its blocks. */
+function recordsOf({ cachedBytes }: FileRecord): number {
+  return 1 + Math.ceil(cachedBytes / segmentBytes);
 }
 
 /** Without what the caller's object may carry besides. */

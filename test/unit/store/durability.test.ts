@@ -4,6 +4,7 @@ import { PrimedError } from '../../../src/core/errors.ts';
 import type { FileId, RunId } from '../../../src/core/types.ts';
 import { MiB } from '../../../src/core/units.ts';
 import { IndexDb } from '../../../src/store/index-db.ts';
+import { Arena, encodeFile } from '../../../src/store/records.ts';
 import type { LandedPart, Store } from '../../../src/store/types.ts';
 import { Volume } from '../../../src/store/volume.ts';
 import {
@@ -180,6 +181,25 @@ test('bytes are cached in the ledger when they are durable, not while they are b
   await store.land(run, [part]);
   expect(during).toBe(0);
   expect(store.ledger(run)).toMatchObject({ originBytes: 5000, cachedBytes: 5000 });
+});
+
+test('a removal is cut into commits by the blocks of the files, however few these are', async () => {
+  const names = ['large/a', 'large/b', 'large/c', 'large/d', 'large/e'];
+  await store.close();
+  // Records without blocks: a terabyte each has no room here.
+  const index = new IndexDb(fixture.options.indexDir);
+  await index.commit(() => {
+    for (const name of names) {
+      const figures = { fileId: 1 as FileId, loadId: load, cachedBytes: 1e12, cachedAtMs: 0 };
+      const record = { ...entry(name, 1e12), ...figures, state: 'complete' } as const;
+      void index.files.put(Buffer.from(path(name)), encodeFile({ record }, new Arena()));
+    }
+  });
+  await index.close();
+  store = await fixture.open();
+  events.length = 0;
+  expect(await store.remove(path('large'))).toEqual({ files: 5, bytes: 5e12 });
+  expect(events.filter((event) => event === 'commit begins')).toHaveLength(5);
 });
 
 test('after close everything is refused by name', async () => {
