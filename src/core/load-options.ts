@@ -41,7 +41,9 @@ export function parseLoadOptions(
   defaults: LoadOptions = defaultLoadOptions,
 ): LoadOptions {
   const options: Mutable<LoadOptions> = { ...defaults };
-  for (const [name, value] of Object.entries(raw)) {
+  for (const [given, value] of Object.entries(raw)) {
+    const name = loadOptionNames.find((known) => known === given);
+    if (name === undefined) throw invalid(given, `the option is unknown; known are ${loadOptionNames.join(', ')}`);
     if (value === undefined || value === null) continue;
     switch (name) {
       case 'replicas':
@@ -63,8 +65,6 @@ export function parseLoadOptions(
       case 'fileFilterRegex':
         options.fileFilterRegex = patternOf(name, value, options.fileFilterRegex);
         break;
-      default:
-        throw invalid(name, `the option is unknown; known are ${loadOptionNames.join(', ')}`);
     }
   }
   return options;

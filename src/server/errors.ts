@@ -1,6 +1,7 @@
 /** How failures leave over HTTP: the proper status, and `{"statusCode": <gRPC name>, "message": …}`. */
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { httpStatusOf, PrimedError, type StatusCode } from '../core/errors.ts';
+import { formatSize } from '../core/sizes.ts';
 
 /** Seconds after which a client may try a retryable request again. */
 const retryAfterSeconds = 1;
@@ -8,14 +9,21 @@ const retryAfterSeconds = 1;
 /** Answers errors and unknown routes of this server, whichever plugin they come from. */
 export function installErrorHandler(app: FastifyInstance): void {
   app.setErrorHandler((error: unknown, request, reply) => answerError(error, request, reply));
-  app.setNotFoundHandler((request, reply) =>
-    send(reply, {
-      status: 404,
-      statusCode: 'NOT_FOUND',
-      message: `There is no ${request.method} ${request.url.split('?', 1)[0]} here.`,
-    }),
-  );
+  app.setNotFoundHandler((request, reply) => {
+    const url = request.url.split('?', 1)[0]!;
+    const allowed = methods.filter((method) => app.hasRoute({ method, url }));
+    if (allowed.length === 0)
+      return send(reply, { status: 404, statusCode: 'NOT_FOUND', message: `There is no ${url} here.` });
+    return send(reply.header('allow', allowed.join(', ')), {
+      status: 405,
+      statusCode: 'UNIMPLEMENTED',
+      message: `${url} is not asked with ${request.method}, but with ${allowed.join(' or ')}.`,
+    });
+  });
 }
+
+/** Those that routes of ours have. */
+const methods = ['GET', 'POST'];
 
 interface Answer {
   readonly status: number;
@@ -24,7 +32,7 @@ interface Answer {
 }
 
 function answerError(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
-  const answer = answerFor(error);
+  const answer = answerFor(error, request);
   if (answer.status >= 500 && !(error instanceof PrimedError)) {
     request.log.error({ error, method: request.method, url: request.url }, 'a request failed unexpectedly');
   }
@@ -36,7 +44,7 @@ function send(reply: FastifyReply, { status, statusCode, message }: Answer): Fas
   return reply.code(status).type('application/json; charset=utf-8').send({ statusCode, message });
 }
 
-function answerFor(error: unknown): Answer {
+function answerFor(error: unknown, { routeOptions }: FastifyRequest): Answer {
   if (error instanceof PrimedError)
     return { status: error.httpStatus, statusCode: error.status, message: error.message };
   const { validation, validationContext, statusCode, message } = error as Partial<FastifyError>;
@@ -48,7 +56,7 @@ function answerFor(error: unknown): Answer {
       return {
         status: 413,
         statusCode: 'PAYLOAD_TOO_LARGE',
-        message: 'The body of the request is larger than the daemon accepts.',
+        message: `The body of the request is larger than ${formatSize(routeOptions.bodyLimit)}, the most that is read here.`,
       };
     default: {
       if (statusCode < 400 || statusCode >= 600) return unexpected;
@@ -84,11 +92,26 @@ function validationMessage(findings: Validation, context: string): string {
   const field = fieldOf(finding.instancePath);
   if (finding.keyword === 'anyOf') {
     const wanted = findings.filter((other) => other.keyword === 'type' && other.instancePath === finding.instancePath);
-    const types = wanted.map(({ params }) => String((params as { type?: string }).type));
-    if (types.length > 0) return `${field}: must be ${types.join(' or ')}.`;
+    if (wanted.length > 0) return `${field}: must be ${wanted.map(typeOf).join(' or ')}.`;
   }
+  if (finding.keyword === 'type') return `${field === '' ? `The ${context}` : `${field}:`} must be ${typeOf(finding)}.`;
+  if (finding.keyword === 'minLength') return `${field}: must not be empty.`;
   if (finding.keyword === 'required') return `${field === '' ? context : field}: ${finding.message}.`;
   return `${field === '' ? `The ${context}` : `${field}:`} ${finding.message}.`;
+}
+
+const typeWords: Readonly<Record<string, string>> = {
+  array: 'a list',
+  boolean: 'a boolean',
+  integer: 'a whole number',
+  number: 'a number',
+  object: 'an object',
+  string: 'a string',
+};
+
+function typeOf({ params }: Validation[number]): string {
+  const { type = '' } = params as { type?: string };
+  return typeWords[type] ?? type;
 }
 
 function fieldOf(instancePath: string): string {

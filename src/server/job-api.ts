@@ -44,7 +44,8 @@ const SubmitBody = Type.Object(
           fileFilterRegx: Type.Optional(Type.String()),
           fileFilterRegex: Type.Optional(Type.String()),
         },
-        strict,
+        // The parser of the options refuses others, and says which there are.
+        { additionalProperties: true },
       ),
     ),
   },

@@ -156,15 +156,21 @@ describe('submit', () => {
     ['an empty object', {}, 'path: is missing'],
     ['two sources', { path, indexFile: '/x' }, 'indexFile: is given together with path'],
     ['an unknown field', { path, optoins: {} }, "unknown field 'optoins'"],
-    ['an unknown option', { path, options: { loadPolicy: 'IF_CHANGED' } }, "options: unknown field 'loadPolicy'"],
-    ['a path that is no string', { path: 7 }, 'path: must be string'],
-    ['an empty path', { path: '' }, 'path: '],
-    ['options that are no object', { path, options: 'all' }, 'options: must be object'],
-    ['an option of a wrong type', { path, options: { replicas: {} } }, 'options.replicas: must be string or number'],
+    [
+      'an unknown option',
+      { path, options: { skipIfExist: 'true' } },
+      'skipIfExist: the option is unknown; known are replicas, ',
+    ],
+    ['an unknown option that is null', { path, options: { skipIfExist: null } }, 'skipIfExist: the option is unknown'],
+    ['a path that is no string', { path: 7 }, 'path: must be a string.'],
+    ['an empty path', { path: '' }, 'path: must not be empty.'],
+    ['options that are no object', { path, options: 'all' }, 'options: must be an object.'],
+    ['a count that is a list', { path, options: { replicas: {} } }, 'options.replicas: must be a string or a number.'],
+    ['a flag that is a number', { path, options: { verify: 1 } }, 'options.verify: must be a string or a boolean.'],
     ['a wrong value', { path, options: { batchSize: 'many' } }, 'batchSize: must be a whole number'],
     ['a wrong boolean', { path, options: { verify: 'perhaps' } }, 'verify: must be true or false'],
-    ['a list', [path], 'The body must be object'],
-    ['a string', '"x"', 'The body must be object'],
+    ['a list', [path], 'The body must be an object.'],
+    ['a string', '"x"', 'The body must be an object.'],
     ['no JSON', '{"path":', 'The body is not JSON'],
     ['a prototype', `{"path":"x","__proto__":{}}`, '__proto__'],
   ])('answers 400 to %s, naming the field', async (_, payload, message) => {
@@ -185,7 +191,10 @@ describe('submit', () => {
     const { app } = await open();
     const answer = await app.inject({ method: 'POST', url: submitUrl, payload: { path: 'x'.repeat(70_000) } });
     expect(answer.statusCode).toBe(413);
-    expect(answer.json()).toMatchObject({ statusCode: 'PAYLOAD_TOO_LARGE' });
+    expect(answer.json()).toMatchObject({
+      statusCode: 'PAYLOAD_TOO_LARGE',
+      message: 'The body of the request is larger than 64.00KB, the most that is read here.',
+    });
   });
 
   it.each([
@@ -341,11 +350,28 @@ describe('list', () => {
 });
 
 describe('the error handler', () => {
-  it('answers unknown routes and methods in the same form', async () => {
+  it('answers unknown routes in the same form', async () => {
     const { app } = await open();
-    const answer = await app.inject({ method: 'PUT', url: `${listUrl}?x=1` });
+    const answer = await app.inject({ method: 'GET', url: '/api/v1/master/submit_job/free?x=1' });
     expect(answer.statusCode).toBe(404);
-    expect(answer.json()).toEqual({ statusCode: 'NOT_FOUND', message: `There is no PUT ${listUrl} here.` });
+    expect(answer.json()).toEqual({
+      statusCode: 'NOT_FOUND',
+      message: 'There is no /api/v1/master/submit_job/free here.',
+    });
+  });
+
+  it.each([
+    ['PUT', listUrl, 'GET, POST', 'GET or POST'],
+    ['GET', submitUrl, 'POST', 'POST'],
+  ] as const)('says which methods a route has (%s %s)', async (method, url, allow, words) => {
+    const { app } = await open();
+    const answer = await app.inject({ method, url: `${url}?x=1` });
+    expect(answer.statusCode).toBe(405);
+    expect(answer.headers.allow).toBe(allow);
+    expect(answer.json()).toEqual({
+      statusCode: 'UNIMPLEMENTED',
+      message: `${url} is not asked with ${method}, but with ${words}.`,
+    });
   });
 
   it('does not show the inside of a defect', async () => {
