@@ -44,6 +44,7 @@ export interface DemoOptions {
   readonly output?: NodeJS.WriteStream;
 }
 
+const defaultSizeBytes = 2 * GiB;
 const leastSizeBytes = 16 * MiB;
 const bucket = 'demo';
 const region = 'us-east-1';
@@ -64,8 +65,18 @@ const storeSpareShare = 1.05;
 const storeSpareBytes = 128 * MiB;
 const besideStoreBytes = 512 * MiB;
 
-/** Runs the demo and cleans up. Resolves with the exit code: 0 all held, 1 something did not, 130 interrupted. */
+/**
+ * Runs the demo and cleans up. Resolves with the exit code: 0 all held, 1 something did not, 130 interrupted. Rejects
+ * with REQUEST_INVALID.
+ */
 export async function runDemo(options: DemoOptions = {}): Promise<number> {
+  const { sizeBytes = defaultSizeBytes } = options;
+  if (sizeBytes < leastSizeBytes) {
+    throw new PrimedError(
+      'REQUEST_INVALID',
+      `--size is ${humanBytes(sizeBytes)}; the demo needs at least ${humanBytes(leastSizeBytes)}.`,
+    );
+  }
   const stop = new AbortController();
   setMaxListeners(0, stop.signal);
   const stage = new Stage(options, makeShow(options.output ?? process.stdout), stop.signal);
@@ -108,19 +119,14 @@ class Stage {
   }
 
   async play(): Promise<number> {
-    const sizeBytes = this.#options.sizeBytes ?? 2 * GiB;
-    if (sizeBytes < leastSizeBytes) {
-      throw new PrimedError(
-        'REQUEST_INVALID',
-        `--size is ${humanBytes(sizeBytes)}; the demo needs at least ${humanBytes(leastSizeBytes)}.`,
-      );
-    }
-    const first = planDataset({ totalBytes: sizeBytes, prefix: firstPrefix });
-    const kill = this.#options.kill !== false;
-    const second = kill ? planDataset({ totalBytes: Math.ceil(sizeBytes / 4), prefix: secondPrefix, seed: 2 }) : [];
-    const storeBytes = alignUp(Math.ceil(datasetBytes([...first, ...second]) * storeSpareShare), MiB) + storeSpareBytes;
+    const { sizeBytes = defaultSizeBytes, kill = true } = this.#options;
+    const secondBytes = kill ? Math.ceil(sizeBytes / 4) : 0;
+    const storeBytes = alignUp(Math.ceil((sizeBytes + secondBytes) * storeSpareShare), MiB) + storeSpareBytes;
+    // Before the plan: one for more than any disk holds would take all memory.
     const folder = await makeDemoFolder(storeBytes + besideStoreBytes, this.#options.dataDir);
     this.#folder = folder;
+    const first = planDataset({ totalBytes: sizeBytes, prefix: firstPrefix });
+    const second = kill ? planDataset({ totalBytes: secondBytes, prefix: secondPrefix, seed: 2 }) : [];
     this.show.say(
       `A dataset of ${humanCount(first.length)} files, ${humanBytes(datasetBytes(first))}, made on the fly by an S3 origin of our own; data in ${folder}`,
     );

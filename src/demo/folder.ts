@@ -44,7 +44,7 @@ export function chooseFolder(
 
 async function factsOf(path: string): Promise<FolderFacts | undefined> {
   try {
-    await access(path, constants.W_OK);
+    await access(`${path}/`, constants.W_OK | constants.X_OK); // the slash: a folder
     const { type, bavail, bsize } = await statfs(path);
     return { path, freeBytes: bavail * bsize, inMemory: memoryFileSystems.has(type) };
   } catch {

@@ -144,8 +144,7 @@ describe('what is shown', () => {
     expect(code).toBe(1);
     expect(text()).toContain('The demo failed: the origin process');
     expect(await readdir(folder)).toEqual([]);
-    expect(await runDemo({ output: stream, sizeBytes: MiB })).toBe(1);
-    expect(text()).toContain('--size is 1.0 MiB');
+    await expect(runDemo({ output: stream, sizeBytes: MiB })).rejects.toThrow('--size is 1.0 MiB');
   });
 
   test('a process of the demo is gone after killNow', async () => {
