@@ -19,20 +19,29 @@ beforeEach(async () => {
 afterEach(() => scene?.close());
 
 const stall = { kind: 'stall' } as const;
-it.each<[string, FaultRule, object]>([
-  ['before the listing', { fault: stall, operation: '*' }, {}],
-  ['before the body of a part', { fault: stall }, {}],
-  ['in the middle of a part', { fault: { ...stall, afterBytes: 100_000 }, keyPattern: 'large' }, {}],
-  ['in an answer that the fast reader does not take', { fault: { kind: 'chunked' } }, {}],
-  ['before a checksum that is compared', { fault: stall, operation: 'HeadObject' }, { verify: 'true' }],
+const firstPart = { key: objects[0]!.key, rangeFrom: { from: 0, to: 1 } };
+it.each<[string, FaultRule[], object]>([
+  ['before the listing', [{ fault: stall, operation: '*' }], {}],
+  ['before the body of a part', [{ fault: stall }], {}],
+  ['in the middle of a part', [{ fault: { ...stall, afterBytes: 100_000 }, ...firstPart }], {}],
+  [
+    'in an answer to the SDK, which asks for what the fast reader does not take',
+    [
+      { fault: { kind: 'chunked' }, ...firstPart, times: 1 },
+      { fault: { ...stall, afterBytes: 100_000 }, ...firstPart },
+    ],
+    {},
+  ],
+  ['before a checksum that is compared', [{ fault: stall, operation: 'HeadObject' }], { verify: 'true' }],
 ])(
   'an origin that is silent %s does not hold the daemon: exit 0, and the load goes on afterwards',
-  async (_, rule, options) => {
+  async (_, rules, options) => {
     const { origin, daemon } = scene;
-    const id = origin.setFault(rule);
+    const last = rules.map((rule) => origin.setFault(rule)).at(-1)!;
     await submit(daemon.api, path, options);
-    await expect.poll(() => origin.fired(id), { timeout: 20_000, interval: 5 }).toBeGreaterThan(0);
-    const { jobId } = (await progress(daemon.api, path)).json();
+    await expect.poll(() => origin.fired(last), { timeout: 20_000, interval: 5 }).toBeGreaterThan(0);
+    const { jobId, mJobState } = (await progress(daemon.api, path)).json();
+    expect(['RUNNING', 'VERIFYING']).toContain(mJobState);
     expect(await daemon.terminate()).toEqual({ code: 0, signal: null });
     expect(daemon.log()).toMatch(/"msg":"stopped"\}\n$/);
     expect(daemon.log()).not.toMatch(/"level":"error"/);
