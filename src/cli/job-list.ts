@@ -47,13 +47,24 @@ export const registerJobList: RegisterVerb = (job, context) => {
   });
 };
 
+const unknown = '-';
+
+/** `40 of 2020`, or only the whole when it is reached. */
+function share(done: number | undefined, whole: number | undefined, form: (amount: number) => string): string {
+  if (whole === undefined) return done === undefined || done === 0 ? unknown : form(done);
+  return done === undefined || done === whole ? form(whole) : `${form(done)} of ${form(whole)}`;
+}
+
+function cachedOf({ loadedBytes, skippedBytes = 0 }: JobRow): number | undefined {
+  return loadedBytes === undefined ? undefined : loadedBytes + skippedBytes;
+}
+
 function cellsOf(row: JobRow): string[] {
-  const unknown = '-';
   return [
     row.jobId,
     row.state,
-    row.files === undefined ? unknown : String(row.files),
-    row.bytes === undefined ? unknown : formatSize(row.bytes),
+    share(row.processedFiles, row.files, String),
+    share(row.options?.loadMetadataOnly === true ? row.bytes : cachedOf(row), row.bytes, formatSize),
     String(row.failures ?? 0),
     row.submittedAt ?? unknown,
     printable(row.path ?? `${row.indexFile ?? unknown} (index file)`),

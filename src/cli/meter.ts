@@ -1,7 +1,7 @@
 /** How far a load is, while it runs: a bar on a terminal, a line now and then elsewhere. */
 import cliProgress from 'cli-progress';
 import type { JobProgress } from '../client/types.ts';
-import { formatDuration, formatSize } from '../core/sizes.ts';
+import { formatSize, formatTimeLeft } from '../core/sizes.ts';
 import { type CliIo, colorAllowed } from './io.ts';
 
 export interface Meter {
@@ -13,7 +13,11 @@ export interface Meter {
 
 /** At most one line in this time, except when the state changes. */
 const lineEveryMs = 3_000;
-const barColumns = 30;
+const barColumnsMax = 30;
+/** A shorter bar shows nothing; the words have its place. */
+const barColumnsMin = 5;
+/** Of a terminal that does not say. */
+const usualColumns = 80;
 const redrawPerSecond = 10;
 
 /** Writes to standard error, so that standard output keeps to results. */
@@ -28,15 +32,19 @@ function barMeter(io: CliIo): Meter {
   const bar = new cliProgress.SingleBar({
     stream: io.stderr,
     fps: redrawPerSecond,
-    barsize: barColumns,
+    barsize: barColumnsMax,
     hideCursor: true,
     gracefulExit: false,
     linewrap: false,
     format: (_options, params) => {
       if (!known) return words;
-      const full = Math.round(params.progress * barColumns);
-      const drawn = `${'█'.repeat(full)}${'░'.repeat(barColumns - full)}`;
-      return `${paint(drawn)} ${(params.progress * 100).toFixed(1).padStart(5)}%  ${words}`;
+      const line = `${(params.progress * 100).toFixed(1).padStart(5)}%  ${words}`;
+      // The line is cut at the edge of the terminal, and its end says how long it will take and what failed.
+      const room = (io.stderr.columns || usualColumns) - line.length - 1;
+      const columns = Math.min(barColumnsMax, room);
+      if (columns < barColumnsMin) return line.trimStart();
+      const full = Math.round(params.progress * columns);
+      return `${paint(`${'█'.repeat(full)}${'░'.repeat(columns - full)}`)} ${line}`;
     },
   });
   bar.start(1, 0);
@@ -110,7 +118,7 @@ export function describe(progress: JobProgress): string {
     parts.push(`${progress.mProcessedFileCount}${of(files)} files`);
   }
   if (progress.mThroughput !== undefined && state === 'RUNNING') parts.push(`${formatSize(progress.mThroughput)}/s`);
-  if (progress.etaMs !== undefined && state === 'RUNNING') parts.push(`ETA ${formatDuration(progress.etaMs)}`);
+  if (progress.etaMs !== undefined && state === 'RUNNING') parts.push(`ETA ${formatTimeLeft(progress.etaMs)}`);
   if (progress.mFailedFileCount > 0) parts.push(`${progress.mFailedFileCount} failed`);
   return parts.join(', ');
 }

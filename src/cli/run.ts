@@ -21,6 +21,7 @@ export async function runCli(argv: readonly string[], io: CliIo, verbs: readonly
     if (error.code !== 'EPIPE') throw error;
   };
   io.stdout.on('error', ignoreBrokenPipe);
+  io.stderr.on('error', ignoreBrokenPipe);
   try {
     await program.parseAsync(argv, { from: 'user' });
     return context.exitCode;
@@ -31,6 +32,7 @@ export async function runCli(argv: readonly string[], io: CliIo, verbs: readonly
     return exitCodeOf(error);
   } finally {
     io.stdout.off('error', ignoreBrokenPipe);
+    io.stderr.off('error', ignoreBrokenPipe);
   }
 }
 

@@ -50,6 +50,9 @@ export interface JobRow {
   readonly options?: Partial<LoadOptions>;
   readonly files?: number;
   readonly bytes?: number;
+  readonly processedFiles?: number;
+  readonly loadedBytes?: number;
+  readonly skippedBytes?: number;
   readonly failures?: number;
   readonly [more: string]: unknown;
 }

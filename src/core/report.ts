@@ -2,7 +2,7 @@
 import type { JobSnapshot } from './job.ts';
 import { failureReason } from './job-machine.ts';
 import { bandwidthText } from './load-options.ts';
-import { formatDuration, formatSize } from './sizes.ts';
+import { formatSize, formatTimeLeft } from './sizes.ts';
 import { discardReasons, ledgerDifference } from './types.ts';
 
 export interface ReportOptions {
@@ -25,7 +25,7 @@ export function textReport(job: JobSnapshot, { verbose }: ReportOptions): string
     `\tFiles Skipped: ${job.skippedFiles}`,
     `\tBytes Skipped: ${formatSize(job.skippedBytes)}`,
   ];
-  if (job.etaMs !== undefined) lines.push(`\tETA: ${formatDuration(job.etaMs)}`);
+  if (job.etaMs !== undefined) lines.push(`\tETA: ${formatTimeLeft(job.etaMs)}`);
   lines.push(`\tRetries: ${job.retries}`);
   if (job.options.verify) lines.push(`\tFiles Verified: ${job.verifiedFiles} (${formatSize(job.verifiedBytes)})`);
   lines.push(`\tLedger: ${ledgerText(job)}`);

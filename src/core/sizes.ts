@@ -89,6 +89,11 @@ export function formatDuration(durationMs: number): string {
   return `${seconds}s`;
 }
 
+/** Time that is left, in whole seconds and rounded up: an estimate knows no milliseconds. */
+export function formatTimeLeft(durationMs: number): string {
+  return formatDuration(Math.ceil(durationMs / 1000) * 1000);
+}
+
 function clip(text: string): string {
   return text.length > 60 ? `${text.slice(0, 60)}…` : text;
 }

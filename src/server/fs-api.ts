@@ -173,13 +173,15 @@ async function cat(
   reply: FastifyReply,
   stallMs: number,
 ): Promise<void> {
-  const record = store.stat(query.path as UfsPath);
-  if (record?.state !== 'complete') {
-    const why =
-      record === undefined
-        ? 'is not in the cache'
-        : `has ${record.cachedBytes} of ${record.sizeBytes} bytes in the cache`;
-    throw new PrimedError('FILE_NOT_CACHED', `${query.path} ${why}; load it first.`, { path: query.path });
+  // A key may end in `/` and have bytes all the same.
+  const record = store.stat(query.path as UfsPath) ?? placeOf(store, query.path).file;
+  if (record === undefined) {
+    const why = `path: '${query.path}' is a directory, of which there are no bytes to give: name a file below it.`;
+    throw new PrimedError('REQUEST_INVALID', why, { path: query.path });
+  }
+  if (record.state !== 'complete') {
+    const why = `${query.path} has ${record.cachedBytes} of ${record.sizeBytes} bytes in the cache; load it first.`;
+    throw new PrimedError('FILE_NOT_CACHED', why, { path: query.path });
   }
   const opened = store.open(query.path as UfsPath);
   try {

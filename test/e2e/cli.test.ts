@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { KiB, MiB } from '../../src/core/units.ts';
 import { contentAt } from '../../src/demo/origin/content.ts';
 import { ended, loaded } from '../support/api.ts';
-import { primed, runBytes, type Said } from '../support/cli.ts';
+import { primed, run, runBytes, type Said } from '../support/cli.ts';
 import { executable } from '../support/daemon.ts';
 import { projectRoot } from '../support/files.ts';
 import { smallDataset } from '../support/origin.ts';
@@ -70,6 +70,17 @@ describe('primed job load', () => {
     expect((await cli('job', 'list', '--job-type', 'load', '--job-state', 'STOPPED')).stdout).toContain(id);
   });
 
+  it.each([
+    ['its output', '| true'],
+    ['its notes', '2>&1 >/dev/null | true'],
+  ])('does not mind a reader that leaves %s', async (_what, reader) => {
+    const line = `"$0" "$1" job load "$2" --verify ${reader}; echo "\${PIPESTATUS[0]}"`;
+    const said = await run('bash', ['-c', line, process.execPath, executable, path], {
+      PRIMED_COORDINATOR: scene.daemon.api,
+    });
+    expect(said.stdout).toBe('0\n');
+  });
+
   it('that fails exits 1 and names what failed', async () => {
     scene.origin.add({ key: 'bad/x.bin', sizeBytes: 10 * KiB });
     scene.origin.add({ key: 'bad/y.bin', sizeBytes: 10 * KiB });
@@ -105,6 +116,7 @@ describe('bad usage exits 2 and says what', () => {
     [['job', 'load', 's3://demo/*.bin'], /Load does not support wildcard path/],
     [['job', 'list', '--job-state', 'SLEEPING'], /SLEEPING/],
     [['fs', 'ls'], /path/],
+    [['fs', 'cat', path], /'s3:\/\/demo\/data\/' is a directory/],
     [['no-such-verb'], /no-such-verb/],
   ])('%j', async (args, message) => {
     const said = await cli(...args);

@@ -159,6 +159,27 @@ test('on a terminal there is a bar with rate and time left, in colour unless NO_
   }
 });
 
+test.each([
+  { columns: 80, begins: '████░░░  50.0%' },
+  { columns: 77, begins: '50.0%' },
+])('on a terminal of $columns columns the time left is not cut off', async ({ columns, begins }) => {
+  let step = 0;
+  coordinator.jobs.onSnapshot = (asked) => snapshotOf(asked, step++ < 3 ? { ...half, failedFiles: 17 } : done);
+  const io = world({ terminal: true, columns, env: { NO_COLOR: '1' } });
+  io.onSleep = async () => {
+    if (step !== 3) return;
+    const limitMs = performance.now() + 5_000;
+    while (!io.err().includes('50.0%') && performance.now() < limitMs) await new Promise(setImmediate);
+  };
+  expect(await load(io, path)).toBe(0);
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: what a terminal is told
+  const lines = io.err().split(/\u001b\[[0-9;?]*[A-Za-z]/);
+  const line = lines.find((one) => one.includes('50.0%'))!;
+  expect(line).toMatch(/200\.00MB of 400\.00MB, 2 of 4 files, 50\.00MB\/s, ETA 4s, 17 failed$/);
+  expect(line.length).toBeLessThanOrEqual(columns);
+  expect(line.startsWith(begins)).toBe(true);
+});
+
 test('a followed load that fails or is stopped exits 1', async () => {
   for (const state of ['FAILED', 'STOPPED'] as const) {
     script({}, { state, reason: 'why' });

@@ -3,11 +3,13 @@ import { type RegisterVerb, runs } from '../../../src/cli/context.ts';
 import { daemonVerb } from '../../../src/cli/daemon-verb.ts';
 import { runCli } from '../../../src/cli/run.ts';
 import type { Config } from '../../../src/config/config.ts';
+import type { JobState } from '../../../src/core/job.ts';
+import { defaultLoadOptions } from '../../../src/core/load-options.ts';
 import type { JobId } from '../../../src/core/types.ts';
 import { MiB, pageBytes } from '../../../src/core/units.ts';
 import { patterned } from '../../support/bytes.ts';
 import { type ScriptedCoordinator, startScriptedCoordinator } from '../../support/scripted-coordinator.ts';
-import { snapshotOf } from '../../support/snapshot.ts';
+import { newSnapshot, snapshotOf } from '../../support/snapshot.ts';
 import { makeWorld, type World } from './world.ts';
 
 let coordinator: ScriptedCoordinator;
@@ -21,19 +23,25 @@ async function run(...args: string[]): Promise<{ code: number; io: World }> {
   return { code: await runCli(args, io), io };
 }
 
+const done = { state: 'SUCCEEDED' as JobState, processedFiles: 4, loadedBytes: 400 * MiB };
+
 test('job list shows jobs in a table, by state on request, or as JSON', async () => {
   coordinator.jobs.jobs = [
-    snapshotOf('s3://b/new/', { jobId: 'job-22' as JobId }),
-    snapshotOf('s3://b/old/', { state: 'FAILED', failedFiles: 2 }),
-    snapshotOf('/lists/x', { source: { kind: 'index', path: '/lists/x\u001b[2J' } }),
+    newSnapshot('s3://b/listed/', { processedFiles: 12 }),
+    snapshotOf('s3://b/new/', { jobId: 'job-22' as JobId, processedFiles: 2, loadedBytes: 7 * MiB, skippedBytes: MiB }),
+    snapshotOf('s3://b/old/', { ...done, state: 'FAILED', failedFiles: 2, loadedBytes: 300 * MiB }),
+    snapshotOf('s3://b/meta/', { ...done, loadedBytes: 0, options: { ...defaultLoadOptions, loadMetadataOnly: true } }),
+    snapshotOf('/lists/x', { ...done, source: { kind: 'index', path: '/lists/x\u001b[2J' } }),
   ];
   const all = await run('job', 'list');
   expect(all.code).toBe(0);
   expect(all.io.out().split('\n')).toEqual([
-    'JOB ID  STATE    FILES  BYTES     FAILED  SUBMITTED                 PATH',
-    'job-22  RUNNING  4      400.00MB  0       2026-01-02T00:00:00.000Z  s3://b/new/',
-    'job-1   FAILED   4      400.00MB  2       2026-01-02T00:00:00.000Z  s3://b/old/',
-    'job-1   RUNNING  4      400.00MB  0       2026-01-02T00:00:00.000Z  /lists/x\\u001b[2J (index file)',
+    'JOB ID  STATE      FILES   BYTES                 FAILED  SUBMITTED                 PATH',
+    'job-1   RUNNING    12      -                     0       2026-01-02T00:00:00.000Z  s3://b/listed/',
+    'job-22  RUNNING    2 of 4  8.00MB of 400.00MB    0       2026-01-02T00:00:00.000Z  s3://b/new/',
+    'job-1   FAILED     4       300.00MB of 400.00MB  2       2026-01-02T00:00:00.000Z  s3://b/old/',
+    'job-1   SUCCEEDED  4       400.00MB              0       2026-01-02T00:00:00.000Z  s3://b/meta/',
+    'job-1   SUCCEEDED  4       400.00MB              0       2026-01-02T00:00:00.000Z  /lists/x\\u001b[2J (index file)',
     '',
   ]);
   const failed = await run('job', 'list', '--job-type', 'load', '--job-state', 'failed', '--format', 'JSON');

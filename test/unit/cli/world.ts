@@ -14,7 +14,7 @@ export interface World extends CliIo {
   onSleep: (milliseconds: number) => void | Promise<void>;
 }
 
-export function makeWorld(options: { terminal?: boolean; env?: Record<string, string> } = {}): World {
+export function makeWorld(options: { terminal?: boolean; columns?: number; env?: Record<string, string> } = {}): World {
   const out: Buffer[] = [];
   const err: Buffer[] = [];
   const handlers = new Set<() => void>();
@@ -27,7 +27,7 @@ export function makeWorld(options: { terminal?: boolean; env?: Record<string, st
           done();
         },
       }),
-      options.terminal === true ? { isTTY: true, columns: 200 } : {},
+      options.terminal === true ? { isTTY: true, columns: options.columns ?? 200 } : {},
     );
   const world: World = {
     stdout: stream(out),

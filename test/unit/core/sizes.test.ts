@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { PrimedError } from '../../../src/core/errors.ts';
-import { formatDuration, formatSize, parseDuration, parseSize } from '../../../src/core/sizes.ts';
+import { formatDuration, formatSize, formatTimeLeft, parseDuration, parseSize } from '../../../src/core/sizes.ts';
 
 describe('formatSize', () => {
   it.each([
@@ -81,5 +81,14 @@ describe('durations', () => {
     [187_200_000, '2d 4h'],
   ])('writes %d ms as %s', (ms, text) => {
     expect(formatDuration(ms)).toBe(text);
+  });
+
+  it.each([
+    [0, '0s'],
+    [142, '1s'],
+    [1001, '2s'],
+    [59_001, '1m 0s'],
+  ])('writes %d ms that are left as %s', (ms, text) => {
+    expect(formatTimeLeft(ms)).toBe(text);
   });
 });
