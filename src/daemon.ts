@@ -193,11 +193,20 @@ function tellManager(state: string, log: Log): void {
   if (problem !== undefined) log.warn({ state, problem }, 'the service manager cannot be told how the daemon is');
 }
 
+const reasonsNotToListen: Readonly<Record<string, string>> = {
+  EADDRINUSE: 'another process uses the port (EADDRINUSE)',
+  EADDRNOTAVAIL: 'no interface of this machine has the address (EADDRNOTAVAIL)',
+  EACCES: 'the user of the daemon may not use a port this low (EACCES)',
+  ENOTFOUND: 'the name of the host is not known (ENOTFOUND)',
+};
+
 async function listen(server: FastifyInstance, { host, port }: Listen, setting: string): Promise<string> {
   try {
     await server.listen({ host, port });
   } catch (error) {
-    const message = `${urlOf({ host, port })} (${setting}) cannot be listened on: ${reportOf(error).message}; another process may use the port`;
+    const code = (error as NodeJS.ErrnoException).code ?? '';
+    const why = reasonsNotToListen[code] ?? reportOf(error).message;
+    const message = `${urlOf({ host, port })} (${setting}) cannot be listened on: ${why}`;
     throw new PrimedError('CONFIG_INVALID', message, { setting }, { cause: error });
   }
   const address = server.server.address();

@@ -6,7 +6,7 @@ import { readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { parse as parseToml, TomlError } from 'smol-toml';
 import { parseValue } from './forms.ts';
-import { nearestWord } from './nearest.ts';
+import { editDistance, nearestWord } from './nearest.ts';
 import { allTables, rootTable, type Setting, settings, type Table } from './settings.ts';
 
 export type SourceKind = 'default' | 'file' | 'env' | 'flag';
@@ -107,7 +107,9 @@ function nearestKey(table: Table, written: string): string {
   const names = [...table.settings, ...table.tables].map(({ path }) => path.slice(path.lastIndexOf('.') + 1));
   const elsewhere = allTables().flatMap((other) => other.settings.filter(({ path }) => path.endsWith(`.${written}`)));
   if (!names.includes(written) && elsewhere[0] !== undefined) return `did you mean ${elsewhere[0].path}?`;
-  return `did you mean ${nearestWord(written, names)}?`;
+  const nearest = nearestWord(written, names);
+  const alike = nearest !== undefined && editDistance(written, nearest) * 2 <= nearest.length;
+  return alike || nearest?.startsWith(written) ? `did you mean ${nearest}?` : `known here are ${names.join(', ')}`;
 }
 
 /** Variables of ours that are not settings: they belong to the client, or say where the file is. */
@@ -126,10 +128,20 @@ export function applyEnvironment(draft: Draft, env: Environment): void {
     const source = { kind: 'env', place: name } as const;
     if (setting !== undefined) assign(draft, setting, { key: setting.path, raw, base: process.cwd(), source });
     else if (!kubernetesLink.test(name) && !/^(tcp|udp|sctp):\/\//.test(raw)) {
-      draft.errors.push(
-        `${name}: is unknown; did you mean ${nearestWord(name, [...byName.keys(), ...otherVariables])}?`,
-      );
+      const names = [...byName.keys(), ...otherVariables];
+      // Most often the table is forgotten: PRIMED_LANES is PRIMED_WORKER_LANES.
+      const whole = names.find((known) => known.endsWith(name.slice('PRIMED'.length)));
+      draft.errors.push(`${name}: is unknown; did you mean ${whole ?? nearestWord(name, names)}?`);
     }
+  }
+}
+
+/** Of AWS's variables only those that cannot be meant: a load would find out in each of its requests. */
+export function checkAwsEnvironment(draft: Draft, env: Environment): void {
+  for (const name of ['AWS_ENDPOINT_URL', 'AWS_ENDPOINT_URL_S3']) {
+    const value = env[name];
+    if (value === undefined || value === '' || (/^https?:\/\//i.test(value) && URL.canParse(value))) continue;
+    draft.errors.push(`${name}: must be a URL that starts with http:// or https://, not "${value}"`);
   }
 }
 

@@ -6,6 +6,7 @@ import {
   applyEnvironment,
   applyFile,
   applyFlags,
+  checkAwsEnvironment,
   type Draft,
   type Environment,
   emptyDraft,
@@ -30,6 +31,7 @@ export function loadConfig({ role, flags, env, file }: ConfigInput): Config {
   if (chosen !== undefined && chosen !== '') applyFile(draft, chosen);
   applyEnvironment(draft, env);
   applyFlags(draft, flags);
+  checkAwsEnvironment(draft, env);
   checkRules(draft, role);
   refuse(draft);
   return deepFreeze(configOf(role, draft));

@@ -159,7 +159,7 @@ test('every error is listed with its place', () => {
   expect(
     errorsOf({
       file,
-      env: { PRIMED_LOG_LEVEL: 'loud', PRIMED_WORKER_LANS: '2' },
+      env: { PRIMED_LOG_LEVEL: 'loud', PRIMED_WORKER_LANS: '2', PRIMED_STORE_SIZE: '1GB' },
       flags: { storeSize: '1KB', s3: 'nowhere' },
     }),
   ).toEqual([
@@ -174,9 +174,24 @@ test('every error is listed with its place', () => {
     `${file}: api.listen: must be HOST:PORT such as "127.0.0.1:19999" or "[::1]:19999", not "19999"`,
     'PRIMED_LOG_LEVEL: must be one of "debug", "info", "warn", "error", not "loud"',
     'PRIMED_WORKER_LANS: is unknown; did you mean PRIMED_WORKER_LANES?',
+    'PRIMED_STORE_SIZE: is unknown; did you mean PRIMED_WORKER_STORE_SIZE?',
     '--s3: must be HOST:PORT such as "127.0.0.1:19999" or "[::1]:19999", not "nowhere"',
     '--store-size: must be at least 16.00MB, not "1KB"',
   ]);
+});
+
+test('a word that is like no other gets the list of what there is', () => {
+  const file = toml('[job]\ncolour = "red"');
+  expect(errorsOf({ file })[0]).toMatch(/: job\.colour: is unknown; known here are batch_size, retention, /);
+});
+
+test.each(['AWS_ENDPOINT_URL', 'AWS_ENDPOINT_URL_S3'])('%s must be a URL', (name) => {
+  for (const wrong of ['127.0.0.1:9000', 'localhost', 'http://', 's3://bucket/'])
+    expect(errorsOf({ env: { [name]: wrong } })).toEqual([
+      `${name}: must be a URL that starts with http:// or https://, not "${wrong}"`,
+    ]);
+  for (const right of ['', 'http://127.0.0.1:9000', 'HTTPS://s3.example.com/base'])
+    expect(loadConfig({ role: 'standalone', flags: {}, env: { [name]: right } }).ufs).toEqual([]);
 });
 
 test('a file that is missing, and one that is not TOML, are named with the line', () => {
