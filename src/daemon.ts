@@ -30,6 +30,8 @@ import { makeSharedCounters } from './telemetry/shared-counters.ts';
 const ledgerFlushMs = 500;
 /** After a signal: running parts end or are dropped, state is saved. */
 const closeLimitMs = 5_000;
+/** Of that, what answers under way have to end. */
+const answerLimitMs = 2_000;
 
 interface Parts {
   readonly log: Log;
@@ -133,7 +135,13 @@ async function open(
     clock: systemClock,
     log,
     observe: observeJobs(telemetry),
-    settings: { maxActive: job.maxActive, retentionMs: job.retentionMs, onChange: job.onChange },
+    settings: {
+      maxActive: job.maxActive,
+      maxWaiting: job.maxWaiting,
+      maxEnded: job.maxEnded,
+      retentionMs: job.retentionMs,
+      onChange: job.onChange,
+    },
   });
   opened.jobs = jobs;
   telemetry.gauges.slots.set(slots);
@@ -187,7 +195,7 @@ async function close(opened: Partial<Parts>): Promise<void> {
   const steps = [
     () => opened.jobs?.close(),
     () => opened.worker?.close(),
-    () => Promise.all((opened.servers ?? []).map((server) => server.close())),
+    () => Promise.all((opened.servers ?? []).map(closeServer)),
     () => opened.origins?.close(),
     () => opened.store?.close(),
     () => opened.telemetry?.close(),
@@ -199,4 +207,11 @@ async function close(opened: Partial<Parts>): Promise<void> {
       opened.log?.error({ error: String(error) }, 'closing went on after an error');
     }
   }
+}
+
+/** Without the limit, one client that never finishes its request would hold the daemon until it is killed. */
+async function closeServer(server: FastifyInstance): Promise<void> {
+  const limit = setTimeout(() => server.server.closeAllConnections(), answerLimitMs);
+  await server.close();
+  clearTimeout(limit);
 }

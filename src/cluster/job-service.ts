@@ -137,7 +137,7 @@ class LocalJobService implements JobService {
     if (this.#running.size >= settings.maxActive && this.#waiting.length >= settings.maxWaiting) {
       throw new PrimedError(
         'JOB_LIMIT',
-        `${this.#running.size} jobs run and ${this.#waiting.length} wait already, as many as configured; submit '${source.path}' again when one has ended.`,
+        `${this.#running.size} jobs run and ${this.#waiting.length} wait already, as many as job.max_active and job.max_waiting allow; submit '${source.path}' again when one has ended.`,
         { running: this.#running.size, waiting: this.#waiting.length },
       );
     }

@@ -54,6 +54,8 @@ export interface Config {
     readonly batchSize: number;
     readonly retentionMs: number;
     readonly maxActive: number;
+    readonly maxWaiting: number;
+    readonly maxEnded: number;
     readonly onChange: 'restart' | 'fail';
     readonly maxRestarts: number;
   };
@@ -107,6 +109,8 @@ export function configOf(role: Role, draft: Draft, env: Environment): Config {
       batchSize: get('job.batch_size'),
       retentionMs: get('job.retention'),
       maxActive: get('job.max_active'),
+      maxWaiting: get('job.max_waiting'),
+      maxEnded: get('job.max_ended'),
       onChange: get('job.changed_object'),
       maxRestarts: get('job.max_restarts'),
     },

@@ -230,6 +230,18 @@ export const configSchema = Type.Object(
           minimum: 1,
           maximum: 64,
         }),
+        max_waiting: integer({
+          description: 'Jobs that wait at most; one more is refused with `JOB_LIMIT`.',
+          default: 100,
+          minimum: 0,
+          maximum: 10_000,
+        }),
+        max_ended: integer({
+          description: 'Ended jobs that stay listed at most, whatever their age; the oldest go first.',
+          default: 1000,
+          minimum: 1,
+          maximum: 10_000,
+        }),
         changed_object: choice(['restart', 'fail'], {
           description: 'What happens to a file that changes at the origin while it is loaded.',
           default: 'restart',

@@ -53,7 +53,7 @@ export const errorCatalogue = {
   JOB_NOT_FOUND: {
     status: 'NOT_FOUND',
     retryable: false,
-    help: 'No load of this path is known: it was never submitted, or its record is older than `job.retention`.',
+    help: 'No load of this path is known: it was never submitted, or its record is older than `job.retention`, or not among the last `job.max_ended`.',
   },
   JOB_CONFLICT: {
     status: 'ALREADY_EXISTS',
@@ -63,7 +63,7 @@ export const errorCatalogue = {
   JOB_LIMIT: {
     status: 'RESOURCE_EXHAUSTED',
     retryable: true,
-    help: 'As many jobs wait or run as `job.max_active` allows; try again when one has ended.',
+    help: 'As many jobs run as `job.max_active` allows, and as many wait as `job.max_waiting` does; try again when one has ended.',
   },
   FILE_NOT_CACHED: {
     status: 'NOT_FOUND',
@@ -92,6 +92,11 @@ export const errorCatalogue = {
     status: 'UNAVAILABLE',
     retryable: true,
     help: 'No connection to the origin could be made within its time limit; check endpoint, network and DNS.',
+  },
+  ORIGIN_LOST: {
+    status: 'UNAVAILABLE',
+    retryable: true,
+    help: 'The origin stopped answering during a load, and the load was ended; when the origin is back, submit it again with `skipIfExists`: what is durable is not fetched again.',
   },
   ORIGIN_TIMEOUT: {
     status: 'UNAVAILABLE',
@@ -173,7 +178,7 @@ export const errorCatalogue = {
   STORE_CORRUPT: {
     status: 'DATA_LOSS',
     retryable: false,
-    help: 'A page read from the SSD does not have its checksum; it was not served. Load the file again.',
+    help: 'A page read from the SSD does not have its checksum, or verification found a file without the checksum that the origin states; it is not served. Load the file again.',
   },
   // the daemon
   CONFIG_INVALID: {

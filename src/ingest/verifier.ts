@@ -90,9 +90,11 @@ export class Verifier {
       const ok = wholeObject !== 'mismatched';
       const outcome = { path, ok, checkedBytes: task.checkedBytes, badPages: 0, wholeObject } as const;
       if (ok) return outcome;
+      // Each page has its checksum, so every reader would be given these bytes, and every later load would skip them.
+      await this.#store.removeVersion(path, file.record.fileId);
       const error = new PrimedError(
         'STORE_CORRUPT',
-        `${path}: the cached bytes do not have the whole-object checksum that the origin states; load the file again`,
+        `${path}: the cached bytes did not have the whole-object checksum that the origin states, and were removed; load the file again`,
         { path },
       );
       return { ...outcome, error: reportOf(error) };

@@ -137,8 +137,12 @@ export function putMetadata(
   };
 }
 
-/** Visible files are removed. Resolves with what went. */
-export function removeVisible(paths: readonly string[], settle: Settle<{ files: number; bytes: number }>): Operation {
+/** Visible files are removed; with `only`, where they are this version. Resolves with what went. */
+export function removeVisible(
+  paths: readonly string[],
+  settle: Settle<{ files: number; bytes: number }>,
+  only?: FileId,
+): Operation {
   let files = 0;
   let bytes = 0;
   return {
@@ -146,6 +150,7 @@ export function removeVisible(paths: readonly string[], settle: Settle<{ files: 
     stores: 0,
     apply(changes) {
       for (const path of paths) {
+        if (only !== undefined && changes.visible(path)?.fileId !== only) continue;
         const record = changes.removeVisible(path);
         if (!record) continue;
         files++;

@@ -239,6 +239,10 @@ export class LocalStore implements Store {
     return removed;
   }
 
+  async removeVersion(path: UfsPath, file: FileId): Promise<void> {
+    await this.#commit<{ files: number; bytes: number }>((settle) => removeVisible([path], settle, file));
+  }
+
   stat(path: UfsPath): FileRecord | undefined {
     return visibleRecord(this.#index, path) ?? this.#loading.recordAt(path);
   }

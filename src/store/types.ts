@@ -151,6 +151,8 @@ export interface Store {
   putMetadata(load: LoadId, entries: readonly ManifestEntry[]): Promise<void>;
   /** Removes files at or below a path; their extents are free when this resolves (or when their readers close). */
   remove(path: UfsPath): Promise<{ files: number; bytes: number }>;
+  /** Removes one version of one file, unless another has taken its place. Durable when resolved. */
+  removeVersion(path: UfsPath, file: FileId): Promise<void>;
 
   /** The visible record of a path: complete or metadata; else the loading one. */
   stat(path: UfsPath): FileRecord | undefined;

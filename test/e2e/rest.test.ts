@@ -22,13 +22,10 @@ describe('a load by the contract', () => {
   it('is submitted with options as strings', async () => {
     const answer = await submit(api, path, { replicas: '1', batchSize: '3', verify: 'false', skipIfExists: 'true' });
     expect(answer.status).toBe(200);
-    expect(answer.json()).toEqual({
-      success: true,
-      jobId: expect.stringMatching(uuid),
-      path,
-      message: expect.any(String),
-    });
-    jobId = answer.json().jobId;
+    ({ jobId } = answer.json());
+    expect(jobId).toMatch(uuid);
+    const message = `Load '${path}' is successfully submitted. JobId: ${jobId}`;
+    expect(answer.json()).toEqual({ success: true, jobId, path, message });
   });
 
   it('ends SUCCEEDED with every file and byte', async () => {
@@ -169,7 +166,6 @@ describe('a running job', () => {
     const resumed = await loaded(api, slowPath);
     expect(resumed.jobId).not.toBe(first.jobId);
     expect(resumed.loadId).toBe(report.loadId);
-    expect(scene.origin.stats().bytesByKey).toMatchObject({});
     const fetched = Object.values(scene.origin.stats().bytesByKey).reduce((sum, bytes) => sum + bytes, 0);
     expect(fetched).toBe(60 * MiB - kept);
     await scene.readBack(slow);

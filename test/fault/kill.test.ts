@@ -5,16 +5,16 @@
  */
 import { randomInt } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { GetObjectCommand, ListObjectsV2Command, S3Client } from '@aws-sdk/client-s3';
+import { GetObjectCommand } from '@aws-sdk/client-s3';
 import { afterEach, describe, expect, it } from 'vitest';
-import type { ByteRange, LoadId, ManifestEntry, UfsPath } from '../../src/core/types.ts';
+import type { LoadId } from '../../src/core/types.ts';
 import { KiB, MiB } from '../../src/core/units.ts';
 import { firstDifference } from '../../src/demo/origin/content.ts';
 import { mulberry32 } from '../../src/demo/origin/faults.ts';
 import type { ObjectSpec } from '../../src/demo/origin/objects.ts';
 import { check, ended, loaded, progress, submit } from '../support/api.ts';
-import { durableRanges } from '../support/durable.ts';
-import { testCredentials } from '../support/origin.ts';
+import { bytesOf, type Durable, durableRanges, fetchedAgain } from '../support/durable.ts';
+import { listedBy } from '../support/origin.ts';
 import { openScene, type Scene, s3Of } from '../support/scene.ts';
 
 const rounds = Number(process.env.KILL_ROUNDS ?? 5);
@@ -50,7 +50,7 @@ describe.each(Array.from({ length: rounds }, (_, round) => firstSeed + round))('
       await loaded(scene.daemon.api, path);
       for (const one of objects) origin.add(one);
     }
-    const entries = await listOrigin(origin.endpoint);
+    const entries = await listedBy(origin, 'kill/');
     expect(entries).toHaveLength(objects.length);
     origin.resetStats();
     const { jobId } = (await submit(scene.daemon.api, path)).json();
@@ -120,42 +120,12 @@ function makeObjects(random: () => number, version: number): ObjectSpec[] {
   return sizes.map((sizeBytes, index) => ({ key: `kill/${index % 7}/file-${index}.bin`, sizeBytes, version }));
 }
 
-async function listOrigin(endpoint: string): Promise<ManifestEntry[]> {
-  const client = new S3Client({ endpoint, region: 'us-east-1', forcePathStyle: true, credentials: testCredentials });
-  const { Contents = [] } = await client.send(new ListObjectsV2Command({ Bucket: 'demo', Prefix: 'kill/' }));
-  client.destroy();
-  return Contents.map((one) => ({
-    path: `s3://demo/${one.Key}` as UfsPath,
-    etag: one.ETag!.replaceAll('"', ''),
-    sizeBytes: one.Size!,
-    lastModifiedMs: one.LastModified!.getTime(),
-  }));
-}
-
 /** Resolves when the origin has answered so many body bytes since the last kill, or the load is over. */
 async function sent({ origin, daemon }: Scene, bytes: number): Promise<void> {
   const over = async () => (await progress(daemon.api, path)).json().mJobState === 'SUCCEEDED';
   await expect
     .poll(async () => origin.stats().bytesSent >= bytes || (await over()), { timeout: 30_000, interval: 1 })
     .toBe(true);
-}
-
-type Durable = ReadonlyMap<UfsPath, readonly ByteRange[]>;
-
-const bytesOf = (durable: Durable) => [...durable.values()].flat().reduce((sum, { length }) => sum + length, 0);
-
-/** Requests for a byte that was durable already, as text. */
-function fetchedAgain(requests: Scene['origin']['requests'], durable: Durable): string[] {
-  const again: string[] = [];
-  for (const one of requests) {
-    if (one.operation !== 'GetObject') continue;
-    const [, first = '0', last = 'Infinity'] = /bytes=(\d+)-(\d+)/.exec(one.range ?? '') ?? [];
-    const hit = (durable.get(`s3://demo/${one.key}` as UfsPath) ?? []).find(
-      ({ offset, length }) => Number(first) < offset + length && Number(last) >= offset,
-    );
-    if (hit !== undefined) again.push(`${one.key} ${one.range ?? 'whole'}, durable ${hit.offset}+${hit.length}`);
-  }
-  return again;
 }
 
 /** While a newer version is being loaded, what is served is one of the two, whole. */

@@ -104,8 +104,9 @@ describe('aws-cli', () => {
     await writeFile(path, 'one\ntwo\n');
     await aws(['s3', 'cp', '--no-progress', path, 's3://demo/up/ü + %.txt']);
     expect(await aws(['s3', 'cp', 's3://demo/up/ü + %.txt', '-'])).toBe('one\ntwo\n');
+    expect(await aws(['s3', 'ls', 's3://demo/up/'])).toMatch(/ 8 ü \+ %\.txt\n$/);
     await aws(['s3', 'rm', 's3://demo/up/ü + %.txt']);
-    await expect(aws(['s3', 'ls', 's3://demo/up/'])).rejects.toThrow();
+    await expect(aws(['s3', 'ls', 's3://demo/up/'])).rejects.toMatchObject({ code: 1, stderr: '' });
   });
 
   test('wrong secret, unknown key and missing objects are refused by name', async () => {

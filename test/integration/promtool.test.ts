@@ -1,8 +1,8 @@
 import { spawnSync } from 'node:child_process';
 import { expect, test } from 'vitest';
-import { laneColumns, laneHistograms, laneLayout } from '../../src/telemetry/lane-columns.ts';
-import { makeTelemetry } from '../../src/telemetry/registry.ts';
-import { makeSharedCounters } from '../../src/telemetry/shared-counters.ts';
+import { call, loaded } from '../support/api.ts';
+import { smallDataset } from '../support/origin.ts';
+import { openScene } from '../support/scene.ts';
 
 function checkMetrics(text: string): { status: number | null; output: string } {
   const { status, stdout, stderr, error } = spawnSync('promtool', ['check', 'metrics'], {
@@ -13,16 +13,20 @@ function checkMetrics(text: string): { status: number | null; output: string } {
   return { status, output: `${stdout}${stderr}` };
 }
 
-test('promtool finds nothing to say about a busy daemon', async () => {
-  const telemetry = makeTelemetry({ version: '0.0.1' });
-  const lanes = makeSharedCounters(laneLayout, 2);
-  telemetry.attachLanes(lanes);
-  lanes.row(0).add(laneColumns.originBytes, 1e9);
-  lanes.row(1).observe(laneHistograms.partBodyMs, 12);
-  telemetry.counters.originRetries.inc({ cause: 'stall' });
-  telemetry.histograms.jobSeconds.observe(12);
-  expect(checkMetrics(await telemetry.text())).toEqual({ status: 0, output: '' });
-  telemetry.close();
+test('promtool finds nothing to say about a daemon that has worked', async () => {
+  const scene = await openScene();
+  try {
+    await loaded(scene.daemon.api, 's3://demo/data/', { verify: 'true' });
+    await scene.readBack(smallDataset);
+    for (const port of [scene.daemon.ports.api, scene.daemon.ports.http]) {
+      const { status, text } = await call(`http://127.0.0.1:${port}`, 'GET', '/metrics');
+      expect(status).toBe(200);
+      expect(text).toMatch(/^primed_\w+_total\S* [1-9]/m);
+      expect(checkMetrics(text)).toEqual({ status: 0, output: '' });
+    }
+  } finally {
+    await scene.close();
+  }
 });
 
 test('promtool would find a badly named metric', () => {

@@ -6,9 +6,13 @@ import { cpSync, mkdtempSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { ByteRange, LoadId, ManifestEntry, RunId, UfsPath } from '../../src/core/types.ts';
 import { defaultPartBytes } from '../../src/core/units.ts';
+import type { RequestRecord } from '../../src/demo/origin/records.ts';
 import { openStore } from '../../src/store/index.ts';
 
 const silent = { debug() {}, info() {}, warn() {}, error() {} };
+
+/** By path: what need not be fetched (again), in order. */
+export type Durable = ReadonlyMap<UfsPath, readonly ByteRange[]>;
 
 /**
  * Of each entry the ranges that a load of this id need not fetch (again), in order. The process that owned the data must
@@ -19,7 +23,7 @@ export async function durableRanges(
   load: LoadId,
   entries: readonly ManifestEntry[],
   storeBytes: number,
-): Promise<ReadonlyMap<UfsPath, readonly ByteRange[]>> {
+): Promise<Durable> {
   const copy = mkdtempSync(join(dirname(dataDir), 'index-copy-'));
   try {
     cpSync(join(dataDir, 'index'), copy, { recursive: true });
@@ -49,6 +53,23 @@ export async function durableRanges(
   } finally {
     rmSync(copy, { recursive: true, force: true });
   }
+}
+
+export const bytesOf = (durable: Durable): number =>
+  [...durable.values()].flat().reduce((sum, { length }) => sum + length, 0);
+
+/** Requests at the origin for a byte that was durable already, as text. */
+export function fetchedAgain(requests: readonly RequestRecord[], durable: Durable): string[] {
+  const again: string[] = [];
+  for (const one of requests) {
+    if (one.operation !== 'GetObject') continue;
+    const [, first = '0', last = 'Infinity'] = /bytes=(\d+)-(\d+)/.exec(one.range ?? '') ?? [];
+    const hit = (durable.get(`s3://${one.bucket}/${one.key}` as UfsPath) ?? []).find(
+      ({ offset, length }) => Number(first) < offset + length && Number(last) >= offset,
+    );
+    if (hit !== undefined) again.push(`${one.key} ${one.range ?? 'whole'}, durable ${hit.offset}+${hit.length}`);
+  }
+  return again;
 }
 
 const whole = (entry: ManifestEntry): ByteRange => ({ offset: 0, length: entry.sizeBytes });

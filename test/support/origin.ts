@@ -1,5 +1,7 @@
 /** The embedded origin for tests: a small dataset, environment for clients, and the comparison of what was served. */
+import { type _Object, ListObjectsV2Command, S3Client } from '@aws-sdk/client-s3';
 import { expect } from 'vitest';
+import type { ManifestEntry, UfsPath } from '../../src/core/types.ts';
 import { KiB, MiB } from '../../src/core/units.ts';
 import type { EmbeddedOrigin, OriginOptions } from '../../src/demo/origin/api.ts';
 import { firstDifference } from '../../src/demo/origin/content.ts';
@@ -40,6 +42,27 @@ export function originEnvironment(origin: { endpoint: string }): Record<string, 
     AWS_EC2_METADATA_DISABLED: 'true',
     AWS_CONFIG_FILE: '/dev/null',
     AWS_SHARED_CREDENTIALS_FILE: '/dev/null',
+  };
+}
+
+/** What the origin lists below a prefix of its bucket, on one page: for a test, the truth about sizes and versions. */
+export async function listedBy(
+  { endpoint, bucket }: { readonly endpoint: string; readonly bucket: string },
+  prefix: string,
+): Promise<ManifestEntry[]> {
+  const client = new S3Client({ endpoint, region: 'us-east-1', forcePathStyle: true, credentials: testCredentials });
+  const { Contents = [] } = await client.send(new ListObjectsV2Command({ Bucket: bucket, Prefix: prefix }));
+  client.destroy();
+  return Contents.map((one) => manifestEntry(bucket, one));
+}
+
+/** A row of an S3 listing as the manifest has it. */
+export function manifestEntry(bucket: string, { Key, ETag, Size, LastModified }: _Object): ManifestEntry {
+  return {
+    path: `s3://${bucket}/${Key}` as UfsPath,
+    etag: ETag!.replaceAll('"', ''),
+    sizeBytes: Size!,
+    lastModifiedMs: LastModified!.getTime(),
   };
 }
 

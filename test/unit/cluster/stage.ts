@@ -3,8 +3,10 @@ import { cpSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { openJobService } from '../../../src/cluster/job-service.ts';
+import { type JobRecord, JobStore } from '../../../src/cluster/job-store.ts';
 import type { JobServiceSettings } from '../../../src/cluster/settings.ts';
 import type { JobObserver, JobService } from '../../../src/cluster/types.ts';
+import { PrimedError } from '../../../src/core/errors.ts';
 import type { JobSnapshot } from '../../../src/core/job.ts';
 import { parseLoadOptions } from '../../../src/core/load-options.ts';
 import type { Clock } from '../../../src/core/types.ts';
@@ -71,6 +73,16 @@ export async function crash(stage: Stage, settings?: Partial<JobServiceSettings>
   return openStage({ dir, origins, disk, clock, ...(settings === undefined ? {} : { settings }) });
 }
 
+/** The jobs that the next process would find after a crash now. */
+export async function storedJobs(stage: Stage): Promise<JobRecord[]> {
+  const store = new JobStore(copied(stage.dir));
+  try {
+    return [...store.jobs()];
+  } finally {
+    await store.close();
+  }
+}
+
 /**
  * A copy of a store that its process goes on writing. Only one during which no commit ended is what a crash leaves: the
  * two pages at the head of the file, which each commit rewrites, are the same before and after.
@@ -87,6 +99,20 @@ function copied(from: string): string {
   throw new Error(`${from} was never still for as long as a copy takes`);
 }
 
+/** The directory that most tests load. */
+export const dir = 's3://b/dir/';
+
+/** A stage with so many files in `dir`. */
+export async function staged(
+  files: number,
+  options: Parameters<typeof openStage>[0] = {},
+  sizeBytes = 5000,
+): Promise<Stage> {
+  const stage = await openStage(options);
+  for (let i = 0; i < files; i += 1) stage.origins.put(`${dir}${String(i).padStart(5, '0')}`, sizeBytes);
+  return stage;
+}
+
 export async function load(stage: Stage, path: string, options: Record<string, unknown> = {}): Promise<JobSnapshot> {
   const { jobId } = await stage.jobs.submit({ kind: 'path', path }, parseLoadOptions(options));
   return stage.jobs.ended(jobId);
@@ -99,6 +125,24 @@ export async function until(what: () => boolean, why = String(what)): Promise<vo
     await new Promise((resolve) => setImmediate(resolve));
   }
   throw new Error(`it never came to ${why}`);
+}
+
+/** Code and message of what a promise is rejected with. */
+export async function codeOf(promise: Promise<unknown>): Promise<string> {
+  return promise.then(
+    () => 'none',
+    (error: unknown) =>
+      error instanceof PrimedError ? `${error.code}: ${error.message}` : `not of the catalogue: ${String(error)}`,
+  );
+}
+
+/** A promise that is not kept, until it is rejected. */
+export function hanging(): { promise: Promise<void>; reject: (error: unknown) => void } {
+  let reject: (error: unknown) => void = () => undefined;
+  const promise = new Promise<void>((_, no) => {
+    reject = no;
+  });
+  return { promise, reject };
 }
 
 export function folder(): string {

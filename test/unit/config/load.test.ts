@@ -71,7 +71,15 @@ test('without anything given there is a complete configuration on loopback', () 
       timeouts: { connectMs: 5000, firstByteMs: 30_000, stallMs: 30_000 },
     },
     ufs: [],
-    job: { batchSize: 512, retentionMs: 7 * 86_400_000, maxActive: 4, onChange: 'restart', maxRestarts: 3 },
+    job: {
+      batchSize: 512,
+      retentionMs: 7 * 86_400_000,
+      maxActive: 4,
+      maxWaiting: 100,
+      maxEnded: 1000,
+      onChange: 'restart',
+      maxRestarts: 3,
+    },
     log: { level: 'info', pretty: false },
   });
   expect(config.worker.lanes).toBeGreaterThanOrEqual(1);

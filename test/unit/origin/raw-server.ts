@@ -3,6 +3,7 @@
 import type { AddressInfo } from 'node:net';
 import { createServer, type Socket } from 'node:net';
 import { createServer as createTlsServer, type TlsOptions } from 'node:tls';
+import { expect } from 'vitest';
 import { makeRangeClient } from '../../../src/origin/range-client.ts';
 import type {
   LaneOrigin,
@@ -168,4 +169,35 @@ export function fetchRange(client: RangeClient, wanted: RangeRequest): Promise<F
         }),
     );
   });
+}
+
+const opened: { close(): Promise<void> }[] = [];
+
+/** A raw origin and a client of it; `closeOpened` ends both. */
+export async function openClient(
+  steps: readonly Step[],
+  options: Partial<RangeClientOptions> = {},
+): Promise<{ server: RawServer; client: RangeClient }> {
+  const server = await serveRaw(steps);
+  const client = clientOf(laneOf(server.port), options);
+  opened.push(server, client);
+  return { server, client };
+}
+
+export async function closeOpened(): Promise<void> {
+  for (const one of opened.splice(0).reverse()) await one.close();
+}
+
+/** Right bytes, each said once and in order, and none beside them. */
+export function expectExactly(fetched: Fetched, offset: number, length: number): void {
+  expect(fetched.result.failure).toBeUndefined();
+  expect(fetched.result.receivedBytes).toBe(length);
+  expect(fetched.bytes.equals(whole.subarray(offset, offset + length))).toBe(true);
+  expect(fetched.guardsIntact).toBe(true);
+  let at = 0;
+  for (const piece of fetched.landed) {
+    expect(piece.at).toBe(at);
+    at += piece.count;
+  }
+  expect(at).toBe(length);
 }

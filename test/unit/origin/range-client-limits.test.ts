@@ -1,0 +1,139 @@
+/** Limits of sockets and requests, cancelling, and reading no more than was granted. */
+import { afterEach, describe, expect, test } from 'vitest';
+import {
+  closeOpened,
+  expectExactly,
+  fetchRange,
+  laneOf,
+  openClient,
+  request,
+  right,
+  type Step,
+  serveRaw,
+  whole,
+  wholeBytes,
+} from './raw-server.ts';
+
+afterEach(closeOpened);
+
+describe('limits', () => {
+  test('requests wait in order for a socket', async () => {
+    const held: (() => void)[] = [];
+    const hold: Step = (asked) => held.push(() => right(asked));
+    const { client, server } = await openClient([hold], { maxSockets: 4 });
+    client.setConcurrency(2);
+    const done: number[] = [];
+    const all = [0, 1, 2, 3].map((i) => fetchRange(client, request(i, 10)).then(() => done.push(i)));
+    await expect.poll(() => held.length).toBe(2);
+    expect([client.active, client.queued, client.sockets]).toEqual([2, 2, 2]);
+    held[0]!();
+    await expect.poll(() => held.length).toBe(3);
+    expect(server.requests[2]!.text).toContain('bytes=2-11');
+    client.setConcurrency(4);
+    await expect.poll(() => held.length).toBe(4);
+    for (const go of held.slice(1)) go();
+    await Promise.all(all);
+    expect(done[0]).toBe(0);
+    // The third request went over the socket of the first one.
+    expect([client.active, client.queued, client.sockets]).toEqual([0, 0, 3]);
+  });
+
+  test('the socket limit spans origins: an idle socket of one makes room for the other', async () => {
+    const { client, server } = await openClient([right], { maxSockets: 1 });
+    const second = await serveRaw([right]);
+    client.addOrigin(laneOf(second.port, { originIndex: 1, signed: false }));
+    await fetchRange(client, request(0, 10));
+    const first = server.sockets[0]!;
+    expectExactly(await fetchRange(client, request(0, 10, { originIndex: 1 })), 0, 10);
+    if (!first.destroyed) await new Promise((resolve) => first.once('close', resolve));
+    expect(second.requests[0]!.text).not.toMatch(/^authorization/im);
+    await client.close();
+    await second.close();
+  });
+
+  test('cancel drops a run, queued and in flight, and leaves others alone', async () => {
+    const held: (() => void)[] = [];
+    const { client } = await openClient([(asked) => held.push(() => right(asked))], { maxSockets: 2 });
+    const wanted = [1, 2, 1, 2].map((run) => fetchRange(client, request(run, 10, { run })));
+    await expect.poll(() => held.length).toBe(2);
+    client.cancel(1);
+    expect((await wanted[0]!).result.failure?.cause).toBe('cancelled');
+    expect((await wanted[2]!).result.failure?.cause).toBe('cancelled');
+    await expect.poll(() => held.length).toBe(3);
+    for (const go of held) go();
+    expect((await wanted[1]!).result.failure).toBeUndefined();
+    expect((await wanted[3]!).result.failure).toBeUndefined();
+  });
+
+  test('cancel from within onBytes: nothing more is written', async () => {
+    const { client } = await openClient([right]);
+    const destination = new Uint8Array(wholeBytes);
+    let landed = 0;
+    const result = await new Promise<{ failure?: { cause: string } }>((resolve) => {
+      client.get(
+        request(),
+        destination,
+        (_, count) => {
+          landed += count;
+          client.cancel(1);
+        },
+        resolve,
+      );
+    });
+    expect(result.failure?.cause).toBe('cancelled');
+    expect(landed).toBeLessThanOrEqual(4096);
+  });
+
+  test('close ends everything as cancelled', async () => {
+    const { client, server } = await openClient([() => undefined]);
+    const waiting = fetchRange(client, request());
+    await expect.poll(() => server.requests.length).toBe(1);
+    await client.close();
+    expect((await waiting).result.failure?.cause).toBe('cancelled');
+    expect((await fetchRange(client, request())).result.failure?.cause).toBe('cancelled');
+  });
+});
+
+describe('pacing', () => {
+  test('no byte is read that was not granted', async () => {
+    let granted = 0;
+    let budget = 0;
+    let asked = 0;
+    const grant = (run: number, wanted: number): number => {
+      expect(run).toBe(1);
+      expect(wanted).toBeGreaterThan(0);
+      asked += 1;
+      if (asked % 3 === 0) budget += 7001; // refusals in between
+      const now = Math.min(budget, wanted);
+      budget -= now;
+      granted += now;
+      return now;
+    };
+    const { client } = await openClient([right], { grant, paceRetryMs: 1 });
+    const memory = new Uint8Array(wholeBytes);
+    let landed = 0;
+    await new Promise<void>((resolve) => {
+      client.get(
+        request(),
+        memory,
+        (_, count) => {
+          landed += count;
+          expect(landed).toBeLessThanOrEqual(granted);
+        },
+        () => resolve(),
+      );
+    });
+    expect(Buffer.from(memory).equals(whole)).toBe(true);
+    expect(granted).toBe(wholeBytes);
+    expect(asked).toBeGreaterThan(wholeBytes / 7001);
+  });
+
+  test('a request that is refused every byte is not even sent', async () => {
+    const { client, server } = await openClient([right], { grant: () => 0, paceRetryMs: 1 });
+    const waiting = fetchRange(client, request());
+    await expect.poll(() => server.sockets.length).toBe(1);
+    client.cancel(1);
+    expect((await waiting).result.failure?.cause).toBe('cancelled');
+    expect(server.requests.length).toBe(0);
+  });
+});
