@@ -4,7 +4,7 @@
  */
 import type { ErrorReport } from '../core/errors.ts';
 import type { Segment } from '../core/segments.ts';
-import type { LoadId, ManifestEntry, RunId } from '../core/types.ts';
+import type { DiscardReason, LoadId, ManifestEntry, RunId } from '../core/types.ts';
 import type { RunProgress, RunSpec, VerifyOutcome } from '../ingest/types.ts';
 
 /** Identity of a worker over restarts: its host, or what its configuration says. */
@@ -48,8 +48,10 @@ export interface WorkerLink {
   cached(load: LoadId, segments: readonly Segment[]): Promise<readonly CachedSegment[]>;
   /** Resolves when the segment is durable, given up or stopped. A repeated call for the same segment joins the first. */
   load(run: RunId, segment: Segment, source?: PeerSource): Promise<SegmentOutcome>;
-  /** All segments of the file are durable, wherever they lie: those of this worker become visible, in one step. */
-  publish(run: RunId, file: ManifestEntry, segmentBytes: number): Promise<void>;
+  /** Every segment of the file is durable, wherever it lies: those of this worker become visible, in one step. */
+  publish(run: RunId, file: ManifestEntry): Promise<void>;
+  /** The file is given up at this version: what of it was not published is freed, and booked as discarded. */
+  abandon(run: RunId, file: ManifestEntry, reason: DiscardReason): Promise<void>;
   loadMetadata(run: RunId, entries: readonly ManifestEntry[]): Promise<void>;
   verify(run: RunId, segment: Segment): Promise<VerifyOutcome>;
   setBandwidth(run: RunId, bytesPerSecond: number | undefined): Promise<void>;
