@@ -47,11 +47,15 @@ async function* listPath(path: string, from: ListingCursor, options: ListerOptio
   const { origins, signal } = options;
   if (from.line > 0) return;
   const resolved = origins.resolve(path);
+  let noObject: PrimedError | undefined;
   if (from.after === undefined && !isDirectory(path, resolved.key)) {
-    if (await retried(() => origins.exists(resolved.path, signal), options)) {
+    try {
       const entry = entryOf(await retried(() => origins.head(resolved.path, signal), options));
       yield { entries: [entry], refused: [], scanned: 1, cursor: { line: 1 } };
       return;
+    } catch (error) {
+      if (!(error instanceof PrimedError) || error.code !== 'ORIGIN_NOT_FOUND') throw error;
+      noObject = error;
     }
   }
   const prefix = asDirectory(resolved.path);
@@ -61,7 +65,7 @@ async function* listPath(path: string, from: ListingCursor, options: ListerOptio
     if (page.next === undefined && scanned === 0 && from.after === undefined && !isRoot(prefix, resolved.key)) {
       throw new PrimedError(
         'ORIGIN_NOT_FOUND',
-        `Nothing exists at '${path}': no object has this key, and none lies below it.`,
+        `Nothing exists at '${path}': no object has this key, and none lies below it.${noObject === undefined ? '' : ` ${noObject.message}`}`,
         { path },
       );
     }

@@ -2,7 +2,9 @@
  * RUNNING: list the source into the manifest, and hand its files to the worker.
  *
  * Who is in it: the lister, which appends chunks to the manifest; the dispatch loop, which takes chunks in order and keeps
- * two batches of files with the worker. With partial listing both run at once, else one after the other.
+ * two batches of files with the worker. With partial listing both run at once, else one after the other. Files are asked
+ * for in haste: those that the worker sets aside, because the origin is silent about them, are loaded when no other is
+ * left (core/silence says why).
  *
  * What survives a crash: the chunks up to the cursor, and the tallies of chunks whose last file is settled. A chunk that
  * was under way is gone through again: what its files have cached is asked of the worker, and not fetched twice.
@@ -20,18 +22,25 @@ import { type ListedPage, listSource } from './lister.ts';
 import { bitmapOf, hasBit, type ManifestChunk, setBit } from './manifest.ts';
 import { type RunContext, RunInterrupted } from './run-context.ts';
 import { outstandingLimit } from './settings.ts';
-import { type FileHistory, failedTally, freshFile, metadataTally, tallyOf } from './settle.ts';
+import { type FileHistory, failedTally, freshFile, lostOrigin, metadataTally, tallyOf } from './settle.ts';
 
+/** Files set aside at most; about 500 B each. Beyond them, files are waited for in their place. */
+const setAsideLimit = 4096;
 /** Chunks whose writes are not yet committed; about 100 KiB each. */
 const chunkWritesAtOnce = 16;
 
 interface OpenChunk {
   readonly index: number;
-  readonly chunk: ManifestChunk;
   /** It was under way when an earlier process ended. */
   readonly replayed: boolean;
   unsettled: number;
   tally: Tally;
+}
+
+interface SetAside {
+  readonly open: OpenChunk;
+  readonly entry: ManifestEntry;
+  readonly history: FileHistory;
 }
 
 export class LoadPhase {
@@ -46,6 +55,7 @@ export class LoadPhase {
   #failure: { readonly error: unknown } | undefined;
   /** What files of the manifest will take in the store, and is not reserved yet. */
   #unreservedBytes = 0;
+  readonly #setAside: SetAside[] = [];
   readonly #inFlight = new Map<string, Promise<unknown>>();
   readonly #writes = new Set<Promise<void>>();
 
@@ -136,6 +146,7 @@ export class LoadPhase {
     const { loadMetadataOnly, partialListing } = definition.options;
     const entries = page.entries.filter((_, index) => kept[index]);
     const bytes = loadMetadataOnly ? 0 : entries.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+    if (!loadMetadataOnly) await deps.worker.makeRoom(definition.runId, entries);
     const chunk = this.#plan(entries, page);
     apply({ type: 'listed', page: { scannedFiles: page.scanned, files: entries.length + page.refused.length, bytes } });
     marks.cursor = page.cursor;
@@ -188,10 +199,12 @@ export class LoadPhase {
   /** After a restart: the room that the files of open chunks still need, as the worker says about each. */
   async #planAgain(): Promise<void> {
     const { definition, deps } = this.#context;
+    if (definition.options.loadMetadataOnly) return;
     let needed = 0;
     for (const index of this.#ready) {
       const chunk = deps.store.chunk(definition.number, index);
       if (chunk === undefined) continue;
+      await deps.worker.makeRoom(definition.runId, chunk.entries);
       chunk.entries.forEach((entry, at) => {
         if (this.#needOf(chunk, entry, at) > 0) needed += this.#needNow(entry);
       });
@@ -229,35 +242,41 @@ export class LoadPhase {
       await nextTurn();
     }
     await this.#gate.below(1, () => this.#halted);
+    for (const { open, entry, history } of this.#setAside) {
+      await this.#gate.below(this.#limit, () => this.#halted);
+      if (this.#halted) return;
+      this.#hand(open, entry, history, { hasty: false });
+    }
+    await this.#gate.below(1, () => this.#halted);
   }
 
   async #loadChunk(index: number, chunk: ManifestChunk): Promise<void> {
     const { entries, refused } = chunk;
     const open: OpenChunk = {
       index,
-      chunk,
       replayed: index < this.#replayBelow,
       // One more than there are files: the chunk does not end before all of it is handed out.
       unsettled: entries.length + refused.length + 1,
       tally: emptyTally,
     };
     for (const failure of refused) this.#settle(open, failedTally({ path: failure.path, sizeBytes: 0 }, failure));
-    if (this.#context.definition.options.loadMetadataOnly) await this.#loadMetadata(open);
+    if (this.#context.definition.options.loadMetadataOnly) await this.#loadMetadata(open, entries);
     else {
       for (let at = 0; at < entries.length; at += 1) {
         if (this.#gate.underWay >= this.#limit) await this.#gate.below(this.#limit, () => this.#halted);
         if (this.#halted) return;
-        this.#dispatch(open, entries[at]!, at);
+        this.#dispatch(open, chunk, at);
       }
     }
     if (!this.#halted) this.#settle(open, emptyTally);
   }
 
-  #dispatch(open: OpenChunk, entry: ManifestEntry, at: number): void {
+  #dispatch(open: OpenChunk, chunk: ManifestChunk, at: number): void {
     const { definition, deps } = this.#context;
-    let history = freshFile;
-    const completeBefore = hasBit(open.chunk.cachedBefore, at);
-    const cachedBeforeBytes = completeBefore ? entry.sizeBytes : (open.chunk.partlyBefore.get(at) ?? 0);
+    const entry = chunk.entries[at]!;
+    const completeBefore = hasBit(chunk.cachedBefore, at);
+    const cachedBeforeBytes = completeBefore ? entry.sizeBytes : (chunk.partlyBefore.get(at) ?? 0);
+    let history: FileHistory = { ...freshFile, cachedBeforeBytes };
     if (completeBefore || open.replayed) {
       const cached = deps.worker.cached(definition.loadId, entry);
       history = { cachedBeforeBytes, completeBefore, replayed: open.replayed, ours: cached.ours };
@@ -267,10 +286,15 @@ export class LoadPhase {
         return;
       }
     }
+    this.#hand(open, entry, history, { hasty: this.#setAside.length < setAsideLimit });
+  }
+
+  #hand(open: OpenChunk, entry: ManifestEntry, history: FileHistory, how: { hasty: boolean }): void {
+    const { definition, deps } = this.#context;
     this.#gate.enter();
     // An index may name a file twice: the second one waits, and finds it loaded.
     const earlier = this.#inFlight.get(entry.path);
-    const load = () => deps.worker.load(definition.runId, entry);
+    const load = () => deps.worker.load(definition.runId, entry, how);
     const outcome = (earlier === undefined ? load() : earlier.then(load)).then(
       (result) => this.#settled(open, entry, result, history),
       (error: unknown) =>
@@ -289,6 +313,16 @@ export class LoadPhase {
   }
 
   #settled(open: OpenChunk, entry: ManifestEntry, outcome: FileOutcome, history: FileHistory): void {
+    if (outcome.result === 'later') {
+      // What is durable of it by now was fetched by this very job.
+      this.#setAside.push({ open, entry, history: { ...history, replayed: true, ours: true } });
+      return;
+    }
+    const lost = lostOrigin(outcome);
+    if (lost !== undefined) {
+      this.#fail(lost);
+      return;
+    }
     const tally = tallyOf(entry, outcome, history);
     if (tally === undefined) {
       this.#fail(new RunInterrupted());
@@ -297,10 +331,9 @@ export class LoadPhase {
     this.#settle(open, tally);
   }
 
-  async #loadMetadata(open: OpenChunk): Promise<void> {
+  async #loadMetadata(open: OpenChunk, entries: readonly ManifestEntry[]): Promise<void> {
     const { definition, deps } = this.#context;
     const { batchSize } = definition.options;
-    const { entries } = open.chunk;
     for (let from = 0; from < entries.length; from += batchSize) {
       await this.#gate.below(this.#limit, () => this.#halted);
       if (this.#halted) return;

@@ -1,6 +1,6 @@
 /** What the outcome of one file means for the counters of its job. Pure. */
 
-import type { ErrorReport } from '../core/errors.ts';
+import { type ErrorReport, errorOf, type PrimedError } from '../core/errors.ts';
 import type { Tally } from '../core/job-machine.ts';
 import { addTally, emptyTally } from '../core/job-machine.ts';
 import type { ManifestEntry } from '../core/types.ts';
@@ -48,6 +48,11 @@ export function tallyOf(entry: ManifestEntry, outcome: FileOutcome, history: Fil
     skippedBytes: sizeBytes - loadedBytes,
     grownBytes: sizeBytes - entry.sizeBytes,
   };
+}
+
+/** What the worker says of the run rather than of the file; undefined: nothing. */
+export function lostOrigin({ error }: FileOutcome): PrimedError | undefined {
+  return error?.code === 'ORIGIN_LOST' ? errorOf(error) : undefined;
 }
 
 export function failedTally(entry: { path: string; sizeBytes: number }, error: ErrorReport): Tally {

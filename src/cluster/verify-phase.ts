@@ -7,7 +7,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ErrorReport } from '../core/errors.ts';
-import { reportOf } from '../core/errors.ts';
+import { PrimedError, reportOf } from '../core/errors.ts';
 import { addTally, emptyTally, type Listed, type LostFile, type Tally } from '../core/job-machine.ts';
 import type { ManifestEntry } from '../core/types.ts';
 import type { VerifyOutcome } from '../ingest/types.ts';
@@ -15,7 +15,7 @@ import { boundedFilter } from './bounded-filter.ts';
 import { type ListedPage, listSource } from './lister.ts';
 import { mapOrdered } from './ordered.ts';
 import { type RunContext, RunInterrupted } from './run-context.ts';
-import { failedTally, freshFile, tallyOf } from './settle.ts';
+import { failedTally, freshFile, lostOrigin, tallyOf } from './settle.ts';
 
 interface Checked {
   readonly files: number;
@@ -111,12 +111,14 @@ export class VerifyPhase {
     try {
       worker.reserveMore(definition.runId, worker.footprintBytes(listed.sizeBytes));
       const outcome = await worker.load(definition.runId, listed);
+      const lost = lostOrigin(outcome);
+      if (lost !== undefined) throw lost;
       const tally = tallyOf(listed, outcome, freshFile);
       if (tally === undefined) throw new RunInterrupted();
       const entry = tally.failedFiles > 0 ? undefined : { ...listed, ...outcome.version };
       return { entry, found, tally };
     } catch (error) {
-      if (error instanceof RunInterrupted) throw error;
+      if (endsJob(error)) throw error;
       return { entry: undefined, found, tally: failedTally(listed, reportOf(error)) };
     }
   }
@@ -171,15 +173,22 @@ export class VerifyPhase {
     try {
       deps.worker.reserve(repairRunId, deps.worker.footprintBytes(entry.sizeBytes));
       const outcome = await deps.worker.load(repairRunId, entry);
+      const lost = lostOrigin(outcome);
+      if (lost !== undefined) throw lost;
       if (outcome.result === 'stopped') throw new RunInterrupted();
       return outcome.result === 'failed'
         ? (outcome.error ?? { code: 'INTERNAL', message: 'the worker gave no reason' })
         : undefined;
     } catch (error) {
-      if (error instanceof RunInterrupted) throw error;
+      if (endsJob(error)) throw error;
       return reportOf(error);
     }
   }
+}
+
+/** Rather than one file. */
+function endsJob(error: unknown): boolean {
+  return error instanceof RunInterrupted || (error instanceof PrimedError && error.code === 'ORIGIN_LOST');
 }
 
 function limitOf(options: { bandwidthBytesPerSecond?: number }): { bandwidthBytesPerSecond?: number } {

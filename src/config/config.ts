@@ -7,7 +7,7 @@ import { dirname, join } from 'node:path';
 import type { RetrySettings } from '../core/retry.ts';
 import { alignDown } from '../core/units.ts';
 import { type Listen, parseListen } from './forms.ts';
-import type { Draft, Environment, Source } from './layers.ts';
+import type { Draft, Source } from './layers.ts';
 import { defaultStoreBytes, defaultStoreShare, mostDefaultLanes } from './schema.ts';
 
 export type Role = 'standalone' | 'coordinator' | 'worker';
@@ -16,7 +16,8 @@ export interface UfsConfig {
   readonly prefix: string;
   readonly endpoint?: string;
   readonly region?: string;
-  readonly pathStyle: boolean;
+  /** Undefined: in the path unless the endpoint, wherever it comes from, is Amazon's. */
+  readonly pathStyle?: boolean;
   readonly anonymous: boolean;
   readonly accessKeyId?: string;
   readonly secretAccessKey?: string;
@@ -65,7 +66,7 @@ export interface Config {
 }
 
 /** Turns a draft without errors into the configuration. */
-export function configOf(role: Role, draft: Draft, env: Environment): Config {
+export function configOf(role: Role, draft: Draft): Config {
   const get = <T>(key: string): T => draft.values.get(key) as T;
   const listenAt = (key: string): Listen => parseListen(get<string>(key))!;
   const dataDir = get<string>('data_dir');
@@ -104,7 +105,7 @@ export function configOf(role: Role, draft: Draft, env: Environment): Config {
         stallMs: get('ingest.stall_timeout'),
       },
     },
-    ufs: Array.from({ length: draft.counts.get('ufs') ?? 0 }, (_, index) => ufsOf(draft, index, env)),
+    ufs: Array.from({ length: draft.counts.get('ufs') ?? 0 }, (_, index) => ufsOf(draft, index)),
     job: {
       batchSize: get('job.batch_size'),
       retentionMs: get('job.retention'),
@@ -154,20 +155,18 @@ function nearestExisting(dir: string): string {
     : dir;
 }
 
-function ufsOf(draft: Draft, index: number, env: Environment): UfsConfig {
+function ufsOf(draft: Draft, index: number): UfsConfig {
   const get = <T>(name: string): T | undefined => draft.values.get(`ufs[${index}].${name}`) as T | undefined;
   const optional = <K extends string>(key: K, name: string): { [P in K]?: string } => {
     const value = get<string>(name);
     return (value === undefined ? {} : { [key]: value }) as { [P in K]?: string };
   };
-  const endpointSet = [get('endpoint'), env.AWS_ENDPOINT_URL_S3, env.AWS_ENDPOINT_URL].some(
-    (value) => value !== undefined && value !== '',
-  );
+  const pathStyle = get<boolean>('path_style');
   return {
     prefix: get<string>('prefix')!,
     ...optional('endpoint', 'endpoint'),
     ...optional('region', 'region'),
-    pathStyle: get<boolean>('path_style') ?? endpointSet,
+    ...(pathStyle === undefined ? {} : { pathStyle }),
     anonymous: get<boolean>('anonymous') ?? false,
     ...optional('accessKeyId', 'access_key_id'),
     ...optional('secretAccessKey', 'secret_access_key'),

@@ -32,7 +32,7 @@ export function loadConfig({ role, flags, env, file }: ConfigInput): Config {
   applyFlags(draft, flags);
   checkRules(draft, role);
   refuse(draft);
-  return deepFreeze(configOf(role, draft, env));
+  return deepFreeze(configOf(role, draft));
 }
 
 function refuse({ errors }: Draft): void {

@@ -240,6 +240,10 @@ export interface ErrorReport {
   readonly message: string;
 }
 
+export function errorOf({ code, message }: ErrorReport): PrimedError {
+  return new PrimedError(code, message);
+}
+
 export function reportOf(error: unknown): ErrorReport {
   if (error instanceof PrimedError) return { code: error.code, message: error.message };
   return { code: 'INTERNAL', message: error instanceof Error ? error.message : String(error) };

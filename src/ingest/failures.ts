@@ -1,5 +1,5 @@
 /** What the user is told when a part is given up. */
-import type { PrimedError } from '../core/errors.ts';
+import { PrimedError } from '../core/errors.ts';
 import type { RetryDecision } from '../core/retry.ts';
 import type { ByteRange, UfsPath } from '../core/types.ts';
 import { errorOfFailure } from '../origin/failure.ts';
@@ -20,4 +20,14 @@ export function partError(
     budget: `, after ${attempts} attempts (the retry budget of the job is spent)`,
   };
   return errorOfFailure(failure, path, { range, tried: triedFor[why] });
+}
+
+/** What the user is told when a run ends because an origin answers no more. `last`: the failure that decided it. */
+export function lostError(origin: string, parts: number, last: PrimedError): PrimedError {
+  return new PrimedError(
+    'ORIGIN_LOST',
+    `origin lost: ${origin} gave no answer to any request of the last ${parts} parts; the last: ${last.message}. ` +
+      'When it answers again, submit the load again with skipIfExists: what is durable is not fetched again.',
+    { origin, lastCode: last.code },
+  );
 }

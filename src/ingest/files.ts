@@ -16,6 +16,12 @@ import type { ObjectAddress } from './origin-links.ts';
 import type { FileTask, PartTask, Run } from './run.ts';
 import type { FileOutcome } from './types.ts';
 
+export interface FileOrder {
+  readonly entry: ManifestEntry;
+  readonly address: ObjectAddress;
+  readonly hasty: boolean;
+}
+
 export class Files {
   readonly #store: Store;
   readonly #origins: Origins;
@@ -44,11 +50,10 @@ export class Files {
   }
 
   /** Resolves when the file is durable, given up, or stopped. */
-  load(run: Run, entry: ManifestEntry, address: ObjectAddress): Promise<FileOutcome> {
-    const { path } = entry;
+  load(run: Run, order: FileOrder): Promise<FileOutcome> {
+    const { path } = order.entry;
     const earlier = this.#turns.get(path);
-    const outcome =
-      earlier === undefined ? this.#load(run, entry, address) : this.#loadAfter(earlier, run, entry, address);
+    const outcome = earlier === undefined ? this.#load(run, order) : this.#loadAfter(earlier, run, order);
     // who gives up waiting does not let the next one in before the first is done
     const turn = Promise.allSettled(earlier === undefined ? [outcome] : [earlier, outcome]).then(() => {
       if (this.#turns.get(path) === turn) this.#turns.delete(path);
@@ -57,22 +62,18 @@ export class Files {
     return outcome;
   }
 
-  async #loadAfter(
-    earlier: Promise<unknown>,
-    run: Run,
-    entry: ManifestEntry,
-    address: ObjectAddress,
-  ): Promise<FileOutcome> {
+  async #loadAfter(earlier: Promise<unknown>, run: Run, order: FileOrder): Promise<FileOutcome> {
     try {
       await abortable(earlier, run.abort.signal);
     } catch {
-      return stoppedOutcome(entry);
+      return stoppedOutcome(order.entry);
     }
-    return this.#load(run, entry, address);
+    return this.#load(run, order);
   }
 
-  async #load(run: Run, entry: ManifestEntry, address: ObjectAddress): Promise<FileOutcome> {
+  async #load(run: Run, { entry, address, hasty }: FileOrder): Promise<FileOutcome> {
     if (run.stopping) return stoppedOutcome(entry);
+    if (run.lost !== undefined) throw run.lost;
     const begun = this.#begin(run, entry);
     if (begun.state === 'complete') return skippedOutcome(entry);
     if (entry.sizeBytes === 0) {
@@ -97,6 +98,8 @@ export class Files {
         durable: false,
         error: undefined,
         changed: false,
+        hasty,
+        setAside: false,
       };
       run.files.add(file);
       run.planning.push(file);
@@ -115,6 +118,14 @@ export class Files {
     }
   }
 
+  /** Every file of the run ends with the error, as soon as nothing of it is on its way. */
+  giveUpAll(run: Run, error: PrimedError): void {
+    for (const file of [...run.files]) {
+      file.error ??= error;
+      if (file.outstanding === 0) this.#giveUp(run, file);
+    }
+  }
+
   /** A part of the file has ended, in whatever way. The last one decides: done, given up, or anew on another version. */
   partEnded(run: Run, part: PartTask): void {
     const { file } = part;
@@ -123,6 +134,7 @@ export class Files {
     if (file.durable) this.#complete(run, file);
     else if (file.error !== undefined) this.#giveUp(run, file);
     else if (file.changed) this.#restart(run, file);
+    else if (file.setAside) this.#setAside(run, file);
     else if (file.unplannedBytes === 0) {
       // every part is durable or discarded, and the store has not said that they make a whole
       const { path } = file.entry;
@@ -147,6 +159,11 @@ export class Files {
     const { loadedBytes, skippedBytes, entry } = file;
     const error = reportOf(file.error);
     this.finish(run, file, { path: entry.path, result: 'failed', loadedBytes, skippedBytes, error });
+  }
+
+  #setAside(run: Run, file: FileTask): void {
+    const { loadedBytes, skippedBytes, entry } = file;
+    this.finish(run, file, { path: entry.path, result: 'later', loadedBytes, skippedBytes });
   }
 
   #restart(run: Run, file: FileTask): void {
@@ -190,6 +207,8 @@ export class Files {
     const begun = this.#begin(run, file.entry);
     file.generation += 1;
     file.changed = false;
+    file.hasty = false;
+    file.setAside = false;
     if (begun.state === 'complete') {
       this.finish(run, file, skippedOutcome(file.entry));
       return;

@@ -136,6 +136,7 @@ export class UnitRunner {
         offset: unit.offsets[part] as number,
         length,
         run: unit.run,
+        hasty: unit.hasty,
         version: {
           etag: unit.etags[part] as string,
           sizeBytes: unit.objectBytes[part] as number,

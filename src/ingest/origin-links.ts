@@ -1,6 +1,6 @@
 /** Tells the lanes how to reach each origin and with which credentials, once per origin, and keeps credentials fresh. */
 import type { Log, UfsPath } from '../core/types.ts';
-import type { Origins } from '../origin/types.ts';
+import type { LaneOrigin, Origins } from '../origin/types.ts';
 import type { LanePool } from './lanes.ts';
 
 export interface ObjectAddress {
@@ -17,7 +17,8 @@ export class OriginLinks {
   readonly #origins: Origins;
   readonly #lanes: LanePool;
   readonly #log: Log;
-  readonly #ready = new Set<number>();
+  /** Origins that the lanes know, with the name that a person knows them by. */
+  readonly #ready = new Map<number, string>();
   readonly #preparing = new Map<number, Promise<void>>();
   readonly #timers = new Map<number, NodeJS.Timeout>();
   readonly #renewedAtMs = new Map<number, number>();
@@ -40,6 +41,11 @@ export class OriginLinks {
     return preparing.then(() => ({ originIndex, key }));
   }
 
+  /** The endpoint, or the folder, of an origin that files were loaded from. */
+  nameOf(originIndex: number): string {
+    return this.#ready.get(originIndex) ?? `origin ${originIndex}`;
+  }
+
   /** After an answer that says the credentials have expired. */
   expired(originIndex: number): void {
     const now = Date.now();
@@ -55,7 +61,7 @@ export class OriginLinks {
     const origin = await this.#origins.laneOrigin(path);
     this.#lanes.broadcast({ type: 'origin', origin: { ...origin, originIndex } });
     await this.#sendCredentials(originIndex);
-    this.#ready.add(originIndex);
+    this.#ready.set(originIndex, nameOf(origin));
   }
 
   async #sendCredentials(originIndex: number): Promise<void> {
@@ -81,4 +87,9 @@ export class OriginLinks {
       this.#timers.set(originIndex, timer);
     });
   }
+}
+
+function nameOf(origin: LaneOrigin): string {
+  if (origin.kind === 'file') return origin.root;
+  return `${origin.tls ? 'https' : 'http'}://${origin.hostHeader} (bucket ${origin.bucket})`;
 }

@@ -8,18 +8,19 @@ import assert from 'node:assert/strict';
 import { PrimedError } from '../core/errors.ts';
 import { packSize, sliceExtents } from '../core/part-plan.ts';
 import { decideRetry, type RetrySettings } from '../core/retry.ts';
+import { isLost, isSilent, noSilence, setsAside, silenceAfter } from '../core/silence.ts';
 import type { Extent, Log, Random } from '../core/types.ts';
 import { alignUp, MiB, pageBytes } from '../core/units.ts';
 import type { OriginFailure } from '../origin/types.ts';
 import type { Store } from '../store/types.ts';
 import type { Books } from './books.ts';
-import { partError } from './failures.ts';
+import { lostError, partError } from './failures.ts';
 import type { Files } from './files.ts';
 import type { LanePool } from './lanes.ts';
 import type { Limits } from './limits.ts';
 import type { OriginLinks } from './origin-links.ts';
 import type { CheckDone, WriteDone, WriteUnit } from './protocol.ts';
-import { isStale, type PartTask, type Run } from './run.ts';
+import { isStale, isUnwanted, type PartTask, type Run } from './run.ts';
 import type { WorkerObserver } from './types.ts';
 
 /** A packed slot is written when this much has arrived: long enough to be sequential, short enough not to wait. */
@@ -113,34 +114,42 @@ export class Parts {
     }
   }
 
+  /**
+   * The run with the fewest units in flight, of those that have something to fetch. Turns alone would not do: a unit of a
+   * slow run, or of a limited one, holds its slot longer, so that turn by turn such a run would get hold of all slots.
+   */
   #nextRun(): Run | undefined {
-    for (let i = 0; i < this.#turn.length; i += 1) {
-      const run = this.#turn.shift() as Run;
-      this.#turn.push(run);
+    let next: Run | undefined;
+    for (const run of this.#turn) {
       if (run.stopping || this.#limits.isOverWindow(run)) continue;
+      if (next !== undefined && run.unitsInFlight >= next.unitsInFlight) continue;
       this.#dropStale(run);
-      if (run.peek(0) !== undefined) return run;
+      if (run.peek(0) !== undefined) next = run;
     }
-    return undefined;
+    if (next === undefined) return undefined;
+    // among equals it is the last one next time
+    this.remove(next);
+    this.add(next);
+    return next;
   }
 
-  /** Parts of files that are given up or start anew are not fetched. */
+  /** Parts of files that are given up, set aside or start anew are not fetched. */
   #dropStale(run: Run): void {
-    for (let part = run.peek(0); part !== undefined && isStale(part); part = run.peek(0)) {
+    for (let part = run.peek(0); part !== undefined && isUnwanted(part); part = run.peek(0)) {
       run.parts.shift();
       this.#files().partEnded(run, part);
     }
   }
 
   #dispatch(run: Run, lane: number): void {
-    const { originIndex } = (run.peek(0) as PartTask).file;
+    const { originIndex, hasty } = (run.peek(0) as PartTask).file;
     // what is queued is shared among the lanes rather than given to the first idle one
     const share = Math.ceil((run.parts.length + run.planning.length) / (2 * this.#lanes.count));
     const count = packSize(
       (index) => {
         const part = run.peek(index);
-        const fits = part !== undefined && part.file.originIndex === originIndex && !isStale(part);
-        return fits ? part.range.length : undefined;
+        if (part === undefined || isUnwanted(part)) return undefined;
+        return part.file.originIndex === originIndex && part.file.hasty === hasty ? part.range.length : undefined;
       },
       {
         bytes: Math.min(packBytes, this.#lanes.slotBytes),
@@ -179,6 +188,7 @@ export class Parts {
       id: this.#lanes.nextUnitId(),
       run: run.row,
       originIndex: (parts[0] as PartTask).file.originIndex,
+      hasty: (parts[0] as PartTask).file.hasty,
       writes,
       keys: parts.map((part) => part.file.key),
       etags: parts.map((part) => part.file.entry.etag),
@@ -216,7 +226,10 @@ export class Parts {
       run.unitsInFlight -= 1;
       run.bytesInFlight -= unit.bytes;
     }
-    if (message.arrived.length > 0) this.#limits.succeeded(message.arrived.length);
+    if (message.arrived.length > 0) {
+      this.#limits.succeeded(message.arrived.length);
+      run.silence.delete((unit.parts[0] as PartTask).file.originIndex);
+    }
     run.wakeIfIdle();
     this.schedule();
   }
@@ -289,6 +302,19 @@ export class Parts {
     this.#files().partEnded(run, part);
   }
 
+  /** The rest of the file is asked for when nothing else is left (see core/silence). */
+  #setAside(run: Run, part: PartTask, failure: OriginFailure): void {
+    const { file } = part;
+    if (!file.setAside) {
+      file.setAside = true;
+      run.retries += 1;
+      this.#options.observe.retried(failure.cause);
+      const facts = { path: file.entry.path, offset: part.range.offset, ...failure };
+      this.#options.log.debug(facts, 'a file is silent, and set aside');
+    }
+    this.#files().partEnded(run, part);
+  }
+
   #failed(run: Run, part: PartTask, failure: OriginFailure, receivedBytes: number): void {
     const { file } = part;
     const { cause } = failure;
@@ -307,13 +333,28 @@ export class Parts {
       this.#files().partEnded(run, part);
       return;
     }
+    const silence = run.silence.get(file.originIndex) ?? noSilence;
+    if (file.setAside || (file.hasty && setsAside(cause, silence))) {
+      run.silence.set(file.originIndex, silenceAfter(silence, { cause }));
+      this.#setAside(run, part, failure);
+      return;
+    }
     const { retry, random, observe, log } = this.#options;
     const asked = { cause, attempt: part.attempt, retryAfterMs: failure.retryAfterMs };
     const decision = decideRetry(asked, retry, run.budget, random);
+    const heard = silenceAfter(silence, { cause, givenUp: !decision.retry });
+    run.silence.set(file.originIndex, heard);
     if (!decision.retry) {
-      this.#giveUp(run, part, partError(file.entry.path, part.range, failure, part.attempt, decision.why));
+      const error = partError(file.entry.path, part.range, failure, part.attempt, decision.why);
+      if (isLost(heard) && run.lost === undefined) {
+        run.lost = lostError(this.#options.links.nameOf(file.originIndex), heard.givenUp, error);
+        this.#files().giveUpAll(run, run.lost);
+      }
+      this.#giveUp(run, part, error);
       return;
     }
+    // setting files aside has not helped: there is nothing to make way for
+    if (isSilent(cause)) file.hasty = false;
     run.retries += 1;
     observe.retried(cause);
     const facts = {

@@ -29,6 +29,8 @@ export interface WriteUnit {
   readonly id: number;
   readonly run: number;
   readonly originIndex: number;
+  /** Its requests are given up after a fraction of the timeouts (core/silence). */
+  readonly hasty: boolean;
   readonly writes: readonly Transfer[];
   // one element a part
   readonly keys: readonly string[];

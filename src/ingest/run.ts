@@ -2,6 +2,7 @@
 import { Deque } from '../core/deque.ts';
 import type { PrimedError } from '../core/errors.ts';
 import type { RetryBudget } from '../core/retry.ts';
+import type { OriginSilence } from '../core/silence.ts';
 import type { TokenBucket } from '../core/token-bucket.ts';
 import type { ByteRange, FileId, ManifestEntry } from '../core/types.ts';
 import type { LandedPart } from '../store/types.ts';
@@ -30,6 +31,10 @@ export interface FileTask {
   error: PrimedError | undefined;
   /** The file starts anew as soon as nothing of it is outstanding. */
   changed: boolean;
+  /** It would rather be set aside than wait for a silent request. */
+  hasty: boolean;
+  /** It met silence: no more of it is asked for, and what is on its way still lands. */
+  setAside: boolean;
 }
 
 export interface PartTask {
@@ -40,8 +45,14 @@ export interface PartTask {
   readonly attempt: number;
 }
 
+/** What arrives of it is of no use. */
 export function isStale(part: PartTask): boolean {
   return part.generation !== part.file.generation || part.file.changed || part.file.error !== undefined;
+}
+
+/** It need not be asked for. */
+export function isUnwanted(part: PartTask): boolean {
+  return part.file.setAside || isStale(part);
 }
 
 export class Run {
@@ -68,6 +79,10 @@ export class Run {
   foldedBytes = 0;
   retries = 0;
   stopping = false;
+  /** By origin. */
+  readonly silence = new Map<number, OriginSilence>();
+  /** Set once: an origin is lost, and nothing more is asked for. */
+  lost: PrimedError | undefined;
   /** Ends calls to the control plane when the run is stopped. */
   readonly abort = new AbortController();
   readonly #idle: (() => void)[] = [];
@@ -99,7 +114,8 @@ export class Run {
   #planNext(): boolean {
     const file = this.planning.peek();
     if (file === undefined) return false;
-    const next = file.changed || file.error !== undefined ? undefined : file.unplanned.next();
+    const ends = file.changed || file.setAside || file.error !== undefined;
+    const next = ends ? undefined : file.unplanned.next();
     if (next === undefined || next.done === true) {
       this.planning.shift();
       return true;

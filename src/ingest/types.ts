@@ -40,7 +40,8 @@ export interface RunSpec {
 
 export interface FileOutcome {
   readonly path: UfsPath;
-  readonly result: 'loaded' | 'skipped' | 'failed' | 'stopped';
+  /** `later`: a hasty load met silence, and set the file aside; what was durable of it stays. */
+  readonly result: 'loaded' | 'skipped' | 'failed' | 'stopped' | 'later';
   /** Bytes of the file that this run fetched and made durable; on `skipped` 0. */
   readonly loadedBytes: number;
   /** Bytes that were durable already. */
@@ -99,9 +100,15 @@ export interface Worker {
   reserve(run: RunId, bytes: number): void;
   /** Adds to what the run may still allocate. Throws STORE_NO_ROOM; then nothing changed. */
   reserveMore(run: RunId, bytes: number): void;
+  /** Gives back what earlier loads have left half loaded of these files, and this run would not use. */
+  makeRoom(run: RunId, entries: readonly ManifestEntry[]): Promise<void>;
   /** What a file of this size takes in the store. */
   footprintBytes(sizeBytes: number): number;
-  load(run: RunId, entry: ManifestEntry): Promise<FileOutcome>;
+  /**
+   * `hasty`: a file whose requests are silent for a fraction of the timeouts is set aside (`later`), to be loaded again
+   * without haste. An outcome of code ORIGIN_LOST speaks of the run: nothing more of it is asked for.
+   */
+  load(run: RunId, entry: ManifestEntry, options?: { readonly hasty: boolean }): Promise<FileOutcome>;
   loadMetadata(run: RunId, entries: readonly ManifestEntry[]): Promise<void>;
   /** Re-reads every page of a cached file from SSD, and compares a whole-object checksum where the origin has one. */
   verify(run: RunId, entry: ManifestEntry): Promise<VerifyOutcome>;
@@ -110,7 +117,11 @@ export interface Worker {
   setBandwidth(run: RunId, bytesPerSecond: number | undefined): void;
   /** Drops what is in flight; every pending load resolves as `stopped` within 2 s, then the books are balanced. */
   stopRun(run: RunId): Promise<void>;
-  /** After the last load: gives back the reservation and forgets the run. The ledger stays readable. */
+  /**
+   * After the last load: gives back the reservation, and forgets the run. The ledger stays readable. Files that were given
+   * up give back what was durable of them, unless the run was stopped, or its origin lost: then a later one may go on
+   * with them.
+   */
   endRun(run: RunId): Promise<void>;
   progress(run: RunId): RunProgress;
   /** Stops all runs, ends the lanes. */

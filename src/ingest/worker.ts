@@ -114,17 +114,22 @@ export class IngestWorker implements Worker {
     this.#store.reserve(run, this.#store.reservedFor(run) + bytes);
   }
 
+  makeRoom(runId: RunId, entries: readonly ManifestEntry[]): Promise<void> {
+    const { load, reuse } = this.#run(runId).spec;
+    return this.#store.dropUnusable({ load, reuse, entries });
+  }
+
   footprintBytes(sizeBytes: number): number {
     return alignUp(sizeBytes);
   }
 
-  async load(runId: RunId, entry: ManifestEntry): Promise<FileOutcome> {
+  async load(runId: RunId, entry: ManifestEntry, { hasty } = { hasty: false }): Promise<FileOutcome> {
     const run = this.#run(runId);
     try {
       if (run.stopping || this.#closing) return stoppedOutcome(entry);
       const address = this.#links.address(entry.path);
       const known = address instanceof Promise ? await abortable(address, run.abort.signal) : address;
-      return await this.#files.load(run, entry, known);
+      return await this.#files.load(run, { entry, address: known, hasty });
     } catch (error) {
       if (run.abort.signal.aborted) return stoppedOutcome(entry);
       return { path: entry.path, result: 'failed', loadedBytes: 0, skippedBytes: 0, error: reportOf(error) };
@@ -179,6 +184,7 @@ export class IngestWorker implements Worker {
     if (run.files.size > 0) await this.stopRun(runId);
     await run.whenIdle();
     this.#books.fold(run);
+    if (!run.stopping && run.lost === undefined) await this.#store.abandonLeft(runId, run.spec.load);
     this.#store.unreserve(runId);
     this.#limits.forget(run);
     this.#parts.remove(run);

@@ -5,8 +5,16 @@
  */
 import { readFileSync } from 'node:fs';
 import { GetObjectCommand, HeadBucketCommand, S3Client, type S3ClientConfig } from '@aws-sdk/client-s3';
-import { defaultProvider } from '@aws-sdk/credential-provider-node';
+import { fromIni } from '@aws-sdk/credential-provider-ini';
+import {
+  credentialsTreatedAsExpired,
+  credentialsWillNeedRefresh,
+  defaultProvider,
+} from '@aws-sdk/credential-provider-node';
+import { CredentialsProviderError, memoize } from '@smithy/core/config';
 import { PrimedError } from '../core/errors.ts';
+import { endpointOfProfile } from './aws-profile.ts';
+import { isHeaderSafe } from './signer.ts';
 import type { OriginTimeouts } from './types.ts';
 import type { UfsEntry } from './ufs.ts';
 
@@ -50,12 +58,39 @@ const fallbackRegion = 'us-east-1';
 /** The key in the request that is built to learn the endpoint. */
 const probeKey = 'k';
 
-/** The chain of an entry: its own keys, else the SDK's default chain (with the entry's profile). */
+/**
+ * The credentials of an entry: its own keys, else what its profile gives, else what the SDK's default chain finds.
+ * Rejects with CredentialsProviderError when there are none, or none that a request could carry.
+ */
 export function credentialProviderOf(entry: UfsEntry): CredentialProvider {
-  const { accessKeyId, secretAccessKey, profile } = entry;
+  const provider = uncheckedProviderOf(entry);
+  return async (options) => checked(await provider(options));
+}
+
+function uncheckedProviderOf({ accessKeyId, secretAccessKey, profile }: UfsEntry): CredentialProvider {
   if (accessKeyId !== undefined && secretAccessKey !== undefined)
     return () => Promise.resolve({ accessKeyId, secretAccessKey });
-  return defaultProvider(profile === undefined ? {} : { profile }) as CredentialProvider;
+  if (profile === undefined) return defaultProvider() as CredentialProvider;
+  // Not the default chain: where the profile gives nothing, it goes on to the role of the machine and forgets why.
+  return memoize(
+    fromIni({ profile, ignoreCache: true }),
+    credentialsTreatedAsExpired,
+    credentialsWillNeedRefresh,
+  ) as CredentialProvider;
+}
+
+/** A blank or a line break that was copied along is said here, not by the lanes that sign with it. */
+function checked(identity: Identity): Identity {
+  for (const [name, value] of [
+    ['access key id', identity.accessKeyId],
+    ['session token', identity.sessionToken ?? ''],
+  ] as const) {
+    if (!isHeaderSafe(value))
+      throw new CredentialsProviderError(`the ${name} contains a blank or another character that no header carries`, {
+        tryNextLink: false,
+      });
+  }
+  return identity;
 }
 
 export function isSigned(entry: UfsEntry): boolean {
@@ -72,11 +107,13 @@ export async function openBucket(options: {
   /** In place of the SDK's own transport. */
   requestHandler?: S3ClientConfig['requestHandler'];
 }): Promise<Bucket> {
-  const { bucket, entry } = options;
+  const { bucket } = options;
+  const endpointUrl = options.entry.endpoint ?? (await endpointOfProfile(options.entry.profile));
+  const entry = { ...options.entry, ...(endpointUrl !== undefined && { endpoint: endpointUrl }) };
   const signed = isSigned(entry);
   const caPem = readCa(entry);
   const make = (region: string | undefined, forcePathStyle: boolean): S3Client =>
-    new S3Client(clientConfig({ ...options, signed, caPem, region, forcePathStyle }));
+    new S3Client(clientConfig({ ...options, entry, signed, caPem, region, forcePathStyle }));
 
   let client = make(entry.region, entry.pathStyle ?? false);
   let url = await builtRequest(client, bucket);
@@ -160,7 +197,8 @@ function clientConfig(options: {
   return {
     region,
     ...(entry.endpoint !== undefined && { endpoint: entry.endpoint }),
-    ...(entry.profile !== undefined && { profile: entry.profile }),
+    // The SDK would take the endpoint of the default profile, whichever this one is.
+    ...(entry.profile !== undefined && { profile: entry.profile, ignoreConfiguredEndpointUrls: true }),
     forcePathStyle: options.forcePathStyle,
     followRegionRedirects: true,
     maxAttempts: options.retry.attempts,

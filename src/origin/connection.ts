@@ -47,6 +47,9 @@ export interface ConnectionHost {
   readonly connectTicks: number;
   readonly firstByteTicks: number;
   readonly stallTicks: number;
+  /** The same for hasty requests. */
+  readonly hastyFirstByteTicks: number;
+  readonly hastyStallTicks: number;
   readonly idleTicks: number;
   readonly grant: ((run: number, wantedBytes: number) => number) | undefined;
   /** `connection.tryResume()` is to be called after a while. */
@@ -150,15 +153,18 @@ export class Connection {
   sweep(): void {
     const silentTicks = this.#host.tick - this.#lastTick;
     if (this.#phase === 'dead' || this.#paused) return;
+    const hasty = this.#exchange?.request.hasty === true;
+    const firstByteTicks = hasty ? this.#host.hastyFirstByteTicks : this.#host.firstByteTicks;
+    const stallTicks = hasty ? this.#host.hastyStallTicks : this.#host.stallTicks;
     if (!this.#connected) {
       if (silentTicks >= this.#host.connectTicks) this.#fail('connect-timeout', 'no connection within the time limit');
     } else if (this.#phase === 'idle') {
       if (silentTicks >= this.#host.idleTicks) this.#onLost(undefined);
     } else if (this.#phase === 'sent') {
-      if (silentTicks >= this.#host.firstByteTicks) this.#fail('first-byte-timeout', 'no answer within the time limit');
+      if (silentTicks >= firstByteTicks) this.#fail('first-byte-timeout', 'no answer within the time limit');
     } else if (this.#phase === 'error') {
-      if (silentTicks >= this.#host.stallTicks) this.#finishError(false);
-    } else if (this.#phase !== 'gated' && silentTicks >= this.#host.stallTicks) {
+      if (silentTicks >= stallTicks) this.#finishError(false);
+    } else if (this.#phase !== 'gated' && silentTicks >= stallTicks) {
       this.#fail('stall', `the answer stopped after ${this.#exchange?.receivedBytes ?? 0} B`);
     }
   }

@@ -11,6 +11,7 @@ import type {
   S3Client,
   S3ClientConfig,
 } from '@aws-sdk/client-s3';
+import { hastyMs } from '../core/silence.ts';
 import { asksWhole, bareEtag } from './answer.ts';
 import type { Exchange } from './connection.ts';
 import type { S3Origin } from './lane-origin.ts';
@@ -84,11 +85,12 @@ export function makeGeneralWay(options: {
       const { request } = exchange;
       const limit = new AbortController();
       let limitCause: OriginFailure = { cause: 'first-byte-timeout', message: 'no answer within the time limit' };
-      let timer = setTimeout(() => limit.abort(), timeouts.connectMs + timeouts.firstByteMs);
+      const limitOf = (timeoutMs: number): number => (request.hasty === true ? hastyMs(timeoutMs) : timeoutMs);
+      let timer = setTimeout(() => limit.abort(), timeouts.connectMs + limitOf(timeouts.firstByteMs));
       const touch = (): void => {
         clearTimeout(timer);
         limitCause = { cause: 'stall', message: `the answer stopped after ${exchange.receivedBytes} B` };
-        timer = setTimeout(() => limit.abort(), timeouts.stallMs);
+        timer = setTimeout(() => limit.abort(), limitOf(timeouts.stallMs));
       };
       const abortSignal = AbortSignal.any([signal, limit.signal]);
       try {
@@ -187,7 +189,10 @@ function judgeOutput(output: GetObjectCommandOutput, { request }: Exchange): Ori
     if (bareEtag(output.ETag) !== etag)
       return { cause: 'changed', message: `the object changed: ETag ${output.ETag} in place of "${etag}"` };
   }
-  if (!asksWhole(request)) {
+  if (asksWhole(request)) {
+    if (output.ContentRange !== undefined)
+      return { cause: 'range', message: `a partial answer (${output.ContentRange}) to a request for the whole object` };
+  } else {
     const found = /^bytes (\d+)-(\d+)\/(\d+|\*)$/.exec(output.ContentRange ?? '');
     const lastByte = request.offset + request.length - 1;
     if (found === null || Number(found[1]) !== request.offset || Number(found[2]) !== lastByte) {

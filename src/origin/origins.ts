@@ -184,28 +184,6 @@ export function openOrigins(options: OriginsOptions): Origins {
       );
     },
 
-    async exists(path, signal) {
-      const { located, slot } = find(path);
-      if (located.key === '') return false; // a bucket or a root is no object
-      try {
-        await origins.head(located.path, signal);
-        return true;
-      } catch (error) {
-        if (!(error instanceof PrimedError) || error.code !== 'ORIGIN_NOT_FOUND') throw error;
-        // HEAD has no body: that it is the bucket that is missing is only said by a listing.
-        if (slot.kind === 's3') {
-          await onBucket(slot, located.path, (bucket) =>
-            listBySdk(bucket, slot.bucketName, {
-              prefix: located.key,
-              maxKeys: 1,
-              ...(signal !== undefined && { signal }),
-            }),
-          );
-        }
-        return false;
-      }
-    },
-
     async list(prefix, { after, signal, maxKeys = listKeysMax }) {
       const { located, slot } = find(prefix);
       const keyPrefix = located.key === '' || located.key.endsWith('/') ? located.key : `${located.key}/`;

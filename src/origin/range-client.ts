@@ -7,6 +7,7 @@
  * One sweep timer serves every time limit, and one pace timer every socket that waits for `grant`.
  */
 import assert from 'node:assert/strict';
+import { hastyMs } from '../core/silence.ts';
 import { Connection, type ConnectionHost, type Exchange } from './connection.ts';
 import { makeFileReader } from './file-reader.ts';
 import { makeGeneralWay } from './general.ts';
@@ -28,7 +29,9 @@ interface Job extends Exchange {
 
 export function makeRangeClient(options: RangeClientOptions): RangeClient {
   const { timeouts, maxSockets, idleMs, grant } = options;
-  const shortestMs = Math.min(timeouts.connectMs, timeouts.firstByteMs, timeouts.stallMs, idleMs);
+  const hastyFirstByteMs = hastyMs(timeouts.firstByteMs);
+  const hastyStallMs = hastyMs(timeouts.stallMs);
+  const shortestMs = Math.min(timeouts.connectMs, hastyFirstByteMs, hastyStallMs, idleMs);
   const sweepMs = Math.max(1, Math.min(sweepMsMax, Math.floor(shortestMs / sweepsPerLimit)));
   const ticksOf = (ms: number): number => Math.max(1, Math.ceil(ms / sweepMs));
   const paceRetryMs = options.paceRetryMs ?? defaultPaceRetryMs;
@@ -60,6 +63,8 @@ export function makeRangeClient(options: RangeClientOptions): RangeClient {
     connectTicks: ticksOf(timeouts.connectMs),
     firstByteTicks: ticksOf(timeouts.firstByteMs),
     stallTicks: ticksOf(timeouts.stallMs),
+    hastyFirstByteTicks: ticksOf(hastyFirstByteMs),
+    hastyStallTicks: ticksOf(hastyStallMs),
     idleTicks: ticksOf(idleMs),
     grant,
     pace(connection) {

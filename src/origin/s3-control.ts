@@ -1,4 +1,5 @@
 /** List, head and read of one bucket through the AWS SDK. */
+import type { Readable } from 'node:stream';
 import {
   GetObjectCommand,
   HeadObjectCommand,
@@ -53,10 +54,11 @@ export async function headBySdk(
   path: UfsPath,
   signal?: AbortSignal,
 ): Promise<ObjectDetails> {
-  const output = await bucket.client.send(
-    new HeadObjectCommand({ Bucket: name, Key: key, ChecksumMode: 'ENABLED' }),
-    signal === undefined ? {} : { abortSignal: signal },
-  );
+  const command = new HeadObjectCommand({ Bucket: name, Key: key, ChecksumMode: 'ENABLED' });
+  const options = signal === undefined ? {} : { abortSignal: signal };
+  const output = await bucket.client.send(command, options).catch(async (error: unknown) => {
+    throw await refusalWithReason(error, bucket, new GetObjectCommand({ Bucket: name, Key: key, Range: 'bytes=0-0' }));
+  });
   return {
     path,
     etag: bareEtag(output.ETag ?? ''),
@@ -66,6 +68,19 @@ export async function headBySdk(
     ...(output.ContentType !== undefined && { contentType: output.ContentType }),
     checksums: wholeObjectChecksums(output),
   };
+}
+
+/** A HEAD that is refused has no body: S3's code and words are in the answer to a GET of the same object. */
+async function refusalWithReason(error: unknown, bucket: Bucket, get: GetObjectCommand): Promise<unknown> {
+  const { httpStatus = 0, s3Code } = failureOfSdk(error);
+  if (httpStatus < 400 || httpStatus >= 500 || s3Code !== undefined) return error;
+  try {
+    const { Body } = await bucket.client.send(get);
+    (Body as Readable | undefined)?.destroy();
+    return error;
+  } catch (reason) {
+    return failureOfSdk(reason).httpStatus === httpStatus ? reason : error;
+  }
 }
 
 /** Checksums of checksums (COMPOSITE, `…-3`) say nothing about the bytes as a whole. */

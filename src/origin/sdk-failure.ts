@@ -55,6 +55,7 @@ function s3CodeOf(shape: SdkShape, status: number): string | undefined {
     code === 'Error' ||
     code === 'Unknown' ||
     code === 'UnknownError' ||
+    code === 'NotFound' ||
     code === String(status)
   )
     return undefined;

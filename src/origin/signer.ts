@@ -62,6 +62,11 @@ export interface Signer {
   sign(path: string, query: string): string;
 }
 
+/** Whether credentials can go into a header line: a line break in a file of theirs must not become a header of its own. */
+export function isHeaderSafe(value: string): boolean {
+  return !/[^\x21-\x7e]/.test(value);
+}
+
 export function makeSigner(options: { region: string; hostHeader: string; wallMs?: () => number }): Signer {
   const wallMs = options.wallMs ?? Date.now;
   const { region, hostHeader } = options;
@@ -107,10 +112,8 @@ export function makeSigner(options: { region: string; hostHeader: string; wallMs
 
   return {
     setCredentials(next) {
-      for (const value of [next.accessKeyId, next.sessionToken ?? '']) {
-        // These go into header lines: a line break in a credentials file must not become a header of its own.
-        if (/[^\x21-\x7e]/.test(value)) throw new TypeError('credentials contain a character that no header may carry');
-      }
+      for (const value of [next.accessKeyId, next.sessionToken ?? ''])
+        if (!isHeaderSafe(value)) throw new TypeError('credentials contain a character that no header may carry');
       credentials = next;
       second = -1;
       day = '';

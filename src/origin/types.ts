@@ -57,6 +57,8 @@ export interface RangeRequest {
   readonly version: ObjectVersion;
   /** Turned true by the caller when the run is stopped; checked between reads. See RangeClient.cancel. */
   readonly run: number;
+  /** True: given up after a fraction of the first-byte and stall timeouts (core/silence). */
+  readonly hasty?: boolean;
 }
 
 export type FailureCause =
@@ -180,8 +182,6 @@ export interface Origins {
   /** Fresh credentials for the lanes, and when they must be asked for again; undefined for unsigned and file://. */
   credentials(originIndex: number): Promise<{ credentials: LaneCredentials; expiresAtMs?: number } | undefined>;
   head(path: UfsPath, signal?: AbortSignal): Promise<ObjectDetails>;
-  /** Whether an object with exactly this key exists: decides between `s3://b/dir` the object and the prefix. */
-  exists(path: UfsPath, signal?: AbortSignal): Promise<boolean>;
   /** One page of files below a prefix; keys that end in `/` with size 0 (directory markers) are left out of entries. */
   list(prefix: UfsPath, options: { after?: string; signal?: AbortSignal; maxKeys?: number }): Promise<ListingPage>;
   /** A small object (index file) as a stream of chunks. */

@@ -2,7 +2,7 @@
  * The files that are being loaded, in memory from their `beginFile` on, until they end or the last run that began them
  * does. What is half loaded then, or was left so by an earlier process, stays in the index until somebody asks for it.
  */
-import type { DiscardReason, FileId, RunId, UfsPath } from '../core/types.ts';
+import type { DiscardReason, FileId, LoadId, RunId, UfsPath } from '../core/types.ts';
 import { loadingRecord, mergeByPath, storedLoading } from './catalog.ts';
 import type { IndexDb } from './index-db.ts';
 import { LoadingFile } from './loading-file.ts';
@@ -139,6 +139,21 @@ export class LoadingFiles {
   /** Ids of all loading files at or below a path. */
   idsBelow(matches: (path: string) => boolean, prefix: string): FileId[] {
     return [...this.records(prefix)].filter(({ path }) => matches(path)).map(({ fileId }) => fileId);
+  }
+
+  /** Files that runs of the load, or this run, have half loaded, and that no other run is at work on. */
+  leftBy(run: RunId, load: LoadId): FileId[] {
+    const files: FileId[] = [];
+    for (const [fileId, file] of this.#byId) {
+      const isIts = file.users.has(run) || file.load === load;
+      if (isIts && file.phase === 'loading' && [...file.users].every((user) => user === run)) files.push(fileId);
+    }
+    if (this.#left === 0) return files;
+    for (const { fileId } of storedLoading(this.#index, '')) {
+      const record = this.#storedRecord(fileId);
+      if (record?.loadId === load) files.push(fileId);
+    }
+    return files;
   }
 
   /** What the index still says of a file that ended in this process is of no interest. */

@@ -131,17 +131,15 @@ export class LocalStore implements Store {
     reuse: 'any' | 'load';
     partBytes: number;
   }): Begun {
-    const { run, load, entry, reuse, partBytes } = order;
+    const { run, load, entry, partBytes } = order;
     this.#checkUsable();
     checkEntry(entry);
-    const mayReuse = (found: ManifestEntry, foundLoad: LoadId): boolean =>
-      sameVersion(found, entry) && (reuse === 'any' || foundLoad === load);
     const visible = visibleRecord(this.#index, entry.path);
-    if (visible?.state === 'complete' && mayReuse(visible, visible.loadId)) {
+    if (visible?.state === 'complete' && mayReuse(visible, visible.loadId, order)) {
       return { state: 'complete', fileId: visible.fileId, record: visible };
     }
     const current = this.#loading.atPath(entry.path);
-    if (current && mayReuse(current.entry, current.load)) {
+    if (current && mayReuse(current.entry, current.load, order)) {
       current.run = run;
       this.#loading.use(current, run);
       return { state: 'loading', fileId: current.fileId, missing: current.missing(partBytes) };
@@ -152,6 +150,23 @@ export class LocalStore implements Store {
     this.#loading.add(file);
     this.#loading.use(file, run);
     return { state: 'loading', fileId: file.fileId, missing: file.missing(partBytes) };
+  }
+
+  async abandonLeft(run: RunId, load: LoadId): Promise<void> {
+    await Promise.all(this.#loading.leftBy(run, load).map((id) => this.abandonFile(id, 'failed')));
+  }
+
+  async dropUnusable(order: { load: LoadId; entries: readonly ManifestEntry[]; reuse: 'any' | 'load' }): Promise<void> {
+    let dropped = false;
+    for (const entry of order.entries) {
+      const record = this.#loading.recordAt(entry.path);
+      if (!record || mayReuse(record, record.loadId, { ...order, entry })) continue;
+      const file = this.#loading.atPath(entry.path);
+      if (file?.phase !== 'loading' || file.users.size > 0) continue;
+      this.#dropInBackground(file, sameVersion(record, entry) ? 'replaced' : 'changed');
+      dropped = true;
+    }
+    if (dropped) await this.flush();
   }
 
   async abandonFile(fileId: FileId, reason: DiscardReason): Promise<void> {
@@ -337,6 +352,14 @@ export class LocalStore implements Store {
     this.#idsEnd = this.#nextId + idsReserved;
     changes.putMeta('nextFileId', this.#idsEnd);
   }
+}
+
+function mayReuse(
+  found: ManifestEntry,
+  foundLoad: LoadId,
+  { entry, load, reuse }: { entry: ManifestEntry; load: LoadId; reuse: 'any' | 'load' },
+): boolean {
+  return sameVersion(found, entry) && (reuse === 'any' || foundLoad === load);
 }
 
 /**

@@ -123,6 +123,16 @@ export interface Store {
    * in the ledger of the run that had fetched them.
    */
   beginFile(order: { run: RunId; load: LoadId; entry: ManifestEntry; reuse: 'any' | 'load'; partBytes: number }): Begun;
+  /**
+   * Gives up, as `failed`, every file that is half loaded by this run or an earlier one of the same load, unless another
+   * run is at work on it. Durable when resolved.
+   */
+  abandonLeft(run: RunId, load: LoadId): Promise<void>;
+  /**
+   * Frees what is half loaded at these paths, that `beginFile` would not reuse, and that no run is at work on: so that
+   * a reservation for them finds the room. Durable when resolved.
+   */
+  dropUnusable(order: { load: LoadId; entries: readonly ManifestEntry[]; reuse: 'any' | 'load' }): Promise<void>;
   /** Gives up a loading file: its extents are freed and its cached bytes booked as discarded. Durable when resolved. */
   abandonFile(file: FileId, reason: DiscardReason): Promise<void>;
 

@@ -80,7 +80,8 @@ export function s3Of(daemon: Daemon): S3Client {
   });
 }
 
-async function readBack(daemon: Daemon, bucket: string, objects: readonly ObjectSpec[]): Promise<void> {
+/** Reads objects through the S3 port of a daemon and judges every byte. */
+export async function readBack(daemon: Daemon, bucket: string, objects: readonly ObjectSpec[]): Promise<void> {
   const client = s3Of(daemon);
   try {
     for (const object of objects) {

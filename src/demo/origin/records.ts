@@ -4,6 +4,8 @@ import type { Operation } from './faults.ts';
 export interface RequestRecord {
   /** In order of arrival, from 0. */
   readonly sequence: number;
+  /** As the answer stated it (x-amz-request-id). */
+  readonly requestId: string;
   readonly operation: Operation;
   readonly method: string;
   readonly bucket: string;

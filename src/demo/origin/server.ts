@@ -220,6 +220,7 @@ class Origin implements EmbeddedOrigin {
     const { range, 'if-match': ifMatch, 'user-agent': userAgent } = request.headers;
     this.#recorder.answered({
       sequence,
+      requestId,
       operation: target?.operation ?? 'Unknown',
       method: request.method ?? '',
       bucket: target?.bucket ?? '',

@@ -24,8 +24,8 @@ export class FakeOrigins implements Origins {
   /** Texts of index files. */
   readonly texts = new Map<string, string>();
   /** Called before each request; may throw or wait. */
-  before: (request: 'list' | 'head' | 'exists' | 'read', path: string) => void | Promise<void> = () => undefined;
-  readonly asked = { list: 0, head: 0, exists: 0, read: 0 };
+  before: (request: 'list' | 'head' | 'read', path: string) => void | Promise<void> = () => undefined;
+  readonly asked = { list: 0, head: 0, read: 0 };
 
   put(path: string, sizeBytes: number, etag = 'v1'): void {
     this.objects.set(path, entryOf(path, sizeBytes, etag));
@@ -56,11 +56,6 @@ export class FakeOrigins implements Origins {
     const entry = this.objects.get(path);
     if (entry === undefined) throw new PrimedError('ORIGIN_NOT_FOUND', `${path}: 404 NoSuchKey`);
     return { ...entry, checksums: {} };
-  }
-
-  async exists(path: UfsPath, signal?: AbortSignal): Promise<boolean> {
-    await this.#ask('exists', path, signal);
-    return this.objects.has(path);
   }
 
   async *read(path: UfsPath, signal?: AbortSignal): AsyncIterable<Uint8Array> {
@@ -165,6 +160,15 @@ export class FakeWorker implements Worker {
 
   reserveMore(run: RunId, bytes: number): void {
     this.reserve(run, (this.left.get(run) ?? 0) + bytes);
+  }
+
+  async makeRoom(run: RunId, entries: readonly ManifestEntry[]): Promise<void> {
+    const { load, reuse } = this.#spec(run);
+    for (const entry of entries) {
+      const there = this.disk.files.get(entry.path);
+      if (there === undefined || there.complete) continue;
+      if (!same(there.entry, entry) || (reuse === 'load' && there.load !== load)) this.disk.files.delete(entry.path);
+    }
   }
 
   footprintBytes(sizeBytes: number): number {

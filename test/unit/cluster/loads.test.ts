@@ -2,6 +2,7 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { PrimedError } from '../../../src/core/errors.ts';
 import { parseLoadOptions } from '../../../src/core/load-options.ts';
+import type { LoadId } from '../../../src/core/types.ts';
 import { alignUp } from '../../../src/core/units.ts';
 import { entryOf } from './fakes.ts';
 import { cleanUp, dir, load, openStage, staged, until } from './stage.ts';
@@ -52,6 +53,20 @@ describe('a load of a directory', () => {
     expect(job.state).toBe('FAILED');
     expect(job.reason).toBe(`STORE_NO_ROOM: The load needs ${25 * 8192} bytes, and 100000 are free.`);
     expect(stage.worker.loads).toBe(0);
+  });
+
+  it('has the room of what an earlier load of the same files left half loaded, and it cannot use', async () => {
+    const stage = await staged(3, {}, 5000);
+    const stale = entryOf(`${dir}00001`, 90_000, 'v0');
+    stage.worker.disk.files.set(stale.path, {
+      entry: stale,
+      load: 'an earlier load' as LoadId,
+      bytes: 80_000,
+      complete: false,
+      bad: 0,
+    });
+    stage.worker.disk.capacityBytes = 3 * alignUp(5000);
+    expect(await load(stage, dir)).toMatchObject({ state: 'SUCCEEDED', loadedFiles: 3 });
   });
 
   it('fails when one file fails, names it, and loads the others', async () => {

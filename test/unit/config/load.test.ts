@@ -259,20 +259,14 @@ test('the default store keeps the size that it was made with', () => {
   expect(load({ flags: { data } }).worker.stores[0]!.sizeBytes).toBe(123 * MiB);
 });
 
-test('origins: path style follows the endpoint, of the file or of the AWS environment', () => {
+test('origins: path style is what is written, and left open where nothing is', () => {
   const file = toml(
-    '[[ufs]]\nprefix = "s3://a/"\nendpoint = "http://127.0.0.1:9000"\n[[ufs]]\nprefix = "s3://b/"\n[[ufs]]\nprefix = "s3://c/"\nendpoint = "https://s3.example"\npath_style = false\nanonymous = true',
+    '[[ufs]]\nprefix = "s3://a/"\nendpoint = "http://127.0.0.1:9000"\n[[ufs]]\nprefix = "s3://b/"\npath_style = true\n[[ufs]]\nprefix = "s3://c/"\nendpoint = "https://s3.example"\npath_style = false\nanonymous = true',
   );
-  const styles = (env: Record<string, string>) => load({ file, env }).ufs.map(({ pathStyle }) => pathStyle);
-  expect(styles({})).toEqual([true, false, false]);
-  expect(styles({ AWS_ENDPOINT_URL: 'http://127.0.0.1:9000' })).toEqual([true, true, false]);
-  expect(load({ file }).ufs[0]).toEqual({
-    prefix: 's3://a/',
-    endpoint: 'http://127.0.0.1:9000',
-    pathStyle: true,
-    anonymous: false,
-  });
-  expect(load({ file }).ufs[2]!.anonymous).toBe(true);
+  const { ufs } = load({ file });
+  expect(ufs.map(({ pathStyle }) => pathStyle)).toEqual([undefined, true, false]);
+  expect(ufs[0]).toEqual({ prefix: 's3://a/', endpoint: 'http://127.0.0.1:9000', anonymous: false });
+  expect(ufs[2]!.anonymous).toBe(true);
 });
 
 test('origins that contradict themselves are refused', () => {

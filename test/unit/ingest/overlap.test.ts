@@ -96,6 +96,80 @@ describe('a file that is freed while it is loaded', () => {
   });
 });
 
+describe('what is half loaded', () => {
+  /** 33 MiB in five parts, the last of which the origin does not give. */
+  async function poisoned(): Promise<{ entry: ManifestEntry; fault: number }> {
+    const entry = await placed(33 * MiB);
+    const rangeFrom = { from: 32 * MiB, to: 33 * MiB };
+    const fault = { kind: 'status', status: 500 } as const;
+    return { entry, fault: bench.origin.setFault({ fault, key: keyOf(entry), rangeFrom }) };
+  }
+
+  it('of a file that is given up comes back when its run ends', async () => {
+    const before = bench.store.usage().usedBytes;
+    const { entry, fault } = await poisoned();
+    const run = bench.start();
+    expect(await bench.worker.load(run, entry)).toMatchObject({ result: 'failed', loadedBytes: 32 * MiB });
+    expect(bench.origin.fired(fault)).toBe(3);
+    expect(bench.store.usage().usedBytes).toBe(before + 32 * MiB);
+    await end(run);
+    expect(bench.store.usage().usedBytes).toBe(before);
+    expect(bench.store.statLoading(entry.path)).toBeUndefined();
+    expect(bench.store.ledger(run)).toMatchObject({ cachedBytes: 0, discardedBytes: { failed: 32 * MiB } });
+  });
+
+  it('stays where the run was stopped, and a run of the same load goes on with it', async () => {
+    const { entry } = await poisoned();
+    const run = bench.start();
+    expect(await bench.worker.load(run, entry)).toMatchObject({ result: 'failed' });
+    await bench.worker.stopRun(run);
+    await end(run);
+    expect(bench.store.statLoading(entry.path)?.cachedBytes).toBe(32 * MiB);
+    bench.origin.clearFaults();
+    bench.origin.resetStats();
+    const again = bench.start({ load: run as never });
+    expect(await bench.worker.load(again, entry)).toMatchObject({ result: 'loaded', loadedBytes: MiB });
+    expect(bench.origin.requests.filter((one) => one.operation === 'GetObject')).toHaveLength(1);
+    await end(again);
+  });
+
+  it('and cannot be used is no reason to say that there is no room', async () => {
+    const { entry } = await poisoned();
+    const run = bench.start();
+    expect(await bench.worker.load(run, entry)).toMatchObject({ result: 'failed' });
+    await bench.worker.stopRun(run);
+    await end(run);
+    const other = bench.start();
+    const { freeBytes } = bench.store.usage();
+    const needed = freeBytes + bench.store.reservedFor(other) + 32 * MiB;
+    expect(() => bench.worker.reserve(other, needed)).toThrow(/bytes are free|are free/);
+    await bench.worker.makeRoom(other, [entry]);
+    bench.worker.reserve(other, needed);
+    await end(other);
+  });
+
+  it('by a run that is at work on it is not taken from it', async () => {
+    const entry = await placed(20 * MiB);
+    const key = keyOf(entry);
+    const fault = bench.origin.setFault({
+      fault: { kind: 'stall', afterBytes: 100 },
+      key,
+      rangeFrom: { from: 0, to: 1 },
+    });
+    const [run, other] = [bench.start(), bench.start()];
+    const outcome = bench.worker.load(run, entry);
+    await fired(fault, 1);
+    for (let turn = 0; turn < 200_000 && bench.store.statLoading(entry.path)?.cachedBytes !== 12 * MiB; turn += 1)
+      await new Promise((resolve) => setImmediate(resolve));
+    await bench.worker.makeRoom(other, [entry]);
+    await end(other);
+    expect(bench.store.statLoading(entry.path)?.cachedBytes).toBe(12 * MiB);
+    await bench.worker.stopRun(run);
+    expect(await outcome).toMatchObject({ result: 'stopped', loadedBytes: 12 * MiB });
+    await end(run);
+  });
+});
+
 describe('the reservation', () => {
   it('of a file that grew under the load leaves that of the others alone', async () => {
     const entry = await placed(10 * MiB);
@@ -133,6 +207,49 @@ describe('a stop takes effect though the origin', () => {
     await bench.worker.stopRun(run);
     expect(await verdict).toMatchObject({ ok: false, error: { code: 'STOPPED' } });
     await end(run);
+  });
+});
+
+describe('runs at once', () => {
+  it('share the slots: one whose origin is slow does not get hold of all of them', async () => {
+    const [slow, quick] = [await placed(100 * MiB), await placed(120 * MiB)];
+    const fault = bench.origin.setFault({ fault: { kind: 'stall', afterBytes: 100 }, key: keyOf(slow) });
+    // both have work from the first turn on, so that they get slots in turns
+    const [first, second] = [bench.start(), bench.start()];
+    const outcome = bench.worker.load(second, quick);
+    const held = bench.worker.load(first, slow);
+    // eight slots in all: half of them stay with the other, which ends although nothing of the first one moves
+    expect(await outcome).toMatchObject({ result: 'loaded' });
+    expect(bench.origin.fired(fault)).toBeGreaterThanOrEqual(4);
+    expect(bench.origin.fired(fault)).toBeLessThanOrEqual(8);
+    await bench.worker.stopRun(first);
+    expect(await held).toMatchObject({ result: 'stopped' });
+    await end(first);
+    await end(second);
+  });
+
+  it('one with a high limit keeps to it, and one without has the rest', async () => {
+    const [some, rest] = [await placed(24 * MiB), await placed(60 * MiB)];
+    const rate = 16 * MiB;
+    const [limited, free] = [bench.start({ bandwidthBytesPerSecond: rate }), bench.start()];
+    const startedMs = performance.now();
+    let freeMs = 0;
+    const outcomes = await Promise.all([
+      bench.worker.load(limited, some).then((outcome) => outcome.result),
+      bench.worker.load(free, rest).then((outcome) => {
+        freeMs = performance.now() - startedMs;
+        // the limited one has not been kept waiting for the end of this one
+        expect(bench.worker.progress(limited).receivedBytes).toBeGreaterThan(0);
+        return outcome.result;
+      }),
+    ]);
+    const limitedMs = performance.now() - startedMs;
+    expect(outcomes).toEqual(['loaded', 'loaded']);
+    // 24 MiB at 16 MiB/s last 1.5 s; the other one, though larger, is not held to that rate
+    expect(limitedMs).toBeGreaterThan(1300);
+    expect(freeMs).toBeLessThan(limitedMs);
+    await end(limited);
+    await end(free);
   });
 });
 

@@ -114,12 +114,11 @@ describe('listing', () => {
 });
 
 describe('control plane', () => {
-  test('exists, head and read', async () => {
+  test('head and read', async () => {
     put('d/f', 'content');
     const path = (key: string): UfsPath => `file://${root}/${key}` as UfsPath;
-    expect(await origins.exists(path('d/f'))).toBe(true);
-    expect(await origins.exists(path('d'))).toBe(false);
-    expect(await origins.exists(path('nope'))).toBe(false);
+    expect(await origins.head(path('d/f'))).toMatchObject({ sizeBytes: 7 });
+    await expect(origins.head(path('nope'))).rejects.toMatchObject({ code: 'ORIGIN_NOT_FOUND' });
     const chunks: Uint8Array[] = [];
     for await (const chunk of origins.read(path('d/f'))) chunks.push(chunk);
     expect(Buffer.concat(chunks).toString()).toBe('content');

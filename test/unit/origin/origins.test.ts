@@ -172,7 +172,7 @@ describe('list', () => {
   });
 });
 
-describe('head and exists', () => {
+describe('head', () => {
   test('version, type and whole-object checksums', async () => {
     handle = (_request, _url, response) =>
       response
@@ -210,22 +210,31 @@ describe('head and exists', () => {
     expect((await open().head(p('s3://b/k'))).checksums).toEqual({});
   });
 
-  test('exists tells a missing key from a missing bucket', async () => {
-    const listing = listingOf([]);
-    let bucketThere = true;
-    handle = (request, url, response) => {
-      if (request.method === 'HEAD') response.writeHead(url.pathname === '/b/yes' ? 200 : 404, { etag: '"x"' }).end();
-      else if (bucketThere) listing(request, url, response);
-      else response.writeHead(404).end('<Error><Code>NoSuchBucket</Code><Message>gone</Message></Error>');
+  test('head tells a missing key from a missing bucket: what HEAD cannot say is asked by GET', async () => {
+    let code = 'NoSuchKey';
+    handle = (request, _url, response) => {
+      response.writeHead(404);
+      response.end(
+        request.method === 'HEAD' ? undefined : `<Error><Code>${code}</Code><Message>gone</Message></Error>`,
+      );
     };
-    const origins = open();
-    expect(await origins.exists(p('s3://b/yes'))).toBe(true);
-    expect(await origins.exists(p('s3://b/no'))).toBe(false);
-    expect(await origins.exists(p('s3://b/'))).toBe(false);
-    bucketThere = false;
-    await expect(origins.exists(p('s3://b/no'))).rejects.toMatchObject({
-      code: 'ORIGIN_NOT_FOUND',
-      message: expect.stringContaining('NoSuchBucket'),
+    const missing = { code: 'ORIGIN_NOT_FOUND' };
+    await expect(open().head(p('s3://b/no'))).rejects.toMatchObject({ ...missing, facts: { s3Code: 'NoSuchKey' } });
+    code = 'NoSuchBucket';
+    await expect(open().head(p('s3://b/no'))).rejects.toMatchObject({ ...missing, facts: { s3Code: 'NoSuchBucket' } });
+  });
+
+  test('an object that may be read but not looked at keeps the refusal of the HEAD', async () => {
+    handle = (request, _url, response) =>
+      response
+        .writeHead(request.method === 'HEAD' ? 403 : 206, {
+          'x-amz-request-id': request.method!,
+          'content-range': 'bytes 0-0/1',
+        })
+        .end(request.method === 'HEAD' ? undefined : 'x');
+    await expect(open().head(p('s3://b/k'))).rejects.toMatchObject({
+      code: 'ORIGIN_DENIED',
+      facts: { httpStatus: 403, requestId: 'HEAD' },
     });
   });
 });

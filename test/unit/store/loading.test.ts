@@ -447,3 +447,31 @@ describe('the ledger', () => {
     expect(fixture.log.lines.filter(({ level }) => level === 'error')).toMatchObject([{ facts: { run, bytes: 5 } }]);
   });
 });
+
+describe('what a load leaves half loaded', () => {
+  test('is given up by its last run, also what runs of earlier processes left; other loads keep theirs', async () => {
+    const used = store.usage().usedBytes;
+    const [mine, early, foreign] = [entry('mine', 5 * MiB), entry('early', 5 * MiB), entry('foreign', 5 * MiB)];
+    await landRange(early, begin(early).fileId, 0, 2 * MiB);
+    await landRange(foreign, begin(foreign, { load: otherLoad }).fileId, 0, 2 * MiB);
+    await reopen();
+    await landRange(mine, begin(mine, { run: otherRun }).fileId, 0, 2 * MiB, otherRun);
+    await store.abandonLeft(otherRun, load);
+    expect(store.usage().usedBytes).toBe(used + 2 * MiB);
+    expect([mine, early, foreign].map((one) => store.statLoading(one.path)?.cachedBytes)).toEqual([
+      undefined,
+      undefined,
+      2 * MiB,
+    ]);
+    expect(store.ledger(run).discardedBytes.failed).toBe(2 * MiB);
+    expect(store.ledger(otherRun).discardedBytes.failed).toBe(2 * MiB);
+  });
+
+  test('is not taken from another run that is at work on it', async () => {
+    const object = entry('shared', 5 * MiB);
+    await landRange(object, begin(object).fileId, 0, 2 * MiB);
+    begin(object, { run: otherRun, reuse: 'any' });
+    await store.abandonLeft(run, load);
+    expect(store.statLoading(object.path)?.cachedBytes).toBe(2 * MiB);
+  });
+});
