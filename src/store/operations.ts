@@ -13,28 +13,28 @@ interface Settle<T> {
   reject(error: PrimedError): void;
 }
 
-/** Parts whose bytes lie in the store files. Resolves with the files that are complete now. */
+/** Parts whose bytes lie in the store files. Resolves with the files that had been given up before. */
 export function landParts(
   files: LoadingFiles,
   run: RunId,
   parts: readonly LandedPart[],
   settle: Settle<FileId[]>,
 ): Operation {
-  const complete = new Set<FileId>();
+  const dropped = new Set<FileId>();
   let stores = 0;
   for (const part of parts) for (const extent of part.extents) stores |= 1 << extent.store;
   return {
     weight: parts.length,
     stores,
     apply(changes) {
-      for (const part of parts) landPart(files, run, part, changes, complete);
+      for (const part of parts) landPart(files, run, part, changes, dropped);
     },
-    done: () => settle.resolve([...complete]),
+    done: () => settle.resolve([...dropped]),
     failed: settle.reject,
   };
 }
 
-function landPart(files: LoadingFiles, run: RunId, part: LandedPart, changes: Changes, complete: Set<FileId>): void {
+function landPart(files: LoadingFiles, run: RunId, part: LandedPart, changes: Changes, dropped: Set<FileId>): void {
   const { fileId, range } = part;
   const file = files.withId(fileId);
   if (file?.phase !== 'loading') {
@@ -42,7 +42,7 @@ function landPart(files: LoadingFiles, run: RunId, part: LandedPart, changes: Ch
     const ending = file?.phase === 'landed' ? 'complete' : (file?.reason ?? files.ending(fileId) ?? 'replaced');
     changes.release(part.extents, run);
     changes.ledgers.discarded(run, ending === 'complete' ? 'replaced' : ending, range.length);
-    if (ending === 'complete') complete.add(fileId);
+    if (ending !== 'complete') dropped.add(fileId);
     return;
   }
   const { segment, addedBytes, unused } = file.add(part);
@@ -54,15 +54,26 @@ function landPart(files: LoadingFiles, run: RunId, part: LandedPart, changes: Ch
     file.runs.set(run, (file.runs.get(run) ?? 0) + addedBytes);
     changes.touch(file, segment);
   }
-  if (!file.whole) return;
-  completeFile(files, file, changes);
-  complete.add(fileId);
+  if (file.whole) completeFile(files, file, changes);
 }
 
 function completeFile(files: LoadingFiles, file: LoadingFile, changes: Changes): void {
   file.phase = 'landed';
-  changes.complete(file);
+  changes.show(file);
   changes.afterwards(() => files.end(file, 'complete'));
+}
+
+/** Segments of a file whose others are elsewhere. */
+export function showFile(files: LoadingFiles, file: LoadingFile, settle: Settle<void>): Operation {
+  return {
+    weight: 1,
+    stores: 0,
+    apply(changes) {
+      if (file.phase === 'loading') completeFile(files, file, changes);
+    },
+    done: () => settle.resolve(),
+    failed: settle.reject,
+  };
 }
 
 /** A file without bytes. */
@@ -78,7 +89,10 @@ export function completeEmpty(files: LoadingFiles, file: LoadingFile, settle: Se
   };
 }
 
-/** A loading file is given up. Its phase is `dropped` from the call on: parts that are queued before it are not added. */
+/**
+ * A loading file is given up. Its phase is `dropped` from the call on: parts that are queued before it are not added. What
+ * was to be added to a visible version stays with that.
+ */
 export function dropFile(
   files: LoadingFiles,
   file: LoadingFile,
@@ -92,11 +106,14 @@ export function dropFile(
     weight: 1,
     stores: 0,
     apply(changes) {
-      for (const [run, bytes] of file.runs) {
-        changes.ledgers.cached(run, -bytes);
-        changes.ledgers.discarded(run, reason, bytes);
+      if (file.reopened) changes.show(file);
+      else {
+        for (const [run, bytes] of file.runs) {
+          changes.ledgers.cached(run, -bytes);
+          changes.ledgers.discarded(run, reason, bytes);
+        }
+        changes.drop(file);
       }
-      changes.drop(file);
       changes.afterwards(() => files.end(file, reason));
     },
     done: () => settle.resolve(),
@@ -118,7 +135,7 @@ export function putMetadata(
     apply(changes) {
       for (const entry of entries) {
         const old = changes.visible(entry.path);
-        if (old?.state === 'complete' && sameVersion(old, entry)) continue;
+        if (old !== undefined && old.state !== 'metadata' && sameVersion(old, entry)) continue;
         const { path, etag, sizeBytes, lastModifiedMs, versionId } = entry;
         const version = versionId === undefined ? {} : { versionId };
         const record = { path, etag, sizeBytes, lastModifiedMs, ...version };
