@@ -20,6 +20,8 @@ export class FleetRun {
   readonly #abort = new AbortController();
   #wake: (() => void)[] = [];
   #losses = 0;
+  /** What is still kept is for those who ask how it ended. */
+  ended = false;
   #waiting = 0;
   #why: string | undefined;
 

@@ -13,17 +13,8 @@
  */
 import { abortable } from '../core/abortable.ts';
 import { type ErrorReport, PrimedError, reportOf } from '../core/errors.ts';
-import { isWhole, type Segment, segmentCount, segmentsOf } from '../core/segments.ts';
-import {
-  addLedgers,
-  discardReasons,
-  emptyLedger,
-  type Ledger,
-  type LoadId,
-  type Log,
-  type ManifestEntry,
-  type RunId,
-} from '../core/types.ts';
+import { type Segment, segmentCount, segmentsOf } from '../core/segments.ts';
+import { emptyLedger, type LoadId, type Log, type ManifestEntry, type RunId } from '../core/types.ts';
 import { alignUp } from '../core/units.ts';
 import type { FileOutcome, RunProgress, RunSpec, VerifyOutcome } from '../ingest/types.ts';
 import type { Origins } from '../origin/types.ts';
@@ -208,7 +199,9 @@ export class Fleet {
     if (run === undefined) return;
     run.stop();
     const ended = await Promise.allSettled(run.links().map(async (link) => run.heard(link, await link.endRun(runId))));
-    for (const one of ended) if (one.status === 'rejected') this.#options.log.warn({ run: runId, error: String(one.reason) }, 'a worker did not end its run');
+    for (const one of ended)
+      if (one.status === 'rejected')
+        this.#options.log.warn({ run: runId, error: String(one.reason) }, 'a worker did not end its run');
     run.ended = true;
   }
 
@@ -299,10 +292,12 @@ export class Fleet {
       throw new PrimedError('ORIGIN_CHANGED', message, { path });
     }
     const { signal } = run;
-    const { etag: is, sizeBytes, lastModifiedMs, versionId } = await abortable(
-      this.#options.origins.head(path, signal),
-      signal,
-    );
+    const {
+      etag: is,
+      sizeBytes,
+      lastModifiedMs,
+      versionId,
+    } = await abortable(this.#options.origins.head(path, signal), signal);
     const file = { path, etag: is, sizeBytes, lastModifiedMs, ...(versionId === undefined ? {} : { versionId }) };
     // The room of the old version went back to the reservation where it was abandoned.
     await this.reserveMore(run.spec.run, this.#difference(run, old, file));
@@ -312,7 +307,10 @@ export class Fleet {
 
   #difference(run: FleetRun, old: ManifestEntry, file: ManifestEntry): Need {
     const need: Need = new Map();
-    for (const [version, sign] of [[file, 1], [old, -1]] as const) {
+    for (const [version, sign] of [
+      [file, 1],
+      [old, -1],
+    ] as const) {
       for (const { index, length } of segmentsOf(version, this.#options.segmentBytes)) {
         for (const { id } of this.#place(run, file.path, index)) {
           need.set(id, (need.get(id) ?? 0) + sign * alignUp(length));
@@ -468,7 +466,9 @@ function isLost(error: unknown): boolean {
 
 /** Another worker may do better: it is this one's disk or process, not the origin's object. */
 function isOfWorker(error: ErrorReport | undefined): boolean {
-  return error !== undefined && (error.code.startsWith('STORE_') || error.code === 'INTERNAL' || error.code === 'STOPPING');
+  return (
+    error !== undefined && (error.code.startsWith('STORE_') || error.code === 'INTERNAL' || error.code === 'STOPPING')
+  );
 }
 
 function isBad({ result }: SegmentOutcome): boolean {

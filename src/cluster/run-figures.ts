@@ -1,6 +1,6 @@
 /** The figures of a job that its worker keeps: the ledger, retries, and the rate that follows from them. */
 import { addSample, type RateWindow, rateOf } from '../core/rate.ts';
-import { type Clock, discardReasons, emptyLedger, type Ledger } from '../core/types.ts';
+import { addLedgers, type Clock, emptyLedger, type Ledger } from '../core/types.ts';
 import type { Worker } from '../ingest/types.ts';
 import type { JobDefinition } from './job-store.ts';
 
@@ -48,12 +48,4 @@ export class RunFigures {
     const figures = { retries: this.#retriesBefore + this.#retriesSeen, ledger };
     return bytesPerSecond === undefined ? figures : { ...figures, bytesPerSecond };
   }
-}
-
-function addLedgers(a: Ledger, b: Ledger): Ledger {
-  const sum = emptyLedger();
-  sum.originBytes = a.originBytes + b.originBytes;
-  sum.cachedBytes = a.cachedBytes + b.cachedBytes;
-  for (const reason of discardReasons) sum.discardedBytes[reason] = a.discardedBytes[reason] + b.discardedBytes[reason];
-  return sum;
 }

@@ -53,7 +53,8 @@ export interface WorkerLink {
   /** The file is given up at this version: what of it was not published is freed, and booked as discarded. */
   abandon(run: RunId, file: ManifestEntry, reason: DiscardReason): Promise<void>;
   loadMetadata(run: RunId, entries: readonly ManifestEntry[]): Promise<void>;
-  verify(run: RunId, segment: Segment): Promise<VerifyOutcome>;
+  /** Every page of these segments of the file; the whole object too, when they are all of it. */
+  verify(run: RunId, file: ManifestEntry, segments: readonly Segment[]): Promise<VerifyOutcome>;
   setBandwidth(run: RunId, bytesPerSecond: number | undefined): Promise<void>;
   /** Drops what is in flight; pending loads resolve as `stopped` within 2 s. */
   stopRun(run: RunId): Promise<void>;

@@ -180,6 +180,17 @@ export const errorCatalogue = {
     retryable: false,
     help: 'A page read from the SSD does not have its checksum, or verification found a file without the checksum that the origin states; it is not served. Load the file again.',
   },
+  // the workers
+  WORKER_LOST: {
+    status: 'UNAVAILABLE',
+    retryable: true,
+    help: 'The connection to a worker ended, and the worker did not come back within its lease; what it was asked for is asked of another.',
+  },
+  WORKERS_SHORT: {
+    status: 'UNAVAILABLE',
+    retryable: true,
+    help: 'Fewer workers are live than the load wants replicas; submit it again when workers have joined, or with fewer `replicas`.',
+  },
   // the daemon
   CONFIG_INVALID: {
     status: 'INVALID_ARGUMENT',

@@ -48,8 +48,9 @@ export function sameVersion(a: ObjectVersion, b: ObjectVersion): boolean {
   return a.etag === b.etag && a.sizeBytes === b.sizeBytes && (a.versionId ?? '') === (b.versionId ?? '');
 }
 
-export type DiscardReason = 'failed' | 'changed' | 'stopped' | 'crash' | 'replaced';
-export const discardReasons: readonly DiscardReason[] = ['failed', 'changed', 'stopped', 'crash', 'replaced'];
+/** `lost`: durable on a worker that is gone. */
+export type DiscardReason = 'failed' | 'changed' | 'stopped' | 'crash' | 'replaced' | 'lost';
+export const discardReasons: readonly DiscardReason[] = ['failed', 'changed', 'stopped', 'crash', 'replaced', 'lost'];
 
 /**
  * The durable account of one run on one worker. At rest
@@ -65,8 +66,16 @@ export function emptyLedger(): Ledger {
   return {
     originBytes: 0,
     cachedBytes: 0,
-    discardedBytes: { failed: 0, changed: 0, stopped: 0, crash: 0, replaced: 0 },
+    discardedBytes: { failed: 0, changed: 0, stopped: 0, crash: 0, replaced: 0, lost: 0 },
   };
+}
+
+export function addLedgers(a: Ledger, b: Ledger): Ledger {
+  const sum = emptyLedger();
+  sum.originBytes = a.originBytes + b.originBytes;
+  sum.cachedBytes = a.cachedBytes + b.cachedBytes;
+  for (const reason of discardReasons) sum.discardedBytes[reason] = a.discardedBytes[reason] + b.discardedBytes[reason];
+  return sum;
 }
 
 export function ledgerDifference(ledger: Ledger): number {

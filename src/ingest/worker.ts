@@ -17,6 +17,7 @@ import { Run } from './run.ts';
 import { clearRow, type RunBoard, runRows } from './run-board.ts';
 import type {
   FileOutcome,
+  LoadHow,
   RunProgress,
   RunSpec,
   VerifyOutcome,
@@ -123,13 +124,14 @@ export class IngestWorker implements Worker {
     return alignUp(sizeBytes);
   }
 
-  async load(runId: RunId, entry: ManifestEntry, { hasty } = { hasty: false }): Promise<FileOutcome> {
+  async load(runId: RunId, entry: ManifestEntry, { hasty = false, range }: LoadHow = {}): Promise<FileOutcome> {
     const run = this.#run(runId);
     try {
       if (run.stopping || this.#closing) return stoppedOutcome(entry);
       const address = this.#links.address(entry.path);
       const known = address instanceof Promise ? await abortable(address, run.abort.signal) : address;
-      return await this.#files.load(run, { entry, address: known, hasty });
+      const part = range === undefined ? {} : { range };
+      return await this.#files.load(run, { entry, address: known, hasty, ...part });
     } catch (error) {
       if (run.abort.signal.aborted) return stoppedOutcome(entry);
       return { path: entry.path, result: 'failed', loadedBytes: 0, skippedBytes: 0, error: reportOf(error) };

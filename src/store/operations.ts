@@ -13,28 +13,28 @@ interface Settle<T> {
   reject(error: PrimedError): void;
 }
 
-/** Parts whose bytes lie in the store files. Resolves with the files that had been given up before. */
+/** Parts whose bytes lie in the store files. Resolves with the files that are complete now. */
 export function landParts(
   files: LoadingFiles,
   run: RunId,
   parts: readonly LandedPart[],
   settle: Settle<FileId[]>,
 ): Operation {
-  const dropped = new Set<FileId>();
+  const complete = new Set<FileId>();
   let stores = 0;
   for (const part of parts) for (const extent of part.extents) stores |= 1 << extent.store;
   return {
     weight: parts.length,
     stores,
     apply(changes) {
-      for (const part of parts) landPart(files, run, part, changes, dropped);
+      for (const part of parts) landPart(files, run, part, changes, complete);
     },
-    done: () => settle.resolve([...dropped]),
+    done: () => settle.resolve([...complete]),
     failed: settle.reject,
   };
 }
 
-function landPart(files: LoadingFiles, run: RunId, part: LandedPart, changes: Changes, dropped: Set<FileId>): void {
+function landPart(files: LoadingFiles, run: RunId, part: LandedPart, changes: Changes, complete: Set<FileId>): void {
   const { fileId, range } = part;
   const file = files.withId(fileId);
   if (file?.phase !== 'loading') {
@@ -42,7 +42,7 @@ function landPart(files: LoadingFiles, run: RunId, part: LandedPart, changes: Ch
     const ending = file?.phase === 'landed' ? 'complete' : (file?.reason ?? files.ending(fileId) ?? 'replaced');
     changes.release(part.extents, run);
     changes.ledgers.discarded(run, ending === 'complete' ? 'replaced' : ending, range.length);
-    if (ending !== 'complete') dropped.add(fileId);
+    if (ending === 'complete') complete.add(fileId);
     return;
   }
   const { segment, addedBytes, unused } = file.add(part);
@@ -54,7 +54,9 @@ function landPart(files: LoadingFiles, run: RunId, part: LandedPart, changes: Ch
     file.runs.set(run, (file.runs.get(run) ?? 0) + addedBytes);
     changes.touch(file, segment);
   }
-  if (file.whole) completeFile(files, file, changes);
+  if (!file.whole) return;
+  completeFile(files, file, changes);
+  complete.add(fileId);
 }
 
 function completeFile(files: LoadingFiles, file: LoadingFile, changes: Changes): void {

@@ -233,6 +233,12 @@ export class LocalStore implements Store {
     });
   }
 
+  isAbandoned(fileId: FileId): boolean {
+    const file = this.#loading.inMemory(fileId);
+    const ending = this.#loading.ending(fileId);
+    return file?.phase === 'dropped' || (ending !== undefined && ending !== 'complete');
+  }
+
   completeEmpty(_run: RunId, fileId: FileId): Promise<void> {
     const file = this.#loading.withId(fileId);
     assert(!file || file.entry.sizeBytes === 0, 'only a file of no bytes is complete without parts');

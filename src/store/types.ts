@@ -164,9 +164,11 @@ export interface Store {
 
   /**
    * Makes parts durable: fdatasync, index commit, then resolves. Books their bytes as cached in the run's ledger in the
-   * same commit. Resolves with the FileIds that had been given up before: parts of them are freed instead.
+   * same commit. Resolves with the FileIds that became complete by it. A part of an abandoned file is freed instead.
    */
   land(run: RunId, parts: readonly LandedPart[]): Promise<readonly FileId[]>;
+  /** Whether a file was given up: what has landed of it is gone, or goes. */
+  isAbandoned(file: FileId): boolean;
   /** A file of no bytes needs no extents. Durable when resolved. */
   completeEmpty(run: RunId, file: FileId): Promise<void>;
   /** Books bytes in the ledger of a run; durable with the next commit (at most `ledgerFlushMs` later). */
