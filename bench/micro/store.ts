@@ -7,11 +7,11 @@ import { join } from 'node:path';
 import { Bench } from 'tinybench';
 import { GrainAllocator, type Runs, regionGrains } from '../../src/core/allocator.ts';
 import { sliceExtents } from '../../src/core/part-plan.ts';
+import { seededRandom } from '../../src/core/random.ts';
 import type { LoadId, Log, RunId, UfsPath } from '../../src/core/types.ts';
 import { alignBytes, KiB, MiB } from '../../src/core/units.ts';
 import { openStore } from '../../src/store/index.ts';
 import type { LandedPart, Store, StoreOptions } from '../../src/store/types.ts';
-import { seededRandom } from '../support/random.ts';
 import { resultsDir } from '../support/workspace.ts';
 
 export function suites(): readonly Bench[] {

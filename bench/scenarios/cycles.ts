@@ -4,11 +4,11 @@
  * end the aged store and a new one, equally full, take turns, and their ratio is the verdict.
  */
 import { randomUUID } from 'node:crypto';
+import { seededRandom } from '../../src/core/random.ts';
 import type { LoadId, Log, RunId, UfsPath } from '../../src/core/types.ts';
 import { KiB, MiB } from '../../src/core/units.ts';
 import { openStore, type Store } from '../../src/store/index.ts';
 import { type FileToFill, Filler } from '../support/filler.ts';
-import { seededRandom } from '../support/random.ts';
 import { figure, median, verdict } from '../support/results.ts';
 import type { Context, Scenario } from '../support/scenario.ts';
 

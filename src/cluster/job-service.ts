@@ -28,8 +28,6 @@ export interface JobServiceOptions {
 
 const nobody: JobObserver = { submitted() {}, settled() {}, verified() {}, ended() {} };
 
-const pruneEveryMs = 60_000;
-
 /** Opens the job store and goes on with the jobs that had not ended. Throws STORE_VERSION. */
 export async function openJobService(options: JobServiceOptions): Promise<JobService> {
   const { dir, worker, origins, clock, log, observe = nobody } = options;
@@ -50,7 +48,6 @@ class LocalJobService implements JobService {
   readonly #running = new Set<JobRun>();
   readonly #timer: NodeJS.Timeout;
   #nextNumber = 1;
-  #prunedAtMs = 0;
   #closing: Promise<void> | undefined;
 
   constructor(deps: JobDeps) {
@@ -270,14 +267,12 @@ class LocalJobService implements JobService {
 
   #tick(): void {
     for (const job of this.#running) job.tick();
-    if (this.#deps.clock.monotonicMs() - this.#prunedAtMs < pruneEveryMs) return;
     this.#prune().catch((error: unknown) => this.#deps.log.error({ error }, 'old jobs could not be removed'));
   }
 
   /** Forgets ended jobs that are too old or too many. */
   async #prune(): Promise<void> {
     const { settings, clock, store } = this.#deps;
-    this.#prunedAtMs = clock.monotonicMs();
     const ended = [...this.#jobs.values()].filter((job) => !job.active);
     const tooMany = ended.length - settings.maxEnded;
     const oldestMs = clock.wallMs() - settings.retentionMs;

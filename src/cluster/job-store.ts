@@ -4,6 +4,7 @@
  *   jobs    number of the job                 → JobRecord (msgpack): definition, state, cursor, counters at the end
  *   chunks  [number of the job, chunk]        → manifest chunk (see manifest.ts), until its last file is settled
  *   done    [number of the job, chunk]        → Tally (msgpack) of a chunk whose files are all settled
+ *   seen    [number of the job, pass and hash] → nothing: a path that an index file has named (see seen-paths.ts)
  *
  * A chunk and the cursor behind it are written in one transaction, so is the end of a chunk and its tally: what is read
  * after a crash is a manifest without gaps, and each file of it either in a tally or still in a chunk.
@@ -17,6 +18,9 @@ import type { JobId, Ledger, LoadId, RunId } from '../core/types.ts';
 import { decodeChunk, encodeChunk, type ManifestChunk } from './manifest.ts';
 
 const recordVersion = 1;
+/** What `dropManifest` removes in one transaction: chunks have 100 KiB, the others far less. */
+const chunksAtOnce = 1000;
+const rowsAtOnce = 10_000;
 
 /** Where a listing goes on: behind the last page that is in the manifest. */
 export interface ListingCursor {
@@ -25,6 +29,8 @@ export interface ListingCursor {
   /** Resumes the listing of the prefix (of the next line). */
   readonly after?: string;
 }
+
+const nothing = Buffer.alloc(0);
 
 export interface JobDefinition {
   /** Rises with each submission, over restarts. */
@@ -66,6 +72,7 @@ export class JobStore {
   readonly #jobs: Database<JobRecord, number>;
   readonly #chunks: Database<Buffer, [number, number]>;
   readonly #done: Database<Tally, [number, number]>;
+  readonly #seen: Database<Buffer, [number, string]>;
   readonly #pending = new Set<Promise<unknown>>();
   #closed = false;
 
@@ -76,6 +83,7 @@ export class JobStore {
     this.#jobs = this.#root.openDB({ name: 'jobs', encoding: 'msgpack' });
     this.#chunks = this.#root.openDB({ name: 'chunks', encoding: 'binary' });
     this.#done = this.#root.openDB({ name: 'done', encoding: 'msgpack' });
+    this.#seen = this.#root.openDB({ name: 'seen', encoding: 'binary' });
   }
 
   /** All jobs, oldest first. */
@@ -95,9 +103,12 @@ export class JobStore {
     await this.#root.flushed;
   }
 
-  /** Resolves when it is visible to a process that opens the store after a crash of this one. */
-  async saveJob(record: Omit<JobRecord, 'version'>): Promise<void> {
-    await this.#write(() => void this.#jobs.put(record.definition.number, { version: recordVersion, ...record }));
+  /**
+   * Resolves when it is visible to a process that opens the store after a crash of this one. `seen`: what SeenPaths said
+   * of the page that the cursor of the record stands behind.
+   */
+  async saveJob(record: Omit<JobRecord, 'version'>, seen: readonly string[] = []): Promise<void> {
+    await this.#write(() => this.#put(record, seen));
   }
 
   async removeJobs(numbers: readonly number[]): Promise<void> {
@@ -108,12 +119,26 @@ export class JobStore {
   }
 
   /** A page of the listing, and the record whose cursor stands behind it. */
-  async addChunk(record: Omit<JobRecord, 'version'>, index: number, chunk: ManifestChunk): Promise<void> {
-    const { number } = record.definition;
+  async addChunk(
+    record: Omit<JobRecord, 'version'>,
+    index: number,
+    chunk: ManifestChunk,
+    seen: readonly string[],
+  ): Promise<void> {
     await this.#write(() => {
-      void this.#chunks.put([number, index], encodeChunk(chunk));
-      void this.#jobs.put(number, { version: recordVersion, ...record });
+      void this.#chunks.put([record.definition.number, index], encodeChunk(chunk));
+      this.#put(record, seen);
     });
+  }
+
+  #put(record: Omit<JobRecord, 'version'>, seen: readonly string[]): void {
+    const { number } = record.definition;
+    void this.#jobs.put(number, { version: recordVersion, ...record });
+    for (const key of seen) void this.#seen.put([number, key], nothing);
+  }
+
+  hasSeen(number: number, key: string): boolean {
+    return !this.#closed && this.#seen.doesExist([number, key]);
   }
 
   chunk(number: number, index: number): ManifestChunk | undefined {
@@ -140,11 +165,12 @@ export class JobStore {
 
   /** Forgets manifest and tallies of a job; in steps, so that a long manifest does not hold up other writers. */
   async dropManifest(number: number): Promise<void> {
-    const range = { start: [number, 0] as [number, number], end: [number + 1, 0] as [number, number], limit: 1000 };
-    for (const database of [this.#chunks, this.#done] as Database<unknown, [number, number]>[]) {
+    const range = { start: [number, 0] as [number, number], end: [number + 1, 0] as [number, number] };
+    for (const database of this.#manifestTables) {
+      const limit = (database as unknown) === this.#chunks ? chunksAtOnce : rowsAtOnce;
       // A closed environment must not even be asked: LMDB would read unmapped memory.
       while (!this.#closed) {
-        const keys = [...database.getKeys(range)];
+        const keys = [...database.getKeys({ ...range, limit })];
         if (keys.length === 0) break;
         await this.#write(() => {
           for (const key of keys) void database.remove(key);
@@ -153,10 +179,10 @@ export class JobStore {
     }
   }
 
-  /** Numbers of jobs that have chunks or tallies. */
+  /** Numbers of jobs that have chunks, tallies or seen paths. */
   manifests(): number[] {
     const numbers = new Set<number>();
-    for (const database of [this.#chunks, this.#done] as Database<unknown, [number, number]>[]) {
+    for (const database of this.#manifestTables) {
       let from = 0;
       for (;;) {
         const [key] = database.getKeys({ start: [from, 0], limit: 1 });
@@ -166,6 +192,11 @@ export class JobStore {
       }
     }
     return [...numbers];
+  }
+
+  /** A string sorts behind every number, so that one range takes in the keys of each table. */
+  get #manifestTables(): readonly Database<unknown, [number, number]>[] {
+    return [this.#chunks, this.#done, this.#seen] as never;
   }
 
   /** Waits for what is being written; what comes later is dropped, as a crash would drop it. */

@@ -12,6 +12,7 @@
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 import { abortable } from '../core/abortable.ts';
 import { reportOf } from '../core/errors.ts';
+import type { FileFailure } from '../core/job.ts';
 import { addTally, emptyTally, type Tally } from '../core/job-machine.ts';
 import type { ManifestEntry } from '../core/types.ts';
 import type { FileOutcome } from '../ingest/types.ts';
@@ -21,6 +22,7 @@ import { indexVersion } from './index-file.ts';
 import { type ListedPage, listSource } from './lister.ts';
 import { bitmapOf, hasBit, type ManifestChunk, setBit } from './manifest.ts';
 import { type RunContext, RunInterrupted } from './run-context.ts';
+import { SeenPaths } from './seen-paths.ts';
 import { outstandingLimit } from './settings.ts';
 import { type FileHistory, failedTally, freshFile, lostOrigin, metadataTally, tallyOf } from './settle.ts';
 
@@ -46,6 +48,8 @@ interface SetAside {
 export class LoadPhase {
   readonly #context: RunContext;
   readonly #gate = new Gate();
+  /** Undefined: a listing names each file once. */
+  readonly #seen: SeenPaths | undefined;
   readonly #limit: number;
   /** Chunks in the manifest that are not dispatched, in order. */
   readonly #ready: number[] = [];
@@ -56,11 +60,12 @@ export class LoadPhase {
   /** What files of the manifest will take in the store, and is not reserved yet. */
   #unreservedBytes = 0;
   readonly #setAside: SetAside[] = [];
-  readonly #inFlight = new Map<string, Promise<unknown>>();
   readonly #writes = new Set<Promise<void>>();
 
   constructor(context: RunContext) {
     this.#context = context;
+    const { definition, deps } = context;
+    this.#seen = definition.source.kind === 'index' ? new SeenPaths(deps.store, definition.number, 'load') : undefined;
     this.#limit = outstandingLimit(context.definition.options);
     this.#replayBelow = context.marks.chunks;
     context.signal.addEventListener('abort', () => this.#gate.nudge(), { once: true });
@@ -144,13 +149,14 @@ export class LoadPhase {
   async #addPage(page: ListedPage, kept: readonly boolean[]): Promise<void> {
     const { definition, marks, deps, apply } = this.#context;
     const { loadMetadataOnly, partialListing } = definition.options;
-    const entries = page.entries.filter((_, index) => kept[index]);
+    const named = { entries: page.entries.filter((_, index) => kept[index]), refused: page.refused };
+    const { entries, refused, keys } = this.#seen?.take(named) ?? { ...named, keys: [] };
     const bytes = loadMetadataOnly ? 0 : entries.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
     if (!loadMetadataOnly) await deps.worker.makeRoom(definition.runId, entries);
-    const chunk = this.#plan(entries, page);
-    apply({ type: 'listed', page: { scannedFiles: page.scanned, files: entries.length + page.refused.length, bytes } });
+    const chunk = this.#plan(entries, refused);
+    apply({ type: 'listed', page: { scannedFiles: page.scanned, files: entries.length + refused.length, bytes } });
     marks.cursor = page.cursor;
-    if (entries.length + page.refused.length === 0) {
+    if (entries.length + refused.length === 0) {
       this.#write(deps.store.saveJob(this.#context.record()));
       return;
     }
@@ -158,7 +164,8 @@ export class LoadPhase {
     marks.chunks += 1;
     if (partialListing) this.#reserve();
     this.#write(
-      deps.store.addChunk(this.#context.record(), index, chunk).then(() => {
+      deps.store.addChunk(this.#context.record(), index, chunk, keys).then(() => {
+        this.#seen?.stored(keys);
         this.#ready.push(index);
         this.#gate.nudge();
       }),
@@ -167,7 +174,7 @@ export class LoadPhase {
   }
 
   /** What is cached already, and how much room the others need. */
-  #plan(entries: readonly ManifestEntry[], { refused }: ListedPage): ManifestChunk {
+  #plan(entries: readonly ManifestEntry[], refused: readonly FileFailure[]): ManifestChunk {
     const cachedBefore = bitmapOf(entries.length);
     const partlyBefore = new Map<number, number>();
     const { resumed, options } = this.#context.definition;
@@ -292,10 +299,7 @@ export class LoadPhase {
   #hand(open: OpenChunk, entry: ManifestEntry, history: FileHistory, how: { hasty: boolean }): void {
     const { definition, deps } = this.#context;
     this.#gate.enter();
-    // An index may name a file twice: the second one waits, and finds it loaded.
-    const earlier = this.#inFlight.get(entry.path);
-    const load = () => deps.worker.load(definition.runId, entry, how);
-    const outcome = (earlier === undefined ? load() : earlier.then(load)).then(
+    const outcome = deps.worker.load(definition.runId, entry, how).then(
       (result) => this.#settled(open, entry, result, history),
       (error: unknown) =>
         this.#settled(
@@ -305,11 +309,7 @@ export class LoadPhase {
           history,
         ),
     );
-    this.#inFlight.set(entry.path, outcome);
-    void outcome.then(() => {
-      if (this.#inFlight.get(entry.path) === outcome) this.#inFlight.delete(entry.path);
-      this.#gate.leave();
-    });
+    void outcome.then(() => this.#gate.leave());
   }
 
   #settled(open: OpenChunk, entry: ManifestEntry, outcome: FileOutcome, history: FileHistory): void {

@@ -8,14 +8,16 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ErrorReport } from '../core/errors.ts';
 import { PrimedError, reportOf } from '../core/errors.ts';
+import type { FileFailure } from '../core/job.ts';
 import { addTally, emptyTally, type Listed, type LostFile, type Tally } from '../core/job-machine.ts';
 import type { ManifestEntry } from '../core/types.ts';
 import type { VerifyOutcome } from '../ingest/types.ts';
 import { boundedFilter } from './bounded-filter.ts';
-import { type ListedPage, listSource } from './lister.ts';
+import { listSource } from './lister.ts';
 import { mapOrdered } from './ordered.ts';
 import { type RunContext, RunInterrupted } from './run-context.ts';
-import { failedTally, freshFile, lostOrigin, tallyOf } from './settle.ts';
+import { SeenPaths } from './seen-paths.ts';
+import { failedTally, freshFile, lostOrigin, metadataTally, tallyOf } from './settle.ts';
 
 interface Checked {
   readonly files: number;
@@ -23,6 +25,7 @@ interface Checked {
   readonly found: Listed;
   readonly tally: Tally;
   readonly lost: readonly LostFile[];
+  readonly seenAgain: { readonly files: number; readonly bytes: number };
 }
 
 const nothing: Listed = { scannedFiles: 0, files: 0, bytes: 0 };
@@ -47,57 +50,74 @@ export class VerifyPhase {
     const { origins, settings } = deps;
     const filter = boundedFilter(definition.options.fileFilterRegex);
     const options = { origins, settings, signal, pause: (ms: number) => sleep(ms, undefined, { signal }) };
+    const seen =
+      definition.source.kind === 'index' ? new SeenPaths(deps.store, definition.number, 'verify') : undefined;
     for await (const page of listSource(definition.source, marks.verifyCursor ?? { line: 0 }, options)) {
       const kept = filter(page.entries.map(({ path }) => path));
-      const entries = page.entries.filter((_, index) => kept[index]);
+      const named = { entries: page.entries.filter((_, index) => kept[index]), refused: page.refused };
+      const { entries, refused, keys } = seen?.take(named) ?? { ...named, keys: [] };
       const checked = definition.options.loadMetadataOnly
         ? await this.#refresh(entries)
-        : await this.#checkPage(entries, page);
+        : await this.#checkPage(entries, refused);
       if (signal.aborted) return;
       this.#live = { files: 0, bytes: 0 };
       apply({ type: 'verified', ...checked });
       marks.verifyCursor = page.cursor;
-      await deps.store.saveJob(this.#context.record());
+      await deps.store.saveJob(this.#context.record(), keys);
+      seen?.stored(keys);
     }
   }
 
   /** Metadata has no pages: it is right when it is what the origin says now. */
   async #refresh(entries: readonly ManifestEntry[]): Promise<Checked> {
     const { definition, deps } = this.#context;
+    const found = entries.filter((entry) => {
+      const { ours, complete } = deps.worker.cached(definition.loadId, entry);
+      return !ours && !complete;
+    }).length;
     await deps.worker.loadMetadata(definition.runId, entries);
-    return { files: entries.length, bytes: 0, found: nothing, tally: emptyTally, lost: [] };
+    const files = entries.length;
+    return {
+      ...{ files, bytes: 0, lost: [], seenAgain: { files, bytes: 0 } },
+      found: { ...nothing, files: found },
+      tally: metadataTally({ loaded: found, skipped: 0 }),
+    };
   }
 
-  async #checkPage(entries: readonly ManifestEntry[], page: ListedPage): Promise<Checked> {
+  async #checkPage(entries: readonly ManifestEntry[], refused: readonly FileFailure[]): Promise<Checked> {
     const { settings } = this.#context.deps;
     let { files, bytes, found, tally } = { files: 0, bytes: 0, found: nothing, tally: emptyTally };
     const lost: LostFile[] = [];
     // What vanished from the origin stays cached as it was; what is refused for another reason cannot be verified.
-    for (const failure of page.refused.filter(({ code }) => code !== 'ORIGIN_NOT_FOUND')) {
+    for (const failure of refused.filter(({ code }) => code !== 'ORIGIN_NOT_FOUND')) {
       lost.push({ failure, sizeBytes: 0 });
     }
+    let seenAgain = { files: lost.length, bytes: 0 };
     for await (const checked of mapOrdered(entries, settings.verifyConcurrency, (entry) => this.#checkFile(entry))) {
       files += checked.files;
       bytes += checked.bytes;
       found = { ...found, files: found.files + checked.found.files, bytes: found.bytes + checked.found.bytes };
       tally = addTally(tally, checked.tally);
       lost.push(...checked.lost);
+      seenAgain = { files: seenAgain.files + 1, bytes: seenAgain.bytes + checked.seenAgain.bytes };
     }
-    return { files, bytes, found, tally, lost };
+    return { files, bytes, found, tally, lost, seenAgain };
   }
 
   async #checkFile(listed: ManifestEntry): Promise<Checked> {
     const { signal } = this.#context;
-    if (signal.aborted) return { files: 0, bytes: 0, found: nothing, tally: emptyTally, lost: [] };
+    const unchecked = { files: 0, bytes: 0, lost: [], seenAgain: { files: 1, bytes: listed.sizeBytes } };
+    if (signal.aborted) return { ...unchecked, found: nothing, tally: emptyTally };
     const { entry, found, tally } = await this.#ensureLoaded(listed);
-    if (entry === undefined) return { files: 0, bytes: 0, found, tally, lost: [] };
+    if (entry === undefined) return { ...unchecked, found, tally };
     const error = await this.#verifyOrRepair(entry);
     const { path, sizeBytes } = entry;
+    const seenAgain = { files: 1, bytes: sizeBytes };
     if (error !== undefined)
-      return { files: 0, bytes: 0, found, tally, lost: [{ failure: { path, ...error }, sizeBytes }] };
+      return { ...unchecked, found, tally, seenAgain, lost: [{ failure: { path, ...error }, sizeBytes }] };
     this.#live.files += 1;
     this.#live.bytes += sizeBytes;
-    return { files: 1, bytes: sizeBytes, found, tally, lost: [] };
+    return { files: 1, bytes: sizeBytes, found, tally, seenAgain, lost: [] };
   }
 
   /** The version that is cached; undefined: it could not be loaded. */

@@ -36,7 +36,9 @@ const ufsSchema = Type.Object(
       description:
         'Paths that these settings are for: `s3://` (all buckets), `s3://bucket/…`, or `file:///dir`, which allows loading from that folder. The longest prefix that matches wins.',
     }),
-    endpoint: Type.Optional(url({ description: 'S3 endpoint.', unset: "`AWS_ENDPOINT_URL`, else the profile's `endpoint_url`, else AWS's" })),
+    endpoint: Type.Optional(
+      url({ description: 'S3 endpoint.', unset: "`AWS_ENDPOINT_URL`, else the profile's `endpoint_url`, else AWS's" }),
+    ),
     region: Type.Optional(text({ description: 'S3 region.', unset: '`AWS_REGION` or the profile' })),
     path_style: Type.Optional(
       flag({

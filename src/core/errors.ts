@@ -1,6 +1,7 @@
 /**
  * The catalogue of errors. Every failure that a user can meet has one row here; docs/ERRORS.md is generated from it,
- * and a test checks that each code is provoked somewhere. Messages say what failed, on what, why, and what to do.
+ * and a test checks that each code is made by the product and expected by a test. Messages say what failed, on what,
+ * why, and what to do.
  */
 
 /** gRPC status names, as the REST API answers them, with the HTTP status that goes with each. */

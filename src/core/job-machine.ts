@@ -71,6 +71,8 @@ export interface JobProgress {
   readonly tally: Tally;
   readonly verifiedFiles: number;
   readonly verifiedBytes: number;
+  /** What the second listing has shown so far, in the versions that are cached. */
+  readonly seenAgain: { readonly files: number; readonly bytes: number };
 }
 
 export type JobEvent =
@@ -88,7 +90,8 @@ export type JobEvent =
   | { readonly type: 'loadingEnded' }
   /**
    * `found`: files that the second listing had and the cache had not, already settled in `tally`. `lost`: files that
-   * were counted as loaded or skipped before, and turned out to be bad beyond repair.
+   * were counted as loaded or skipped before, and turned out to be bad beyond repair. `seenAgain`: all that the second
+   * listing had, these included.
    */
   | {
       readonly type: 'verified';
@@ -97,6 +100,7 @@ export type JobEvent =
       readonly found: Listed;
       readonly tally: Tally;
       readonly lost: readonly LostFile[];
+      readonly seenAgain: { readonly files: number; readonly bytes: number };
     }
   | { readonly type: 'verifyEnded' }
   /** The job as a whole cannot go on: no listing, no room. */
@@ -123,6 +127,7 @@ export function newJob(options: { verify: boolean }, nowMs: number): JobProgress
     tally: emptyTally,
     verifiedFiles: 0,
     verifiedBytes: 0,
+    seenAgain: { files: 0, bytes: 0 },
   };
 }
 
@@ -164,7 +169,7 @@ export function nextState(job: JobProgress, event: JobEvent, nowMs: number): Job
     case 'verified':
       return job.state === 'VERIFYING' ? verified(job, event) : job;
     case 'verifyEnded':
-      return job.state === 'VERIFYING' ? succeeded(job, nowMs) : job;
+      return job.state === 'VERIFYING' ? succeeded(withoutGone(job), nowMs) : job;
     case 'failed':
       return job.stopping ? ended(job, 'STOPPED', nowMs) : ended(job, 'FAILED', nowMs, event.reason);
     case 'stopRequested':
@@ -221,6 +226,32 @@ function verified(job: JobProgress, event: Extract<JobEvent, { type: 'verified' 
     tally: event.lost.reduce(withoutLost, addTally(job.tally, event.tally)),
     verifiedFiles: job.verifiedFiles + event.files,
     verifiedBytes: job.verifiedBytes + event.bytes,
+    seenAgain: {
+      files: job.seenAgain.files + event.seenAgain.files,
+      bytes: job.seenAgain.bytes + event.seenAgain.bytes,
+    },
+  };
+}
+
+/**
+ * Totals of a verified job are those of the second listing: files that the origin has no more, and versions that were
+ * loaded and have another one in their place by now, are not counted. They were among the loaded ones, else the skipped.
+ */
+function withoutGone(job: JobProgress): JobProgress {
+  const { tally, listing, seenAgain } = job;
+  const bytesBefore = tally.loadedBytes + tally.skippedBytes + tally.failedBytes;
+  const goneFiles = Math.max(0, processedFiles(tally) - seenAgain.files);
+  const goneBytes = Math.max(0, bytesBefore - seenAgain.bytes);
+  const loadedFiles = Math.max(0, tally.loadedFiles - goneFiles);
+  const loadedBytes = Math.max(0, tally.loadedBytes - goneBytes);
+  const skippedFiles = Math.max(0, tally.skippedFiles - (goneFiles - (tally.loadedFiles - loadedFiles)));
+  const skippedBytes = Math.max(0, tally.skippedBytes - (goneBytes - (tally.loadedBytes - loadedBytes)));
+  const files = tally.loadedFiles - loadedFiles + tally.skippedFiles - skippedFiles;
+  const bytes = tally.loadedBytes - loadedBytes + tally.skippedBytes - skippedBytes;
+  return {
+    ...job,
+    listing: { ...listing, files: listing.files - files, bytes: listing.bytes - bytes },
+    tally: { ...tally, loadedFiles, loadedBytes, skippedFiles, skippedBytes },
   };
 }
 

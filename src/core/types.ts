@@ -44,8 +44,10 @@ export interface Extent {
   readonly length: number;
 }
 
+/** Version ids are compared where both sides know one: HEAD says them, a listing does not. */
 export function sameVersion(a: ObjectVersion, b: ObjectVersion): boolean {
-  return a.etag === b.etag && a.sizeBytes === b.sizeBytes && (a.versionId ?? '') === (b.versionId ?? '');
+  if (a.etag !== b.etag || a.sizeBytes !== b.sizeBytes) return false;
+  return a.versionId === undefined || b.versionId === undefined || a.versionId === b.versionId;
 }
 
 /** `lost`: durable on a worker that is gone. */

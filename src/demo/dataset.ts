@@ -4,8 +4,9 @@
  * Of all bytes about 70% lie in six large files of odd sizes (model weights), about 22% in medium files (shards), and
  * the rest in thousands of small ones (samples), some of them empty, some with keys that need care in URLs and XML.
  */
+
+import { seededRandom } from '../core/random.ts';
 import { GiB, KiB, MiB } from '../core/units.ts';
-import { mulberry32 } from './origin/faults.ts';
 import type { ObjectSpec } from './origin/objects.ts';
 
 export interface DatasetSpec {
@@ -47,7 +48,7 @@ export function planDataset(spec: DatasetSpec = {}): ObjectSpec[] {
   const totalBytes = spec.totalBytes ?? defaultTotalBytes;
   const prefix = spec.prefix ?? 'dataset/';
   const smallFiles = spec.smallFiles ?? Math.max(40, Math.round((defaultSmallFiles * totalBytes) / defaultTotalBytes));
-  const random = mulberry32(spec.seed ?? 1);
+  const random = seededRandom(spec.seed ?? 1);
   const objects: ObjectSpec[] = [];
   largeShares.forEach((share, index) => {
     // Odd sizes: neither parts, pages nor alignment divide them.

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { abortable } from '../core/abortable.ts';
 import { reportOf } from '../core/errors.ts';
 import type { RetrySettings } from '../core/retry.ts';
-import type { LoadId, Log, ManifestEntry, Random, RunId } from '../core/types.ts';
+import { type LoadId, type Log, type ManifestEntry, type Random, type RunId, sameVersion } from '../core/types.ts';
 import { alignUp } from '../core/units.ts';
 import type { Origins } from '../origin/types.ts';
 import type { FileRecord, Store } from '../store/types.ts';
@@ -148,7 +148,7 @@ export class IngestWorker implements Worker {
 
   cached(load: LoadId, entry: ManifestEntry): { complete: boolean; bytes: number; ours: boolean } {
     const same = (record: FileRecord | undefined): record is FileRecord =>
-      record !== undefined && record.etag === entry.etag && record.sizeBytes === entry.sizeBytes;
+      record !== undefined && sameVersion(record, entry);
     const visible = this.#store.stat(entry.path);
     const loading = this.#store.statLoading(entry.path);
     const candidates = [visible, loading].filter(same);

@@ -52,6 +52,8 @@ export interface VolumeSpec {
   readonly sizeBytes: number;
 }
 
+const otherVersionHelp = 'Run the version that made it, or remove the store and its index, and load again';
+
 /** An open, locked store file. */
 export class Volume implements StoreFile {
   readonly index: StoreIndex;
@@ -162,7 +164,7 @@ export function readMarker(dir: string): Marker | undefined {
   if (marker.format !== storeFormat) {
     throw new PrimedError(
       'STORE_VERSION',
-      `${path} is of store format ${marker.format}, this program reads ${storeFormat}; nothing was touched`,
+      `${path} is of store format ${marker.format}, this program reads ${storeFormat}; nothing was touched. ${otherVersionHelp}`,
       { path, format: marker.format, supported: storeFormat },
     );
   }
@@ -183,23 +185,34 @@ export function openVolume(spec: VolumeSpec, configuredBytes: number): Volume {
   }
 }
 
-/** Whether a store can be made in this folder. Throws STORE_FOREIGN when something lies in its place. */
+/** Whether a store can be made in this folder. Throws STORE_FOREIGN, _MISMATCH, _LOCKED when something lies in its place. */
 export function checkEmpty(dir: string, uuid: string | undefined): void {
   const marker = readMarker(dir);
+  const path = join(dir, dataName);
   if (marker && marker.uuid !== uuid) {
+    // A store that is in use must not be called one to remove.
+    if (existsSync(path)) checkUnlocked(path);
     throw new PrimedError(
       'STORE_MISMATCH',
       `${dir} holds store ${marker.uuid}, which this index does not know; give the index that belongs to it, or remove ${markerName} and ${dataName} to start anew`,
       { dir, uuid: marker.uuid },
     );
   }
-  const path = join(dir, dataName);
   if (!marker && existsSync(path)) {
     throw new PrimedError(
       'STORE_FOREIGN',
       `${path} exists and was not made by primed; nothing was touched. Choose another folder, or remove the file`,
       { path },
     );
+  }
+}
+
+function checkUnlocked(path: string): void {
+  const fd = openSync(path, 'r');
+  try {
+    lockFile(fd);
+  } finally {
+    closeSync(fd);
   }
 }
 
@@ -320,7 +333,7 @@ function checkSuperblock(fd: number, path: string, spec: VolumeSpec, configuredB
   if (found.version !== storeFormat) {
     throw new PrimedError(
       'STORE_VERSION',
-      `${path} has store format ${found.version}, this program reads ${storeFormat}; nothing was touched`,
+      `${path} has store format ${found.version}, this program reads ${storeFormat}; nothing was touched. ${otherVersionHelp}`,
       { path, format: found.version, supported: storeFormat },
     );
   }

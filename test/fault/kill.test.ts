@@ -7,10 +7,10 @@ import { randomInt } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { GetObjectCommand } from '@aws-sdk/client-s3';
 import { afterEach, describe, expect, it } from 'vitest';
+import { seededRandom } from '../../src/core/random.ts';
 import type { LoadId } from '../../src/core/types.ts';
 import { KiB, MiB } from '../../src/core/units.ts';
 import { firstDifference } from '../../src/demo/origin/content.ts';
-import { mulberry32 } from '../../src/demo/origin/faults.ts';
 import type { ObjectSpec } from '../../src/demo/origin/objects.ts';
 import { check, ended, loaded, progress, submit } from '../support/api.ts';
 import { bytesOf, type Durable, durableRanges, fetchedAgain } from '../support/durable.ts';
@@ -35,7 +35,7 @@ afterEach(async () => {
 
 describe.each(Array.from({ length: rounds }, (_, round) => firstSeed + round))('kill -9, KILL_SEED=%i', (seed) => {
   it('loses nothing, fetches nothing durable twice, and balances', async () => {
-    const random = mulberry32(seed);
+    const random = seededRandom(seed);
     // Every third round loads over an older version of everything.
     const version = seed % 3 === 0 ? 2 : 1;
     const objects = makeObjects(random, version);

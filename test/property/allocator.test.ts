@@ -2,6 +2,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { GrainAllocator, goodRunGrains, type Runs, regionGrains } from '../../src/core/allocator.ts';
+import { seededRandom } from '../../src/core/random.ts';
 import { MiB } from '../../src/core/units.ts';
 
 type Command =
@@ -143,17 +144,6 @@ describe('grain allocator', () => {
   });
 });
 
-/** A seeded generator (mulberry32), so that the figures below are the same everywhere. */
-function generator(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
-
 /** Takes files in and out of an allocator as the worker does, and counts the writes that this takes. */
 class Cache {
   readonly allocator: GrainAllocator;
@@ -237,7 +227,7 @@ const cycleCount = 2000;
 
 describe('2,000 fill-and-free cycles at mixed sizes', () => {
   test('files that leave at random, four fifths full: writes stay as long', () => {
-    const random = generator(1);
+    const random = seededRandom(1);
     const cache = new Cache({ regions: 128 });
     const grains = cache.allocator.grains;
     while (cache.allocator.freeGrains > 5 * 4096) cache.load(someSizes(random));
@@ -260,7 +250,7 @@ describe('2,000 fill-and-free cycles at mixed sizes', () => {
   });
 
   test('datasets that leave as a whole, 97% full: writes stay as long', () => {
-    const random = generator(7);
+    const random = seededRandom(7);
     const cache = new Cache({ regions: 128 });
     const grains = cache.allocator.grains;
     let datasets: Runs[][] = [];

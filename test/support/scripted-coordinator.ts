@@ -4,43 +4,11 @@ import Fastify, { type FastifyInstance } from 'fastify';
 import type { JobService, SubmitResult } from '../../src/cluster/types.ts';
 import type { PrimedError } from '../../src/core/errors.ts';
 import type { JobSnapshot, JobSource, LoadOptions } from '../../src/core/job.ts';
-import { defaultLoadOptions } from '../../src/core/load-options.ts';
-import { emptyLedger, type JobId, type LoadId, type RunId } from '../../src/core/types.ts';
-import { MiB } from '../../src/core/units.ts';
 import { bearerAuth } from '../../src/server/auth.ts';
 import { installErrorHandler } from '../../src/server/errors.ts';
 import { fsApi } from '../../src/server/fs-api.ts';
 import { jobApi } from '../../src/server/job-api.ts';
 import { MemoryFiles } from './memory-files.ts';
-
-export function snapshotOf(path: string, more: Partial<JobSnapshot> = {}): JobSnapshot {
-  return {
-    jobId: 'job-1' as JobId,
-    runId: 'run-1' as RunId,
-    loadId: 'load-1' as LoadId,
-    source: { kind: 'path', path },
-    options: defaultLoadOptions,
-    state: 'RUNNING',
-    submittedAtMs: Date.UTC(2026, 0, 2),
-    activeMs: 1000,
-    listingDone: true,
-    scannedFiles: 4,
-    processedFiles: 0,
-    totalFiles: 4,
-    totalBytes: 400 * MiB,
-    loadedFiles: 0,
-    loadedBytes: 0,
-    skippedFiles: 0,
-    skippedBytes: 0,
-    failedFiles: 0,
-    failures: [],
-    retries: 0,
-    verifiedFiles: 0,
-    verifiedBytes: 0,
-    ledger: emptyLedger(),
-    ...more,
-  };
-}
 
 /** Answers by script; every call is written down. */
 export class ScriptedJobs implements JobService {

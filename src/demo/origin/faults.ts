@@ -4,6 +4,8 @@
  * counts how often it fired, so that a test can prove that its fault happened.
  */
 
+import { seededRandom } from '../../core/random.ts';
+
 export type Operation =
   | 'ListBuckets'
   | 'HeadBucket'
@@ -109,7 +111,7 @@ export class FaultBook {
       id,
       rule,
       pattern: rule.keyPattern === undefined ? undefined : new RegExp(rule.keyPattern, 'u'),
-      random: mulberry32(rule.seed ?? id + 1),
+      random: seededRandom(rule.seed ?? id + 1),
       active: true,
       matched: 0,
       fired: 0,
@@ -159,15 +161,4 @@ function isMeant(live: LiveRule): boolean {
   if (live.fired >= times || live.matched <= skip) return false;
   if ((live.matched - skip) % every !== 0) return false;
   return probability >= 1 || live.random() < probability;
-}
-
-/** A small seeded generator (Tommy Ettinger's mulberry32), uniform in [0, 1). */
-export function mulberry32(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
 }

@@ -5,7 +5,8 @@ import type { JobSnapshot, JobState } from '../../../src/core/job.ts';
 import { defaultLoadOptions } from '../../../src/core/load-options.ts';
 import type { JobId } from '../../../src/core/types.ts';
 import { MiB } from '../../../src/core/units.ts';
-import { type ScriptedCoordinator, snapshotOf, startScriptedCoordinator } from '../../support/scripted-coordinator.ts';
+import { type ScriptedCoordinator, startScriptedCoordinator } from '../../support/scripted-coordinator.ts';
+import { snapshotOf } from '../../support/snapshot.ts';
 import { makeWorld, type World } from './world.ts';
 
 const path = 's3://b/dir/';

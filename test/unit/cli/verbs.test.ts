@@ -6,7 +6,8 @@ import type { Config } from '../../../src/config/config.ts';
 import type { JobId } from '../../../src/core/types.ts';
 import { MiB, pageBytes } from '../../../src/core/units.ts';
 import { patterned } from '../../support/bytes.ts';
-import { type ScriptedCoordinator, snapshotOf, startScriptedCoordinator } from '../../support/scripted-coordinator.ts';
+import { type ScriptedCoordinator, startScriptedCoordinator } from '../../support/scripted-coordinator.ts';
+import { snapshotOf } from '../../support/snapshot.ts';
 import { makeWorld, type World } from './world.ts';
 
 let coordinator: ScriptedCoordinator;

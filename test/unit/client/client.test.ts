@@ -6,7 +6,8 @@ import { PrimedError } from '../../../src/core/errors.ts';
 import { defaultLoadOptions } from '../../../src/core/load-options.ts';
 import { MiB, pageBytes } from '../../../src/core/units.ts';
 import { patterned } from '../../support/bytes.ts';
-import { type ScriptedCoordinator, snapshotOf, startScriptedCoordinator } from '../../support/scripted-coordinator.ts';
+import { type ScriptedCoordinator, startScriptedCoordinator } from '../../support/scripted-coordinator.ts';
+import { snapshotOf } from '../../support/snapshot.ts';
 
 let coordinator: ScriptedCoordinator;
 let client: PrimedClient;

@@ -3,7 +3,8 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import { parseLoadOptions } from '../../../src/core/load-options.ts';
-import { cleanUp, dir, folder, openStage, type Stage, staged } from './stage.ts';
+import { alignUp } from '../../../src/core/units.ts';
+import { cleanUp, crash, dir, folder, openStage, type Stage, staged, until } from './stage.ts';
 
 afterEach(cleanUp);
 
@@ -88,13 +89,51 @@ describe('an index file', () => {
     const job = await loadIndex(stage, index);
     expect(job).toMatchObject({
       state: 'SUCCEEDED',
-      totalFiles: 3,
+      totalFiles: 1,
       loadedFiles: 1,
-      skippedFiles: 2,
+      skippedFiles: 0,
       loadedBytes: 5000,
-      skippedBytes: 10_000,
+      totalBytes: 5000,
     });
+    expect(stage.worker.reservations).toEqual([{ run: job.runId, bytes: alignUp(5000) }]);
     expect(stage.worker.disk.fetched.get(`${dir}00000`)).toBe(5000);
+  });
+
+  it('that names files again on later pages, and after a crash, counts and verifies each once', async () => {
+    const stage = await staged(25);
+    const missing = 's3://b/missing';
+    stage.origins.texts.set(index, `${missing}\n${dir}\n${dir}00003\n${missing}\n${dir}00024\n${dir}\n`);
+    stage.origins.put(index, 10);
+    expect(await loadIndex(stage, index, { partialListing: true })).toMatchObject({
+      totalFiles: 26,
+      loadedFiles: 25,
+      failedFiles: 1,
+    });
+    stage.origins.put(missing, 70);
+    // the crash comes when the first pages are durable
+    stage.worker.flowing = false;
+    let pages = 0;
+    let hold = true;
+    stage.origins.before = (request) => {
+      if (request === 'list') pages += 1;
+      return hold && pages > 3 ? new Promise<void>(() => undefined) : undefined;
+    };
+    const { jobId } = await stage.jobs.submit(
+      { kind: 'index', path: index },
+      parseLoadOptions({ partialListing: true, verify: true }),
+    );
+    await until(() => stage.worker.pending.length >= 10);
+    hold = false;
+    const next = await crash(stage);
+    stage.origins.before = () => undefined;
+    expect(await next.jobs.ended(jobId)).toMatchObject({
+      state: 'SUCCEEDED',
+      totalFiles: 26,
+      loadedFiles: 26,
+      verifiedFiles: 26,
+      totalBytes: 25 * 5000 + 70,
+      loadedBytes: 25 * 5000 + 70,
+    });
   });
 
   it('of many files in one directory lists it instead of asking for each', async () => {

@@ -2,36 +2,13 @@ import { describe, expect, it } from 'vitest';
 import type { JobSnapshot } from '../../../src/core/job.ts';
 import { defaultLoadOptions } from '../../../src/core/load-options.ts';
 import { jsonReport, listRow, textReport } from '../../../src/core/report.ts';
-import { emptyLedger, type JobId, type LoadId, type RunId } from '../../../src/core/types.ts';
+import { emptyLedger } from '../../../src/core/types.ts';
+import { newSnapshot } from '../../support/snapshot.ts';
 
 const MB = 1024 * 1024;
 
-function snapshot(changes: Partial<JobSnapshot> = {}): JobSnapshot {
-  return {
-    jobId: 'job-1' as JobId,
-    runId: 'run-1' as RunId,
-    loadId: 'load-1' as LoadId,
-    source: { kind: 'path', path: '/path' },
-    options: defaultLoadOptions,
-    state: 'RUNNING',
-    submittedAtMs: Date.UTC(2026, 0, 2, 3, 4, 5, 678),
-    activeMs: 1234.5,
-    listingDone: false,
-    scannedFiles: 0,
-    processedFiles: 0,
-    loadedFiles: 0,
-    loadedBytes: 0,
-    skippedFiles: 0,
-    skippedBytes: 0,
-    failedFiles: 0,
-    failures: [],
-    retries: 0,
-    verifiedFiles: 0,
-    verifiedBytes: 0,
-    ledger: emptyLedger(),
-    ...changes,
-  };
-}
+const snapshot = (changes: Partial<JobSnapshot> = {}): JobSnapshot =>
+  newSnapshot('/path', { submittedAtMs: Date.UTC(2026, 0, 2, 3, 4, 5, 678), activeMs: 1234.5, ...changes });
 
 const failed = snapshot({
   state: 'FAILED',

@@ -20,6 +20,17 @@ beforeEach(async () => {
 });
 afterEach(() => rm(folder, { recursive: true, force: true }));
 
+const startDaemon = async (executable: string): Promise<DemoDaemon> =>
+  DemoDaemon.start({
+    executable,
+    dataDir: folder,
+    storeBytes: MiB,
+    ports: await freePorts(),
+    logPath: join(folder, 'log'),
+    awsEnvironment: {},
+    signal: new AbortController().signal,
+  });
+
 /** A stream that is no terminal, and what was written to it. */
 function collector(): { stream: NodeJS.WriteStream; text: () => string } {
   const stream = new PassThrough();
@@ -106,15 +117,7 @@ describe('processes', () => {
   });
 
   test('a daemon that cannot start is an error with its log', async () => {
-    const daemon = DemoDaemon.start({
-      executable: join(folder, 'nothing.js'),
-      dataDir: folder,
-      storeBytes: MiB,
-      ports: await freePorts(),
-      logPath: join(folder, 'log'),
-      awsEnvironment: {},
-      signal: new AbortController().signal,
-    });
+    const daemon = await startDaemon(join(folder, 'nothing.js'));
     await expect(daemon.ready()).rejects.toThrow(/ended while it started[\s\S]*nothing\.js/);
     await daemon.stop();
   });
@@ -148,15 +151,7 @@ describe('what is shown', () => {
   test('a process of the demo is gone after killNow', async () => {
     const executable = join(folder, 'stays.mjs');
     await writeFile(executable, 'setInterval(() => {}, 1000);');
-    const daemon = DemoDaemon.start({
-      executable,
-      dataDir: folder,
-      storeBytes: MiB,
-      ports: await freePorts(),
-      logPath: join(folder, 'log'),
-      awsEnvironment: {},
-      signal: new AbortController().signal,
-    });
+    const daemon = await startDaemon(executable);
     await daemon.mustRun();
     daemon.killNow();
     await daemon.kill();

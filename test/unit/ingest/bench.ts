@@ -21,6 +21,8 @@ export interface Bench {
   readonly observed: { retries: string[]; limits: number[]; badPages: number };
   /** The manifest below a prefix, as the origin lists it now. */
   list(prefix?: string): Promise<ManifestEntry[]>;
+  /** One object as HEAD describes it. */
+  head(path: UfsPath): Promise<ManifestEntry>;
   start(more?: Partial<RunSpec>): RunSpec['run'];
   close(): Promise<void>;
 }
@@ -75,6 +77,10 @@ export async function openBench(options: OriginOptions = {}, storeBytes = 512 * 
     async list(prefix = '') {
       const page = await origins.list(`s3://${origin.bucket}/${prefix}` as UfsPath, {});
       return [...page.entries];
+    },
+    async head(path) {
+      const { etag, sizeBytes, lastModifiedMs, versionId } = await origins.head(path);
+      return { path, etag, sizeBytes, lastModifiedMs, ...(versionId === undefined ? {} : { versionId }) };
     },
     start(more = {}) {
       runs += 1;

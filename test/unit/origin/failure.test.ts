@@ -26,25 +26,26 @@ test.each([
   expect(causeOfStatus(status, code)).toBe(cause);
 });
 
-const causes: Record<FailureCause, string> = {
-  connect: 'ORIGIN_UNREACHABLE',
-  'connect-timeout': 'ORIGIN_UNREACHABLE',
-  'first-byte-timeout': 'ORIGIN_TIMEOUT',
-  stall: 'ORIGIN_TIMEOUT',
-  reset: 'ORIGIN_RESET',
-  short: 'ORIGIN_RESET',
-  protocol: 'ORIGIN_PROTOCOL',
-  range: 'ORIGIN_RANGE_WRONG',
-  changed: 'ORIGIN_CHANGED',
-  missing: 'ORIGIN_NOT_FOUND',
-  denied: 'ORIGIN_DENIED',
-  expired: 'ORIGIN_CREDENTIALS',
-  throttled: 'ORIGIN_THROTTLED',
-  server: 'ORIGIN_SERVER_ERROR',
-  client: 'ORIGIN_REJECTED',
-  cancelled: 'STOPPED',
-};
-test.each(Object.entries(causes))('%s is shown as %s', (cause, code) => {
+test.each(
+  Object.entries({
+    connect: 'ORIGIN_UNREACHABLE',
+    'connect-timeout': 'ORIGIN_UNREACHABLE',
+    'first-byte-timeout': 'ORIGIN_TIMEOUT',
+    stall: 'ORIGIN_TIMEOUT',
+    reset: 'ORIGIN_RESET',
+    short: 'ORIGIN_RESET',
+    protocol: 'ORIGIN_PROTOCOL',
+    range: 'ORIGIN_RANGE_WRONG',
+    changed: 'ORIGIN_CHANGED',
+    missing: 'ORIGIN_NOT_FOUND',
+    denied: 'ORIGIN_DENIED',
+    expired: 'ORIGIN_CREDENTIALS',
+    throttled: 'ORIGIN_THROTTLED',
+    server: 'ORIGIN_SERVER_ERROR',
+    client: 'ORIGIN_REJECTED',
+    cancelled: 'STOPPED',
+  } satisfies Record<FailureCause, string>),
+)('%s is shown as %s', (cause, code) => {
   const error = errorOfFailure(
     { cause: cause as FailureCause, message: 'why', httpStatus: 418, s3Code: 'C', requestId: 'R' },
     's3://b/k',

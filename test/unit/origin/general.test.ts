@@ -136,6 +136,16 @@ describe('what it cannot read either is a failure', () => {
     expect(server.requests.length).toBe(2);
   });
 
+  test('a part of the object in place of the whole, though it is as long', async () => {
+    const part = chunkedOf(`ETag: "${etag}"\r\nContent-Range: bytes 1-${wholeBytes}/*\r\n`, whole.toString('latin1'));
+    const server = await serve([part]);
+    client = clientOf(laneOf(server.port));
+    const fetched = await fetchRange(client, request(0, wholeBytes));
+    expect(fetched.result.general).toBe(true);
+    expect(fetched.result.failure).toMatchObject({ cause: 'range', message: expect.stringContaining('bytes 1-') });
+    expect(fetched.guardsIntact).toBe(true);
+  });
+
   test.each([
     [s3Error(412, 'PreconditionFailed'), 'changed'],
     [s3Error(404, 'NoSuchKey'), 'missing'],

@@ -67,6 +67,28 @@ describe('wrong answers', () => {
     expectExactly(await fetchRange(client, request(50, 100)), 50, 100);
   });
 
+  const whole200 = (fields: string): string => `HTTP/1.1 200 OK\r\n${fields}\r\n`;
+  const ofWhole: readonly [string, string, string][] = [
+    ['a shorter object', whole200(`ETag: "${etag}"\r\nContent-Length: ${wholeBytes - 1}\r\n`), 'range'],
+    ['a longer object', whole200(`ETag: "${etag}"\r\nContent-Length: ${wholeBytes + 1}\r\n`), 'range'],
+    ['another ETag', whole200(`ETag: "other"\r\nContent-Length: ${wholeBytes}\r\n`), 'changed'],
+    [
+      'a part that is as long',
+      okHead(`Content-Length: ${wholeBytes}\r\nContent-Range: bytes 1-${wholeBytes}/${wholeBytes + 1}\r\n`),
+      'range',
+    ],
+  ];
+
+  test.each(ofWhole)('to a request for a whole object: %s', async (_, head, cause) => {
+    const { client, server } = await openClient([raw(head), right]);
+    const fetched = await fetchRange(client, request());
+    expect(server.requests[0]!.text).not.toMatch(/^range:/im);
+    expect(fetched.result.failure?.cause).toBe(cause);
+    expect(fetched.landed).toEqual([]);
+    expect(fetched.guardsIntact).toBe(true);
+    expectExactly(await fetchRange(client, request()), 0, wholeBytes);
+  });
+
   test('Code, Message, request id and Retry-After are reported, and the socket is kept', async () => {
     const { client, server } = await openClient([
       s3Error(503, 'SlowDown', 'Retry-After: 7\r\nx-amz-request-id: R9\r\n'),
