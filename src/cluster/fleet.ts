@@ -21,7 +21,7 @@ import type { Origins } from '../origin/types.ts';
 import { FleetRun } from './fleet-run.ts';
 import { mapBounded } from './map-bounded.ts';
 import type { Member, Members, Placement } from './members.ts';
-import type { CachedSegment, SegmentOutcome, WorkerId, WorkerLink } from './worker-link.ts';
+import type { CachedSegment, SegmentHow, SegmentOutcome, WorkerId, WorkerLink } from './worker-link.ts';
 
 export interface FleetOptions {
   readonly members: Members;
@@ -54,6 +54,8 @@ const segmentsAsked = 8192;
 export class Fleet {
   readonly #options: FleetOptions;
   readonly #runs = new Map<RunId, FleetRun>();
+  /** Settles when nobody loads the path any more. */
+  readonly #turns = new Map<string, Promise<unknown>>();
   readonly #unsubscribe: () => void;
 
   constructor(options: FleetOptions) {
@@ -87,13 +89,34 @@ export class Fleet {
       let to = from;
       let segments = 0;
       do {
-        segments += segmentCount(entries[to]!.sizeBytes, this.#options.segmentBytes) * run.replicas;
+        const entry = entries[to]!;
+        segments += segmentCount(entry.sizeBytes, this.#segmentBytesOf(run, entry)) * run.replicas;
         to += 1;
       } while (to < entries.length && segments < segmentsAsked);
       files.push(...(await this.#survey(run, entries.slice(from, to), need)));
       from = to;
     }
     return { files, need };
+  }
+
+  /** Gives back what earlier loads have left half loaded of these files, and this run would not use. */
+  async makeRoom(runId: RunId, entries: readonly ManifestEntry[]): Promise<void> {
+    const run = this.#run(runId);
+    const made = await Promise.allSettled(
+      this.#options.members.live().map(async (member) => {
+        await run.enter(member);
+        await member.link.makeRoom(runId, entries);
+      }),
+    );
+    for (const one of made) if (one.status === 'rejected' && !isLost(one.reason)) throw one.reason;
+  }
+
+  /** Bytes that files take, of which nothing is there. */
+  needOf(runId: RunId, entries: readonly ManifestEntry[]): Need {
+    const run = this.#run(runId);
+    const need: Need = new Map();
+    for (const entry of entries) this.#addNeed(run, entry, 1, need);
+    return need;
   }
 
   /** Rejects with STORE_NO_ROOM, naming the worker; then nothing changed. */
@@ -115,16 +138,41 @@ export class Fleet {
     throw (refused as PromiseRejectedResult).reason;
   }
 
-  /** Resolves when the file is durable as often as asked, given up, or stopped. Never rejects. */
-  async load(runId: RunId, entry: ManifestEntry): Promise<FileOutcome> {
-    const { path } = entry;
+  /**
+   * Resolves when the file is durable as often as asked, given up, set aside, or stopped. Never rejects. A path has one
+   * loader at a time, over all runs: who comes second waits, and then finds the file complete, or loads it anew.
+   */
+  load(runId: RunId, entry: ManifestEntry, how: { readonly hasty: boolean }): Promise<FileOutcome> {
     const run = this.#run(runId);
+    const { path } = entry;
+    const earlier = this.#turns.get(path);
+    const outcome = earlier === undefined ? this.#load(run, entry, how) : this.#loadAfter(earlier, run, entry, how);
+    // Who gives up waiting does not let the next one in before the first is done.
+    const turn = Promise.all([earlier, outcome]).then(() => {
+      if (this.#turns.get(path) === turn) this.#turns.delete(path);
+    });
+    this.#turns.set(path, turn);
+    return outcome;
+  }
+
+  async #loadAfter(
+    earlier: Promise<unknown>,
+    run: FleetRun,
+    entry: ManifestEntry,
+    how: { readonly hasty: boolean },
+  ): Promise<FileOutcome> {
+    await abortable(earlier, run.signal).catch(() => undefined);
+    return this.#load(run, entry, how);
+  }
+
+  async #load(run: FleetRun, entry: ManifestEntry, { hasty }: { readonly hasty: boolean }): Promise<FileOutcome> {
+    const { path } = entry;
     let file = entry;
     try {
       for (let restarts = 0; ; restarts += 1) {
-        const { result, loadedBytes, skippedBytes, error } = await this.#loadVersion(run, file);
-        if (result !== 'changed')
-          return { path, result, loadedBytes, skippedBytes, version: file, ...(error === undefined ? {} : { error }) };
+        const outcome = await this.#loadVersion(run, file, hasty && restarts === 0);
+        const { result } = outcome;
+        if (result !== 'changed') return { path, version: file, ...outcome, result };
         file = await this.#nextVersion(run, file, restarts);
       }
     } catch (error) {
@@ -163,7 +211,7 @@ export class Fleet {
     const run = this.#run(runId);
     try {
       const byMember = new Map<Member, Segment[]>();
-      for (const segment of segmentsOf(file, this.#options.segmentBytes)) {
+      for (const segment of segmentsOf(file, this.#segmentBytesOf(run, file))) {
         for (const member of await this.#owners(run, file.path, segment.index)) append(byMember, member, segment);
       }
       const outcomes = await Promise.all(
@@ -229,26 +277,25 @@ export class Fleet {
 
   // --- one version of one file
 
-  async #loadVersion(run: FleetRun, file: ManifestEntry): Promise<SegmentOutcome> {
-    const { segmentBytes } = this.#options;
+  async #loadVersion(run: FleetRun, file: ManifestEntry, hasty: boolean): Promise<SegmentOutcome> {
+    const segmentBytes = this.#segmentBytesOf(run, file);
+    if (segmentBytes >= file.sizeBytes) {
+      return this.#loadSegment(run, { file, index: 0, offset: 0, length: file.sizeBytes }, hasty, () => undefined);
+    }
     const done = new Map<number, SegmentOutcome>();
     const involved = new Map<WorkerLink, number[]>();
     let bad: SegmentOutcome | undefined;
     const loadOne = async (segment: Segment): Promise<void> => {
       if (bad !== undefined || done.has(segment.index)) return;
-      const outcome = await this.#loadSegment(run, segment, (link) => append(involved, link, segment.index));
+      const outcome = await this.#loadSegment(run, segment, hasty, (link) => append(involved, link, segment.index));
       if (outcome.result === 'loaded' || outcome.result === 'skipped') done.set(segment.index, outcome);
-      // a change says more than a failure: the file starts anew
+      // A change says more than a failure: the file starts anew.
       else if (bad === undefined || outcome.result === 'changed') bad = outcome;
     };
-    if (file.sizeBytes <= segmentBytes) {
-      for (const segment of segmentsOf(file, segmentBytes)) await loadOne(segment);
-      return bad ?? done.get(0)!;
-    }
     for (;;) {
       await mapBounded(segmentsOf(file, segmentBytes), segmentsAtOnce, loadOne);
       if (bad !== undefined) {
-        await this.#abandon(run, file, bad, [...involved.keys()]);
+        if (bad.result === 'changed') await this.#abandon(run, file, [...involved.keys()]);
         return sumOf(bad, done.values());
       }
       // What a worker had that is lost before it could publish is placed anew.
@@ -274,11 +321,15 @@ export class Fleet {
     return missed;
   }
 
-  /** What was fetched of a version that nobody will ask for again; a stopped file is kept, to be gone on with. */
-  async #abandon(run: FleetRun, file: ManifestEntry, { result }: SegmentOutcome, links: WorkerLink[]): Promise<void> {
-    if (result === 'stopped') return;
-    const reason = result === 'changed' ? 'changed' : 'failed';
-    await Promise.allSettled(links.map((link) => link.abandon(run.spec.run, file, reason)));
+  /** What was fetched of a version that nobody will ask for again. Of other bad ends the workers keep what may be used. */
+  async #abandon(run: FleetRun, file: ManifestEntry, links: readonly WorkerLink[]): Promise<void> {
+    await Promise.allSettled(links.map((link) => link.abandon(run.spec.run, file, 'changed')));
+  }
+
+  /** A file is cut only where several workers share it. */
+  #segmentBytesOf(run: FleetRun, file: ManifestEntry): number {
+    const alone = run.replicas === 1 && this.takers <= 1;
+    return alone ? Math.max(1, file.sizeBytes) : this.#options.segmentBytes;
   }
 
   async #nextVersion(run: FleetRun, old: ManifestEntry, restarts: number): Promise<ManifestEntry> {
@@ -307,28 +358,33 @@ export class Fleet {
 
   #difference(run: FleetRun, old: ManifestEntry, file: ManifestEntry): Need {
     const need: Need = new Map();
-    for (const [version, sign] of [
-      [file, 1],
-      [old, -1],
-    ] as const) {
-      for (const { index, length } of segmentsOf(version, this.#options.segmentBytes)) {
-        for (const { id } of this.#place(run, file.path, index)) {
-          need.set(id, (need.get(id) ?? 0) + sign * alignUp(length));
-        }
+    this.#addNeed(run, file, 1, need);
+    this.#addNeed(run, old, -1, need);
+    return need;
+  }
+
+  #addNeed(run: FleetRun, file: ManifestEntry, sign: 1 | -1, need: Need): void {
+    for (const { index, length } of segmentsOf(file, this.#segmentBytesOf(run, file))) {
+      for (const { id } of this.#place(run, file.path, index)) {
+        need.set(id, (need.get(id) ?? 0) + sign * alignUp(length));
       }
     }
-    return need;
   }
 
   // --- one segment
 
   /** `onPlaced` is told of each worker that has it durable. */
-  async #loadSegment(run: FleetRun, segment: Segment, onPlaced: (link: WorkerLink) => void): Promise<SegmentOutcome> {
+  async #loadSegment(
+    run: FleetRun,
+    segment: Segment,
+    hasty: boolean,
+    onPlaced: (link: WorkerLink) => void,
+  ): Promise<SegmentOutcome> {
     const unfit = new Set<WorkerId>();
     for (;;) {
       const owners = await this.#owners(run, segment.file.path, segment.index, unfit);
       const [first, ...others] = owners as [Member, ...Member[]];
-      const outcome = await this.#loadAt(run, first, segment);
+      const outcome = await this.#loadAt(run, first, segment, { hasty });
       if (outcome === 'lost') continue;
       if (outcome.result === 'failed' && isOfWorker(outcome.error) && this.takers > unfit.size + 1) {
         unfit.add(first.id);
@@ -357,8 +413,9 @@ export class Fleet {
       const message = `${path}: ${run.replicas} replicas are asked for and ${others.length + 1} workers can take one`;
       return failedOutcome(reportOf(new PrimedError('WORKERS_SHORT', message, { path })));
     }
+    const from = { hasty: false, source: { worker: source.id, url: source.url } };
     const copies = await Promise.all(
-      others.map(async (member) => ({ member, outcome: await this.#loadAt(run, member, segment, source) })),
+      others.map(async (member) => ({ member, outcome: await this.#loadAt(run, member, segment, from) })),
     );
     for (const { member, outcome } of copies) {
       if (outcome !== 'lost' && (outcome.result === 'loaded' || outcome.result === 'skipped')) onPlaced(member.link);
@@ -373,15 +430,14 @@ export class Fleet {
     return outcome;
   }
 
-  async #loadAt(run: FleetRun, member: Member, segment: Segment, source?: Member): Promise<SegmentOutcome | 'lost'> {
-    const from = source === undefined ? undefined : { worker: source.id, url: source.url };
+  async #loadAt(run: FleetRun, member: Member, segment: Segment, how: SegmentHow): Promise<SegmentOutcome | 'lost'> {
     try {
       await run.enter(member);
-      const outcome = await member.link.load(run.spec.run, segment, from);
+      const outcome = await member.link.load(run.spec.run, segment, how);
       if (outcome.error?.code !== 'STORE_NO_ROOM') return outcome;
       // It was planned elsewhere: room is reserved there, not here.
       await member.link.reserveMore(run.spec.run, alignUp(segment.length));
-      return await member.link.load(run.spec.run, segment, from);
+      return await member.link.load(run.spec.run, segment, how);
     } catch (error) {
       return isLost(error) ? 'lost' : failedOutcome(reportOf(error));
     }
@@ -415,7 +471,7 @@ export class Fleet {
     const { load, reuse } = run.spec;
     const asked = new Map<Member, { segments: Segment[]; file: number[] }>();
     entries.forEach((entry, file) => {
-      for (const segment of segmentsOf(entry, this.#options.segmentBytes)) {
+      for (const segment of segmentsOf(entry, this.#segmentBytesOf(run, entry))) {
         for (const member of this.#place(run, entry.path, segment.index)) {
           let of = asked.get(member);
           if (of === undefined) asked.set(member, (of = { segments: [], file: [] }));
@@ -442,7 +498,8 @@ export class Fleet {
       }),
     );
     return found.map(({ complete, replicas, best, ours }, at) => {
-      const wanted = segmentCount(entries[at]!.sizeBytes, this.#options.segmentBytes) * run.replicas;
+      const entry = entries[at]!;
+      const wanted = segmentCount(entry.sizeBytes, this.#segmentBytesOf(run, entry)) * run.replicas;
       let bytes = 0;
       for (const some of best.values()) bytes += some;
       return { complete: complete && replicas >= wanted, bytes, ours };

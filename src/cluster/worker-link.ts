@@ -4,7 +4,7 @@
  */
 import type { ErrorReport } from '../core/errors.ts';
 import type { Segment } from '../core/segments.ts';
-import type { DiscardReason, LoadId, ManifestEntry, RunId } from '../core/types.ts';
+import type { DiscardReason, LoadId, ManifestEntry, ObjectVersion, RunId } from '../core/types.ts';
 import type { RunProgress, RunSpec, VerifyOutcome } from '../ingest/types.ts';
 
 /** Identity of a worker over restarts: its host, or what its configuration says. */
@@ -17,13 +17,25 @@ export interface PeerSource {
   readonly url: string;
 }
 
+export interface SegmentHow {
+  /** See LoadHow of ingest. */
+  readonly hasty: boolean;
+  /** In place of the origin. */
+  readonly source?: PeerSource;
+}
+
 export interface SegmentOutcome {
-  /** `changed`: the origin has another version now; nothing of the file at the old one is worth going on with. */
-  readonly result: 'loaded' | 'skipped' | 'failed' | 'stopped' | 'changed';
+  /**
+   * `changed`: the origin has another version now; nothing of a file that is cut is worth going on with at the old one (a
+   * whole file is loaded anew by the worker itself, see `version`). `later`: see LoadHow of ingest.
+   */
+  readonly result: 'loaded' | 'skipped' | 'failed' | 'stopped' | 'changed' | 'later';
   /** Bytes of the segment that this run fetched and made durable. */
   readonly loadedBytes: number;
   /** Bytes that were durable before. */
   readonly skippedBytes: number;
+  /** What is cached now, of a segment that is a whole file. */
+  readonly version?: ObjectVersion;
   readonly error?: ErrorReport;
 }
 
@@ -45,9 +57,11 @@ export interface WorkerLink {
   startRun(spec: RunSpec): Promise<void>;
   /** Adds to what the run may still allocate there, rounding included. Rejects with STORE_NO_ROOM; then nothing changed. */
   reserveMore(run: RunId, bytes: number): Promise<void>;
+  /** Gives back what earlier loads have left half loaded of these files, and this run would not use. */
+  makeRoom(run: RunId, files: readonly ManifestEntry[]): Promise<void>;
   cached(load: LoadId, segments: readonly Segment[]): Promise<readonly CachedSegment[]>;
   /** Resolves when the segment is durable, given up or stopped. A repeated call for the same segment joins the first. */
-  load(run: RunId, segment: Segment, source?: PeerSource): Promise<SegmentOutcome>;
+  load(run: RunId, segment: Segment, how: SegmentHow): Promise<SegmentOutcome>;
   /** Every segment of the file is durable, wherever it lies: those of this worker become visible, in one step. */
   publish(run: RunId, file: ManifestEntry): Promise<void>;
   /** The file is given up at this version: what of it was not published is freed, and booked as discarded. */

@@ -121,9 +121,17 @@ export interface Worker {
   load(run: RunId, entry: ManifestEntry, options?: LoadHow): Promise<FileOutcome>;
   loadMetadata(run: RunId, entries: readonly ManifestEntry[]): Promise<void>;
   /** Re-reads every page of a cached file from SSD, and compares a whole-object checksum where the origin has one. */
-  verify(run: RunId, entry: ManifestEntry): Promise<VerifyOutcome>;
+  verify(run: RunId, entry: ManifestEntry, ranges?: readonly ByteRange[]): Promise<VerifyOutcome>;
   /** What is cached of this file at this version: its durable bytes, and whether this load put them there. */
-  cached(load: LoadId, entry: ManifestEntry): { complete: boolean; bytes: number; ours: boolean };
+  cached(
+    load: LoadId,
+    entry: ManifestEntry,
+    range?: ByteRange,
+  ): { readonly complete: boolean; readonly bytes: number; readonly ours: boolean };
+  /** Ranges of a file that were loaded here become visible; the others lie on other workers. */
+  publish(version: ManifestEntry): Promise<void>;
+  /** Frees what is half loaded of this version. */
+  abandon(version: ManifestEntry, reason: DiscardReason): Promise<void>;
   setBandwidth(run: RunId, bytesPerSecond: number | undefined): void;
   /** Drops what is in flight; every pending load resolves as `stopped` within 2 s, then the books are balanced. */
   stopRun(run: RunId): Promise<void>;

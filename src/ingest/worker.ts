@@ -3,7 +3,16 @@ import assert from 'node:assert/strict';
 import { abortable } from '../core/abortable.ts';
 import { reportOf } from '../core/errors.ts';
 import type { RetrySettings } from '../core/retry.ts';
-import { type LoadId, type Log, type ManifestEntry, type Random, type RunId, sameVersion } from '../core/types.ts';
+import {
+  type ByteRange,
+  type DiscardReason,
+  type LoadId,
+  type Log,
+  type ManifestEntry,
+  type Random,
+  type RunId,
+  sameVersion,
+} from '../core/types.ts';
 import { alignUp } from '../core/units.ts';
 import type { Origins } from '../origin/types.ts';
 import type { FileRecord, Store } from '../store/types.ts';
@@ -142,11 +151,28 @@ export class IngestWorker implements Worker {
     return this.#store.putMetadata(this.#run(run).spec.load, entries);
   }
 
-  verify(runId: RunId, entry: ManifestEntry): Promise<VerifyOutcome> {
-    return this.#verifier.verify(this.#run(runId), entry);
+  verify(runId: RunId, entry: ManifestEntry, ranges?: readonly ByteRange[]): Promise<VerifyOutcome> {
+    return this.#verifier.verify(this.#run(runId), entry, ranges);
   }
 
-  cached(load: LoadId, entry: ManifestEntry): { complete: boolean; bytes: number; ours: boolean } {
+  publish(version: ManifestEntry): Promise<void> {
+    return this.#store.show(version);
+  }
+
+  async abandon(version: ManifestEntry, reason: DiscardReason): Promise<void> {
+    const loading = this.#store.statLoading(version.path);
+    if (loading !== undefined && sameVersion(loading, version)) await this.#store.abandonFile(loading.fileId, reason);
+  }
+
+  cached(
+    load: LoadId,
+    entry: ManifestEntry,
+    range?: ByteRange,
+  ): { complete: boolean; bytes: number; ours: boolean } {
+    if (range !== undefined) {
+      const { bytes, ours } = this.#store.cachedRange(load, entry, range);
+      return { complete: bytes === range.length, bytes, ours };
+    }
     const same = (record: FileRecord | undefined): record is FileRecord =>
       record !== undefined && sameVersion(record, entry);
     const visible = this.#store.stat(entry.path);

@@ -68,9 +68,9 @@ export class CachedFile implements OpenFile {
     }
   }
 
-  *pages(): Iterable<PageLocation> {
-    for (let page = 0; page < pagesOf(this.record.sizeBytes); page++) {
-      if (this.record.state === 'complete' || this.#isHere(page)) yield this.#locate(page);
+  *pages(ranges: readonly ByteRange[] = [{ offset: 0, length: this.record.sizeBytes }]): Iterable<PageLocation> {
+    for (const { offset, length } of ranges) {
+      for (let page = offset / pageBytes; page < pagesOf(offset + length); page++) yield this.#locate(page);
     }
   }
 

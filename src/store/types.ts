@@ -105,8 +105,8 @@ export interface OpenFile {
   readonly record: FileRecord;
   /** Bytes of the range in pieces of at most a page, each checked before it is yielded. Throws STORE_CORRUPT, RANGE_INVALID. */
   read(range: ByteRange): AsyncIterable<Uint8Array>;
-  /** Where the pages of the file lie, for a checker that reads by itself. */
-  pages(): Iterable<PageLocation>;
+  /** Where the pages of the file lie, or of ranges of it that begin at a page; for a checker that reads by itself. */
+  pages(ranges?: readonly ByteRange[]): Iterable<PageLocation>;
   close(): void;
 }
 
