@@ -5,7 +5,7 @@
 import { cpus } from 'node:os';
 import closeWithGrace from 'close-with-grace';
 import type { FastifyInstance } from 'fastify';
-import { openJobService } from './cluster/index.ts';
+import { openJobService, soloFleet } from './cluster/index.ts';
 import type { JobService } from './cluster/types.ts';
 import { type Config, urlOf } from './config/config.ts';
 import type { Listen } from './config/forms.ts';
@@ -130,7 +130,7 @@ async function open(
   opened.worker = worker;
   const jobs = await openJobService({
     dir: config.jobsDir,
-    worker,
+    fleet: soloFleet(worker, origins, log),
     origins,
     clock: systemClock,
     log,

@@ -46,6 +46,10 @@ export interface CachedFile {
 /** Bytes that files will yet take, rounding included, by worker. */
 export type Need = Map<WorkerId, number>;
 
+export function addNeed(sum: Need, more: Need): void {
+  for (const [id, bytes] of more) sum.set(id, (sum.get(id) ?? 0) + bytes);
+}
+
 /** Segments of one file that are under way at once: enough for every worker of a large cluster, few enough for its memory. */
 const segmentsAtOnce = 256;
 /** Segments that one question names at most. */
@@ -80,8 +84,15 @@ export class Fleet {
     for (const one of entered) if (one.status === 'rejected' && !isLost(one.reason)) throw one.reason;
   }
 
-  /** What is cached of each file, and what room the rest of it needs where it belongs. */
-  async survey(runId: RunId, entries: readonly ManifestEntry[]): Promise<{ files: CachedFile[]; need: Need }> {
+  /**
+   * What is cached of each file, and what room the rest of it needs where it belongs.
+   * @param load whose it may be; by default that of the run.
+   */
+  async survey(
+    runId: RunId,
+    entries: readonly ManifestEntry[],
+    load: LoadId = this.#run(runId).spec.load,
+  ): Promise<{ files: CachedFile[]; need: Need }> {
     const run = this.#run(runId);
     const need: Need = new Map();
     const files: CachedFile[] = [];
@@ -93,7 +104,7 @@ export class Fleet {
         segments += segmentCount(entry.sizeBytes, this.#segmentBytesOf(run, entry)) * run.replicas;
         to += 1;
       } while (to < entries.length && segments < segmentsAsked);
-      files.push(...(await this.#survey(run, entries.slice(from, to), need)));
+      files.push(...(await this.#survey(run, load, entries.slice(from, to), need)));
       from = to;
     }
     return { files, need };
@@ -467,8 +478,8 @@ export class Fleet {
 
   // --- what is there
 
-  async #survey(run: FleetRun, entries: readonly ManifestEntry[], need: Need): Promise<CachedFile[]> {
-    const { load, reuse } = run.spec;
+  async #survey(run: FleetRun, load: LoadId, entries: readonly ManifestEntry[], need: Need): Promise<CachedFile[]> {
+    const { reuse } = run.spec;
     const asked = new Map<Member, { segments: Segment[]; file: number[] }>();
     entries.forEach((entry, file) => {
       for (const segment of segmentsOf(entry, this.#segmentBytesOf(run, entry))) {

@@ -19,6 +19,11 @@ export interface Members {
   onChange(listener: () => void): () => void;
 }
 
+/** Members that never change: those of a daemon without a cluster. */
+export function fixedMembers(members: readonly Member[]): Members {
+  return { live: () => members, onChange: () => () => undefined };
+}
+
 export interface Placement {
   /**
    * Distinct live workers that take segments, the one that fetches first; fewer than `replicas` where there are not
