@@ -117,6 +117,8 @@ export class FakeLink implements WorkerLink {
     return this.#call(async () => {
       this.loads += 1;
       await this.delay(segment);
+      // A dead worker does no more.
+      if (this.#lost) await new Promise(() => undefined);
       const spec = this.runs.get(run);
       if (spec === undefined) throw new Error(`run ${run} was not started at ${this.id}`);
       if (this.failing !== undefined)
