@@ -127,6 +127,8 @@ export class FakeLink implements WorkerLink {
       const { length, file } = segment;
       if (held?.etag === file.etag && held.length === length && (spec.reuse === 'any' || held.load === spec.load))
         return { ...nothing('skipped'), skippedBytes: length };
+      const left = (this.reserved.get(run) ?? 0) - alignUp(length);
+      if (left < 0) return { ...nothing('failed'), error: { code: 'STORE_NO_ROOM', message: `${this.id} is full` } };
       const ledger = this.#ledger(run);
       if (source === undefined) {
         if (!this.#source.fetch(segment)) return nothing('changed');
@@ -135,8 +137,6 @@ export class FakeLink implements WorkerLink {
       } else if (!this.#cluster.has(source.worker, segment)) {
         return { ...nothing('failed'), error: { code: 'WORKER_LOST', message: `${source.worker} does not have it` } };
       }
-      const left = (this.reserved.get(run) ?? 0) - alignUp(length);
-      if (left < 0) return { ...nothing('failed'), error: { code: 'STORE_NO_ROOM', message: `${this.id} is full` } };
       this.reserved.set(run, left);
       // The whole of a file is visible at once, segments of one when they are published.
       const visible = length === file.sizeBytes;
