@@ -484,8 +484,8 @@ export class Fleet {
     entries.forEach((entry, file) => {
       for (const segment of segmentsOf(entry, this.#segmentBytesOf(run, entry))) {
         for (const member of this.#place(run, entry.path, segment.index)) {
-          let of = asked.get(member);
-          if (of === undefined) asked.set(member, (of = { segments: [], file: [] }));
+          const of = asked.get(member) ?? { segments: [], file: [] };
+          asked.set(member, of);
           of.segments.push(segment);
           of.file.push(file);
         }

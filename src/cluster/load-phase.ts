@@ -79,7 +79,7 @@ export class LoadPhase {
   async run(): Promise<void> {
     const { definition, deps } = this.#context;
     await this.#checkSource();
-    this.#ready.push(...deps.store.openChunks(definition.number));
+    this.#ready.push(...deps.store.chunks(definition.number, { open: true }));
     const recovered = this.#replayBelow > 0;
     if (definition.options.partialListing) {
       if (recovered) await this.#planAgain();
@@ -93,6 +93,7 @@ export class LoadPhase {
       await this.#load();
     }
     await Promise.all(this.#writes);
+    await this.#replaceLost(recovered);
     if (this.#failure !== undefined && !this.#context.signal.aborted) throw this.#failure.error;
   }
 
@@ -286,6 +287,52 @@ export class LoadPhase {
       }
     }
     this.#hand(open, entry, history, { hasty: this.#setAside.length < setAsideLimit });
+  }
+
+  /**
+   * What was settled, and went with a worker that was lost since, or may have been while nobody looked, is loaded anew. A job
+   * with failed files has failed, whatever is there.
+   */
+  async #replaceLost(recovered: boolean): Promise<void> {
+    const { definition, deps, progress } = this.#context;
+    let seen = recovered ? -1 : 0;
+    while (!this.#halted && !definition.options.loadMetadataOnly && progress().tally.failedFiles === 0) {
+      const losses = deps.fleet.losses(definition.runId);
+      if (losses === seen) return;
+      seen = losses;
+      for (const index of [...deps.store.chunks(definition.number)]) {
+        const chunk = deps.store.chunk(definition.number, index);
+        if (chunk !== undefined) await this.#replaceIn(chunk);
+        if (this.#halted) return;
+      }
+      await this.#gate.below(1, () => this.#halted);
+    }
+  }
+
+  async #replaceIn({ entries }: ManifestChunk): Promise<void> {
+    const { definition, deps, apply } = this.#context;
+    const { files } = await deps.fleet.survey(definition.runId, entries);
+    const gone = entries.filter((_, at) => {
+      const { complete, ours } = files[at]!;
+      return !(complete && (ours || definition.options.skipIfExists));
+    });
+    if (gone.length === 0) return;
+    await deps.fleet.makeRoom(definition.runId, gone);
+    await deps.fleet.reserveMore(definition.runId, (await deps.fleet.survey(definition.runId, gone)).need);
+    for (const entry of gone) {
+      await this.#gate.below(this.#limit, () => this.#halted);
+      if (this.#halted) return;
+      this.#gate.enter();
+      void deps.fleet.load(definition.runId, entry, { hasty: false }).then((outcome) => {
+        const { path, sizeBytes } = entry;
+        if (outcome.result === 'stopped') this.#fail(new RunInterrupted());
+        else if (outcome.result === 'failed') {
+          const error = outcome.error ?? { code: 'INTERNAL', message: 'the worker gave no reason' };
+          apply({ type: 'lost', lost: [{ failure: { path, ...error }, sizeBytes }] });
+        }
+        this.#gate.leave();
+      });
+    }
   }
 
   #hand(open: OpenChunk, entry: ManifestEntry, history: FileHistory, how: { hasty: boolean }): void {

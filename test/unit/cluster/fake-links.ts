@@ -206,8 +206,8 @@ export class FakeLink implements WorkerLink {
   }
 
   #ledger(run: RunId): Ledger {
-    let ledger = this.disk.ledgers.get(run);
-    if (ledger === undefined) this.disk.ledgers.set(run, (ledger = emptyLedger()));
+    const ledger = this.disk.ledgers.get(run) ?? emptyLedger();
+    this.disk.ledgers.set(run, ledger);
     return ledger;
   }
 
