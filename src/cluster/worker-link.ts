@@ -4,11 +4,10 @@
  */
 import type { ErrorReport } from '../core/errors.ts';
 import type { Segment } from '../core/segments.ts';
-import type { DiscardReason, LoadId, ManifestEntry, ObjectVersion, RunId } from '../core/types.ts';
+import type { DiscardReason, LoadId, ManifestEntry, ObjectVersion, RunId, WorkerId } from '../core/types.ts';
 import type { RunProgress, RunSpec, VerifyOutcome } from '../ingest/types.ts';
 
-/** Identity of a worker over restarts: its host, or what its configuration says. */
-export type WorkerId = string & { readonly __brand: 'WorkerId' };
+export type { WorkerId };
 
 /** Where a worker copies a segment from, in place of the origin. */
 export interface PeerSource {

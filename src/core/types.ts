@@ -16,6 +16,9 @@ export type FileId = number & { readonly __brand: 'FileId' };
 /** Which of a worker's stores. */
 export type StoreIndex = number & { readonly __brand: 'StoreIndex' };
 
+/** A worker over restarts: its host, or what its configuration says. */
+export type WorkerId = string & { readonly __brand: 'WorkerId' };
+
 /** What identifies the bytes of an object: two objects with equal versions have equal bytes. */
 export interface ObjectVersion {
   /** As the origin sends it, without the surrounding quotes. */
