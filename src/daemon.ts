@@ -30,11 +30,12 @@ import { makeSharedCounters } from './telemetry/shared-counters.ts';
 const ledgerFlushMs = 500;
 /** After a signal: running parts end or are dropped, state is saved. */
 const closeLimitMs = 5_000;
+/** Of that, what jobs have to let go of what is in flight: a worker promises 2 s. */
+const jobsLimitMs = 2_500;
 /** Of that, what answers under way have to end. */
 const answerLimitMs = 2_000;
 
 interface Parts {
-  readonly log: Log;
   readonly telemetry: Telemetry;
   readonly store: Store;
   readonly origins: Origins;
@@ -42,6 +43,9 @@ interface Parts {
   readonly jobs: JobService;
   readonly servers: readonly FastifyInstance[];
 }
+
+/** What is open by now, and what is being closed. */
+type Opened = Partial<{ -readonly [K in keyof Parts]: Parts[K] }> & { ready: boolean; closing?: string };
 
 /** Runs until a signal; resolves with the exit code. Rejects with a PrimedError when it cannot start. */
 export async function runStandalone(config: Config): Promise<number> {
@@ -52,13 +56,18 @@ export async function runStandalone(config: Config): Promise<number> {
   const exit = new Promise<number>((resolve) => {
     ended = resolve;
   });
-  const opened: Partial<{ -readonly [K in keyof Parts]: Parts[K] }> & { ready: boolean } = { ready: false };
-  const grace = closeWithGrace({ delay: closeLimitMs, logger: false }, async ({ signal, err }) => {
+  const opened: Opened = { ready: false };
+  const onTimeout = () =>
+    log.error(
+      { limitMs: closeLimitMs, waitsFor: opened.closing },
+      'the stop did not end in time: the daemon ends as it stands, and what is durable stays',
+    );
+  const grace = closeWithGrace({ delay: closeLimitMs, logger: false, onTimeout }, async ({ signal, err }) => {
     if (err !== undefined) log.error({ error: err.stack ?? String(err) }, 'the daemon ends because of a defect');
     else log.info({ signal }, 'stopping');
     sdNotify('STOPPING=1');
     opened.ready = false;
-    await close(opened);
+    await close(opened, log);
     log.info({}, 'stopped');
     ended(err === undefined ? 0 : 70);
   });
@@ -72,18 +81,13 @@ export async function runStandalone(config: Config): Promise<number> {
     });
   } catch (error) {
     grace.uninstall();
-    await close(opened);
+    await close(opened, log);
     throw error;
   }
   return exit;
 }
 
-async function open(
-  config: Config,
-  log: Log,
-  opened: Partial<{ -readonly [K in keyof Parts]: Parts[K] }> & { ready: boolean },
-  onFatal: (error: Error) => void,
-): Promise<void> {
+async function open(config: Config, log: Log, opened: Opened, onFatal: (error: Error) => void): Promise<void> {
   const { worker: settings, ingest, job } = config;
   const startedMs = performance.now();
   const telemetry = makeTelemetry({ role: config.role, version: PRIMED_VERSION });
@@ -191,20 +195,21 @@ async function listen(server: FastifyInstance, { host, port }: Listen, setting: 
 }
 
 /** Also of what was opened only in part. Each step is tried, whatever became of the one before. */
-async function close(opened: Partial<Parts>): Promise<void> {
-  const steps = [
-    () => opened.jobs?.close(),
-    () => opened.worker?.close(),
-    () => Promise.all((opened.servers ?? []).map(closeServer)),
-    () => opened.origins?.close(),
-    () => opened.store?.close(),
-    () => opened.telemetry?.close(),
-  ];
-  for (const step of steps) {
+async function close(opened: Opened, log: Log): Promise<void> {
+  const steps = {
+    jobs: () => opened.jobs?.close(jobsLimitMs),
+    worker: () => opened.worker?.close(),
+    servers: () => Promise.all((opened.servers ?? []).map(closeServer)),
+    origins: () => opened.origins?.close(),
+    store: () => opened.store?.close(),
+    telemetry: () => opened.telemetry?.close(),
+  };
+  for (const [name, step] of Object.entries(steps)) {
+    opened.closing = name;
     try {
       await step();
     } catch (error) {
-      opened.log?.error({ error: String(error) }, 'closing went on after an error');
+      log.error({ what: name, error }, 'closing went on after an error');
     }
   }
 }

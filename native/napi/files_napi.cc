@@ -66,12 +66,21 @@ napi_value lockCall(napi_env env, napi_callback_info info) {
   return makeNumber(env, lockExclusive(fd));
 }
 
+// releaseMapped(path): 0, or errno
+napi_value releaseCall(napi_env env, napi_callback_info info) {
+  const Arguments<1> arguments(env, info);
+  std::string path;
+  if (!arguments.complete || !getString(env, arguments.at[0], &path)) return nullptr;
+  return makeNumber(env, releaseMapped(path.c_str()));
+}
+
 }  // namespace
 
 napi_status addFiles(napi_env env, napi_value exports) {
   napi_status status = addFunction(env, exports, "allocateBlocks", allocateCall);
   if (status == napi_ok) status = addFunction(env, exports, "supportsDirect", supportsDirectCall);
   if (status == napi_ok) status = addFunction(env, exports, "lockExclusive", lockCall);
+  if (status == napi_ok) status = addFunction(env, exports, "releaseMapped", releaseCall);
   return status;
 }
 

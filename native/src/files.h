@@ -14,4 +14,9 @@ int supportsDirect(int fd, bool* direct);
 // An exclusive advisory lock on the open file; EWOULDBLOCK when somebody has one. It goes with the last descriptor.
 int lockExclusive(int fd);
 
+// Takes the pages of every shared mapping of this file out of the memory of the process. They stay in the page cache
+// and come back when they are touched: what is mapped means the same before and after. `path` is absolute and without
+// links. The caller sees to it that no thread unmaps the file meanwhile.
+int releaseMapped(const char* path);
+
 }  // namespace primed

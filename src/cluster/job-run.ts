@@ -3,6 +3,7 @@
  * phases. The phases only run while the job is RUNNING or VERIFYING; one driver at a time.
  */
 import assert from 'node:assert/strict';
+import { setMaxListeners } from 'node:events';
 import { PrimedError } from '../core/errors.ts';
 import type { JobSnapshot } from '../core/job.ts';
 import { addTally, emptyTally, isEnded, type JobEvent, type JobProgress, nextState } from '../core/job-machine.ts';
@@ -58,6 +59,8 @@ export class JobRun {
     } = record;
     this.definition = definition;
     this.#deps = deps;
+    // Every HEAD of an index file's paths listens.
+    setMaxListeners(0, this.#abort.signal);
     this.#progress = progress;
     this.#marks = { chunks, cursor, sourceVersion, verifyCursor, repairs };
     const { fleet, clock } = deps;
@@ -131,20 +134,22 @@ export class JobRun {
     // Durable or not: when the daemon dies now, the job is found stopping, or was never answered for.
     store.saveJob(this.#record()).catch((error: unknown) => this.#logStoreFailure(error));
     this.#abort.abort();
-    await this.#stopWorker();
-    await this.#inTime(this.#driver, 'the phases of the job');
+    const untilMs = this.#stopDeadline();
+    await this.#stopWorker(untilMs);
+    await this.#inTime(this.#driver, 'the phases of the job', untilMs);
     // A driver that was interrupted, or is late, has left the job without an end.
     if (this.active && !this.#finishing) await this.#finish({ type: 'stopped' });
     return this.#progress.state === 'STOPPED';
   }
 
-  /** Drops what is in flight and saves the job, so that the next process goes on with it. */
-  async pause(): Promise<void> {
+  /** Drops what is in flight, for `limitMs` at most, and saves the job, so that the next process goes on with it. */
+  async pause(limitMs: number): Promise<void> {
     if (!this.active) return;
     this.#pausing = true;
     this.#abort.abort();
-    await this.#stopWorker();
-    await this.#inTime(this.#driver, 'the phases of the job');
+    const untilMs = performance.now() + limitMs;
+    await this.#stopWorker(untilMs);
+    await this.#inTime(this.#driver, 'the phases of the job', untilMs);
     if (!this.active) return;
     this.#apply({ type: 'paused' });
     await this.#deps.store.putJob(this.#record()).catch((error: unknown) => this.#logStoreFailure(error));
@@ -294,26 +299,28 @@ export class JobRun {
     this.#progress = { ...this.#progress, tally: { ...tally, failures: tally.failures.slice(0, failuresInMemory) } };
   }
 
-  #stopWorker(): Promise<void> {
+  #stopDeadline(): number {
+    return performance.now() + this.#deps.settings.stopDeadlineMs;
+  }
+
+  #stopWorker(untilMs = this.#stopDeadline()): Promise<void> {
     const { fleet } = this.#deps;
     if (!this.#started) return Promise.resolve();
     const runs = [fleet.stopRun(this.definition.runId)];
     if (this.#marks.repairs) runs.push(fleet.stopRun(this.definition.repairRunId));
-    return this.#inTime(Promise.all(runs), 'stopRun');
+    return this.#inTime(Promise.all(runs), 'stopRun', untilMs);
   }
 
-  /** A worker that does not keep its promise does not keep the job from ending. */
-  async #inTime(work: Promise<unknown> | undefined, what: string): Promise<void> {
-    const { settings, log } = this.#deps;
+  /** A worker that does not keep its promise does not keep the job from ending. `untilMs` is of performance.now(). */
+  async #inTime(work: Promise<unknown> | undefined, what: string, untilMs = this.#stopDeadline()): Promise<void> {
+    const { log } = this.#deps;
+    const limitMs = Math.max(0, Math.round(untilMs - performance.now()));
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<void>((resolve) => {
       timer = setTimeout(() => {
-        log.error(
-          { jobId: this.definition.jobId, what, deadlineMs: settings.stopDeadlineMs },
-          'something did not end in time',
-        );
+        log.error({ jobId: this.definition.jobId, what, limitMs }, 'something did not end in time');
         resolve();
-      }, settings.stopDeadlineMs);
+      }, limitMs);
     });
     work?.catch(() => undefined);
     try {

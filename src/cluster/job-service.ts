@@ -112,14 +112,14 @@ class LocalJobService implements JobService {
     return job.ended;
   }
 
-  close(): Promise<void> {
-    this.#closing ??= this.#close();
+  close(limitMs = this.#deps.settings.stopDeadlineMs): Promise<void> {
+    this.#closing ??= this.#close(limitMs);
     return this.#closing;
   }
 
-  async #close(): Promise<void> {
+  async #close(limitMs: number): Promise<void> {
     clearInterval(this.#timer);
-    await Promise.all([...this.#jobs.values()].map((job) => job.pause()));
+    await Promise.all([...this.#jobs.values()].map((job) => job.pause(limitMs)));
     await this.#deps.store.close();
   }
 

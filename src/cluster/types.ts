@@ -43,6 +43,6 @@ export interface JobService {
   list(filter: { states?: readonly JobState[] }): readonly JobSnapshot[];
   /** Resolves when the job has reached an end state. */
   ended(jobId: string): Promise<JobSnapshot>;
-  /** Pauses all jobs so that a restart continues them; state is saved. */
-  close(): Promise<void>;
+  /** Pauses all jobs so that a restart continues them; state is saved. What is in flight has `limitMs` to be dropped. */
+  close(limitMs?: number): Promise<void>;
 }

@@ -1,4 +1,5 @@
 /** The state of one run on this worker: its files, its queue of parts, its limits. Plain bookkeeping; others act on it. */
+import { setMaxListeners } from 'node:events';
 import { Deque } from '../core/deque.ts';
 import type { PrimedError } from '../core/errors.ts';
 import type { RetryBudget } from '../core/retry.ts';
@@ -90,6 +91,8 @@ export class Run {
   readonly #idle: (() => void)[] = [];
 
   constructor(spec: RunSpec, row: number) {
+    // Every file that waits for the origin's control plane listens: as many as are under way.
+    setMaxListeners(0, this.abort.signal);
     this.spec = spec;
     this.row = row;
   }

@@ -215,7 +215,8 @@ export function openOrigins(options: OriginsOptions): Origins {
     async close() {
       for (const slot of slots) {
         if (slot.kind !== 's3' || slot.bucket === undefined) continue;
-        await slot.bucket.then((bucket) => bucket.client.destroy()).catch(() => undefined); // one that never opened
+        // Not waited for: one that is opening may wait for credentials that never come.
+        slot.bucket.then((bucket) => bucket.client.destroy()).catch(() => undefined);
         await slot.lean?.close();
         slot.bucket = undefined;
         slot.lean = undefined;

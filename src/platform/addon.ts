@@ -35,6 +35,7 @@ export interface Addon {
   allocateBlocks(fd: number, length: number): Promise<number>;
   supportsDirect(fd: number): boolean | number;
   lockExclusive(fd: number): number;
+  releaseMapped(path: string): number;
   sdNotify(socketPath: string, state: string): number;
 }
 

@@ -88,6 +88,17 @@ export function lockFile(fd: number): void {
   );
 }
 
+/**
+ * Takes the pages of a file that is mapped shared (an LMDB index) out of the memory of the process. They stay in the
+ * page cache, and come back when they are touched. Nobody may unmap the file meanwhile.
+ * @param path absolute and without links, as `realpathSync` says it.
+ * @throws PrimedError STORE_IO
+ */
+export function releaseMapped(path: string): void {
+  const error = addon().releaseMapped(path);
+  if (error !== 0) throw fileError('giving back the memory of', path, error);
+}
+
 /** From /proc/locks; undefined where the holder cannot be seen (another container, another machine). */
 function lockHolder(fd: number): number | undefined {
   const { dev, ino } = fstatSync(fd, { bigint: true });

@@ -5,7 +5,8 @@
  * - slots: page-aligned shared memory that parts are received into and written from (`makeSlots`, `makeAligned`);
  * - the disk queue: asynchronous direct reads and writes of one thread (`openDiskQueue`). The lane submits; a thread
  *   of native/ waits for the kernel and wakes the lane's event loop once a batch;
- * - files: direct opening, allocation, locks (`openDirect`, `allocateFile`, `lockFile`);
+ * - files: direct opening, allocation, locks, memory of mapped files (`openDirect`,
+ *   `allocateFile`, `lockFile`, `releaseMapped`);
  * - checksums over memory in place (`crc32c`, `crc64nvme`, `pageChecksums`);
  * - `sdNotify` and `systemClock`.
  *
@@ -24,7 +25,7 @@ export {
 export { systemClock } from './clock.ts';
 export { maxQueueDepth, maxTransferBytes, openDiskQueue, probeDiskEngine } from './disk-queue.ts';
 export { errnoName } from './errno.ts';
-export { allocateFile, lockFile, openDirect } from './files.ts';
+export { allocateFile, lockFile, openDirect, releaseMapped } from './files.ts';
 export { makeFolder } from './folder.ts';
 export { type SdNotified, sdNotify } from './sd-notify.ts';
 export { makeAligned, makeSlots } from './slots.ts';

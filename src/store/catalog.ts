@@ -1,6 +1,6 @@
 /** Looking up and listing what is in the index. Reads only. */
 import type { FileId, UfsPath } from '../core/types.ts';
-import type { IndexDb } from './index-db.ts';
+import type { IndexDb, Table } from './index-db.ts';
 import { decodeFile, fileFigures, fileKey, parseFileKey, pathKey } from './records.ts';
 import type { FileRecord, PathSummary } from './types.ts';
 
@@ -23,7 +23,8 @@ function afterKey(key: Uint8Array): Buffer {
 }
 
 function* rows(
-  table: IndexDb['files'],
+  index: IndexDb,
+  table: Table,
   prefix: string,
   after: string | undefined,
 ): Generator<{ key: Buffer; value: Buffer }> {
@@ -37,7 +38,7 @@ function* rows(
   for (;;) {
     const range = { ...(start ? { start } : {}), ...(end ? { end } : {}), limit: rowsAtOnce };
     const chunk: { key: Buffer; value: Buffer }[] = [];
-    for (const { key, value } of table.getRange(range)) {
+    for (const { key, value } of index.range(table, range)) {
       chunk.push({ key: Buffer.from(key.buffer, key.byteOffset, key.byteLength), value });
     }
     yield* chunk;
@@ -47,12 +48,12 @@ function* rows(
 }
 
 export function visibleRecord(index: IndexDb, path: string): FileRecord | undefined {
-  const bytes = index.files.get(pathKey(path));
+  const bytes = index.get(index.files, pathKey(path));
   return bytes === undefined ? undefined : decodeFile(bytes, path);
 }
 
 export function* visibleRecords(index: IndexDb, prefix: string, after?: string): Generator<FileRecord> {
-  for (const { key, value } of rows(index.files, prefix, after)) yield decodeFile(value, key.toString('utf8'));
+  for (const { key, value } of rows(index, index.files, prefix, after)) yield decodeFile(value, key.toString('utf8'));
 }
 
 /** Loading files that the index knows, whether they are in memory or not. */
@@ -61,13 +62,13 @@ export function* storedLoading(
   prefix: string,
   after?: string,
 ): Generator<{ path: UfsPath; fileId: FileId }> {
-  for (const { key, value } of rows(index.loadingPaths, prefix, after)) {
+  for (const { key, value } of rows(index, index.loadingPaths, prefix, after)) {
     yield { path: key.toString('utf8') as UfsPath, fileId: parseFileKey(value) };
   }
 }
 
 export function loadingRecord(index: IndexDb, file: FileId): FileRecord | undefined {
-  const bytes = index.loading.get(fileKey(file));
+  const bytes = index.get(index.loading, fileKey(file));
   return bytes === undefined ? undefined : decodeFile(bytes);
 }
 
@@ -88,7 +89,7 @@ export function* mergeByPath(visible: Iterator<FileRecord>, loading: Iterable<Fi
 /** @param loading files below the prefix that are being loaded; those that have a visible version too count once. */
 export function summarize(index: IndexDb, prefix: string, loading: Iterable<FileRecord>): PathSummary {
   const summary = { files: 0, bytes: 0, cachedFiles: 0, cachedBytes: 0 };
-  for (const { value } of rows(index.files, prefix, undefined)) {
+  for (const { value } of rows(index, index.files, prefix, undefined)) {
     const { state, sizeBytes, cachedBytes } = fileFigures(value);
     summary.files++;
     summary.bytes += sizeBytes;

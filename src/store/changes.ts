@@ -1,6 +1,6 @@
 /** What one commit changes: puts and removes, collected in order, and what to do once they are durable. */
 import type { Extent, FileId, RunId } from '../core/types.ts';
-import type { IndexDb } from './index-db.ts';
+import type { IndexDb, Table } from './index-db.ts';
 import { extentsOf } from './layout.ts';
 import type { Ledgers } from './ledgers.ts';
 import type { LoadingFile } from './loading-file.ts';
@@ -45,8 +45,6 @@ export interface ChangesContext {
   readonly now: () => number;
 }
 
-type Table = IndexDb['files'];
-
 export class Changes {
   readonly #context: ChangesContext;
   readonly #tables: Table[] = [];
@@ -69,8 +67,9 @@ export class Changes {
     return this.#context.ledgers;
   }
 
-  get empty(): boolean {
-    return this.#tables.length === 0;
+  /** Puts and removes. */
+  get count(): number {
+    return this.#tables.length;
   }
 
   /** Runs once the commit is durable. */
@@ -183,7 +182,7 @@ export class Changes {
   #lookup(path: string): Visible | undefined {
     const changed = this.#visible.get(path);
     if (changed !== undefined) return changed ?? undefined;
-    const bytes = this.#context.index.files.get(pathKey(path));
+    const bytes = this.#context.index.get(this.#context.index.files, pathKey(path));
     if (bytes === undefined) return undefined;
     return { record: decodeFile(bytes, path), block: inlineBlock(bytes), blocks: undefined };
   }
@@ -212,7 +211,7 @@ export class Changes {
     const { index } = this.#context;
     const blocks = new Map<number, Block>();
     const range = { start: blockKey(file, 0), end: fileKey((file + 1) as FileId) };
-    for (const { key, value } of index.blocks.getRange(range)) blocks.set(parseSegment(key), readBlock(value));
+    for (const { key, value } of index.range(index.blocks, range)) blocks.set(parseSegment(key), readBlock(value));
     for (const [segment, block] of put ?? []) blocks.set(segment, block);
     for (const segment of blocks.keys()) this.#remove(index.blocks, blockKey(file, segment));
     return blocks;

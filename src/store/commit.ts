@@ -128,7 +128,7 @@ export class GroupCommit {
     for (const operation of operations) operation.apply(changes);
     changes.finish();
     await this.#hooks.inCommit?.();
-    if (!changes.empty) await this.#index.commit(() => changes.write());
+    if (changes.count > 0) await this.#index.commit(() => changes.write(), changes.count);
     this.#observe.onCommit?.(performance.now() - syncedMs);
     await this.#hooks.afterCommit?.();
     changes.settle();

@@ -11,21 +11,38 @@
  * Durability: `overlappingSync` is off, so a commit is LMDB's own: pages written, fdatasync, meta page written through
  * a descriptor that syncs. A batch resolves after that. (With overlappingSync, which is lmdb-js's default, it would
  * resolve at the commit and be durable only at `flushed`.) A batch is one transaction: the writer thread does not commit inside it.
+ *
+ * Memory: LMDB maps its whole file, and every page that is looked at stays in the memory of the process, up to the size
+ * of the index. So all reads go through this class, which gives the mapped pages back to the page cache after every
+ * `mappedLimitBytes` of them. LMDB unmaps nothing while it is open.
  */
 
-import { closeSync, existsSync, openSync, readSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readSync, realpathSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Database, open, type RootDatabase } from 'lmdb';
 import { PrimedError } from '../core/errors.ts';
-import { makeFolder } from '../platform/folder.ts';
+import { KiB, MiB } from '../core/units.ts';
+import { makeFolder, releaseMapped } from '../platform/index.ts';
 
 export const indexFormat = 1;
+const dataName = 'data.mdb';
 /** mm_magic of LMDB, at byte 24 of the file, behind the page header. */
 const lmdbMagic = 0xbeefc0de;
 /** LMDB's limit for 4 KiB pages is 1978. */
 export const maxPathBytes = 1900;
+/** How much of the index may be looked at before what is mapped is given back. Doing that takes about 0.3 ms. */
+const mappedLimitBytes = 32 * MiB;
+/** What one key that is looked up or written costs: a page of 4 KiB, and those around it that the kernel maps with it. */
+const lookupBytes = 16 * KiB;
 
-type Table = Database<Buffer, Uint8Array>;
+export type Table = Database<Buffer, Uint8Array>;
+
+export interface KeyRange {
+  readonly start?: Uint8Array;
+  /** Not included. */
+  readonly end?: Uint8Array;
+  readonly limit?: number;
+}
 
 export interface StoreEntry {
   readonly index: number;
@@ -46,6 +63,9 @@ export class IndexDb {
   readonly loadingPaths: Table;
   readonly runs: Table;
   readonly #root: RootDatabase<Buffer, Uint8Array>;
+  readonly #dataPath: string;
+  /** Looked at since the mapped pages were given back last. */
+  #seenBytes = 0;
 
   /** Opens or creates the index. Throws STORE_VERSION, STORE_FOREIGN, STORE_IO; then nothing was changed. */
   constructor(dir: string) {
@@ -68,6 +88,7 @@ export class IndexDb {
       const message = `the index in ${dir} cannot be opened: ${String(error)}`;
       throw new PrimedError('STORE_IO', message, { dir }, { cause: error });
     }
+    this.#dataPath = realpathSync(join(dir, dataName));
     this.meta = this.#root.openDB('meta', options);
     const format = this.getMeta<number>('format');
     if (format !== undefined && format !== indexFormat) {
@@ -85,8 +106,35 @@ export class IndexDb {
     this.runs = this.#root.openDB('runs', options);
   }
 
+  get(table: Table, key: Uint8Array): Buffer | undefined {
+    const value = table.get(key);
+    this.#see(lookupBytes + (value?.length ?? 0));
+    return value;
+  }
+
+  /** Rows in the order of their keys. */
+  *range(table: Table, range: KeyRange = {}): Generator<{ key: Uint8Array; value: Buffer }> {
+    for (const row of table.getRange(range)) {
+      this.#see(row.key.length + row.value.length);
+      yield row;
+    }
+  }
+
+  /** Every row, fast: the value is valid until `each` returns. */
+  scan(table: Table, each: (key: Uint8Array, value: Buffer) => void): void {
+    for (const key of table.getKeys()) {
+      const value = table.getBinaryFast(key)!;
+      each(key, value);
+      this.#see(key.length + value.length);
+    }
+  }
+
+  count(table: Table): number {
+    return (table.getStats() as { entryCount: number }).entryCount;
+  }
+
   getMeta<T>(key: string): T | undefined {
-    const bytes = this.meta.get(Buffer.from(key));
+    const bytes = this.get(this.meta, Buffer.from(key));
     return bytes === undefined ? undefined : (JSON.parse(bytes.toString('utf8')) as T);
   }
 
@@ -96,20 +144,28 @@ export class IndexDb {
   }
 
   /**
-   * Runs `write`, whose puts and removes become one transaction.
+   * Runs `write`, whose puts and removes, `changes` of them, become one transaction.
    * Resolves when it is durable. Throws STORE_IO; then it is unknown whether it is, and the index must be opened anew.
    */
-  async commit(write: () => void): Promise<void> {
+  async commit(write: () => void, changes = 1): Promise<void> {
     try {
       await this.#root.batch(write);
       await this.#root.flushed;
     } catch (error) {
       throw await this.#explain(error);
     }
+    this.#see(changes * lookupBytes);
   }
 
   async close(): Promise<void> {
     await this.#root.close();
+  }
+
+  #see(bytes: number): void {
+    this.#seenBytes += bytes;
+    if (this.#seenBytes < mappedLimitBytes) return;
+    this.#seenBytes = 0;
+    releaseMapped(this.#dataPath);
   }
 
   async #explain(error: unknown): Promise<PrimedError> {
@@ -132,7 +188,7 @@ export class IndexDb {
 
 /** LMDB's own check of a file that is not one of its own ends the process, so the magic of the first meta page is read here. */
 function refuseForeign(dir: string): void {
-  const path = join(dir, 'data.mdb');
+  const path = join(dir, dataName);
   if (!existsSync(path)) return;
   const head = Buffer.alloc(28);
   const fd = openSync(path, 'r');

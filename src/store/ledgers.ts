@@ -51,7 +51,7 @@ export class Ledgers {
 
   /** At open: what was received before a crash and neither landed nor discarded was lost by it. */
   recover(log: Log): void {
-    for (const { key, value } of this.#index.runs.getRange()) {
+    for (const { key, value } of this.#index.range(this.#index.runs)) {
       const run = Buffer.from(key).toString('utf8') as RunId;
       const lost = ledgerDifference(decodeLedger(value));
       if (lost > 0) {
@@ -77,7 +77,7 @@ export class Ledgers {
   }
 
   #read(run: RunId): Ledger {
-    const bytes = this.#index.runs.get(Buffer.from(run));
+    const bytes = this.#index.get(this.#index.runs, Buffer.from(run));
     return bytes === undefined ? emptyLedger() : decodeLedger(bytes);
   }
 }

@@ -68,7 +68,7 @@ export class LoadingFiles {
   atPath(path: string): LoadingFile | undefined {
     const file = this.#byPath.get(path);
     if (file || this.#left === 0) return file;
-    const bytes = this.#index.loadingPaths.get(pathKey(path));
+    const bytes = this.#index.get(this.#index.loadingPaths, pathKey(path));
     return bytes === undefined ? undefined : this.#fromIndex(parseFileKey(bytes));
   }
 
@@ -120,7 +120,7 @@ export class LoadingFiles {
     const file = this.#byPath.get(path);
     if (file) return file.record();
     if (this.#left === 0) return undefined;
-    const bytes = this.#index.loadingPaths.get(pathKey(path));
+    const bytes = this.#index.get(this.#index.loadingPaths, pathKey(path));
     return bytes === undefined ? undefined : this.#storedRecord(parseFileKey(bytes));
   }
 
@@ -176,7 +176,7 @@ export class LoadingFiles {
 
   #fromIndex(fileId: FileId): LoadingFile | undefined {
     if (this.#endings.has(fileId) || this.#byId.has(fileId)) return undefined;
-    const bytes = this.#index.loading.get(fileKey(fileId));
+    const bytes = this.#index.get(this.#index.loading, fileKey(fileId));
     if (bytes === undefined) return undefined;
     const { path, etag, sizeBytes, lastModifiedMs, versionId, loadId } = decodeFile(bytes);
     const version = versionId === undefined ? {} : { versionId };
@@ -195,6 +195,8 @@ export class LoadingFiles {
   #restore(file: LoadingFile): void {
     const { fileId } = file;
     const range = { start: blockKey(fileId, 0), end: fileKey((fileId + 1) as FileId) };
-    for (const { key, value } of this.#index.blocks.getRange(range)) file.restore(parseSegment(key), readBlock(value));
+    for (const { key, value } of this.#index.range(this.#index.blocks, range)) {
+      file.restore(parseSegment(key), readBlock(value));
+    }
   }
 }

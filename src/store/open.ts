@@ -52,7 +52,7 @@ export async function openLocalStore(options: StoreOptions, hooks: CommitHooks =
       volumes,
       space,
       counters,
-      loadingLeft: entryCount(index.loading),
+      loadingLeft: index.count(index.loading),
       firstId: index.getMeta<number>('nextFileId') ?? 1,
       now: options.now,
       log: options.log,
@@ -203,19 +203,15 @@ function replay(index: IndexDb, space: Space): { files: number; blocks: number }
       { store, fileGrain, grains },
     );
   };
-  for (const key of index.files.getKeys()) {
+  index.scan(index.files, (key, value) => {
     path = key;
-    if (scanInlineExtents(index.files.getBinaryFast(key)!, take)) blocks++;
-  }
-  for (const key of index.blocks.getKeys()) {
+    if (scanInlineExtents(value, take)) blocks++;
+  });
+  index.scan(index.blocks, (key, value) => {
     path = key;
-    scanExtents(index.blocks.getBinaryFast(key)!, 0, take);
+    scanExtents(value, 0, take);
     blocks++;
-  }
+  });
   space.seal();
-  return { files: entryCount(index.files), blocks };
-}
-
-function entryCount(table: IndexDb['files']): number {
-  return (table.getStats() as { entryCount: number }).entryCount;
+  return { files: index.count(index.files), blocks };
 }

@@ -60,7 +60,7 @@ export class Readers {
   block(file: FileId, segment: number): Block | undefined {
     const retired = this.#retired.get(file);
     if (retired) return retired.get(segment);
-    const bytes = this.#index.blocks.get(blockKey(file, segment));
+    const bytes = this.#index.get(this.#index.blocks, blockKey(file, segment));
     return bytes === undefined ? undefined : readBlock(bytes);
   }
 }

@@ -332,7 +332,7 @@ export class LocalStore implements Store {
   }
 
   open(path: UfsPath): OpenFile {
-    const bytes = this.#index.files.get(pathKey(path));
+    const bytes = this.#index.get(this.#index.files, pathKey(path));
     const record = bytes === undefined ? undefined : decodeFile(bytes, path);
     if (record?.state !== 'complete' && record?.state !== 'partial') {
       const state = record?.state ?? this.#loading.recordAt(path)?.state ?? 'unknown';
