@@ -5,7 +5,7 @@
 import { cpus } from 'node:os';
 import closeWithGrace from 'close-with-grace';
 import type { FastifyInstance } from 'fastify';
-import { openJobService } from './cluster/index.ts';
+import { openJobService, soloFleet } from './cluster/index.ts';
 import type { JobService } from './cluster/types.ts';
 import { type Config, urlOf } from './config/config.ts';
 import type { Listen } from './config/forms.ts';
@@ -138,7 +138,7 @@ async function open(config: Config, log: Log, opened: Opened, onFatal: (error: E
   }
   const jobs = await openJobService({
     dir: config.jobsDir,
-    worker,
+    fleet: soloFleet(worker, origins, log),
     origins,
     clock: systemClock,
     log,

@@ -63,8 +63,8 @@ export class JobRun {
     setMaxListeners(0, this.#abort.signal);
     this.#progress = progress;
     this.#marks = { chunks, cursor, sourceVersion, verifyCursor, repairs };
-    const { worker, clock } = deps;
-    this.#figures = new RunFigures({ definition, worker, clock, retriesBefore: retries });
+    const { fleet, clock } = deps;
+    this.#figures = new RunFigures({ definition, fleet, clock, retriesBefore: retries });
     // Nobody may wait for the end of a job; a rejection (see pause) is then nobody's either.
     this.ended.catch(() => undefined);
     if (isEnded(progress.state)) {
@@ -199,22 +199,23 @@ export class JobRun {
 
   /** Undefined: the job has ended, or the signal has fired. Never rejects. */
   async #runPhases(): Promise<unknown> {
-    const { worker, log } = this.#deps;
+    const { fleet, log } = this.#deps;
     const { signal } = this.#abort;
     const context = this.#context();
     try {
       await this.durable;
       const { definition } = this;
-      const { skipIfExists, bandwidthBytesPerSecond } = definition.options;
-      worker.startRun({
+      const { skipIfExists, bandwidthBytesPerSecond, replicas } = definition.options;
+      const spec = {
         run: definition.runId,
         job: definition.jobId,
         load: definition.loadId,
-        reuse: skipIfExists ? 'any' : 'load',
+        reuse: skipIfExists ? ('any' as const) : ('load' as const),
         onChange: this.#deps.settings.onChange,
         ...(bandwidthBytesPerSecond === undefined ? {} : { bandwidthBytesPerSecond }),
-      });
+      };
       this.#started = true;
+      await fleet.startRun(spec, replicas);
       this.#live();
       if (this.#progress.state === 'RUNNING') {
         await new LoadPhase(context).run();
@@ -249,14 +250,14 @@ export class JobRun {
 
   /** The end is published when it is durable. */
   async #finish(event: JobEvent): Promise<void> {
-    const { worker, store, clock, log } = this.#deps;
+    const { fleet, store, clock, log } = this.#deps;
     const { definition } = this;
     this.#finishing = true;
     this.#live();
     await this.#inTime(
       Promise.all([
-        worker.endRun(definition.runId),
-        this.#marks.repairs ? worker.endRun(definition.repairRunId) : undefined,
+        fleet.endRun(definition.runId),
+        this.#marks.repairs ? fleet.endRun(definition.repairRunId) : undefined,
       ]),
       'endRun',
     );
@@ -303,10 +304,10 @@ export class JobRun {
   }
 
   #stopWorker(untilMs = this.#stopDeadline()): Promise<void> {
-    const { worker } = this.#deps;
+    const { fleet } = this.#deps;
     if (!this.#started) return Promise.resolve();
-    const runs = [worker.stopRun(this.definition.runId)];
-    if (this.#marks.repairs) runs.push(worker.stopRun(this.definition.repairRunId));
+    const runs = [fleet.stopRun(this.definition.runId)];
+    if (this.#marks.repairs) runs.push(fleet.stopRun(this.definition.repairRunId));
     return this.#inTime(Promise.all(runs), 'stopRun', untilMs);
   }
 

@@ -6,8 +6,8 @@ import type { JobSnapshot, JobSource, JobState, LoadOptions } from '../core/job.
 import { newJob } from '../core/job-machine.ts';
 import { checkReplicas, optionDifferences } from '../core/load-options.ts';
 import type { Clock, JobId, LoadId, Log, RunId } from '../core/types.ts';
-import type { Worker } from '../ingest/types.ts';
 import type { Origins } from '../origin/types.ts';
+import type { Fleet } from './fleet.ts';
 import { localIndexPath } from './index-file.ts';
 import { JobRun } from './job-run.ts';
 import { JobStore } from './job-store.ts';
@@ -18,7 +18,7 @@ import type { JobObserver, JobService, SubmitResult } from './types.ts';
 export interface JobServiceOptions {
   /** Folder of the job store. */
   readonly dir: string;
-  readonly worker: Worker;
+  readonly fleet: Fleet;
   readonly origins: Origins;
   readonly clock: Clock;
   readonly log: Log;
@@ -30,9 +30,9 @@ const nobody: JobObserver = { submitted() {}, settled() {}, verified() {}, ended
 
 /** Opens the job store and goes on with the jobs that had not ended. Throws STORE_VERSION. */
 export async function openJobService(options: JobServiceOptions): Promise<JobService> {
-  const { dir, worker, origins, clock, log, observe = nobody } = options;
+  const { dir, fleet, origins, clock, log, observe = nobody } = options;
   const settings = { ...defaultJobServiceSettings, ...options.settings };
-  const service = new LocalJobService({ worker, origins, clock, log, settings, observe, store: new JobStore(dir) });
+  const service = new LocalJobService({ fleet, origins, clock, log, settings, observe, store: new JobStore(dir) });
   await service.recover();
   return service;
 }
@@ -74,7 +74,8 @@ class LocalJobService implements JobService {
 
   async submit(source: JobSource, options: LoadOptions): Promise<SubmitResult> {
     const key = this.#keyOf(source);
-    checkReplicas(options, this.#deps.settings.liveWorkers);
+    // While no worker is there, the job waits for one.
+    checkReplicas(options, Math.max(1, this.#deps.fleet.takers));
     for (;;) {
       this.#refuseWhenClosing();
       const latest = this.#byKey.get(key);

@@ -2,7 +2,7 @@
  * The coordinator's memory on disk: one LMDB environment.
  *
  *   jobs    number of the job                 → JobRecord (msgpack): definition, state, cursor, counters at the end
- *   chunks  [number of the job, chunk]        → manifest chunk (see manifest.ts), until its last file is settled
+ *   chunks  [number of the job, chunk]        → manifest chunk (see manifest.ts), until loading has ended
  *   done    [number of the job, chunk]        → Tally (msgpack) of a chunk whose files are all settled
  *   seen    [number of the job, pass and hash] → nothing: a path that an index file has named (see seen-paths.ts)
  *
@@ -147,16 +147,15 @@ export class JobStore {
     return bytes === undefined ? undefined : decodeChunk(bytes);
   }
 
-  /** Chunks that have unsettled files, in order. */
-  *openChunks(number: number): Iterable<number> {
-    for (const key of this.#chunks.getKeys({ start: [number, 0], end: [number + 1, 0] })) yield key[1];
+  /** All chunks, in order; with `open`, those that have unsettled files. */
+  *chunks(number: number, { open = false } = {}): Iterable<number> {
+    for (const key of this.#chunks.getKeys({ start: [number, 0], end: [number + 1, 0] })) {
+      if (!open || !this.#done.doesExist(key)) yield key[1];
+    }
   }
 
   async endChunk(number: number, index: number, tally: Tally): Promise<void> {
-    await this.#write(() => {
-      void this.#chunks.remove([number, index]);
-      void this.#done.put([number, index], tally);
-    });
+    await this.#write(() => void this.#done.put([number, index], tally));
   }
 
   *tallies(number: number): Iterable<Tally> {

@@ -1,8 +1,8 @@
 /**
- * RUNNING: list the source into the manifest, and hand its files to the worker.
+ * RUNNING: list the source into the manifest, and hand its files to the fleet.
  *
  * Who is in it: the lister, which appends chunks to the manifest; the dispatch loop, which takes chunks in order and keeps
- * two batches of files with the worker. With partial listing both run at once, else one after the other. Files are asked
+ * two batches of files with the fleet. With partial listing both run at once, else one after the other. Files are asked
  * for in haste: those that the worker sets aside, because the origin is silent about them, are loaded when no other is
  * left (core/silence says why).
  *
@@ -17,6 +17,7 @@ import { addTally, emptyTally, type Tally } from '../core/job-machine.ts';
 import type { ManifestEntry } from '../core/types.ts';
 import type { FileOutcome } from '../ingest/types.ts';
 import { boundedFilter } from './bounded-filter.ts';
+import { addNeed, type CachedFile, type Need } from './fleet.ts';
 import { Gate } from './gate.ts';
 import { indexVersion } from './index-file.ts';
 import { type ListedPage, listSource } from './lister.ts';
@@ -57,8 +58,8 @@ export class LoadPhase {
   #replayBelow: number;
   #listed = false;
   #failure: { readonly error: unknown } | undefined;
-  /** What files of the manifest will take in the store, and is not reserved yet. */
-  #unreservedBytes = 0;
+  /** What files of the manifest will take, and is not reserved yet. */
+  #unreserved: Need = new Map();
   readonly #setAside: SetAside[] = [];
   readonly #writes = new Set<Promise<void>>();
 
@@ -78,20 +79,21 @@ export class LoadPhase {
   async run(): Promise<void> {
     const { definition, deps } = this.#context;
     await this.#checkSource();
-    this.#ready.push(...deps.store.openChunks(definition.number));
+    this.#ready.push(...deps.store.chunks(definition.number, { open: true }));
     const recovered = this.#replayBelow > 0;
     if (definition.options.partialListing) {
       if (recovered) await this.#planAgain();
-      if (!this.#halted) this.#reserve();
+      if (!this.#halted) await this.#reserve();
       const listing = this.#list().catch((error: unknown) => this.#fail(error));
       await Promise.all([listing, this.#load()]);
     } else {
       await this.#list();
       if (recovered) await this.#planAgain();
-      if (!this.#halted) this.#reserve();
+      if (!this.#halted) await this.#reserve();
       await this.#load();
     }
     await Promise.all(this.#writes);
+    await this.#replaceLost(recovered);
     if (this.#failure !== undefined && !this.#context.signal.aborted) throw this.#failure.error;
   }
 
@@ -152,8 +154,10 @@ export class LoadPhase {
     const named = { entries: page.entries.filter((_, index) => kept[index]), refused: page.refused };
     const { entries, refused, keys } = this.#seen?.take(named) ?? { ...named, keys: [] };
     const bytes = loadMetadataOnly ? 0 : entries.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
-    if (!loadMetadataOnly) await deps.worker.makeRoom(definition.runId, entries);
-    const chunk = this.#plan(entries, refused);
+    if (!loadMetadataOnly) await deps.fleet.makeRoom(definition.runId, entries);
+    const chunk = await this.#plan(entries, refused);
+    // Nothing is waited for between the marks and the chunk: they become durable together.
+    if (partialListing) await this.#reserve();
     apply({ type: 'listed', page: { scannedFiles: page.scanned, files: entries.length + refused.length, bytes } });
     marks.cursor = page.cursor;
     if (entries.length + refused.length === 0) {
@@ -162,7 +166,6 @@ export class LoadPhase {
     }
     const index = marks.chunks;
     marks.chunks += 1;
-    if (partialListing) this.#reserve();
     this.#write(
       deps.store.addChunk(this.#context.record(), index, chunk, keys).then(() => {
         this.#seen?.stored(keys);
@@ -174,66 +177,49 @@ export class LoadPhase {
   }
 
   /** What is cached already, and how much room the others need. */
-  #plan(entries: readonly ManifestEntry[], refused: readonly FileFailure[]): ManifestChunk {
+  async #plan(entries: readonly ManifestEntry[], refused: readonly FileFailure[]): Promise<ManifestChunk> {
+    const { definition, deps } = this.#context;
+    const { loadMetadataOnly, skipIfExists } = definition.options;
     const cachedBefore = bitmapOf(entries.length);
     const partlyBefore = new Map<number, number>();
-    const { resumed, options } = this.#context.definition;
-    const { loadMetadataOnly, skipIfExists } = options;
-    const { worker } = this.#context.deps;
-    entries.forEach((entry, index) => {
-      const cached = worker.cached(this.#context.definition.loadId, entry);
-      if (loadMetadataOnly || !(skipIfExists || cached.ours)) return;
-      // Of a load that began with this job it was this job: counted as loaded, when its turn comes (again).
-      if (cached.ours && !resumed) return;
-      if (cached.complete) setBit(cachedBefore, index);
-      else if (cached.bytes > 0) partlyBefore.set(index, cached.bytes);
-    });
     const chunk = { entries, refused, cachedBefore, partlyBefore };
-    entries.forEach((entry, index) => {
-      this.#unreservedBytes += this.#needOf(chunk, entry, index);
+    if (loadMetadataOnly) return chunk;
+    const { files, need } = await deps.fleet.survey(definition.runId, entries);
+    addNeed(this.#unreserved, need);
+    files.forEach(({ complete, bytes, ours }, index) => {
+      if (!(skipIfExists || ours)) return;
+      // Of a load that began with this job it was this job: counted as loaded, when its turn comes (again).
+      if (ours && !definition.resumed) return;
+      if (complete) setBit(cachedBefore, index);
+      else if (bytes > 0) partlyBefore.set(index, bytes);
     });
     return chunk;
   }
 
-  #needOf(chunk: ManifestChunk, entry: ManifestEntry, index: number): number {
-    if (this.#context.definition.options.loadMetadataOnly || hasBit(chunk.cachedBefore, index)) return 0;
-    return Math.max(
-      0,
-      this.#context.deps.worker.footprintBytes(entry.sizeBytes) - (chunk.partlyBefore.get(index) ?? 0),
-    );
-  }
-
-  /** After a restart: the room that the files of open chunks still need, as the worker says about each. */
+  /** After a restart: the room that the files of open chunks still need, as the workers say about each. */
   async #planAgain(): Promise<void> {
     const { definition, deps } = this.#context;
     if (definition.options.loadMetadataOnly) return;
-    let needed = 0;
+    const unreserved: Need = new Map();
     for (const index of this.#ready) {
       const chunk = deps.store.chunk(definition.number, index);
       if (chunk === undefined) continue;
-      await deps.worker.makeRoom(definition.runId, chunk.entries);
-      chunk.entries.forEach((entry, at) => {
-        if (this.#needOf(chunk, entry, at) > 0) needed += this.#needNow(entry);
-      });
+      await deps.fleet.makeRoom(definition.runId, chunk.entries);
+      const { need } = await deps.fleet.survey(definition.runId, chunk.entries);
+      addNeed(unreserved, need);
       await nextTurn();
       if (this.#halted) return;
     }
-    this.#unreservedBytes = needed;
-  }
-
-  #needNow(entry: ManifestEntry): number {
-    const { definition, deps } = this.#context;
-    const { complete, bytes, ours } = deps.worker.cached(definition.loadId, entry);
-    const usable = definition.options.skipIfExists || ours;
-    return usable && complete ? 0 : Math.max(0, deps.worker.footprintBytes(entry.sizeBytes) - (usable ? bytes : 0));
+    this.#unreserved = unreserved;
   }
 
   /** On top of what is left: files under way have drawn a part of theirs, which must not be asked for twice. */
-  #reserve(): void {
+  async #reserve(): Promise<void> {
     const { definition, deps } = this.#context;
-    if (definition.options.loadMetadataOnly || this.#unreservedBytes === 0) return;
-    deps.worker.reserveMore(definition.runId, this.#unreservedBytes);
-    this.#unreservedBytes = 0;
+    if (definition.options.loadMetadataOnly || this.#unreserved.size === 0) return;
+    const need = this.#unreserved;
+    this.#unreserved = new Map();
+    await deps.fleet.reserveMore(definition.runId, need);
   }
 
   // --- loading
@@ -269,23 +255,30 @@ export class LoadPhase {
     for (const failure of refused) this.#settle(open, failedTally({ path: failure.path, sizeBytes: 0 }, failure));
     if (this.#context.definition.options.loadMetadataOnly) await this.#loadMetadata(open, entries);
     else {
+      const now = await this.#cachedNow(open, chunk);
       for (let at = 0; at < entries.length; at += 1) {
         if (this.#gate.underWay >= this.#limit) await this.#gate.below(this.#limit, () => this.#halted);
         if (this.#halted) return;
-        this.#dispatch(open, chunk, at);
+        this.#dispatch(open, chunk, at, now?.[at]);
       }
     }
     if (!this.#halted) this.#settle(open, emptyTally);
   }
 
-  #dispatch(open: OpenChunk, chunk: ManifestChunk, at: number): void {
+  /** Undefined: nothing of the chunk was there when it was listed, nor was it under way before a crash. */
+  async #cachedNow(open: OpenChunk, chunk: ManifestChunk): Promise<readonly CachedFile[] | undefined> {
+    if (!open.replayed && !chunk.cachedBefore.some((bits) => bits !== 0)) return undefined;
     const { definition, deps } = this.#context;
+    return (await deps.fleet.survey(definition.runId, chunk.entries)).files;
+  }
+
+  #dispatch(open: OpenChunk, chunk: ManifestChunk, at: number, cached: CachedFile | undefined): void {
+    const { definition } = this.#context;
     const entry = chunk.entries[at]!;
     const completeBefore = hasBit(chunk.cachedBefore, at);
     const cachedBeforeBytes = completeBefore ? entry.sizeBytes : (chunk.partlyBefore.get(at) ?? 0);
     let history: FileHistory = { ...freshFile, cachedBeforeBytes };
-    if (completeBefore || open.replayed) {
-      const cached = deps.worker.cached(definition.loadId, entry);
+    if (cached !== undefined && (completeBefore || open.replayed)) {
       history = { cachedBeforeBytes, completeBefore, replayed: open.replayed, ours: cached.ours };
       if (cached.complete && (definition.options.skipIfExists || cached.ours)) {
         const { path, sizeBytes } = entry;
@@ -296,10 +289,56 @@ export class LoadPhase {
     this.#hand(open, entry, history, { hasty: this.#setAside.length < setAsideLimit });
   }
 
+  /**
+   * What was settled, and went with a worker that was lost since, or may have been while nobody looked, is loaded anew. A job
+   * with failed files has failed, whatever is there.
+   */
+  async #replaceLost(recovered: boolean): Promise<void> {
+    const { definition, deps, progress } = this.#context;
+    let seen = recovered ? -1 : 0;
+    while (!this.#halted && !definition.options.loadMetadataOnly && progress().tally.failedFiles === 0) {
+      const losses = deps.fleet.losses(definition.runId);
+      if (losses === seen) return;
+      seen = losses;
+      for (const index of [...deps.store.chunks(definition.number)]) {
+        const chunk = deps.store.chunk(definition.number, index);
+        if (chunk !== undefined) await this.#replaceIn(chunk);
+        if (this.#halted) return;
+      }
+      await this.#gate.below(1, () => this.#halted);
+    }
+  }
+
+  async #replaceIn({ entries }: ManifestChunk): Promise<void> {
+    const { definition, deps, apply } = this.#context;
+    const { files } = await deps.fleet.survey(definition.runId, entries);
+    const gone = entries.filter((_, at) => {
+      const { complete, ours } = files[at]!;
+      return !(complete && (ours || definition.options.skipIfExists));
+    });
+    if (gone.length === 0) return;
+    await deps.fleet.makeRoom(definition.runId, gone);
+    await deps.fleet.reserveMore(definition.runId, (await deps.fleet.survey(definition.runId, gone)).need);
+    for (const entry of gone) {
+      await this.#gate.below(this.#limit, () => this.#halted);
+      if (this.#halted) return;
+      this.#gate.enter();
+      void deps.fleet.load(definition.runId, entry, { hasty: false }).then((outcome) => {
+        const { path, sizeBytes } = entry;
+        if (outcome.result === 'stopped') this.#fail(new RunInterrupted());
+        else if (outcome.result === 'failed') {
+          const error = outcome.error ?? { code: 'INTERNAL', message: 'the worker gave no reason' };
+          apply({ type: 'lost', lost: [{ failure: { path, ...error }, sizeBytes }] });
+        }
+        this.#gate.leave();
+      });
+    }
+  }
+
   #hand(open: OpenChunk, entry: ManifestEntry, history: FileHistory, how: { hasty: boolean }): void {
     const { definition, deps } = this.#context;
     this.#gate.enter();
-    const outcome = deps.worker.load(definition.runId, entry, how).then(
+    const outcome = deps.fleet.load(definition.runId, entry, how).then(
       (result) => this.#settled(open, entry, result, history),
       (error: unknown) =>
         this.#settled(
@@ -338,9 +377,10 @@ export class LoadPhase {
       await this.#gate.below(this.#limit, () => this.#halted);
       if (this.#halted) return;
       const slice = entries.slice(from, from + batchSize);
-      const skipped = slice.filter((entry) => deps.worker.cached(definition.loadId, entry).complete).length;
+      const { files } = await deps.fleet.survey(definition.runId, slice);
+      const skipped = files.filter(({ complete }) => complete).length;
       this.#gate.enter(slice.length);
-      void deps.worker
+      void deps.fleet
         .loadMetadata(definition.runId, slice)
         .then(
           () => this.#settle(open, metadataTally({ loaded: slice.length - skipped, skipped }), slice.length),

@@ -1,14 +1,14 @@
 /** What the phases of a job share: the job, the collaborators, and the signal that ends everything. */
 import type { JobEvent, JobProgress } from '../core/job-machine.ts';
 import type { Clock, Log } from '../core/types.ts';
-import type { Worker } from '../ingest/types.ts';
 import type { Origins } from '../origin/types.ts';
+import type { Fleet } from './fleet.ts';
 import type { JobDefinition, JobStore, ListingCursor } from './job-store.ts';
 import type { JobServiceSettings } from './settings.ts';
 import type { JobObserver } from './types.ts';
 
 export interface JobDeps {
-  readonly worker: Worker;
+  readonly fleet: Fleet;
   readonly origins: Origins;
   readonly store: JobStore;
   readonly clock: Clock;

@@ -1,7 +1,7 @@
-/** The figures of a job that its worker keeps: the ledger, retries, and the rate that follows from them. */
+/** The figures of a job that its workers keep: the ledger, retries, and the rate that follows from them. */
 import { addSample, type RateWindow, rateOf } from '../core/rate.ts';
-import { type Clock, discardReasons, emptyLedger, type Ledger } from '../core/types.ts';
-import type { Worker } from '../ingest/types.ts';
+import { addLedgers, type Clock, emptyLedger, type Ledger } from '../core/types.ts';
+import type { Fleet } from './fleet.ts';
 import type { JobDefinition } from './job-store.ts';
 
 export interface Figures {
@@ -12,16 +12,16 @@ export interface Figures {
 
 export class RunFigures {
   readonly #definition: JobDefinition;
-  readonly #worker: Worker;
+  readonly #fleet: Fleet;
   readonly #clock: Clock;
   /** Of earlier processes; the worker only counts those of this one. */
   readonly #retriesBefore: number;
   #retriesSeen = 0;
   #rate: RateWindow = [];
 
-  constructor(options: { definition: JobDefinition; worker: Worker; clock: Clock; retriesBefore: number }) {
+  constructor(options: { definition: JobDefinition; fleet: Fleet; clock: Clock; retriesBefore: number }) {
     this.#definition = options.definition;
-    this.#worker = options.worker;
+    this.#fleet = options.fleet;
     this.#clock = options.clock;
     this.#retriesBefore = options.retriesBefore;
   }
@@ -33,9 +33,9 @@ export class RunFigures {
 
   /** Of the run that was started, and of the repair run where there is one. A look is also a sample of the rate. */
   now({ repairs }: { repairs: boolean }): Figures {
-    let { retries, ledger } = this.#worker.progress(this.#definition.runId);
+    let { retries, ledger } = this.#fleet.progress(this.#definition.runId);
     if (repairs) {
-      const repair = this.#worker.progress(this.#definition.repairRunId);
+      const repair = this.#fleet.progress(this.#definition.repairRunId);
       retries += repair.retries;
       ledger = addLedgers(ledger, repair.ledger);
     }
@@ -48,12 +48,4 @@ export class RunFigures {
     const figures = { retries: this.#retriesBefore + this.#retriesSeen, ledger };
     return bytesPerSecond === undefined ? figures : { ...figures, bytesPerSecond };
   }
-}
-
-function addLedgers(a: Ledger, b: Ledger): Ledger {
-  const sum = emptyLedger();
-  sum.originBytes = a.originBytes + b.originBytes;
-  sum.cachedBytes = a.cachedBytes + b.cachedBytes;
-  for (const reason of discardReasons) sum.discardedBytes[reason] = a.discardedBytes[reason] + b.discardedBytes[reason];
-  return sum;
 }

@@ -12,8 +12,6 @@ export interface JobServiceSettings {
   readonly maxEnded: number;
   /** What happens to a file that changes at the origin while it is loaded. */
   readonly onChange: 'restart' | 'fail';
-  /** Workers that can take a replica. */
-  readonly liveWorkers: number;
   /** Keys a listing page; also the size of a manifest chunk. */
   readonly listingKeys: number;
   /** Attempts at a listing page, each already retried by the origin's client, and the first pause between them. */
@@ -35,7 +33,6 @@ export const defaultJobServiceSettings: JobServiceSettings = {
   retentionMs: 7 * 86_400_000,
   maxEnded: 1000,
   onChange: 'restart',
-  liveWorkers: 1,
   listingKeys: 1000,
   listingAttempts: 4,
   listingRetryMs: 500,

@@ -71,11 +71,9 @@ export class VerifyPhase {
   /** Metadata has no pages: it is right when it is what the origin says now. */
   async #refresh(entries: readonly ManifestEntry[]): Promise<Checked> {
     const { definition, deps } = this.#context;
-    const found = entries.filter((entry) => {
-      const { ours, complete } = deps.worker.cached(definition.loadId, entry);
-      return !ours && !complete;
-    }).length;
-    await deps.worker.loadMetadata(definition.runId, entries);
+    const { files: cached } = await deps.fleet.survey(definition.runId, entries);
+    const found = cached.filter(({ ours, complete }) => !ours && !complete).length;
+    await deps.fleet.loadMetadata(definition.runId, entries);
     const files = entries.length;
     return {
       ...{ files, bytes: 0, lost: [], seenAgain: { files, bytes: 0 } },
@@ -125,12 +123,12 @@ export class VerifyPhase {
     listed: ManifestEntry,
   ): Promise<{ entry: ManifestEntry | undefined; found: Listed; tally: Tally }> {
     const { definition, deps } = this.#context;
-    const { worker } = deps;
-    if (this.#isLoaded(listed)) return { entry: listed, found: nothing, tally: emptyTally };
+    const { fleet } = deps;
+    if (await this.#isLoaded(listed)) return { entry: listed, found: nothing, tally: emptyTally };
     const found = { scannedFiles: 0, files: 1, bytes: listed.sizeBytes };
     try {
-      worker.reserveMore(definition.runId, worker.footprintBytes(listed.sizeBytes));
-      const outcome = await worker.load(definition.runId, listed);
+      await fleet.reserveMore(definition.runId, fleet.needOf(definition.runId, [listed]));
+      const outcome = await fleet.load(definition.runId, listed, { hasty: false });
       const lost = lostOrigin(outcome);
       if (lost !== undefined) throw lost;
       const tally = tallyOf(listed, outcome, freshFile);
@@ -143,17 +141,20 @@ export class VerifyPhase {
     }
   }
 
-  #isLoaded(entry: ManifestEntry): boolean {
+  async #isLoaded(entry: ManifestEntry): Promise<boolean> {
     const { definition, deps } = this.#context;
-    const cached = deps.worker.cached(definition.loadId, entry);
-    if (!cached.complete) return false;
-    return definition.options.skipIfExists || cached.ours || deps.worker.cached(definition.repairLoadId, entry).ours;
+    const { runId, repairLoadId, options } = definition;
+    const [cached] = (await deps.fleet.survey(runId, [entry])).files;
+    if (cached === undefined || !cached.complete) return false;
+    if (options.skipIfExists || cached.ours) return true;
+    const [repaired] = (await deps.fleet.survey(runId, [entry], repairLoadId)).files;
+    return repaired?.ours === true;
   }
 
   /** Undefined: every page of the file is right. */
   async #verifyOrRepair(entry: ManifestEntry): Promise<ErrorReport | undefined> {
     const { definition, deps, signal } = this.#context;
-    const first = await deps.worker.verify(definition.runId, entry);
+    const first = await deps.fleet.verify(definition.runId, entry);
     if (first.ok || signal.aborted) return undefined;
     deps.log.warn(
       {
@@ -169,7 +170,7 @@ export class VerifyPhase {
     this.#repair = repaired.catch(() => undefined);
     const failure = await repaired;
     if (failure !== undefined || signal.aborted) return failure;
-    const second = await deps.worker.verify(definition.runId, entry);
+    const second = await deps.fleet.verify(definition.runId, entry);
     return second.ok || signal.aborted ? undefined : badReport(second);
   }
 
@@ -182,17 +183,18 @@ export class VerifyPhase {
       marks.repairs = true;
       await deps.store.saveJob(this.#context.record());
     }
-    deps.worker.startRun({
+    const spec = {
       run: repairRunId,
       job: jobId,
       load: repairLoadId,
-      reuse: 'load',
-      onChange: 'fail',
+      reuse: 'load' as const,
+      onChange: 'fail' as const,
       ...limitOf(definition.options),
-    });
+    };
     try {
-      deps.worker.reserve(repairRunId, deps.worker.footprintBytes(entry.sizeBytes));
-      const outcome = await deps.worker.load(repairRunId, entry);
+      await deps.fleet.startRun(spec, definition.options.replicas);
+      await deps.fleet.reserveMore(repairRunId, deps.fleet.needOf(repairRunId, [entry]));
+      const outcome = await deps.fleet.load(repairRunId, entry, { hasty: false });
       const lost = lostOrigin(outcome);
       if (lost !== undefined) throw lost;
       if (outcome.result === 'stopped') throw new RunInterrupted();

@@ -181,6 +181,37 @@ export const errorCatalogue = {
     retryable: false,
     help: 'A page read from the SSD does not have its checksum, or verification found a file without the checksum that the origin states; it is not served. Load the file again.',
   },
+  // the workers
+  WORKER_LOST: {
+    status: 'UNAVAILABLE',
+    retryable: true,
+    help: 'The connection to a worker ended, and the worker did not come back within its lease; what it was asked for is asked of another.',
+  },
+  WORKERS_SHORT: {
+    status: 'UNAVAILABLE',
+    retryable: true,
+    help: 'Fewer workers are live than the load wants replicas; submit it again when workers have joined, or with fewer `replicas`.',
+  },
+  WORKER_CONFLICT: {
+    status: 'ALREADY_EXISTS',
+    retryable: true,
+    help: 'Another worker is registered under the same id, and its lease has not ended; give each worker an id of its own (`cluster.id`).',
+  },
+  WORKER_UNKNOWN: {
+    status: 'NOT_FOUND',
+    retryable: false,
+    help: 'No worker of this id has registered, or it was removed; `primed worker list` shows those that are known.',
+  },
+  WORKER_STALE: {
+    status: 'FAILED_PRECONDITION',
+    retryable: false,
+    help: 'The registration that a worker spoke for has ended: its lease ran out, or a newer one took its place. Workers register anew by themselves.',
+  },
+  WORKER_REFUSED: {
+    status: 'FAILED_PRECONDITION',
+    retryable: false,
+    help: 'Coordinator and worker do not fit together: they speak different versions of the protocol, or the cluster token is wrong; run the same version of primed, and the same `cluster.token`, everywhere.',
+  },
   // the daemon
   CONFIG_INVALID: {
     status: 'INVALID_ARGUMENT',

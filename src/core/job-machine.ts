@@ -86,6 +86,8 @@ export type JobEvent =
   | { readonly type: 'listingRestarted' }
   | { readonly type: 'listingEnded' }
   | { readonly type: 'settled'; readonly tally: Tally }
+  /** Files that were counted as loaded or skipped, are not there any more, and could not be loaded again. */
+  | { readonly type: 'lost'; readonly lost: readonly LostFile[] }
   /** Every listed file is settled and the listing is done. */
   | { readonly type: 'loadingEnded' }
   /**
@@ -164,6 +166,8 @@ export function nextState(job: JobProgress, event: JobEvent, nowMs: number): Job
       return job.state === 'RUNNING' ? { ...job, listingDone: true } : job;
     case 'settled':
       return job.state === 'RUNNING' ? { ...job, tally: addTally(job.tally, event.tally) } : job;
+    case 'lost':
+      return job.state === 'RUNNING' ? { ...job, tally: event.lost.reduce(withoutLost, job.tally) } : job;
     case 'loadingEnded':
       return job.state === 'RUNNING' ? loadingEnded(job, nowMs) : job;
     case 'verified':

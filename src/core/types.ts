@@ -16,6 +16,9 @@ export type FileId = number & { readonly __brand: 'FileId' };
 /** Which of a worker's stores. */
 export type StoreIndex = number & { readonly __brand: 'StoreIndex' };
 
+/** A worker over restarts: its host, or what its configuration says. */
+export type WorkerId = string & { readonly __brand: 'WorkerId' };
+
 /** What identifies the bytes of an object: two objects with equal versions have equal bytes. */
 export interface ObjectVersion {
   /** As the origin sends it, without the surrounding quotes. */
@@ -50,8 +53,9 @@ export function sameVersion(a: ObjectVersion, b: ObjectVersion): boolean {
   return a.versionId === undefined || b.versionId === undefined || a.versionId === b.versionId;
 }
 
-export type DiscardReason = 'failed' | 'changed' | 'stopped' | 'crash' | 'replaced';
-export const discardReasons: readonly DiscardReason[] = ['failed', 'changed', 'stopped', 'crash', 'replaced'];
+/** `lost`: durable on a worker that is gone. */
+export type DiscardReason = 'failed' | 'changed' | 'stopped' | 'crash' | 'replaced' | 'lost';
+export const discardReasons: readonly DiscardReason[] = ['failed', 'changed', 'stopped', 'crash', 'replaced', 'lost'];
 
 /**
  * The durable account of one run on one worker. At rest
@@ -67,8 +71,16 @@ export function emptyLedger(): Ledger {
   return {
     originBytes: 0,
     cachedBytes: 0,
-    discardedBytes: { failed: 0, changed: 0, stopped: 0, crash: 0, replaced: 0 },
+    discardedBytes: { failed: 0, changed: 0, stopped: 0, crash: 0, replaced: 0, lost: 0 },
   };
+}
+
+export function addLedgers(a: Ledger, b: Ledger): Ledger {
+  const sum = emptyLedger();
+  sum.originBytes = a.originBytes + b.originBytes;
+  sum.cachedBytes = a.cachedBytes + b.cachedBytes;
+  for (const reason of discardReasons) sum.discardedBytes[reason] = a.discardedBytes[reason] + b.discardedBytes[reason];
+  return sum;
 }
 
 export function ledgerDifference(ledger: Ledger): number {

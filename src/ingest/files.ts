@@ -5,6 +5,7 @@
  * second run waits for the outcome of the first, and then finds the file complete, or loads it anew. Nobody who waits
  * holds anything that others wait for.
  */
+import assert from 'node:assert/strict';
 import { abortable } from '../core/abortable.ts';
 import { PrimedError, reportOf } from '../core/errors.ts';
 import { partsOf } from '../core/part-plan.ts';
@@ -20,6 +21,8 @@ export interface FileOrder {
   readonly entry: ManifestEntry;
   readonly address: ObjectAddress;
   readonly hasty: boolean;
+  /** A part of the file, from page to page: then the outcome speaks of it alone, and a change of the object ends it. */
+  readonly range?: ByteRange;
 }
 
 export class Files {
@@ -49,8 +52,10 @@ export class Files {
     this.#onPlanned = options.onPlanned;
   }
 
-  /** Resolves when the file is durable, given up, or stopped. */
+  /** Resolves when the file (or its range) is durable, given up, or stopped. */
   load(run: Run, order: FileOrder): Promise<FileOutcome> {
+    // Ranges of one file are loaded side by side: who asks for them takes care of turns.
+    if (order.range !== undefined) return this.#load(run, order);
     const { path } = order.entry;
     const earlier = this.#turns.get(path);
     const outcome = earlier === undefined ? this.#load(run, order) : this.#loadAfter(earlier, run, order);
@@ -71,19 +76,22 @@ export class Files {
     return this.#load(run, order);
   }
 
-  async #load(run: Run, { entry, address, hasty }: FileOrder): Promise<FileOutcome> {
+  async #load(run: Run, { entry, address, hasty, range }: FileOrder): Promise<FileOutcome> {
     if (run.stopping) return stoppedOutcome(entry);
     if (run.lost !== undefined) throw run.lost;
-    const begun = this.#begin(run, entry);
-    if (begun.state === 'complete') return skippedOutcome(entry);
+    const begun = this.#begin(run, entry, range);
+    const wantedBytes = range?.length ?? entry.sizeBytes;
+    if (begun.state === 'complete') return skippedOutcome(entry, wantedBytes);
     if (entry.sizeBytes === 0) {
       await this.#store.completeEmpty(run.spec.run, begun.fileId);
       return { path: entry.path, result: 'loaded', loadedBytes: 0, skippedBytes: 0, version: entry };
     }
     const missingBytes = bytesOf(begun.missing);
+    if (missingBytes === 0) return skippedOutcome(entry, wantedBytes);
     return new Promise((resolve) => {
       const file: FileTask = {
         entry,
+        range,
         originIndex: address.originIndex,
         key: address.key,
         resolve,
@@ -93,9 +101,9 @@ export class Files {
         unplannedBytes: missingBytes,
         outstanding: 0,
         loadedBytes: 0,
-        skippedBytes: entry.sizeBytes - missingBytes,
+        skippedBytes: wantedBytes - missingBytes,
         restarts: 0,
-        durable: false,
+        dropped: false,
         error: undefined,
         changed: false,
         hasty,
@@ -131,22 +139,26 @@ export class Files {
     const { file } = part;
     file.outstanding -= 1;
     if (file.outstanding > 0 || run.stopping || !run.files.has(file)) return;
-    if (file.durable) this.#complete(run, file);
-    else if (file.error !== undefined) this.#giveUp(run, file);
+    const { entry, range, loadedBytes, skippedBytes } = file;
+    if (file.error !== undefined) this.#giveUp(run, file);
     else if (file.changed) this.#restart(run, file);
     else if (file.setAside) this.#setAside(run, file);
-    else if (file.unplannedBytes === 0) {
-      // every part is durable or discarded, and the store has not said that they make a whole
-      const { path } = file.entry;
+    else if (file.dropped) {
+      const { path } = entry;
       const message = `${path}: the file was removed from the cache while it was loaded; submit the load again`;
       file.error = new PrimedError('FILE_NOT_CACHED', message, { path });
       this.#giveUp(run, file);
+    } else if (file.unplannedBytes === 0) {
+      const wantedBytes = range?.length ?? entry.sizeBytes;
+      assert(loadedBytes + skippedBytes === wantedBytes, 'a file is loaded when every byte of it has landed');
+      this.#complete(run, file);
     }
   }
 
-  #begin(run: Run, entry: ManifestEntry): ReturnType<Store['beginFile']> {
+  #begin(run: Run, entry: ManifestEntry, range: ByteRange | undefined): ReturnType<Store['beginFile']> {
     const { run: id, load, reuse } = run.spec;
-    return this.#store.beginFile({ run: id, load, entry, reuse, partBytes: this.#partBytes });
+    const wanted = range === undefined ? {} : { range };
+    return this.#store.beginFile({ run: id, load, entry, reuse, partBytes: this.#partBytes, ...wanted });
   }
 
   /** Every byte of the file is durable. */
@@ -167,6 +179,11 @@ export class Files {
   }
 
   #restart(run: Run, file: FileTask): void {
+    if (file.range !== undefined) {
+      const { loadedBytes, skippedBytes, entry } = file;
+      this.finish(run, file, { path: entry.path, result: 'changed', loadedBytes, skippedBytes });
+      return;
+    }
     run.landsInFlight += 1;
     this.#startAnew(run, file)
       .catch((error: unknown) => {
@@ -204,13 +221,13 @@ export class Files {
     const version = { etag: found.etag, sizeBytes, lastModifiedMs };
     file.entry = { path, ...version, ...(versionId === undefined ? {} : { versionId }) };
     this.#log.info({ path, was: etag, is: found.etag, sizeBytes }, 'the object changed at the origin: loading it anew');
-    const begun = this.#begin(run, file.entry);
+    const begun = this.#begin(run, file.entry, undefined);
     file.generation += 1;
     file.changed = false;
     file.hasty = false;
     file.setAside = false;
     if (begun.state === 'complete') {
-      this.finish(run, file, skippedOutcome(file.entry));
+      this.finish(run, file, skippedOutcome(file.entry, sizeBytes));
       return;
     }
     file.fileId = begun.fileId;
@@ -235,6 +252,6 @@ export function stoppedOutcome(entry: ManifestEntry): FileOutcome {
   return { path: entry.path, result: 'stopped', loadedBytes: 0, skippedBytes: 0 };
 }
 
-function skippedOutcome(entry: ManifestEntry): FileOutcome {
-  return { path: entry.path, result: 'skipped', loadedBytes: 0, skippedBytes: entry.sizeBytes, version: entry };
+function skippedOutcome(entry: ManifestEntry, skippedBytes: number): FileOutcome {
+  return { path: entry.path, result: 'skipped', loadedBytes: 0, skippedBytes, version: entry };
 }

@@ -272,12 +272,11 @@ export class Parts {
         landing.map(({ landed }) => landed),
       )
       .then(
-        (completed) => {
+        () => {
           this.#options.observe.landed(performance.now() - startedMs);
-          const complete = new Set(completed);
           for (const { task } of landing) {
             task.file.loadedBytes += task.range.length;
-            task.file.durable ||= complete.has(task.file.fileId);
+            task.file.dropped ||= this.#store.isAbandoned(task.file.fileId);
             this.#files().partEnded(run, task);
           }
         },

@@ -12,6 +12,8 @@ import type { FileOutcome, RunSpec } from './types.ts';
 /** A file that is being loaded. */
 export interface FileTask {
   entry: ManifestEntry;
+  /** What of the file this is about; undefined: all of it, whatever its version. */
+  readonly range: ByteRange | undefined;
   readonly originIndex: number;
   readonly key: string;
   readonly resolve: (outcome: FileOutcome) => void;
@@ -26,8 +28,8 @@ export interface FileTask {
   loadedBytes: number;
   skippedBytes: number;
   restarts: number;
-  /** The store has said that every byte is durable; parts of the same commit may not have been counted yet. */
-  durable: boolean;
+  /** The store has said that the file was given up: what is landed of it counts for nothing. */
+  dropped: boolean;
   /** Set once: the file is given up as soon as nothing of it is outstanding. */
   error: PrimedError | undefined;
   /** The file starts anew as soon as nothing of it is outstanding. */

@@ -15,6 +15,7 @@
  */
 import type { ErrorReport } from '../core/errors.ts';
 import type {
+  ByteRange,
   DiscardReason,
   JobId,
   Ledger,
@@ -40,8 +41,11 @@ export interface RunSpec {
 
 export interface FileOutcome {
   readonly path: UfsPath;
-  /** `later`: a hasty load met silence, and set the file aside; what was durable of it stays. */
-  readonly result: 'loaded' | 'skipped' | 'failed' | 'stopped' | 'later';
+  /**
+   * `later`: a hasty load met silence, and set the file aside; what was durable of it stays. `changed`: the origin has
+   * another version than that of which a range was asked for.
+   */
+  readonly result: 'loaded' | 'skipped' | 'failed' | 'stopped' | 'later' | 'changed';
   /** Bytes of the file that this run fetched and made durable; on `skipped` 0. */
   readonly loadedBytes: number;
   /** Bytes that were durable already. */
@@ -92,6 +96,12 @@ export interface WorkerQueues {
   readonly landingParts: number;
 }
 
+export interface LoadHow {
+  readonly hasty?: boolean;
+  /** A part of the file, from page to page. Ranges of one file may be loaded side by side, by one run at a time. */
+  readonly range?: ByteRange;
+}
+
 /** What the coordinator sees of a worker: in the same process now, over the wire later. Calls never throw for the world's sake. */
 export interface Worker {
   /** Idempotent for a run id. */
@@ -108,12 +118,20 @@ export interface Worker {
    * `hasty`: a file whose requests are silent for a fraction of the timeouts is set aside (`later`), to be loaded again
    * without haste. An outcome of code ORIGIN_LOST speaks of the run: nothing more of it is asked for.
    */
-  load(run: RunId, entry: ManifestEntry, options?: { readonly hasty: boolean }): Promise<FileOutcome>;
+  load(run: RunId, entry: ManifestEntry, options?: LoadHow): Promise<FileOutcome>;
   loadMetadata(run: RunId, entries: readonly ManifestEntry[]): Promise<void>;
   /** Re-reads every page of a cached file from SSD, and compares a whole-object checksum where the origin has one. */
-  verify(run: RunId, entry: ManifestEntry): Promise<VerifyOutcome>;
+  verify(run: RunId, entry: ManifestEntry, ranges?: readonly ByteRange[]): Promise<VerifyOutcome>;
   /** What is cached of this file at this version: its durable bytes, and whether this load put them there. */
-  cached(load: LoadId, entry: ManifestEntry): { complete: boolean; bytes: number; ours: boolean };
+  cached(
+    load: LoadId,
+    entry: ManifestEntry,
+    range?: ByteRange,
+  ): { readonly complete: boolean; readonly bytes: number; readonly ours: boolean };
+  /** Ranges of a file that were loaded here become visible; the others lie on other workers. */
+  publish(version: ManifestEntry): Promise<void>;
+  /** Frees what is half loaded of this version. */
+  abandon(version: ManifestEntry, reason: DiscardReason): Promise<void>;
   setBandwidth(run: RunId, bytesPerSecond: number | undefined): void;
   /** Drops what is in flight; every pending load resolves as `stopped` within 2 s, then the books are balanced. */
   stopRun(run: RunId): Promise<void>;

@@ -11,7 +11,7 @@ import { crc32 } from 'node:zlib';
 import { abortable } from '../core/abortable.ts';
 import { Deque } from '../core/deque.ts';
 import { PrimedError, reportOf } from '../core/errors.ts';
-import { type ManifestEntry, sameVersion } from '../core/types.ts';
+import { type ByteRange, type ManifestEntry, sameVersion } from '../core/types.ts';
 import { alignUp } from '../core/units.ts';
 import type { ObjectDetails, Origins } from '../origin/types.ts';
 import { crc32cCombine, crc64nvmeCombine } from '../platform/checksum.ts';
@@ -74,15 +74,24 @@ export class Verifier {
     this.#onSlot = options.onSlot;
   }
 
-  async verify(run: Run, entry: ManifestEntry): Promise<VerifyOutcome> {
+  /** @param ranges what is to be checked, from page to page; undefined: all of it, and the whole object too. */
+  async verify(run: Run, entry: ManifestEntry, ranges?: readonly ByteRange[]): Promise<VerifyOutcome> {
     const { path } = entry;
     let file: OpenFile | undefined;
     try {
       const record = this.#store.stat(path);
-      if (record?.state !== 'complete' || !sameVersion(record, entry)) {
+      const there = record?.state === 'complete' || (ranges !== undefined && record?.state === 'partial');
+      if (record === undefined || !there || !sameVersion(record, entry)) {
         throw new PrimedError('FILE_NOT_CACHED', `${path}: version ${entry.etag} is not completely cached`, { path });
       }
       file = this.#store.open(path);
+      if (ranges !== undefined) {
+        const checked = await this.#checkPages(run, entry, file, undefined, ranges);
+        if (checked.badPages > 0 || checked.readError !== undefined) return badOutcome(checked);
+        const wanted = ranges.reduce((sum, { length }) => sum + length, 0);
+        if (checked.checkedBytes !== wanted) throw stopped(entry);
+        return { path, ok: true, checkedBytes: wanted, badPages: 0, wholeObject: 'unavailable' };
+      }
       const details = md5Etag.test(entry.etag) ? undefined : await this.#detailsOf(run, entry);
       const task = await this.#checkPages(run, entry, file, digestFor(entry, details, this.#lanes.slotBytes));
       if (task.badPages > 0 || task.readError !== undefined) return badOutcome(task);
@@ -139,9 +148,15 @@ export class Verifier {
     }
   }
 
-  #checkPages(run: Run, entry: ManifestEntry, file: OpenFile, digest: Digest): Promise<VerifyTask> {
+  #checkPages(
+    run: Run,
+    entry: ManifestEntry,
+    file: OpenFile,
+    digest: Digest,
+    ranges?: readonly ByteRange[],
+  ): Promise<VerifyTask> {
     return new Promise((resolve) => {
-      const pages = file.pages()[Symbol.iterator]();
+      const pages = file.pages(ranges)[Symbol.iterator]();
       const first = pages.next();
       const task: VerifyTask = {
         run,

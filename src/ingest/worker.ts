@@ -3,7 +3,16 @@ import assert from 'node:assert/strict';
 import { abortable } from '../core/abortable.ts';
 import { reportOf } from '../core/errors.ts';
 import type { RetrySettings } from '../core/retry.ts';
-import { type LoadId, type Log, type ManifestEntry, type Random, type RunId, sameVersion } from '../core/types.ts';
+import {
+  type ByteRange,
+  type DiscardReason,
+  type LoadId,
+  type Log,
+  type ManifestEntry,
+  type Random,
+  type RunId,
+  sameVersion,
+} from '../core/types.ts';
 import { alignUp } from '../core/units.ts';
 import type { Origins } from '../origin/types.ts';
 import type { FileRecord, Store } from '../store/types.ts';
@@ -17,6 +26,7 @@ import { Run } from './run.ts';
 import { clearRow, type RunBoard, runRows } from './run-board.ts';
 import type {
   FileOutcome,
+  LoadHow,
   RunProgress,
   RunSpec,
   VerifyOutcome,
@@ -123,13 +133,14 @@ export class IngestWorker implements Worker {
     return alignUp(sizeBytes);
   }
 
-  async load(runId: RunId, entry: ManifestEntry, { hasty } = { hasty: false }): Promise<FileOutcome> {
+  async load(runId: RunId, entry: ManifestEntry, { hasty = false, range }: LoadHow = {}): Promise<FileOutcome> {
     const run = this.#run(runId);
     try {
       if (run.stopping || this.#closing) return stoppedOutcome(entry);
       const address = this.#links.address(entry.path);
       const known = address instanceof Promise ? await abortable(address, run.abort.signal) : address;
-      return await this.#files.load(run, { entry, address: known, hasty });
+      const part = range === undefined ? {} : { range };
+      return await this.#files.load(run, { entry, address: known, hasty, ...part });
     } catch (error) {
       if (run.abort.signal.aborted) return stoppedOutcome(entry);
       return { path: entry.path, result: 'failed', loadedBytes: 0, skippedBytes: 0, error: reportOf(error) };
@@ -140,11 +151,28 @@ export class IngestWorker implements Worker {
     return this.#store.putMetadata(this.#run(run).spec.load, entries);
   }
 
-  verify(runId: RunId, entry: ManifestEntry): Promise<VerifyOutcome> {
-    return this.#verifier.verify(this.#run(runId), entry);
+  verify(runId: RunId, entry: ManifestEntry, ranges?: readonly ByteRange[]): Promise<VerifyOutcome> {
+    return this.#verifier.verify(this.#run(runId), entry, ranges);
   }
 
-  cached(load: LoadId, entry: ManifestEntry): { complete: boolean; bytes: number; ours: boolean } {
+  publish(version: ManifestEntry): Promise<void> {
+    return this.#store.show(version);
+  }
+
+  async abandon(version: ManifestEntry, reason: DiscardReason): Promise<void> {
+    const loading = this.#store.statLoading(version.path);
+    if (loading !== undefined && sameVersion(loading, version)) await this.#store.abandonFile(loading.fileId, reason);
+  }
+
+  cached(
+    load: LoadId,
+    entry: ManifestEntry,
+    range?: ByteRange,
+  ): { complete: boolean; bytes: number; ours: boolean } {
+    if (range !== undefined) {
+      const { bytes, ours } = this.#store.cachedRange(load, entry, range);
+      return { complete: bytes === range.length, bytes, ours };
+    }
     const same = (record: FileRecord | undefined): record is FileRecord =>
       record !== undefined && sameVersion(record, entry);
     const visible = this.#store.stat(entry.path);

@@ -103,7 +103,8 @@ export function summarize(index: IndexDb, prefix: string, loading: Iterable<File
       summary.files++;
       summary.bytes += record.sizeBytes;
     }
-    summary.cachedBytes += record.cachedBytes;
+    // Of a version that is visible in part, what is visible was counted.
+    summary.cachedBytes += record.cachedBytes - (visible?.fileId === record.fileId ? visible.cachedBytes : 0);
   }
   return summary;
 }

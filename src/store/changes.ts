@@ -122,11 +122,13 @@ export class Changes {
     segments.add(segment);
   }
 
-  /** Every byte of the file has landed: it takes the place of the version that was visible. */
-  complete(file: LoadingFile): void {
-    const { entry } = file;
-    const record = file.record('complete', entry.sizeBytes, this.#context.now());
-    this.removeVisible(entry.path);
+  /** What has landed of the file, the whole of it or segments, takes the place of the version that was visible. */
+  show(file: LoadingFile): void {
+    const { entry, fileId } = file;
+    const record = file.record(file.whole ? 'complete' : 'partial', file.landedBytes, this.#context.now());
+    // A version that gets more segments keeps those that it has.
+    if (this.#lookup(entry.path)?.record.fileId === fileId) this.#fileCount--;
+    else this.removeVisible(entry.path);
     if (file.small) {
       const block = file.blocks.get(0);
       if (block) this.#blockCount++;

@@ -81,19 +81,21 @@ export function pageExtents(block: Block, page: number, lengthBytes: number): Ex
 }
 
 /**
- * What is missing of a file, in order: runs of pages that are not durable, each within one part and one segment.
+ * What is missing of a range of a file, in order: runs of pages that are not durable, each within one part and one segment.
+ * @param range begins at a page, and ends at one or at the end of the file.
  * @param durable bitmap of a segment's durable pages; undefined: none.
  */
 export function missingRanges(
-  sizeBytes: number,
+  range: ByteRange,
   partBytes: number,
   durable: (segment: number) => Uint32Array | 'all' | undefined,
 ): ByteRange[] {
   const missing: ByteRange[] = [];
-  for (let offset = 0; offset < sizeBytes; ) {
+  const rangeEnd = range.offset + range.length;
+  for (let offset = range.offset; offset < rangeEnd; ) {
     const segment = Math.floor(offset / segmentBytes);
     const partEnd = (Math.floor(offset / partBytes) + 1) * partBytes;
-    const end = Math.min(partEnd, (segment + 1) * segmentBytes, sizeBytes);
+    const end = Math.min(partEnd, (segment + 1) * segmentBytes, rangeEnd);
     const present = durable(segment);
     if (present === undefined) missing.push({ offset, length: end - offset });
     else if (present !== 'all') missingPages(offset, end, segment, present, missing);

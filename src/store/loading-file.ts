@@ -5,7 +5,7 @@
  */
 import { strict as assert } from 'node:assert';
 import { sliceExtents } from '../core/part-plan.ts';
-import type { DiscardReason, Extent, FileId, LoadId, ManifestEntry, RunId } from '../core/types.ts';
+import type { ByteRange, DiscardReason, Extent, FileId, LoadId, ManifestEntry, RunId } from '../core/types.ts';
 import { alignBytes, alignUp, pageBytes } from '../core/units.ts';
 import {
   insertExtents,
@@ -40,6 +40,8 @@ export class LoadingFile {
   reason: DiscardReason | undefined;
   /** Whether the index has a loading record of it. */
   indexed = false;
+  /** It goes on with a version that is visible in part: what it lands belongs to that, whatever becomes of this. */
+  readonly reopened: boolean;
   /** Landed bytes by the run that fetched them. */
   readonly runs: Map<RunId, number>;
   readonly blocks = new Map<number, Block>();
@@ -51,11 +53,19 @@ export class LoadingFile {
   landedBytes = 0;
   durableBytes = 0;
 
-  constructor(spec: { fileId: FileId; entry: ManifestEntry; load: LoadId; run: RunId; runs?: Map<RunId, number> }) {
+  constructor(spec: {
+    fileId: FileId;
+    entry: ManifestEntry;
+    load: LoadId;
+    run: RunId;
+    runs?: Map<RunId, number>;
+    reopened?: boolean;
+  }) {
     this.fileId = spec.fileId;
     this.entry = spec.entry;
     this.load = spec.load;
     this.run = spec.run;
+    this.reopened = spec.reopened ?? false;
     // A small file is complete when its only part has landed: what is kept of larger ones never has an entry.
     this.runs = spec.runs ?? (this.small ? noRuns : new Map());
     this.stored = this.small ? noSegments : new Set();
@@ -88,8 +98,8 @@ export class LoadingFile {
     }
   }
 
-  missing(partBytes: number): { offset: number; length: number }[] {
-    return missingRanges(this.entry.sizeBytes, partBytes, (segment) =>
+  missing(range: ByteRange, partBytes: number): ByteRange[] {
+    return missingRanges(range, partBytes, (segment) =>
       this.settled.has(segment) ? 'all' : this.#durable.get(segment),
     );
   }

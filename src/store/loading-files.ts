@@ -3,7 +3,7 @@
  * does. What is half loaded then, or was left so by an earlier process, stays in the index until somebody asks for it.
  */
 import type { DiscardReason, FileId, LoadId, RunId, UfsPath } from '../core/types.ts';
-import { loadingRecord, mergeByPath, storedLoading } from './catalog.ts';
+import { loadingRecord, mergeByPath, storedLoading, visibleRecord } from './catalog.ts';
 import type { IndexDb } from './index-db.ts';
 import { LoadingFile } from './loading-file.ts';
 import {
@@ -79,6 +79,18 @@ export class LoadingFiles {
     const file = this.#byId.get(fileId);
     if (file || this.#left === 0 || this.#endings.has(fileId)) return file;
     return this.#fromIndex(fileId);
+  }
+
+  /** Goes on with a version that is visible in part. */
+  reopen(visible: FileRecord, run: RunId): LoadingFile {
+    const { path, etag, sizeBytes, lastModifiedMs, versionId, fileId, loadId: load } = visible;
+    const entry = { path, etag, sizeBytes, lastModifiedMs, ...(versionId === undefined ? {} : { versionId }) };
+    const file = new LoadingFile({ fileId, entry, load, run, reopened: true });
+    this.#restore(file);
+    // It has not ended, whatever is remembered of its last loading.
+    this.#endings.delete(fileId);
+    this.add(file);
+    return file;
   }
 
   /** Only what is in memory: parts land on nothing else. */
@@ -182,14 +194,20 @@ export class LoadingFiles {
     const entry = { path: path as UfsPath, etag, sizeBytes, lastModifiedMs, ...version };
     const runs = decodeRuns(bytes);
     const run = [...runs.keys()].at(-1)!;
-    const file = new LoadingFile({ fileId, entry, load: loadId, run, runs });
-    const range = { start: blockKey(fileId, 0), end: fileKey((fileId + 1) as FileId) };
-    for (const { key, value } of this.#index.range(this.#index.blocks, range)) {
-      file.restore(parseSegment(key), readBlock(value));
-    }
+    const reopened = visibleRecord(this.#index, path)?.fileId === fileId;
+    const file = new LoadingFile({ fileId, entry, load: loadId, run, runs, reopened });
+    this.#restore(file);
     file.indexed = true;
     this.#left--;
     this.add(file);
     return file;
+  }
+
+  #restore(file: LoadingFile): void {
+    const { fileId } = file;
+    const range = { start: blockKey(fileId, 0), end: fileKey((fileId + 1) as FileId) };
+    for (const { key, value } of this.#index.range(this.#index.blocks, range)) {
+      file.restore(parseSegment(key), readBlock(value));
+    }
   }
 }

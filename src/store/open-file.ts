@@ -5,7 +5,7 @@ import { alignUp, pageBytes } from '../core/units.ts';
 import { crc32c, makeAligned } from '../platform/index.ts';
 import { pageExtents, pageLength, pagesOf, pagesPerSegment, totalLength } from './layout.ts';
 import type { Readers } from './readers.ts';
-import type { Block } from './records.ts';
+import { type Block, hasPage } from './records.ts';
 import type { FileRecord, OpenFile, PageLocation } from './types.ts';
 import type { Volume } from './volume.ts';
 
@@ -68,8 +68,10 @@ export class CachedFile implements OpenFile {
     }
   }
 
-  *pages(): Iterable<PageLocation> {
-    for (let page = 0; page < pagesOf(this.record.sizeBytes); page++) yield this.#locate(page);
+  *pages(ranges: readonly ByteRange[] = [{ offset: 0, length: this.record.sizeBytes }]): Iterable<PageLocation> {
+    for (const { offset, length } of ranges) {
+      for (let page = offset / pageBytes; page < pagesOf(offset + length); page++) yield this.#locate(page);
+    }
   }
 
   close(): void {
@@ -83,6 +85,10 @@ export class CachedFile implements OpenFile {
     const block = this.#block(segment);
     const lengthBytes = pageLength(this.record.sizeBytes, page);
     const inBlock = page - segment * pagesPerSegment;
+    if (this.record.state === 'partial' && !this.#isHere(page)) {
+      const { path } = this.record;
+      throw new PrimedError('FILE_NOT_CACHED', `page ${page} of ${path} is not cached on this worker`, { path, page });
+    }
     const extents = block ? pageExtents(block, inBlock, lengthBytes) : [];
     if (!block || totalLength(extents) !== alignUp(lengthBytes)) {
       const { path } = this.record;
@@ -93,6 +99,12 @@ export class CachedFile implements OpenFile {
       );
     }
     return { page, lengthBytes, checksum: block.checksums[inBlock]!, extents };
+  }
+
+  #isHere(page: number): boolean {
+    const segment = Math.floor(page / pagesPerSegment);
+    const block = this.#block(segment);
+    return block !== undefined && hasPage(block.present, page - segment * pagesPerSegment);
   }
 
   #block(segment: number): Block | undefined {

@@ -64,8 +64,21 @@ function landPart(files: LoadingFiles, run: RunId, part: LandedPart, changes: Ch
 
 function completeFile(files: LoadingFiles, file: LoadingFile, changes: Changes): void {
   file.phase = 'landed';
-  changes.complete(file);
+  changes.show(file);
   changes.afterwards(() => files.end(file, 'complete'));
+}
+
+/** Segments of a file whose others are elsewhere. */
+export function showFile(files: LoadingFiles, file: LoadingFile, settle: Settle<void>): Operation {
+  return {
+    weight: 1,
+    stores: 0,
+    apply(changes) {
+      if (file.phase === 'loading') completeFile(files, file, changes);
+    },
+    done: () => settle.resolve(),
+    failed: settle.reject,
+  };
 }
 
 /** A file without bytes. */
@@ -81,7 +94,10 @@ export function completeEmpty(files: LoadingFiles, file: LoadingFile, settle: Se
   };
 }
 
-/** A loading file is given up. Its phase is `dropped` from the call on: parts that are queued before it are not added. */
+/**
+ * A loading file is given up. Its phase is `dropped` from the call on: parts that are queued before it are not added. What
+ * was to be added to a visible version stays with that.
+ */
 export function dropFile(
   files: LoadingFiles,
   file: LoadingFile,
@@ -95,11 +111,14 @@ export function dropFile(
     weight: 1 + file.stored.size,
     stores: 0,
     apply(changes) {
-      for (const [run, bytes] of file.runs) {
-        changes.ledgers.cached(run, -bytes);
-        changes.ledgers.discarded(run, reason, bytes);
+      if (file.reopened) changes.show(file);
+      else {
+        for (const [run, bytes] of file.runs) {
+          changes.ledgers.cached(run, -bytes);
+          changes.ledgers.discarded(run, reason, bytes);
+        }
+        changes.drop(file);
       }
-      changes.drop(file);
       changes.afterwards(() => files.end(file, reason));
     },
     done: () => settle.resolve(),
@@ -121,7 +140,7 @@ export function putMetadata(
     apply(changes) {
       for (const entry of entries) {
         const old = changes.visible(entry.path);
-        if (old?.state === 'complete' && sameVersion(old, entry)) continue;
+        if (old !== undefined && old.state !== 'metadata' && sameVersion(old, entry)) continue;
         const { path, etag, sizeBytes, lastModifiedMs, versionId } = entry;
         const version = versionId === undefined ? {} : { versionId };
         const record = { path, etag, sizeBytes, lastModifiedMs, ...version };

@@ -175,8 +175,8 @@ export function scanExtents(
   }
 }
 
-const stateNumbers: Record<FileState, number> = { complete: 1, metadata: 2, loading: 3 };
-const stateNames: readonly (FileState | undefined)[] = [undefined, 'complete', 'metadata', 'loading'];
+const stateNumbers: Record<FileState, number> = { complete: 1, metadata: 2, loading: 3, partial: 4 };
+const stateNames: readonly (FileState | undefined)[] = [undefined, 'complete', 'metadata', 'loading', 'partial'];
 
 export interface FileValue {
   readonly record: FileRecord;

@@ -2,6 +2,7 @@
 import { strict as assert } from 'node:assert';
 import { PrimedError } from '../core/errors.ts';
 import type {
+  ByteRange,
   DiscardReason,
   Extent,
   FileId,
@@ -18,16 +19,26 @@ import type { Counters } from './changes.ts';
 import { Changes } from './changes.ts';
 import { type CommitHooks, GroupCommit, type Operation, type StoreObserver } from './commit.ts';
 import { type IndexDb, maxPathBytes } from './index-db.ts';
-import { segmentBytes } from './layout.ts';
+import { missingRanges, segmentBytes } from './layout.ts';
 import { Ledgers } from './ledgers.ts';
 import { checkPart, LoadingFile } from './loading-file.ts';
 import { LoadingFiles } from './loading-files.ts';
 import { CachedFile } from './open-file.ts';
-import { barrier, completeEmpty, dropFile, landParts, putMetadata, removeVisible } from './operations.ts';
+import { barrier, completeEmpty, dropFile, landParts, putMetadata, removeVisible, showFile } from './operations.ts';
 import { Readers } from './readers.ts';
 import { Arena, decodeFile, inlineBlock, pathKey } from './records.ts';
 import type { Space } from './space.ts';
-import type { Begun, FileRecord, LandedPart, OpenFile, PathSummary, Store, StoreFile, StoreUsage } from './types.ts';
+import type {
+  BeginOrder,
+  Begun,
+  FileRecord,
+  LandedPart,
+  OpenFile,
+  PathSummary,
+  Store,
+  StoreFile,
+  StoreUsage,
+} from './types.ts';
 import type { Volume } from './volume.ts';
 
 /** Ids that one process may hand out before it records the next range: none is ever used twice. */
@@ -125,32 +136,58 @@ export class LocalStore implements Store {
     this.#loading.leave(run);
   }
 
-  beginFile(order: {
-    run: RunId;
-    load: LoadId;
-    entry: ManifestEntry;
-    reuse: 'any' | 'load';
-    partBytes: number;
-  }): Begun {
-    const { run, load, entry, partBytes } = order;
+  beginFile(order: BeginOrder): Begun {
+    const { run, load, entry, partBytes, range = { offset: 0, length: entry.sizeBytes } } = order;
     this.#checkUsable();
     checkEntry(entry);
     const visible = visibleRecord(this.#index, entry.path);
-    if (visible?.state === 'complete' && mayReuse(visible, visible.loadId, order)) {
+    const reusable = visible !== undefined && mayReuse(visible, visible.loadId, order);
+    if (reusable && visible.state === 'complete') {
       return { state: 'complete', fileId: visible.fileId, record: visible };
     }
+    const begin = (file: LoadingFile): Begun => {
+      this.#loading.use(file, run);
+      return { state: 'loading', fileId: file.fileId, missing: file.missing(range, partBytes) };
+    };
     const current = this.#loading.atPath(entry.path);
     if (current && mayReuse(current.entry, current.load, order)) {
       current.run = run;
-      this.#loading.use(current, run);
-      return { state: 'loading', fileId: current.fileId, missing: current.missing(partBytes) };
+      return begin(current);
     }
     if (current?.phase === 'loading')
       this.#dropInBackground(current, sameVersion(current.entry, entry) ? 'replaced' : 'changed');
+    if (reusable && visible.state === 'partial') return begin(this.#loading.reopen(visible, run));
     const file = new LoadingFile({ fileId: this.#newId(), entry: plainEntry(entry), load, run });
     this.#loading.add(file);
-    this.#loading.use(file, run);
-    return { state: 'loading', fileId: file.fileId, missing: file.missing(partBytes) };
+    return begin(file);
+  }
+
+  async show(version: ManifestEntry): Promise<void> {
+    const file = this.#loading.atPath(version.path);
+    if (file === undefined || !sameVersion(file.entry, version)) return this.flush();
+    return this.#commit((settle) => showFile(this.#loading, file, settle));
+  }
+
+  cachedRange(load: LoadId, entry: ManifestEntry, range: ByteRange): { bytes: number; ours: boolean } {
+    const found: { bytes: number; ours: boolean }[] = [];
+    const visible = visibleRecord(this.#index, entry.path);
+    if (visible && visible.state !== 'metadata' && sameVersion(visible, entry)) {
+      const bytes = visible.state === 'complete' ? range.length : this.#visibleBytes(visible, range);
+      found.push({ bytes, ours: visible.loadId === load });
+    }
+    const loading = this.#loading.recordAt(entry.path);
+    if (loading && sameVersion(loading, entry)) {
+      const missing = this.#loading.atPath(entry.path)?.missing(range, segmentBytes) ?? [range];
+      const bytes = range.length - missing.reduce((sum, { length }) => sum + length, 0);
+      found.push({ bytes, ours: loading.loadId === load });
+    }
+    // What this load has fetched so far counts, even while an earlier version of equal bytes is the visible one.
+    return found.find(({ ours }) => ours) ?? found[0] ?? { bytes: 0, ours: false };
+  }
+
+  #visibleBytes({ fileId, sizeBytes }: FileRecord, range: ByteRange): number {
+    const missing = missingRanges(range, segmentBytes, (segment) => this.#readers.block(fileId, segment)?.present);
+    return missing.reduce((left, { length }) => left - length, Math.min(range.length, sizeBytes - range.offset));
   }
 
   async abandonLeft(run: RunId, load: LoadId): Promise<void> {
@@ -194,6 +231,12 @@ export class LocalStore implements Store {
       }
       return landParts(this.#loading, run, parts, settle);
     });
+  }
+
+  isAbandoned(fileId: FileId): boolean {
+    const file = this.#loading.inMemory(fileId);
+    const ending = this.#loading.ending(fileId);
+    return file?.phase === 'dropped' || (ending !== undefined && ending !== 'complete');
   }
 
   completeEmpty(_run: RunId, fileId: FileId): Promise<void> {
@@ -261,6 +304,8 @@ export class LocalStore implements Store {
   }
 
   async removeVersion(path: UfsPath, file: FileId): Promise<void> {
+    // Segments that are being added to it become part of it first.
+    if (this.#loading.inMemory(file)) await this.abandonFile(file, 'replaced');
     await this.#commit<{ files: number; bytes: number }>((settle) =>
       removeVisible({ paths: [path], records: 1, only: file }, settle),
     );
@@ -296,7 +341,7 @@ export class LocalStore implements Store {
   open(path: UfsPath): OpenFile {
     const bytes = this.#index.get(this.#index.files, pathKey(path));
     const record = bytes === undefined ? undefined : decodeFile(bytes, path);
-    if (record?.state !== 'complete') {
+    if (record?.state !== 'complete' && record?.state !== 'partial') {
       const state = record?.state ?? this.#loading.recordAt(path)?.state ?? 'unknown';
       throw new PrimedError('FILE_NOT_CACHED', `${path} is not completely in the cache (${state}); load it first`, {
         path,

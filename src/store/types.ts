@@ -47,8 +47,11 @@ export interface StoreUsage {
   readonly blocks: number;
 }
 
-/** `complete`: every byte is durable. `metadata`: size, ETag and times only. `loading`: some bytes may be durable. */
-export type FileState = 'complete' | 'metadata' | 'loading';
+/**
+ * `complete`: every byte is durable here. `partial`: segments of it are, the others lie on other workers. `metadata`: size,
+ * ETag and times only. `loading`: some bytes may be durable.
+ */
+export type FileState = 'complete' | 'partial' | 'metadata' | 'loading';
 
 export interface FileRecord extends ManifestEntry {
   readonly fileId: FileId;
@@ -58,6 +61,15 @@ export interface FileRecord extends ManifestEntry {
   readonly cachedBytes: number;
   /** Wall clock of completion, ms. */
   readonly cachedAtMs: number;
+}
+
+export interface BeginOrder {
+  readonly run: RunId;
+  readonly load: LoadId;
+  readonly entry: ManifestEntry;
+  readonly reuse: 'any' | 'load';
+  readonly partBytes: number;
+  readonly range?: ByteRange;
 }
 
 /** What `beginFile` found. */
@@ -93,8 +105,8 @@ export interface OpenFile {
   readonly record: FileRecord;
   /** Bytes of the range in pieces of at most a page, each checked before it is yielded. Throws STORE_CORRUPT, RANGE_INVALID. */
   read(range: ByteRange): AsyncIterable<Uint8Array>;
-  /** Where the pages of the file lie, for a checker that reads by itself. */
-  pages(): Iterable<PageLocation>;
+  /** Where the pages of the file lie, or of ranges of it that begin at a page; for a checker that reads by itself. */
+  pages(ranges?: readonly ByteRange[]): Iterable<PageLocation>;
   close(): void;
 }
 
@@ -121,8 +133,14 @@ export interface Store {
    * and the earlier complete version stays readable until the new one is complete, when it is replaced atomically.
    * A partial version that is not reused is freed, its cached bytes booked as discarded (`changed` or `replaced`)
    * in the ledger of the run that had fetched them.
+   * @param order.range what is wanted of the file, from page to page; by default all of it. Only a file that is wholly here
+   * becomes visible by itself, the others by `show`.
    */
-  beginFile(order: { run: RunId; load: LoadId; entry: ManifestEntry; reuse: 'any' | 'load'; partBytes: number }): Begun;
+  beginFile(order: BeginOrder): Begun;
+  /** What has landed of a version becomes visible in place of the one that was. Durable when resolved. */
+  show(version: ManifestEntry): Promise<void>;
+  /** What is durable of a range of a version, visible or not, and which load put it there. */
+  cachedRange(load: LoadId, entry: ManifestEntry, range: ByteRange): { readonly bytes: number; readonly ours: boolean };
   /**
    * Gives up, as `failed`, every file that is half loaded by this run or an earlier one of the same load, unless another
    * run is at work on it. Durable when resolved.
@@ -149,6 +167,8 @@ export interface Store {
    * same commit. Resolves with the FileIds that became complete by it. A part of an abandoned file is freed instead.
    */
   land(run: RunId, parts: readonly LandedPart[]): Promise<readonly FileId[]>;
+  /** Whether a file was given up: what has landed of it is gone, or goes. */
+  isAbandoned(file: FileId): boolean;
   /** A file of no bytes needs no extents. Durable when resolved. */
   completeEmpty(run: RunId, file: FileId): Promise<void>;
   /** Books bytes in the ledger of a run; durable with the next commit (at most `ledgerFlushMs` later). */
@@ -164,7 +184,7 @@ export interface Store {
   /** Removes one version of one file, unless another has taken its place. Durable when resolved. */
   removeVersion(path: UfsPath, file: FileId): Promise<void>;
 
-  /** The visible record of a path: complete or metadata; else the loading one. */
+  /** The visible record of a path: complete, partial or metadata; else the loading one. */
   stat(path: UfsPath): FileRecord | undefined;
   /** The version of a path that is being loaded, also where an earlier one is complete and visible. */
   statLoading(path: UfsPath): FileRecord | undefined;

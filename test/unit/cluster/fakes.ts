@@ -258,6 +258,14 @@ export class FakeWorker implements Worker {
     return { complete: file.complete, bytes: file.bytes, ours: file.load === load };
   }
 
+  async publish(): Promise<void> {
+    throw new Error('this worker is given whole files only');
+  }
+
+  async abandon(): Promise<void> {
+    throw new Error('this worker is given whole files only');
+  }
+
   setBandwidth(): void {}
 
   async stopRun(run: RunId): Promise<void> {

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { openJobService } from '../../../src/cluster/job-service.ts';
 import { type JobRecord, JobStore } from '../../../src/cluster/job-store.ts';
 import type { JobServiceSettings } from '../../../src/cluster/settings.ts';
+import { soloFleet } from '../../../src/cluster/solo-fleet.ts';
 import type { JobObserver, JobService } from '../../../src/cluster/types.ts';
 import { PrimedError } from '../../../src/core/errors.ts';
 import type { JobSnapshot } from '../../../src/core/job.ts';
@@ -51,7 +52,7 @@ export async function openStage(
   const settings = { listingKeys: 10, listingRetryMs: 1, tickMs: 20, ...options.settings };
   const jobs = await openJobService({
     dir,
-    worker,
+    fleet: soloFleet(worker, origins, silent),
     origins,
     clock,
     log: silent,

@@ -1,6 +1,7 @@
 /** A worker that does not let go: the end of a job, or of the daemon, waits for it once and not step by step. */
 import { afterEach, expect, it } from 'vitest';
 import { openJobService } from '../../../src/cluster/job-service.ts';
+import { soloFleet } from '../../../src/cluster/solo-fleet.ts';
 import { parseLoadOptions } from '../../../src/core/load-options.ts';
 import type { Log } from '../../../src/core/types.ts';
 import { FakeOrigins, FakeWorker, silent } from './fakes.ts';
@@ -26,7 +27,8 @@ async function verifying() {
   const [worker, origins] = [new DeafWorker(), new FakeOrigins()];
   origins.put(`${dir}file`, 5000);
   const jobs = await openJobService({
-    ...{ dir: folder(), worker, origins, clock: new ManualClock(), log: { ...silent, error } },
+    ...{ dir: folder(), origins, clock: new ManualClock(), log: { ...silent, error } },
+    fleet: soloFleet(worker, origins, silent),
     settings: { stopDeadlineMs: limitMs },
   });
   const { jobId } = await jobs.submit({ kind: 'path', path: dir }, parseLoadOptions({ verify: 'true' }));

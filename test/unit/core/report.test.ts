@@ -37,7 +37,7 @@ const failed = snapshot({
   ledger: {
     originBytes: 130 * MB,
     cachedBytes: 125 * MB,
-    discardedBytes: { failed: 4 * MB, changed: 0, stopped: 0, crash: MB, replaced: 0 },
+    discardedBytes: { failed: 4 * MB, changed: 0, stopped: 0, crash: MB, replaced: 0, lost: 0 },
   },
 });
 

@@ -1,0 +1,125 @@
+/** One run over the workers: which of them know it, what each last said of it, and what became of those that were lost. */
+import { addLedgers, discardReasons, emptyLedger, type Ledger } from '../core/types.ts';
+import type { RunProgress, RunSpec } from '../ingest/types.ts';
+import type { Member } from './members.ts';
+import type { WorkerId, WorkerLink } from './worker-link.ts';
+
+interface Entered {
+  readonly id: WorkerId;
+  readonly started: Promise<void>;
+  /** Its last word, where the link cannot be asked any more. */
+  heard?: RunProgress;
+}
+
+export class FleetRun {
+  spec: RunSpec;
+  readonly replicas: number;
+  readonly #entered = new Map<WorkerLink, Entered>();
+  /** Workers that were lost, as they were last heard of, until they come back. */
+  readonly #lost = new Map<WorkerId, RunProgress>();
+  readonly #abort = new AbortController();
+  #wake: (() => void)[] = [];
+  #losses = 0;
+  /** What is still kept is for those who ask how it ended. */
+  ended = false;
+  #waiting = 0;
+  #why: string | undefined;
+
+  constructor(spec: RunSpec, replicas: number) {
+    this.spec = spec;
+    this.replicas = replicas;
+  }
+
+  get signal(): AbortSignal {
+    return this.#abort.signal;
+  }
+
+  get stopped(): boolean {
+    return this.#abort.signal.aborted;
+  }
+
+  get losses(): number {
+    return this.#losses;
+  }
+
+  get waitingFor(): string | undefined {
+    return this.#waiting > 0 ? this.#why : undefined;
+  }
+
+  links(): WorkerLink[] {
+    return [...this.#entered.keys()];
+  }
+
+  /** Resolves when the worker knows the run. */
+  enter(member: Member): Promise<void> {
+    const known = this.#entered.get(member.link);
+    if (known !== undefined) return known.started;
+    const entered: Entered = { id: member.id, started: member.link.startRun(this.spec) };
+    this.#entered.set(member.link, entered);
+    // A worker that came back goes on with its own account of the run.
+    this.#lost.delete(member.id);
+    entered.started.catch(() => this.#entered.delete(member.link));
+    return entered.started;
+  }
+
+  setBandwidth(bytesPerSecond: number | undefined): void {
+    const { bandwidthBytesPerSecond: _old, ...spec } = this.spec;
+    this.spec = bytesPerSecond === undefined ? spec : { ...spec, bandwidthBytesPerSecond: bytesPerSecond };
+  }
+
+  /** Its last word on the run. */
+  heard(link: WorkerLink, progress: RunProgress): void {
+    const entered = this.#entered.get(link);
+    if (entered !== undefined) entered.heard = progress;
+  }
+
+  membersChanged(live: readonly Member[]): void {
+    const links = new Set(live.map(({ link }) => link));
+    for (const [link, { id, heard }] of this.#entered) {
+      if (links.has(link)) continue;
+      this.#entered.delete(link);
+      this.#lost.set(id, heard ?? link.progress(this.spec.run));
+      this.#losses += 1;
+    }
+    for (const wake of this.#wake.splice(0)) wake();
+  }
+
+  /** Resolves at the next change of the members, or when the run is stopped. */
+  async change(why: string): Promise<void> {
+    if (this.stopped) return;
+    this.#why = why;
+    this.#waiting += 1;
+    await new Promise<void>((resolve) => this.#wake.push(resolve));
+    this.#waiting -= 1;
+  }
+
+  stop(): void {
+    this.#abort.abort();
+    for (const wake of this.#wake.splice(0)) wake();
+  }
+
+  /** What was durable on a worker that is lost counts as discarded: the job has to have it somewhere else. */
+  progress(): RunProgress {
+    let sum: RunProgress = { receivedBytes: 0, durableBytes: 0, retries: 0, partsInFlight: 0, ledger: emptyLedger() };
+    for (const [link, { heard }] of this.#entered) sum = add(sum, heard ?? link.progress(this.spec.run));
+    for (const progress of this.#lost.values())
+      sum = add(sum, { ...progress, durableBytes: 0, partsInFlight: 0, ledger: writtenOff(progress.ledger) });
+    return sum;
+  }
+}
+
+function add(a: RunProgress, b: RunProgress): RunProgress {
+  return {
+    receivedBytes: a.receivedBytes + b.receivedBytes,
+    durableBytes: a.durableBytes + b.durableBytes,
+    retries: a.retries + b.retries,
+    partsInFlight: a.partsInFlight + b.partsInFlight,
+    ledger: addLedgers(a.ledger, b.ledger),
+  };
+}
+
+function writtenOff(ledger: Ledger): Ledger {
+  const known = discardReasons.reduce((sum, reason) => sum + ledger.discardedBytes[reason], 0);
+  const lost = ledger.discardedBytes.lost + ledger.originBytes - known;
+  return { originBytes: ledger.originBytes, cachedBytes: 0, discardedBytes: { ...ledger.discardedBytes, lost } };
+}

@@ -1,0 +1,73 @@
+/** The worker of this process, as the coordinator speaks to it. */
+import { isWhole, type Segment } from '../core/segments.ts';
+import type { DiscardReason, LoadId, ManifestEntry, RunId } from '../core/types.ts';
+import type { RunProgress, RunSpec, VerifyOutcome, Worker } from '../ingest/types.ts';
+import type { CachedSegment, SegmentHow, SegmentOutcome, WorkerId, WorkerLink } from './worker-link.ts';
+
+export class LocalLink implements WorkerLink {
+  readonly id: WorkerId;
+  readonly #worker: Worker;
+
+  constructor(id: WorkerId, worker: Worker) {
+    this.id = id;
+    this.#worker = worker;
+  }
+
+  async startRun(spec: RunSpec): Promise<void> {
+    this.#worker.startRun(spec);
+  }
+
+  async reserveMore(run: RunId, bytes: number): Promise<void> {
+    this.#worker.reserveMore(run, bytes);
+  }
+
+  makeRoom(run: RunId, files: readonly ManifestEntry[]): Promise<void> {
+    return this.#worker.makeRoom(run, files);
+  }
+
+  async cached(load: LoadId, segments: readonly Segment[]): Promise<readonly CachedSegment[]> {
+    return segments.map((segment) => {
+      const { file, offset, length } = segment;
+      return this.#worker.cached(load, file, isWhole(segment) ? undefined : { offset, length });
+    });
+  }
+
+  load(run: RunId, segment: Segment, { hasty }: SegmentHow): Promise<SegmentOutcome> {
+    const { file, offset, length } = segment;
+    return this.#worker.load(run, file, isWhole(segment) ? { hasty } : { hasty, range: { offset, length } });
+  }
+
+  publish(_run: RunId, file: ManifestEntry): Promise<void> {
+    return this.#worker.publish(file);
+  }
+
+  abandon(_run: RunId, file: ManifestEntry, reason: DiscardReason): Promise<void> {
+    return this.#worker.abandon(file, reason);
+  }
+
+  loadMetadata(run: RunId, entries: readonly ManifestEntry[]): Promise<void> {
+    return this.#worker.loadMetadata(run, entries);
+  }
+
+  verify(run: RunId, file: ManifestEntry, segments: readonly Segment[]): Promise<VerifyOutcome> {
+    const bytes = segments.reduce((sum, { length }) => sum + length, 0);
+    return this.#worker.verify(run, file, bytes === file.sizeBytes ? undefined : segments);
+  }
+
+  async setBandwidth(run: RunId, bytesPerSecond: number | undefined): Promise<void> {
+    this.#worker.setBandwidth(run, bytesPerSecond);
+  }
+
+  stopRun(run: RunId): Promise<void> {
+    return this.#worker.stopRun(run);
+  }
+
+  async endRun(run: RunId): Promise<RunProgress> {
+    await this.#worker.endRun(run);
+    return this.#worker.progress(run);
+  }
+
+  progress(run: RunId): RunProgress {
+    return this.#worker.progress(run);
+  }
+}

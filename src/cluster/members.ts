@@ -1,0 +1,33 @@
+/** Who is live, and which of them holds what. */
+import type { WorkerId, WorkerLink } from './worker-link.ts';
+
+/** A live worker. */
+export interface Member {
+  readonly id: WorkerId;
+  /** `http://host:port`, for copies between workers. */
+  readonly url: string;
+  readonly zone?: string;
+  /** False: it drains, which is to say that it keeps and serves what it has, and gets no new segments. */
+  readonly takes: boolean;
+  /** A new one after each registration: calls on the old one reject with WORKER_LOST. */
+  readonly link: WorkerLink;
+}
+
+export interface Members {
+  live(): readonly Member[];
+  /** Calls `listener` after each change; returns how to end that. */
+  onChange(listener: () => void): () => void;
+}
+
+/** Members that never change: those of a daemon without a cluster. */
+export function fixedMembers(members: readonly Member[]): Members {
+  return { live: () => members, onChange: () => () => undefined };
+}
+
+export interface Placement {
+  /**
+   * Distinct live workers that take segments, the one that fetches first; fewer than `replicas` where there are not
+   * enough.
+   */
+  owners(path: string, index: number, replicas: number, without?: ReadonlySet<WorkerId>): readonly Member[];
+}

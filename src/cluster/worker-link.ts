@@ -1,0 +1,78 @@
+/**
+ * A worker as the coordinator sees it: in this process, or at the other end of a wire. Everything is about segments; files
+ * are the coordinator's.
+ */
+import type { ErrorReport } from '../core/errors.ts';
+import type { Segment } from '../core/segments.ts';
+import type { DiscardReason, LoadId, ManifestEntry, ObjectVersion, RunId, WorkerId } from '../core/types.ts';
+import type { RunProgress, RunSpec, VerifyOutcome } from '../ingest/types.ts';
+
+export type { WorkerId };
+
+/** Where a worker copies a segment from, in place of the origin. */
+export interface PeerSource {
+  readonly worker: WorkerId;
+  /** `http://host:port` of that worker. */
+  readonly url: string;
+}
+
+export interface SegmentHow {
+  /** See LoadHow of ingest. */
+  readonly hasty: boolean;
+  /** In place of the origin. */
+  readonly source?: PeerSource;
+}
+
+export interface SegmentOutcome {
+  /**
+   * `changed`: the origin has another version now; nothing of a file that is cut is worth going on with at the old one (a
+   * whole file is loaded anew by the worker itself, see `version`). `later`: see LoadHow of ingest.
+   */
+  readonly result: 'loaded' | 'skipped' | 'failed' | 'stopped' | 'changed' | 'later';
+  /** Bytes of the segment that this run fetched and made durable. */
+  readonly loadedBytes: number;
+  /** Bytes that were durable before. */
+  readonly skippedBytes: number;
+  /** What is cached now, of a segment that is a whole file. */
+  readonly version?: ObjectVersion;
+  readonly error?: ErrorReport;
+}
+
+export interface CachedSegment {
+  readonly complete: boolean;
+  /** Durable bytes of this version. */
+  readonly bytes: number;
+  /** Whether this very load put them there. */
+  readonly ours: boolean;
+}
+
+/**
+ * Every call may reject with a PrimedError: WORKER_LOST when the link ends before the answer (whether the worker did it is
+ * then unknown; every call may be repeated), STORE_NO_ROOM and others as the worker states them.
+ */
+export interface WorkerLink {
+  readonly id: WorkerId;
+  /** Idempotent for a run id. */
+  startRun(spec: RunSpec): Promise<void>;
+  /** Adds to what the run may still allocate there, rounding included. Rejects with STORE_NO_ROOM; then nothing changed. */
+  reserveMore(run: RunId, bytes: number): Promise<void>;
+  /** Gives back what earlier loads have left half loaded of these files, and this run would not use. */
+  makeRoom(run: RunId, files: readonly ManifestEntry[]): Promise<void>;
+  cached(load: LoadId, segments: readonly Segment[]): Promise<readonly CachedSegment[]>;
+  /** Resolves when the segment is durable, given up or stopped. A repeated call for the same segment joins the first. */
+  load(run: RunId, segment: Segment, how: SegmentHow): Promise<SegmentOutcome>;
+  /** Every segment of the file is durable, wherever it lies: those of this worker become visible, in one step. */
+  publish(run: RunId, file: ManifestEntry): Promise<void>;
+  /** The file is given up at this version: what of it was not published is freed, and booked as discarded. */
+  abandon(run: RunId, file: ManifestEntry, reason: DiscardReason): Promise<void>;
+  loadMetadata(run: RunId, entries: readonly ManifestEntry[]): Promise<void>;
+  /** Every page of these segments of the file; the whole object too, when they are all of it. */
+  verify(run: RunId, file: ManifestEntry, segments: readonly Segment[]): Promise<VerifyOutcome>;
+  setBandwidth(run: RunId, bytesPerSecond: number | undefined): Promise<void>;
+  /** Drops what is in flight; pending loads resolve as `stopped` within 2 s. */
+  stopRun(run: RunId): Promise<void>;
+  /** After the last load: gives back the reservation and forgets the run. Resolves with its final figures. */
+  endRun(run: RunId): Promise<RunProgress>;
+  /** As last heard; cheap. */
+  progress(run: RunId): RunProgress;
+}

@@ -1,0 +1,304 @@
+/** Workers in memory, by segment: their disks outlive them, and the test ends them, slows them and brings them back. */
+import type { Member, Members } from '../../../src/cluster/members.ts';
+import type {
+  CachedSegment,
+  SegmentHow,
+  SegmentOutcome,
+  WorkerId,
+  WorkerLink,
+} from '../../../src/cluster/worker-link.ts';
+import { PrimedError } from '../../../src/core/errors.ts';
+import type { Segment } from '../../../src/core/segments.ts';
+import { emptyLedger, type Ledger, type LoadId, type ManifestEntry, type RunId } from '../../../src/core/types.ts';
+import { alignUp } from '../../../src/core/units.ts';
+import type { RunProgress, RunSpec, VerifyOutcome } from '../../../src/ingest/types.ts';
+
+/** What the origin has, and what it was asked for. */
+export class FakeSource {
+  readonly versions = new Map<string, string>();
+  /** Bytes that left the origin, by `path offset`. */
+  readonly sent = new Map<string, number>();
+
+  etag(path: string): string {
+    return this.versions.get(path) ?? 'v1';
+  }
+
+  fetch({ file, offset, length }: Segment): boolean {
+    if (this.etag(file.path) !== file.etag) return false;
+    const key = `${file.path} ${offset}`;
+    this.sent.set(key, (this.sent.get(key) ?? 0) + length);
+    return true;
+  }
+
+  get sentBytes(): number {
+    return [...this.sent.values()].reduce((sum, bytes) => sum + bytes, 0);
+  }
+}
+
+interface Held {
+  readonly etag: string;
+  readonly length: number;
+  readonly load: LoadId;
+  visible: boolean;
+}
+
+export class FakeDisk {
+  readonly segments = new Map<string, Held>();
+  readonly ledgers = new Map<RunId, Ledger>();
+  capacityBytes = Number.MAX_SAFE_INTEGER;
+
+  usedBytes(): number {
+    return [...this.segments.values()].reduce((sum, { length }) => sum + alignUp(length), 0);
+  }
+}
+
+const keyOf = ({ file, offset }: Segment): string => `${file.path} ${offset}`;
+
+export class FakeLink implements WorkerLink {
+  readonly id: WorkerId;
+  readonly disk: FakeDisk;
+  readonly #source: FakeSource;
+  readonly #cluster: FakeCluster;
+  readonly runs = new Map<RunId, RunSpec>();
+  readonly reserved = new Map<RunId, number>();
+  #lost = false;
+  readonly #pending = new Set<(error: PrimedError) => void>();
+  /** What a load waits for before it does anything. */
+  delay: (segment: Segment) => Promise<void> = () => Promise.resolve();
+  /** Code of the error that loads here end with. */
+  failing: 'STORE_IO' | 'ORIGIN_DENIED' | undefined;
+  loads = 0;
+
+  constructor(id: WorkerId, disk: FakeDisk, source: FakeSource, cluster: FakeCluster) {
+    this.id = id;
+    this.disk = disk;
+    this.#source = source;
+    this.#cluster = cluster;
+  }
+
+  /** Calls that are pending, and all later ones, reject; what they had done is done. */
+  lose(): void {
+    this.#lost = true;
+    for (const reject of this.#pending) reject(this.#gone());
+    this.#pending.clear();
+  }
+
+  startRun(spec: RunSpec): Promise<void> {
+    return this.#call(async () => void this.runs.set(spec.run, spec));
+  }
+
+  reserveMore(run: RunId, bytes: number): Promise<void> {
+    return this.#call(async () => {
+      const others = [...this.reserved.values()].reduce((sum, some) => sum + some, 0);
+      const freeBytes = this.disk.capacityBytes - this.disk.usedBytes() - others;
+      if (bytes > freeBytes) {
+        throw new PrimedError('STORE_NO_ROOM', `worker ${this.id} needs ${bytes} bytes, and ${freeBytes} are free`);
+      }
+      this.reserved.set(run, (this.reserved.get(run) ?? 0) + bytes);
+    });
+  }
+
+  makeRoom(): Promise<void> {
+    return this.#call(async () => undefined);
+  }
+
+  cached(load: LoadId, segments: readonly Segment[]): Promise<readonly CachedSegment[]> {
+    return this.#call(async () =>
+      segments.map((segment) => {
+        const held = this.disk.segments.get(keyOf(segment));
+        if (held === undefined || held.etag !== segment.file.etag || held.length !== segment.length)
+          return { complete: false, bytes: 0, ours: false };
+        return { complete: true, bytes: held.length, ours: held.load === load };
+      }),
+    );
+  }
+
+  load(run: RunId, segment: Segment, { source }: SegmentHow): Promise<SegmentOutcome> {
+    return this.#call(async () => {
+      this.loads += 1;
+      await this.delay(segment);
+      // A dead worker does no more.
+      if (this.#lost) await new Promise(() => undefined);
+      const spec = this.runs.get(run);
+      if (spec === undefined) throw new Error(`run ${run} was not started at ${this.id}`);
+      if (this.failing !== undefined)
+        return { ...nothing('failed'), error: { code: this.failing, message: `${this.id} fails` } };
+      const held = this.disk.segments.get(keyOf(segment));
+      const { length, file } = segment;
+      if (held?.etag === file.etag && held.length === length && (spec.reuse === 'any' || held.load === spec.load))
+        return { ...nothing('skipped'), skippedBytes: length };
+      const left = (this.reserved.get(run) ?? 0) - alignUp(length);
+      if (left < 0) return { ...nothing('failed'), error: { code: 'STORE_NO_ROOM', message: `${this.id} is full` } };
+      const ledger = this.#ledger(run);
+      if (source === undefined) {
+        if (!this.#source.fetch(segment)) return nothing('changed');
+        ledger.originBytes += length;
+        ledger.cachedBytes += length;
+      } else if (!this.#cluster.has(source.worker, segment)) {
+        return { ...nothing('failed'), error: { code: 'WORKER_LOST', message: `${source.worker} does not have it` } };
+      }
+      this.reserved.set(run, left);
+      // The whole of a file is visible at once, segments of one when they are published.
+      const visible = length === file.sizeBytes;
+      this.disk.segments.set(keyOf(segment), { etag: file.etag, length, load: spec.load, visible });
+      return { result: 'loaded', loadedBytes: length, skippedBytes: 0 };
+    });
+  }
+
+  publish(_run: RunId, file: ManifestEntry): Promise<void> {
+    return this.#call(async () => {
+      for (const [key, held] of this.disk.segments) {
+        if (!key.startsWith(`${file.path} `)) continue;
+        if (held.etag === file.etag) held.visible = true;
+        else this.disk.segments.delete(key);
+      }
+    });
+  }
+
+  abandon(run: RunId, file: ManifestEntry): Promise<void> {
+    return this.#call(async () => {
+      for (const [key, held] of this.disk.segments) {
+        if (!key.startsWith(`${file.path} `) || held.etag !== file.etag || held.visible) continue;
+        this.disk.segments.delete(key);
+        this.#ledger(run).cachedBytes -= held.length;
+        this.#ledger(run).discardedBytes.changed += held.length;
+        this.reserved.set(run, (this.reserved.get(run) ?? 0) + alignUp(held.length));
+      }
+    });
+  }
+
+  loadMetadata(): Promise<void> {
+    return this.#call(async () => undefined);
+  }
+
+  verify(_run: RunId, { path, etag }: ManifestEntry, segments: readonly Segment[]): Promise<VerifyOutcome> {
+    return this.#call(async () => {
+      const ok = segments.every((segment) => this.disk.segments.get(keyOf(segment))?.etag === etag);
+      const checkedBytes = segments.reduce((sum, { length }) => sum + length, 0);
+      return { path, ok, checkedBytes, badPages: ok ? 0 : 1, wholeObject: 'unavailable' };
+    });
+  }
+
+  setBandwidth(): Promise<void> {
+    return this.#call(async () => undefined);
+  }
+
+  stopRun(): Promise<void> {
+    return this.#call(async () => undefined);
+  }
+
+  endRun(run: RunId): Promise<RunProgress> {
+    return this.#call(async () => {
+      this.reserved.delete(run);
+      return this.progress(run);
+    });
+  }
+
+  progress(run: RunId): RunProgress {
+    const ledger = structuredClone(this.#ledger(run));
+    return {
+      receivedBytes: ledger.originBytes,
+      durableBytes: ledger.cachedBytes,
+      retries: 0,
+      partsInFlight: 0,
+      ledger,
+    };
+  }
+
+  #ledger(run: RunId): Ledger {
+    const ledger = this.disk.ledgers.get(run) ?? emptyLedger();
+    this.disk.ledgers.set(run, ledger);
+    return ledger;
+  }
+
+  #gone(): PrimedError {
+    return new PrimedError('WORKER_LOST', `worker ${this.id} is lost`);
+  }
+
+  /** A worker that is lost does no more: its process is dead, or cut off and stopped. */
+  #call<T>(act: () => Promise<T>): Promise<T> {
+    if (this.#lost) return Promise.reject(this.#gone());
+    return new Promise<T>((resolve, reject) => {
+      this.#pending.add(reject);
+      act()
+        .then(resolve, reject)
+        .finally(() => this.#pending.delete(reject));
+    });
+  }
+}
+
+function nothing(result: SegmentOutcome['result']): SegmentOutcome {
+  return { result, loadedBytes: 0, skippedBytes: 0 };
+}
+
+export class FakeCluster implements Members {
+  readonly source = new FakeSource();
+  readonly disks = new Map<WorkerId, FakeDisk>();
+  readonly links = new Map<WorkerId, FakeLink>();
+  readonly draining = new Set<WorkerId>();
+  readonly zones = new Map<WorkerId, string>();
+  readonly #listeners = new Set<() => void>();
+
+  constructor(...ids: string[]) {
+    for (const id of ids) this.join(id);
+  }
+
+  live(): readonly Member[] {
+    return Array.from(this.links.values(), (link) => {
+      const zone = this.zones.get(link.id);
+      const member = { id: link.id, url: `http://${link.id}`, takes: !this.draining.has(link.id), link };
+      return zone === undefined ? member : { ...member, zone };
+    });
+  }
+
+  onChange(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  link(id: string): FakeLink {
+    return this.links.get(id as WorkerId)!;
+  }
+
+  disk(id: string): FakeDisk {
+    return this.disks.get(id as WorkerId)!;
+  }
+
+  /** A new worker, or one that comes back to its disk. */
+  join(name: string): FakeLink {
+    const id = name as WorkerId;
+    const disk = this.disks.get(id) ?? new FakeDisk();
+    this.disks.set(id, disk);
+    const link = new FakeLink(id, disk, this.source, this);
+    this.links.set(id, link);
+    this.changed();
+    return link;
+  }
+
+  /** Its lease is over. */
+  lose(name: string): void {
+    const id = name as WorkerId;
+    const link = this.links.get(id);
+    this.links.delete(id);
+    link?.lose();
+    this.changed();
+  }
+
+  changed(): void {
+    for (const listener of this.#listeners) listener();
+  }
+
+  has(id: WorkerId, segment: Segment): boolean {
+    const held = this.links.get(id)?.disk.segments.get(keyOf(segment));
+    return held !== undefined && held.etag === segment.file.etag && held.length === segment.length;
+  }
+
+  /** Live workers that have the segment visible. */
+  holders(segment: Segment): WorkerId[] {
+    const live = [...this.links.values()].filter(({ disk }) => {
+      const held = disk.segments.get(keyOf(segment));
+      return held?.visible === true && held.etag === segment.file.etag && held.length === segment.length;
+    });
+    return live.map(({ id }) => id);
+  }
+}
