@@ -2,12 +2,18 @@
  * A worker as the coordinator sees it: in this process, or at the other end of a wire. Everything is about segments; files
  * are the coordinator's.
  */
-import type { ErrorReport } from '../core/errors.ts';
+import { type ErrorReport, PrimedError } from '../core/errors.ts';
 import type { Segment } from '../core/segments.ts';
 import type { DiscardReason, LoadId, ManifestEntry, ObjectVersion, RunId, WorkerId } from '../core/types.ts';
 import type { RunProgress, RunSpec, VerifyOutcome } from '../ingest/types.ts';
 
 export type { WorkerId };
+
+/** What every call on the link of a lost worker rejects with. */
+export function workerLost(id: WorkerId): PrimedError {
+  const message = `worker ${id} is lost: its link ended, and it did not come back within its lease`;
+  return new PrimedError('WORKER_LOST', message, { worker: id });
+}
 
 /** Where a worker copies a segment from, in place of the origin. */
 export interface PeerSource {

@@ -192,26 +192,6 @@ export const errorCatalogue = {
     retryable: true,
     help: 'Fewer workers are live than the load wants replicas; submit it again when workers have joined, or with fewer `replicas`.',
   },
-  WORKER_CONFLICT: {
-    status: 'ALREADY_EXISTS',
-    retryable: true,
-    help: 'Another worker is registered under the same id, and its lease has not ended; give each worker an id of its own (`cluster.id`).',
-  },
-  WORKER_UNKNOWN: {
-    status: 'NOT_FOUND',
-    retryable: false,
-    help: 'No worker of this id has registered, or it was removed; `primed worker list` shows those that are known.',
-  },
-  WORKER_STALE: {
-    status: 'FAILED_PRECONDITION',
-    retryable: false,
-    help: 'The registration that a worker spoke for has ended: its lease ran out, or a newer one took its place. Workers register anew by themselves.',
-  },
-  WORKER_REFUSED: {
-    status: 'FAILED_PRECONDITION',
-    retryable: false,
-    help: 'Coordinator and worker do not fit together: they speak different versions of the protocol, or the cluster token is wrong; run the same version of primed, and the same `cluster.token`, everywhere.',
-  },
   // the daemon
   CONFIG_INVALID: {
     status: 'INVALID_ARGUMENT',

@@ -164,11 +164,7 @@ export class IngestWorker implements Worker {
     if (loading !== undefined && sameVersion(loading, version)) await this.#store.abandonFile(loading.fileId, reason);
   }
 
-  cached(
-    load: LoadId,
-    entry: ManifestEntry,
-    range?: ByteRange,
-  ): { complete: boolean; bytes: number; ours: boolean } {
+  cached(load: LoadId, entry: ManifestEntry, range?: ByteRange): { complete: boolean; bytes: number; ours: boolean } {
     if (range !== undefined) {
       const { bytes, ours } = this.#store.cachedRange(load, entry, range);
       return { complete: bytes === range.length, bytes, ours };

@@ -1,11 +1,12 @@
 /** Workers in memory, by segment: their disks outlive them, and the test ends them, slows them and brings them back. */
 import type { Member, Members } from '../../../src/cluster/members.ts';
-import type {
-  CachedSegment,
-  SegmentHow,
-  SegmentOutcome,
-  WorkerId,
-  WorkerLink,
+import {
+  type CachedSegment,
+  type SegmentHow,
+  type SegmentOutcome,
+  type WorkerId,
+  type WorkerLink,
+  workerLost,
 } from '../../../src/cluster/worker-link.ts';
 import { PrimedError } from '../../../src/core/errors.ts';
 import type { Segment } from '../../../src/core/segments.ts';
@@ -212,7 +213,7 @@ export class FakeLink implements WorkerLink {
   }
 
   #gone(): PrimedError {
-    return new PrimedError('WORKER_LOST', `worker ${this.id} is lost`);
+    return workerLost(this.id);
   }
 
   /** A worker that is lost does no more: its process is dead, or cut off and stopped. */

@@ -245,3 +245,23 @@ test('a stop ends the files that wait, and those under way', async () => {
   await fleet.stopRun(run);
   expect((await waiting).result).toBe('stopped');
 });
+
+test('with fewer workers than replicas a file fails by name, and is not called loaded', async () => {
+  const cluster = new FakeCluster('a', 'b');
+  const fleet = await begun(cluster, { replicas: 2 });
+  const file = entryOf('s3://b/f', 50);
+  await reserved(fleet, [file]);
+  cluster.lose('b');
+  const outcome = await fleet.load(run, file, hasty);
+  expect(outcome).toMatchObject({ result: 'failed', error: { code: 'WORKERS_SHORT' } });
+});
+
+test('a call on the link of a lost worker says so', async () => {
+  const cluster = new FakeCluster('a');
+  const link = cluster.link('a');
+  cluster.lose('a');
+  await expect(link.makeRoom()).rejects.toMatchObject({
+    code: 'WORKER_LOST',
+    message: expect.stringContaining('worker a'),
+  });
+});
