@@ -11,7 +11,7 @@ const publishedDir = join(root, 'docs', 'benchmarks');
 const markers = { begin: '<!-- figures: begin (npm run bench -- all --publish) -->', end: '<!-- figures: end -->' };
 
 /** The order of the documents; anything else follows by name. */
-const order = ['load', 'small', 'tls', 'radosgw', 'stores', 'cycles', 'memory', 'start', 'micro'];
+const order = ['load', 'small', 'tls', 'radosgw', 'stores', 'cycles', 'memory', 'start', 'ring', 'micro'];
 const rankOf = (name) => (order.includes(name) ? order.indexOf(name) : order.length);
 
 function readResults() {

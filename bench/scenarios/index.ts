@@ -5,6 +5,7 @@ import { load, tls } from './load.ts';
 import { memory } from './memory.ts';
 import { micro } from './micro.ts';
 import { radosgw } from './radosgw.ts';
+import { ring } from './ring.ts';
 import { small } from './small.ts';
 import { start } from './start.ts';
 import { stores } from './stores.ts';
@@ -18,5 +19,6 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
   cycles,
   memory,
   start,
+  ring,
   micro,
 };

@@ -230,8 +230,11 @@ export class JobRun {
       }
       return undefined;
     } catch (error) {
-      if (!signal.aborted)
-        log.warn({ jobId: this.definition.jobId, path: this.definition.source.path, error }, 'the job cannot go on');
+      // One of the catalogue is in the line with which the job ends; where in the program it was made helps nobody.
+      if (!signal.aborted && !(error instanceof PrimedError)) {
+        const { jobId, source } = this.definition;
+        log.error({ jobId, path: source.path, error }, 'the job ends because of a defect');
+      }
       return error;
     }
   }
@@ -272,7 +275,7 @@ export class JobRun {
     this.#progress = ended;
     this.#observeEnd();
     this.#end(figures);
-    log.info(
+    log[ended.state === 'FAILED' ? 'warn' : 'info'](
       {
         jobId: definition.jobId,
         path: definition.source.path,

@@ -17,7 +17,9 @@ export function snapshotOf(definition: JobDefinition, progress: JobProgress, liv
   const { jobId, runId, loadId, source, options } = definition;
   const { state, reason, startedAtMs, endedAtMs, listing, listingDone, tally } = progress;
   const totalBytes = listingDone ? listing.bytes + tally.grownBytes : undefined;
-  const loadedBytes = isEnded(state) ? tally.loadedBytes : loadedSoFar(progress, live.ledger, totalBytes);
+  // What a stopped run has of a file waits for the next one; a failed run gives it back.
+  const whole = isEnded(state) && state !== 'STOPPED';
+  const loadedBytes = whole ? tally.loadedBytes : loadedSoFar(progress, live.ledger, totalBytes);
   const remaining =
     totalBytes === undefined ? undefined : totalBytes - loadedBytes - tally.skippedBytes - tally.failedBytes;
   const etaMs = state === 'RUNNING' ? etaMsOf(remaining, live.bytesPerSecond) : undefined;

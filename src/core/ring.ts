@@ -42,7 +42,7 @@ export interface RingWorker {
   readonly zone?: string | undefined;
 }
 
-/** Identity version 1 of a host: the UUID version 3 (MD5) of its name in the empty name space. */
+/** Identity version 1 of a host, named without a port: the UUID version 3 (MD5) of the name in an empty name space. */
 export function workerIdentity(host: string): WorkerIdentity {
   const identifier = new Uint8Array(createHash('md5').update(host, 'utf8').digest());
   identifier[6] = (identifier[6]! & 0x0f) | 0x30;
@@ -81,12 +81,6 @@ export class Ring<T extends RingWorker> {
     this.#points = points;
     this.#directory = directoryOf(points.hashes);
     this.#zoneCount = new Set(workers.map(zoneOf)).size;
-  }
-
-  /** Memory of the typed arrays. */
-  get bytes(): number {
-    const { hashes, owners } = this.#points;
-    return hashes.byteLength + owners.byteLength + this.#directory.starts.byteLength;
   }
 
   /**
@@ -135,7 +129,8 @@ export class Ring<T extends RingWorker> {
 
   /**
    * Where `count` copies of a key go: the owners, one of each zone first, then filled up in their order. The first
-   * is that of `owners`; copies share a zone only when fewer than `count` zones have an accepted worker.
+   * is that of `owners`; copies share a zone only when fewer than `count` zones have an accepted worker. Alluxio's
+   * clients know no zones: without zones this is `owners`, with them their second choice may be a worker without a copy.
    */
   placement(key: string, count: number, accept: (worker: T) => boolean = everyone): T[] {
     const chosen = new Set<T>();

@@ -18,7 +18,7 @@ import assert from 'node:assert/strict';
 import type { Socket } from 'node:net';
 import { judgeSuccess } from './answer.ts';
 import { type ErrorBody, makeErrorBody } from './error-body.ts';
-import { causeOfStatus, readS3Error, retryAfterMs } from './failure.ts';
+import { causeOfStatus, readS3Error, retryAfterMs, wordsOf } from './failure.ts';
 import { headIncomplete, headMalformed, makeHeadReader, type ResponseHead } from './response-head.ts';
 import type { FailureCause, OriginFailure, RangeRequest } from './types.ts';
 
@@ -320,9 +320,10 @@ export class Connection {
     if (s3.code === 'RequestTimeTooSkewed' && head.date !== undefined)
       this.#host.learnClock(this, Date.parse(head.date));
     const waitMs = retryAfterMs(head.retryAfter, Date.now());
+    const cause = causeOfStatus(head.status, s3.code);
     this.#finish({
-      cause: causeOfStatus(head.status, s3.code),
-      message: s3.message ?? `the origin answered ${head.status}`,
+      cause,
+      message: s3.message ?? wordsOf(cause, s3.code),
       httpStatus: head.status,
       ...(s3.code !== undefined && { s3Code: s3.code }),
       ...(requestId !== undefined && { requestId }),

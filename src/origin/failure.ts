@@ -45,6 +45,16 @@ export function causeOfStatus(status: number, s3Code?: string): FailureCause {
   return 'client';
 }
 
+/** For an answer that says nothing itself: a HEAD has no body, and some servers send none either. */
+export function wordsOf(cause: FailureCause, s3Code?: string): string {
+  if (cause === 'missing') return s3Code === 'NoSuchBucket' ? 'there is no such bucket' : 'there is no such object';
+  if (cause === 'denied') return 'the origin refuses access';
+  if (cause === 'expired') return 'the credentials are no longer valid';
+  if (cause === 'throttled') return 'the origin asks for fewer requests';
+  if (cause === 'server') return 'the origin failed';
+  return 'the origin refused the request';
+}
+
 /** Code, Message and RequestId of an S3 error body; tolerant, because every server writes it differently. */
 export function readS3Error(body: string): { code?: string; message?: string; requestId?: string } {
   const field = (name: string): string | undefined => {

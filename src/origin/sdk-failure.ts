@@ -1,5 +1,5 @@
 /** Errors of the AWS SDK and of sockets below it, as the causes that the rest of the origin speaks in. */
-import { causeOfStatus } from './failure.ts';
+import { causeOfStatus, wordsOf } from './failure.ts';
 import type { FailureCause, OriginFailure } from './types.ts';
 
 const connectCodes: ReadonlySet<string> = new Set([
@@ -44,16 +44,24 @@ export function failureOfSdk(error: unknown): OriginFailure {
   const message = shape.message === undefined || shape.message === '' ? (shape.name ?? 'unknown error') : shape.message;
   if (status !== undefined && status >= 300) {
     const s3Code = s3CodeOf(shape, status);
+    const cause = causeOfStatus(status, s3Code);
     return {
-      cause: causeOfStatus(status, s3Code),
-      message: message === 'UnknownError' ? `the origin answered ${status}` : message,
+      cause,
+      message: message === 'UnknownError' ? wordsOf(cause, s3Code) : message,
       httpStatus: status,
       ...(s3Code !== undefined && { s3Code }),
       ...(requestId !== undefined && { requestId }),
     };
   }
-  const hint = untrustedCodes.has(codeOf(shape)) ? '; name its issuer by ca_file in [[ufs]] if you trust it' : '';
-  return { cause: causeOfTransport(shape), message: `${message}${hint}` };
+  const code = codeOf(shape);
+  const hint = untrustedCodes.has(code) ? '; name its issuer by ca_file in [[ufs]] if you trust it' : '';
+  return { cause: causeOfTransport(shape), message: code === 'EPROTO' ? tlsRefusal(message) : `${message}${hint}` };
+}
+
+/** OpenSSL writes `…:error:0A00010B:SSL routines:ssl3_get_record:wrong version number:file.c:350:` and a line feed. */
+function tlsRefusal(message: string): string {
+  const reason = /:SSL routines:[^:]*:([^:]+):/.exec(message)?.[1] ?? message.trim();
+  return `the endpoint does not answer in TLS (${reason}); is its port one of http://?`;
 }
 
 /** The SDK names errors without a body after their status; that is no code of S3's. */
@@ -79,7 +87,12 @@ function causeOfTransport(shape: SdkShape): FailureCause {
   const code = codeOf(shape);
   if (shape.name === 'CredentialsProviderError' || shape.name === 'TokenProviderError') return 'expired';
   if (shape.name === 'AbortError') return 'cancelled';
-  if (connectCodes.has(code) || code.startsWith('ERR_TLS') || /certificate|self-signed/i.test(shape.message ?? ''))
+  if (
+    connectCodes.has(code) ||
+    code === 'EPROTO' ||
+    code.startsWith('ERR_TLS') ||
+    /certificate|self-signed/i.test(shape.message ?? '')
+  )
     return 'connect';
   // Before the name: the SDK calls a reset a TimeoutError too.
   if (resetCodes.has(code)) return 'reset';

@@ -157,6 +157,7 @@ describe('a running job', () => {
     expect(report).toMatchObject({ mJobState: 'STOPPED', ledger: { inFlightBytes: 0 } });
     const kept = report.ledger.cachedBytes;
     expect(kept).toBeGreaterThan(0);
+    expect(report.mLoadedByteCount).toBe(kept);
     expect((await list(api, '&job-state=STOPPED')).json()).toHaveLength(1);
 
     const second = await stop(api, slowPath);

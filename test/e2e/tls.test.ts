@@ -59,4 +59,23 @@ it('without one the load fails in bounded time, and the report says that the cer
   expect(report).toMatchObject({ mJobState: 'FAILED', mLoadedByteCount: 0 });
   expect(report.reason).toMatch(/^ORIGIN_UNREACHABLE: s3:.*: self-signed certificate; .*ca_file/);
   expect(origin.requests.length).toBe(asked);
+  await daemon.terminate();
+});
+
+it('of an origin that speaks no TLS the report says so, in one line', async () => {
+  const plain = await startTestOrigin({ objects });
+  const env = { ...originEnvironment(plain), AWS_ENDPOINT_URL: plain.endpoint.replace('http:', 'https:') };
+  const daemon = await place.start('', { env });
+  await submit(daemon.api, path);
+  const { mJobState, reason } = await ended(daemon.api, path);
+  expect([mJobState, reason]).toEqual([
+    'FAILED',
+    `ORIGIN_UNREACHABLE: ${path}: the endpoint does not answer in TLS (wrong version number); is its port one of http://?`,
+  ]);
+  const lines = daemon.log().split('\n');
+  expect(lines.filter((line) => line.includes(reason))).toEqual([
+    expect.stringMatching(/^\{"level":"warn",.*"FAILED"/),
+  ]);
+  await daemon.terminate();
+  await plain.close();
 });

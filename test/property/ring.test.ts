@@ -1,6 +1,7 @@
 /** The ring: who owns what when workers come and go, and how even the shares are. */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { murmur3 } from '../../src/core/murmur3.ts';
 import { makeRing, type Ring, type RingWorker, workerIdentity } from '../../src/core/ring.ts';
 
 interface Named extends RingWorker {
@@ -21,7 +22,43 @@ const count = fc.integer({ min: 1, max: 22 });
 const namesOf = (found: readonly Named[]) => found.map(({ name }) => name);
 const owners = (ring: Ring<Named>, key: string, wanted: number) => namesOf(ring.owners(key, wanted));
 
+const int32 = (value: number) => {
+  const bytes = Buffer.alloc(4);
+  bytes.writeInt32LE(value);
+  return bytes;
+};
+
+/** All workers in the order in which the contract finds them, done in the plainest way. */
+function plainly(all: readonly Named[], nodes: number, key: string): string[] {
+  const points = all.flatMap(({ name, identity }) =>
+    Array.from({ length: nodes }, (_, i) => ({
+      hash: murmur3(Buffer.concat([identity.identifier, int32(identity.version), int32(i)])),
+      name,
+    })),
+  );
+  points.sort((a, b) => a.hash - b.hash);
+  const found = new Set<string>();
+  let at = 0;
+  for (let attempt = 1; attempt <= 100; attempt += 1) {
+    const hash = murmur3(Buffer.concat([Buffer.from(key), int32(attempt)]));
+    at = points.findIndex((point) => point.hash >= hash);
+    if (at < 0) at = 0;
+    found.add(points[at]!.name);
+  }
+  for (const { name } of [...points.slice(at), ...points.slice(0, at)]) found.add(name);
+  return [...found];
+}
+
 describe('the owners of a key', () => {
+  test('are those that the contract finds step by step', () => {
+    fc.assert(
+      fc.property(workers(1), keys, fc.constantFrom(1, 2, 7), count, (all, some, nodes, wanted) => {
+        const ring = makeRing(all, { virtualNodes: nodes });
+        for (const key of some) expect(owners(ring, key, wanted)).toEqual(plainly(all, nodes, key).slice(0, wanted));
+      }),
+    );
+  });
+
   test('are different workers, as many as were asked for or as are accepted', () => {
     fc.assert(
       fc.property(workers(1), keys, virtualNodes, count, fc.func(fc.boolean()), (all, some, nodes, wanted, chance) => {

@@ -93,6 +93,12 @@ describe('the next ring', () => {
     }
   });
 
+  it('tells workers apart by the version of their identity, too', () => {
+    const older = { ...named('a'), name: 'older', identity: { ...workerIdentity('a'), version: 0 } };
+    const ring = makeRing([named('a')]).next([named('a'), older]);
+    expect(names(ring.owners('key', 2)).sort()).toEqual(['a', 'older']);
+  });
+
   it('refuses two workers of one identity', () => {
     expect(() => makeRing([named('a'), named('b'), named('a')])).toThrow(/two workers of one ring have the identity/);
   });

@@ -98,3 +98,15 @@ test.each([
 ])('an SDK error %# is classified', (error, cause) => {
   expect(failureOfSdk(error).cause).toBe(cause);
 });
+
+test.each([
+  [404, 'NoSuchBucket', 'there is no such bucket'],
+  [404, 'NoSuchKey', 'there is no such object'],
+  [403, 'AccessDenied', 'the origin refuses access'],
+  [503, 'SlowDown', 'the origin asks for fewer requests'],
+  [500, 'InternalError', 'the origin failed'],
+  [400, 'ExpiredToken', 'the credentials are no longer valid'],
+  [405, 'MethodNotAllowed', 'the origin refused the request'],
+])('an answer %d %s without words gets some', (httpStatusCode, name, message) => {
+  expect(failureOfSdk({ name, message: 'UnknownError', $metadata: { httpStatusCode } }).message).toBe(message);
+});
