@@ -3,6 +3,7 @@
  * never loads a daemon.
  */
 import { Command, CommanderError } from 'commander';
+import { PrimedError } from '../core/errors.ts';
 import type { CliContext, RegisterVerb } from './context.ts';
 import { exitCodeOf, exitCodes } from './exit.ts';
 import { registerFs } from './fs.ts';
@@ -28,12 +29,18 @@ export async function runCli(argv: readonly string[], io: CliIo, verbs: readonly
   } catch (error) {
     // commander has said what it has to say itself; help that was not asked for means that a verb is missing
     if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.done : exitCodes.usage;
-    io.stderr.write(`primed: ${error instanceof Error ? error.message : String(error)}\n`);
+    io.stderr.write(`primed: ${wordsOf(error)}\n`);
     return exitCodeOf(error);
   } finally {
     io.stdout.off('error', ignoreBrokenPipe);
     io.stderr.off('error', ignoreBrokenPipe);
   }
+}
+
+/** With the code by which the documents say what to do, except where the message is about what was typed. */
+function wordsOf(error: unknown): string {
+  if (error instanceof PrimedError && error.status !== 'INVALID_ARGUMENT') return `${error.code}: ${error.message}`;
+  return error instanceof Error ? error.message : String(error);
 }
 
 function makeProgram(context: CliContext, verbs: readonly RegisterVerb[]): Command {

@@ -190,6 +190,13 @@ class LocalJobService implements JobService {
     if (source.kind === 'index') {
       const local = localIndexPath(source.path);
       if (local !== undefined) return local;
+      if (!source.path.includes('://')) {
+        throw new PrimedError(
+          'PATH_INVALID',
+          `The index file '${source.path}' is neither s3://bucket/key nor an absolute path: it lies at the origin, or on the machine of the coordinator.`,
+          { path: source.path },
+        );
+      }
     }
     return this.#deps.origins.resolve(source.path).path;
   }

@@ -93,7 +93,7 @@ function locateFile(path: string, entries: readonly UfsEntry[]): Located {
     throw invalid(
       path,
       roots.length === 0
-        ? 'no file:// root is configured'
+        ? 'no folder is open to loads: the configuration has no [[ufs]] with prefix = "file:///dir"'
         : `it lies below none of the configured roots (${roots.join(', ')})`,
     );
   }

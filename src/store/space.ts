@@ -8,6 +8,7 @@
  */
 import { GrainAllocator } from '../core/allocator.ts';
 import { PrimedError } from '../core/errors.ts';
+import { formatSize } from '../core/sizes.ts';
 import type { Extent, RunId, StoreIndex } from '../core/types.ts';
 import { alignBytes, alignUp } from '../core/units.ts';
 
@@ -69,7 +70,7 @@ export class Space {
     const wanted = alignUp(bytes);
     const before = this.reservedFor(run);
     const free = this.unusedBytes - this.#reservedBytes + before;
-    if (wanted > free) throw noRoom(`run ${run} needs`, wanted, free, this.#reservedBytes - before, this.capacityBytes);
+    if (wanted > free) throw noRoom('the load needs', wanted, free, this.#reservedBytes - before, this.capacityBytes);
     this.#setReserved(run, wanted);
   }
 
@@ -146,9 +147,10 @@ function noRoom(
   reservedBytes: number,
   capacityBytes: number,
 ): PrimedError {
+  const reserved = reservedBytes > 0 ? `, and other loads have ${formatSize(reservedBytes)} reserved` : '';
   return new PrimedError(
     'STORE_NO_ROOM',
-    `${what} ${neededBytes} bytes, ${freeBytes} are free (${reservedBytes} of ${capacityBytes} are reserved for other runs); free other paths or add a store`,
+    `${what} ${neededBytes} bytes, ${freeBytes} are free (${formatSize(neededBytes)} needed, ${formatSize(freeBytes)} free of ${formatSize(capacityBytes)}${reserved}); add a store`,
     { neededBytes, freeBytes, reservedBytes, capacityBytes },
   );
 }

@@ -27,6 +27,7 @@ import {
 import { dirname, join } from 'node:path';
 import { maxGrains } from '../core/allocator.ts';
 import { PrimedError } from '../core/errors.ts';
+import { formatSize } from '../core/sizes.ts';
 import type { Log, StoreIndex } from '../core/types.ts';
 import { alignBytes, alignDown, MiB } from '../core/units.ts';
 import { allocateFile, lockFile, makeFolder, openDirect } from '../platform/index.ts';
@@ -238,7 +239,7 @@ export function checkRoom(stores: readonly { readonly dir: string; readonly size
       const others = neededBytes - sizeBytes + takenBytes;
       throw new PrimedError(
         'STORE_NO_ROOM',
-        `the store in ${dir} is configured with ${sizeBytes} bytes, its file system has ${freeBytes + takenBytes} free${others > 0 ? `, and the stores before it there need ${others} of them` : ''}; free space there, or configure a smaller store`,
+        `the store in ${dir} is configured with ${formatSize(sizeBytes)}, its file system has ${formatSize(freeBytes + takenBytes)} free${others > 0 ? `, and the stores before it there need ${formatSize(others)} of that` : ''}; free space there, or configure a smaller store`,
         { dir, neededBytes, freeBytes },
       );
     } catch (error) {

@@ -234,7 +234,9 @@ it('a load that needs more than there is room for is refused with both numbers, 
   const report = await ended(api, 's3://demo/huge/');
   expect(report).toMatchObject({
     mJobState: 'FAILED',
-    reason: expect.stringMatching(/needs 4294967296 bytes, \d+ are free/),
+    reason: expect.stringMatching(
+      /: the load needs 4294967296 bytes, \d+ are free \(4096\.00MB needed, [\d.]+MB free of [\d.]+MB\)/,
+    ),
   });
   expect(fetchedBytes()).toBe(0);
   expect(await check(api, 's3://demo/skip/')).toMatchObject({ ok: true, checkedFiles: 7 });

@@ -180,6 +180,11 @@ describe('bad input is refused by name', () => {
     ['path and index file', { path: 's3://demo/x/', indexFile: 's3://demo/i' }, /path|indexFile/],
     ['an empty path', { path: '' }, /path/],
     ['a path that is no UFS', { path: '/data/x' }, /path/],
+    [
+      'an index file by a relative path',
+      { indexFile: 'lists/x' },
+      /'lists\/x' is neither s3:\/\/.* nor an absolute path/,
+    ],
     ['another scheme', { path: 'gs://demo/x' }, /gs:|path/],
     ['a file:// root that is not configured', { path: 'file:///etc/' }, /file:/],
     ['a wildcard', { path: 's3://demo/data/*.bin' }, /Load does not support wildcard path/],

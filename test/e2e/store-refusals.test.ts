@@ -84,7 +84,7 @@ async function expectRefused(words: readonly string[], args: readonly string[] =
   daemons.push(daemon);
   expect(await daemon.exited).toEqual({ code: 1, signal: null });
   const said = daemon.log().slice(saidBefore).trim();
-  expect(said).toMatch(/^primed: .+$/);
+  expect(said).toMatch(/^primed: STORE_[A-Z]+: .+$/);
   for (const word of words) expect(said).toContain(word);
   const isNewIndex = (line: string) => line.startsWith(join(dataDir, 'index')) && !before.includes(line);
   const hadIndex = before.some((line) => line.startsWith(join(dataDir, 'index')));

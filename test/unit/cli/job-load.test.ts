@@ -234,7 +234,7 @@ test('a coordinator that stays away ends the following after 30 s with exit 3', 
   };
   expect(await load(io, path)).toBe(3);
   expect(io.now()).toBeGreaterThanOrEqual(30_000);
-  expect(io.err()).toMatch(/primed: The coordinator at .* cannot be reached/);
+  expect(io.err()).toMatch(/primed: COORDINATOR_UNREACHABLE: The coordinator at .* cannot be reached/);
 });
 
 test('when a newer load of the path has begun, the end of the followed one is found by its id', async () => {
