@@ -74,7 +74,10 @@ test('fs ls lists all pages, in lines or JSON, and stops at the limit', async ()
     '',
   ]);
   const none = await run('fs', 'ls', 's3://b/none/');
-  expect([none.code, none.io.err()]).toEqual([1, 'primed: FILE_NOT_CACHED: Nothing at or below s3://b/none/ is in the cache.\n']);
+  expect([none.code, none.io.err()]).toEqual([
+    1,
+    'primed: FILE_NOT_CACHED: Nothing at or below s3://b/none/ is in the cache.\n',
+  ]);
   expect((await run('fs', 'ls', 's3://b/', '--limit', '0')).code).toBe(2);
 });
 

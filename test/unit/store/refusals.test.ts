@@ -220,7 +220,10 @@ describe('a store is refused', () => {
     syncBuiltinESMExports();
     try {
       const stores = ['store-x', 'store-y'].map((name) => ({ dir: join(fixture.dir, name), sizeBytes: 3 * MiB }));
-      await expectRefusal('STORE_NO_ROOM', /the stores before it there need 3072\.00KB of that/, { ...fixture.options, stores });
+      await expectRefusal('STORE_NO_ROOM', /the stores before it there need 3072\.00KB of that/, {
+        ...fixture.options,
+        stores,
+      });
       expect(stores.filter(({ dir }) => existsSync(dir))).toEqual([]);
     } finally {
       vi.restoreAllMocks();
