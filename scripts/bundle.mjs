@@ -1,6 +1,6 @@
 // Bundles src/ into dist/: the executable, the lane that Piscina starts in its threads, and the benchmarks.
 // Packages are bundled too, which halves the time to start, but for those that carry binaries or start files of their own.
-import { chmodSync, existsSync, readFileSync, rmSync } from 'node:fs';
+import { chmodSync, existsSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
@@ -14,11 +14,13 @@ const entries = {
   'demo-origin': 'src/demo/origin/process.ts',
 };
 
-rmSync(join(root, 'dist'), { recursive: true, force: true });
+// Made aside and put in place at once, so that what is started meanwhile finds either the old files or the new ones.
+const dist = join(root, 'dist');
+const made = `dist-${process.pid}`;
 await build({
   absWorkingDir: root,
   entryPoints: Object.fromEntries(Object.entries(entries).filter(([, path]) => existsSync(join(root, path)))),
-  outdir: 'dist',
+  outdir: made,
   bundle: true,
   splitting: true,
   chunkNames: 'chunks/[name]-[hash]',
@@ -34,4 +36,8 @@ await build({
   define: { PRIMED_VERSION: JSON.stringify(version) },
   logLevel: 'warning',
 });
-if (existsSync(join(root, 'dist', 'main.js'))) chmodSync(join(root, 'dist', 'main.js'), 0o755);
+chmodSync(join(root, made, 'main.js'), 0o755);
+const old = join(root, `${made}-old`);
+if (existsSync(dist)) renameSync(dist, old);
+renameSync(join(root, made), dist);
+rmSync(old, { recursive: true, force: true });

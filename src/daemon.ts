@@ -17,7 +17,7 @@ import { type IngestWorker, openIngest } from './ingest/index.ts';
 import { observedOrigins, observeJobs, observeS3, observeStore, observeWorker, showLevels } from './observers.ts';
 import { openOrigins } from './origin/origins.ts';
 import type { Origins } from './origin/types.ts';
-import { makeFolder, sdNotify, systemClock } from './platform/index.ts';
+import { makeFolder, probeDiskEngine, sdNotify, systemClock } from './platform/index.ts';
 import { buildS3Server } from './server/s3/index.ts';
 import { buildApiServer, buildWorkerServer } from './servers.ts';
 import { openStore } from './store/index.ts';
@@ -65,7 +65,7 @@ export async function runStandalone(config: Config): Promise<number> {
   const grace = closeWithGrace({ delay: closeLimitMs, logger: false, onTimeout }, async ({ signal, err }) => {
     if (err !== undefined) log.error({ error: err.stack ?? String(err) }, 'the daemon ends because of a defect');
     else log.info({ signal }, 'stopping');
-    sdNotify('STOPPING=1');
+    tellManager('STOPPING=1', log);
     opened.ready = false;
     await close(opened, log);
     log.info({}, 'stopped');
@@ -132,6 +132,10 @@ async function open(config: Config, log: Log, opened: Opened, onFatal: (error: E
     onFatal,
   });
   opened.worker = worker;
+  if (settings.diskEngine === 'auto' && engine === 'threads') {
+    const { reason } = await probeDiskEngine();
+    log.warn({ reason }, 'io_uring is not to be had here: stores are written by threads, which cost more CPU');
+  }
   const jobs = await openJobService({
     dir: config.jobsDir,
     fleet: soloFleet(worker, origins, log),
@@ -180,7 +184,13 @@ async function open(config: Config, log: Log, opened: Opened, onFatal: (error: E
     },
     'ready',
   );
-  sdNotify('READY=1');
+  tellManager('READY=1', log);
+}
+
+/** One that waits for READY=1 and does not hear it ends the daemon after a while: the log has to say why. */
+function tellManager(state: string, log: Log): void {
+  const { problem } = sdNotify(state);
+  if (problem !== undefined) log.warn({ state, problem }, 'the service manager cannot be told how the daemon is');
 }
 
 async function listen(server: FastifyInstance, { host, port }: Listen, setting: string): Promise<string> {

@@ -94,7 +94,7 @@ export function makeGeneralWay(options: {
       };
       const abortSignal = AbortSignal.any([signal, limit.signal]);
       try {
-        const [client, { GetObjectCommand }] = await Promise.all([clientOf(origin), import('@aws-sdk/client-s3')]);
+        const [client, { GetObjectCommand }] = await Promise.all([clientOf(origin), import('./general-sdk.ts')]);
         const { etag, versionId } = request.version;
         const whole = asksWhole(request);
         const command = (location?: URL): GetObject => {
@@ -211,7 +211,7 @@ function judgeOutput(output: GetObjectCommandOutput, { request }: Exchange): Ori
 }
 
 async function makeClient(origin: S3Origin, timeouts: OriginTimeouts): Promise<S3Client> {
-  const { S3Client } = await import('@aws-sdk/client-s3');
+  const { S3Client } = await import('./general-sdk.ts');
   const { lane } = origin;
   const config: S3ClientConfig = {
     region: lane.region,

@@ -34,6 +34,8 @@ export async function listBySdk(bucket: Bucket, name: string, query: ListQuery):
     }),
     query.signal === undefined ? {} : { abortSignal: query.signal },
   );
+  // Of a body that is no listing the SDK makes an empty one: the last page, and a load that has nothing to do.
+  if (output.IsTruncated === undefined) throw notS3('list', `s3://${name}/${query.prefix}`, output.$metadata);
   const encoded = output.EncodingType === 'url';
   return {
     objects: (output.Contents ?? []).map((object) => ({
@@ -59,15 +61,31 @@ export async function headBySdk(
   const output = await bucket.client.send(command, options).catch(async (error: unknown) => {
     throw await refusalWithReason(error, bucket, new GetObjectCommand({ Bucket: name, Key: key, Range: 'bytes=0-0' }));
   });
+  // Without them there is no version to hold the bytes to, and no telling when they are whole.
+  const { ETag, ContentLength } = output;
+  if (ETag === undefined || ContentLength === undefined) throw notS3('head', path, output.$metadata);
   return {
     path,
-    etag: bareEtag(output.ETag ?? ''),
-    sizeBytes: output.ContentLength ?? 0,
+    etag: bareEtag(ETag),
+    sizeBytes: ContentLength,
     lastModifiedMs: output.LastModified?.getTime() ?? 0,
     ...(output.VersionId !== undefined && output.VersionId !== 'null' && { versionId: output.VersionId }),
     ...(output.ContentType !== undefined && { contentType: output.ContentType }),
     checksums: wholeObjectChecksums(output),
   };
+}
+
+/** A success that no S3 server sends: a web server, a login page of a proxy. */
+function notS3(asked: 'list' | 'head', path: string, answer: { httpStatusCode?: number }): PrimedError {
+  const missing = asked === 'list' ? 'is no S3 listing' : 'has no ETag or no length';
+  return errorOfFailure(
+    {
+      cause: 'protocol',
+      message: `the answer ${missing}: the endpoint, or a proxy before it, is not an S3 server`,
+      ...(answer.httpStatusCode !== undefined && { httpStatus: answer.httpStatusCode }),
+    },
+    path,
+  );
 }
 
 /** A HEAD that is refused has no body: S3's code and words are in the answer to a GET of the same object. */

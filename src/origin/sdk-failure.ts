@@ -18,6 +18,14 @@ const resetCodes: ReadonlySet<string> = new Set([
   'UND_ERR_SOCKET',
   'ERR_STREAM_PREMATURE_CLOSE',
 ]);
+/** Of OpenSSL, as Node names them: the chain ends at nobody who is trusted. */
+const untrustedCodes: ReadonlySet<string> = new Set([
+  'DEPTH_ZERO_SELF_SIGNED_CERT',
+  'SELF_SIGNED_CERT_IN_CHAIN',
+  'UNABLE_TO_GET_ISSUER_CERT',
+  'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
+  'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
+]);
 
 interface SdkShape {
   name?: string;
@@ -44,7 +52,8 @@ export function failureOfSdk(error: unknown): OriginFailure {
       ...(requestId !== undefined && { requestId }),
     };
   }
-  return { cause: causeOfTransport(shape), message };
+  const hint = untrustedCodes.has(codeOf(shape)) ? '; name its issuer by ca_file in [[ufs]] if you trust it' : '';
+  return { cause: causeOfTransport(shape), message: `${message}${hint}` };
 }
 
 /** The SDK names errors without a body after their status; that is no code of S3's. */
@@ -62,9 +71,12 @@ function s3CodeOf(shape: SdkShape, status: number): string | undefined {
   return code;
 }
 
+function codeOf(shape: SdkShape): string {
+  return shape.code ?? ((shape.cause ?? {}) as SdkShape).code ?? '';
+}
+
 function causeOfTransport(shape: SdkShape): FailureCause {
-  const inner = (shape.cause ?? {}) as SdkShape;
-  const code = shape.code ?? inner.code ?? '';
+  const code = codeOf(shape);
   if (shape.name === 'CredentialsProviderError' || shape.name === 'TokenProviderError') return 'expired';
   if (shape.name === 'AbortError') return 'cancelled';
   if (connectCodes.has(code) || code.startsWith('ERR_TLS') || /certificate|self-signed/i.test(shape.message ?? ''))

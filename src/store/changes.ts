@@ -174,6 +174,7 @@ export class Changes {
 
   /** It is durable. */
   settle(): void {
+    this.#context.ledgers.settle();
     this.#context.counters.files += this.#fileCount;
     this.#context.counters.blocks += this.#blockCount;
     for (const action of this.#afterwards) action();

@@ -11,6 +11,8 @@ export class Ledgers {
   readonly #index: IndexDb;
   readonly #known = new Map<RunId, Ledger>();
   readonly #dirty = new Set<RunId>();
+  /** Booked as cached in the commit that runs: not durable before it has ended. */
+  readonly #landing = new Map<RunId, number>();
 
   constructor(index: IndexDb) {
     this.#index = index;
@@ -20,18 +22,26 @@ export class Ledgers {
     return this.#dirty.size > 0;
   }
 
-  /** A copy, as it stands with everything booked. */
+  /** A copy, as it stands with everything booked; bytes are cached when they are durable. */
   get(run: RunId): Ledger {
     const ledger = this.#known.get(run) ?? this.#read(run);
-    return { ...ledger, discardedBytes: { ...ledger.discardedBytes } };
+    const cachedBytes = ledger.cachedBytes - (this.#landing.get(run) ?? 0);
+    return { ...ledger, cachedBytes, discardedBytes: { ...ledger.discardedBytes } };
   }
 
   origin(run: RunId, bytes: number): void {
     this.#change(run).originBytes += bytes;
   }
 
+  /** In a commit that is being made. */
   cached(run: RunId, bytes: number): void {
     this.#change(run).cachedBytes += bytes;
+    if (bytes > 0) this.#landing.set(run, (this.#landing.get(run) ?? 0) + bytes);
+  }
+
+  /** That commit is durable. */
+  settle(): void {
+    this.#landing.clear();
   }
 
   discarded(run: RunId, reason: DiscardReason, bytes: number): void {

@@ -56,12 +56,15 @@ export class LoadingFiles {
   leave(run: RunId): void {
     for (const file of this.#byUser.get(run) ?? []) {
       file.users.delete(run);
-      if (file.users.size > 0 || file.phase !== 'loading' || file.landedBytes !== file.durableBytes) continue;
-      this.#byId.delete(file.fileId);
-      this.hide(file);
-      if (file.durableBytes > 0) this.#left++;
+      this.#rest(file);
     }
     this.#byUser.delete(run);
+  }
+
+  /** Parts of it are durable: if its runs have ended meanwhile, this was what it was still in memory for. */
+  landed(fileId: FileId): void {
+    const file = this.#byId.get(fileId);
+    if (file) this.#rest(file);
   }
 
   /** In memory, or taken from the index. */
@@ -166,6 +169,14 @@ export class LoadingFiles {
       if (record?.loadId === load) files.push(fileId);
     }
     return files;
+  }
+
+  /** Leaves a file that nobody loads to the index, when that has all of it. */
+  #rest(file: LoadingFile): void {
+    if (file.users.size > 0 || file.phase !== 'loading' || file.landedBytes !== file.durableBytes) return;
+    this.#byId.delete(file.fileId);
+    this.hide(file);
+    if (file.durableBytes > 0) this.#left++;
   }
 
   /** What the index still says of a file that ended in this process is of no interest. */

@@ -29,7 +29,10 @@ export function landParts(
     apply(changes) {
       for (const part of parts) landPart(files, run, part, changes, complete);
     },
-    done: () => settle.resolve([...complete]),
+    done() {
+      for (const { fileId } of parts) files.landed(fileId);
+      settle.resolve([...complete]);
+    },
     failed: settle.reject,
   };
 }

@@ -16,6 +16,8 @@ export interface DaemonOrder {
   /** Added to a plain environment: the AWS variables of an origin, for example. */
   readonly env?: Readonly<Record<string, string>>;
   readonly args?: readonly string[];
+  /** A program with its arguments that becomes the daemon (exec), in place of starting it directly. */
+  readonly by?: readonly string[];
   /** The same ports again, for a restart; default: free ones. */
   readonly ports?: DaemonPorts;
 }
@@ -67,7 +69,8 @@ export async function spawnDaemon(order: DaemonOrder): Promise<Daemon> {
   const places = ['--data', order.dataDir, ...(storeSize === null ? [] : ['--store-size', storeSize])];
   const listens = ['--api', at(ports.api), '--http', at(ports.http), '--s3', at(ports.s3)];
   const args = ['standalone', ...places, ...listens, ...(order.args ?? [])];
-  const child = spawn(process.execPath, [executable, ...args], {
+  const [program, ...words] = [...(order.by ?? []), process.execPath, executable, ...args];
+  const child = spawn(program!, words, {
     stdio: ['ignore', log, log],
     env: plainEnvironment({ AWS_EC2_METADATA_DISABLED: 'true', ...order.env }),
   });

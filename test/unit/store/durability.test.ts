@@ -167,6 +167,21 @@ test('what is booked while its ledger is being committed counts, however many ot
   expect(runs.filter((each) => store.ledger(each).originBytes !== 6)).toEqual([]);
 });
 
+test('bytes are cached in the ledger when they are durable, not while they are being committed', async () => {
+  const object = entry('a', 5000);
+  const begun = store.beginFile({ run, load, entry: object, reuse: 'any', partBytes: MiB });
+  store.account(run, { originBytes: 5000 });
+  await store.flush();
+  let during: number | undefined;
+  onCommit = () => {
+    during = store.ledger(run).cachedBytes;
+  };
+  const part = writePart(store, { fileId: begun.fileId, entry: object, range: { offset: 0, length: 5000 } });
+  await store.land(run, [part]);
+  expect(during).toBe(0);
+  expect(store.ledger(run)).toMatchObject({ originBytes: 5000, cachedBytes: 5000 });
+});
+
 test('after close everything is refused by name', async () => {
   await loadObject(store, entry('a', 5000));
   const file = store.open(path('a'));

@@ -1,7 +1,8 @@
 /** How files begin, land, are resumed, given up and completed; and what the ledger says of it. */
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { emptyLedger, type FileId, type LoadId, type RunId } from '../../../src/core/types.ts';
 import { defaultSegmentBytes, MiB } from '../../../src/core/units.ts';
+import { LoadingFile } from '../../../src/store/loading-file.ts';
 import type { Begun, LandedPart, Store } from '../../../src/store/types.ts';
 import {
   contentOf,
@@ -409,6 +410,31 @@ describe('a run that ends', () => {
     expect(await landRange(object, fileId, 4 * MiB, 2 * MiB)).toEqual([fileId]);
     expect((await readObject(store, object.path)).equals(contentOf(object))).toBe(true);
     expect(store.usage()).toMatchObject({ usedBytes: 6 * MiB, files: 1, blocks: 1 });
+  });
+
+  test('keeps nothing in memory of a half-loaded file whose parts become durable after it', async () => {
+    const restore = vi.spyOn(LoadingFile.prototype, 'restore');
+    let ends = false;
+    await store.close();
+    store = await fixture.open({
+      inCommit: async () => {
+        if (ends) store.unreserve(run);
+      },
+    });
+    try {
+      const object = entry('half', 6 * MiB);
+      const { fileId } = begin(object);
+      ends = true;
+      await landRange(object, fileId, 0, 2 * MiB);
+      ends = false;
+      expect(restore).toHaveBeenCalledTimes(0);
+      await landRange(object, fileId, 2 * MiB, 2 * MiB);
+      expect(restore, 'taken from the index for the part that is late').toHaveBeenCalledTimes(1);
+      expect(missingOf(begin(object, { run: otherRun }))).toEqual([[4 * MiB, 2 * MiB]]);
+      expect(restore, 'and once more for the next run').toHaveBeenCalledTimes(2);
+    } finally {
+      restore.mockRestore();
+    }
   });
 
   test('frees what lands afterwards on a file of which nothing was recorded', async () => {

@@ -1,0 +1,113 @@
+/** The daemon under a service manager that wants to be told, sd_notify(3): systemd's Type=notify. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
+import { freePort } from '../../bench/support/process.ts';
+import { openPlace, type Place } from '../support/node.ts';
+import { compileProgram } from '../support/program.ts';
+
+/**
+ * Prints every datagram that reaches the socket, after asking the daemon for its health: what the daemon is at the moment
+ * in which it says so. Node has no AF_UNIX datagrams.
+ */
+const managerSource = `
+#include <arpa/inet.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+static int health(int port) {
+  sockaddr_in to{};
+  to.sin_family = AF_INET;
+  to.sin_port = htons(port);
+  to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  int fd = socket(AF_INET, SOCK_STREAM, 0), status = 0;
+  const char ask[] = "GET /health/ready HTTP/1.1\\r\\nhost: manager\\r\\nconnection: close\\r\\n\\r\\n";
+  char answer[512] = "";
+  if (connect(fd, (sockaddr*)&to, sizeof to) == 0 && write(fd, ask, sizeof ask - 1) > 0 && read(fd, answer, sizeof answer - 1) > 0)
+    sscanf(answer, "HTTP/1.1 %d", &status);
+  close(fd);
+  return status;
+}
+int main(int, char** arguments) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  strcpy(address.sun_path, arguments[1]);
+  if (address.sun_path[0] == '@') address.sun_path[0] = 0;
+  int fd = socket(AF_UNIX, SOCK_DGRAM, 0);
+  alarm(60);
+  const bool named = arguments[1][0] == '/';
+  if (bind(fd, (sockaddr*)&address, offsetof(sockaddr_un, sun_path) + strlen(arguments[1]) + (named ? 1 : 0)) != 0) return 1;
+  setvbuf(stdout, nullptr, _IOLBF, 0);
+  puts("bound");
+  char text[4096];
+  for (;;) {
+    const ssize_t length = recv(fd, text, sizeof text - 1, 0);
+    if (length < 0) return 2;
+    text[length] = 0;
+    printf("%s %d\\n", text, health(atoi(arguments[2])));
+  }
+}`;
+
+let place: Place;
+let program: string;
+let manager: ChildProcess | undefined;
+beforeAll(() => {
+  place = openPlace('service-manager');
+  program = compileProgram(join(place.path, 'manager'), managerSource);
+});
+afterEach(() => void manager?.kill());
+afterAll(() => place?.close());
+
+/** Each message, with the status of /health/ready when it came (0: the port is closed). */
+async function listenAt(socketPath: string, port: number): Promise<() => string[]> {
+  manager = spawn(program, [socketPath, String(port)], { stdio: ['ignore', 'pipe', 'inherit'] });
+  let text = '';
+  manager.stdout!.setEncoding('utf8').on('data', (piece: string) => {
+    text += piece;
+  });
+  await once(manager.stdout!, 'data');
+  expect(text).toBe('bound\n');
+  return () => text.split('\n').slice(1, -1);
+}
+
+it.each([
+  ['a path', () => join(place.path, 'notify')],
+  ['an abstract name', () => `@primed-test-${process.pid}`],
+])('hears at %s when the daemon is ready, and when it stops', async (_, nameOf) => {
+  const ports = { api: await freePort(), http: await freePort(), s3: await freePort() };
+  const heard = await listenAt(nameOf(), ports.api);
+  const daemon = await place.start('', { ports, env: { NOTIFY_SOCKET: nameOf() } });
+  await expect.poll(heard, { timeout: 10_000, interval: 5 }).toEqual(['READY=1 200']);
+  expect(await daemon.terminate()).toEqual({ code: 0, signal: null });
+  await expect
+    .poll(heard, { timeout: 10_000, interval: 5 })
+    .toEqual(['READY=1 200', expect.stringMatching(/^STOPPING=1 (503|0)$/)]);
+});
+
+it('hears nothing of a daemon that cannot start', async () => {
+  const port = await freePort();
+  const socketPath = join(place.path, 'nothing');
+  const heard = await listenAt(socketPath, port);
+  const daemon = await place.spawn('', {
+    ports: { api: port, http: port, s3: port },
+    env: { NOTIFY_SOCKET: socketPath },
+  });
+  expect(await daemon.exited).toEqual({ code: 2, signal: null });
+  expect(daemon.log()).toMatch(/cannot be listened on/);
+  expect(heard()).toEqual([]);
+});
+
+it('that is not there does not keep the daemon from its work, and is missed in the log', async () => {
+  const daemon = await place.start('', { env: { NOTIFY_SOCKET: join(place.path, 'nobody') } });
+  const said = daemon
+    .log()
+    .split('\n')
+    .find((line) => line.includes('READY=1'));
+  expect(JSON.parse(said!)).toMatchObject({ level: 'warn', problem: expect.stringMatching(/nobody: ENOENT/) });
+  expect(await daemon.terminate()).toEqual({ code: 0, signal: null });
+});
