@@ -75,7 +75,7 @@ export const errorCatalogue = {
   UNAUTHENTICATED: {
     status: 'UNAUTHENTICATED',
     retryable: false,
-    help: 'The request carries no valid token; send `Authorization: Bearer <token>` with the configured `api_token`.',
+    help: 'The request carries no valid token; send `Authorization: Bearer <token>` with the configured `api_token` (a worker to its coordinator: `cluster.token`).',
   },
   TOO_BUSY: {
     status: 'UNAVAILABLE',

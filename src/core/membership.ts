@@ -18,6 +18,10 @@ import type { WorkerId } from './types.ts';
 /** Lost workers that are remembered; beyond it those that were heard last the longest ago are forgotten, drained ones last. */
 export const mostLostKept = 1000;
 
+/** What ids and zones may look like: host names and addresses do. They come into URLs, logs and tables. */
+export const workerIdPattern = '^[A-Za-z0-9._:-]{1,100}$';
+export const hostPattern = '^[A-Za-z0-9._:-]{1,255}$';
+
 /** What a worker can hold, as it last said itself. */
 export interface WorkerFigures {
   readonly capacityBytes: number;
