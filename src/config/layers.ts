@@ -110,8 +110,8 @@ function nearestKey(table: Table, written: string): string {
   return `did you mean ${nearestWord(written, names)}?`;
 }
 
-/** Variables of ours that are not settings: they belong to the client, or say where the file is. */
-const otherVariables = new Set(['PRIMED_COORDINATOR', 'PRIMED_CONFIG']);
+/** Variables of ours that are not settings: this one says where the file is. */
+const otherVariables = new Set(['PRIMED_CONFIG']);
 /** What Kubernetes puts into every container for a service called `primed…`. */
 const kubernetesLink = /^PRIMED_(?:.*_)?(?:SERVICE_(?:HOST|PORT.*)|PORT_\d+_(?:TCP|UDP|SCTP).*)$/;
 
