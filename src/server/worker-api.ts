@@ -183,7 +183,6 @@ class Refusals {
 
   end(request: FastifyRequest): void {
     this.#messages.delete(keyOf(request));
-    this.#messages.delete(request.ip);
   }
 }
 
