@@ -41,6 +41,8 @@ function makeProgram(context: CliContext, verbs: readonly RegisterVerb[]): Comma
     .description('Preloads datasets from object storage onto SSDs, proves that they are there, and serves them.')
     .version(PRIMED_VERSION, '--version', 'show the version')
     .exitOverride()
+    // `primed worker` and `primed worker list` both have a --coordinator: a flag belongs to the verb before it
+    .enablePositionalOptions()
     .showHelpAfterError('(--help says more)')
     .configureOutput({
       writeOut: (text) => void io.stdout.write(text),

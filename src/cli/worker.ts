@@ -9,8 +9,6 @@ export const registerWorker: RegisterVerb = (program, context) => {
   const worker =
     program.commands.find((command) => command.name() === 'worker') ??
     program.command('worker').description('list and drain workers');
-  // Flags before a verb are the daemon's, flags behind it the verb's: both have a --coordinator.
-  worker.enablePositionalOptions();
   registerWorkerList(worker, context);
 
   /** A verb about one worker that answers one line. */

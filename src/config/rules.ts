@@ -24,7 +24,8 @@ export function checkRules(draft: Draft, role: Role): void {
 }
 
 function complain(draft: Draft, key: string, problem: string): void {
-  draft.errors.push(`${draft.sources.get(key)?.place ?? key}: ${problem}`);
+  const source = draft.sources.get(key);
+  draft.errors.push(`${source === undefined || source.kind === 'default' ? key : source.place}: ${problem}`);
 }
 
 /** Whoever can connect can read everything that is cached, and spend the origin's bandwidth. */
