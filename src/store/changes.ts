@@ -145,7 +145,11 @@ export class Changes {
     const blocks = file.indexed ? this.#removeBlocks(file.fileId, file.blocks) : file.blocks;
     this.#blockCount -= file.stored.size;
     this.#forgetLoading(file);
-    this.release([...blocks.values()].flatMap(extentsOf), file.run);
+    const { readers } = this.#context;
+    const extents = [...blocks.values()].flatMap(extentsOf);
+    // What is durable of it may be read by another worker at this moment.
+    readers.retire(file.fileId, blocks);
+    this.#afterwards.push(() => readers.retired(file.fileId, extents, file.run));
   }
 
   /** After the last operation: the records of what goes on loading, and the ledgers. */
