@@ -212,6 +212,11 @@ export const errorCatalogue = {
     retryable: false,
     help: 'Coordinator and worker do not fit together: they speak different versions of the protocol, or the cluster token is wrong; run the same version of primed, and the same `cluster.token`, everywhere.',
   },
+  PEER_FAILED: {
+    status: 'UNAVAILABLE',
+    retryable: true,
+    help: 'A worker could not copy a file, or a segment, from another worker: that one was not reached, does not have it, or broke off; it is copied from somewhere else, or read from the origin.',
+  },
   // the daemon
   CONFIG_INVALID: {
     status: 'INVALID_ARGUMENT',
