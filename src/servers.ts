@@ -10,6 +10,7 @@ import { fsApi } from './server/fs-api.ts';
 import { healthRoutes } from './server/health.ts';
 import { jobApi } from './server/job-api.ts';
 import { metricsRoutes, requestMetrics } from './server/metrics.ts';
+import { peerData } from './server/peer-data.ts';
 import type { Store } from './store/types.ts';
 import type { Telemetry } from './telemetry/registry.ts';
 
@@ -33,9 +34,14 @@ export function buildApiServer(options: ServerOptions & { jobs: JobService; stor
   return app;
 }
 
-/** Port 28080: metrics and health of the worker. */
-export function buildWorkerServer(options: ServerOptions): FastifyInstance {
-  return buildServer(options, 'worker');
+/** Port 28080: metrics and health of the worker, and, given a store, what other workers copy from it. */
+export function buildWorkerServer(options: ServerOptions & { store?: Store }): FastifyInstance {
+  const { config, store, log, telemetry } = options;
+  const app = buildServer(options, 'worker');
+  const token = config.cluster.token === undefined ? {} : { clusterToken: config.cluster.token };
+  const onServed = (bytes: number): void => telemetry.counters.peerServedBytes.inc(bytes);
+  if (store !== undefined) app.register(peerData, { store, log, onServed, ...token });
+  return app;
 }
 
 function buildServer({ config, telemetry, ready }: ServerOptions, port: 'api' | 'worker'): FastifyInstance {
