@@ -203,6 +203,8 @@ test('a worker that was removed is forgotten, its drain too, and may come back',
   expect(node.registry.workers()).toEqual([]);
   await expect.poll(() => rowOf(node, 'w1'), eventually).toMatchObject({ epoch: 2, state: 'LIVE' });
   await expect.poll(() => one.epochs, eventually).toEqual([1, undefined, 2]);
+  // At once, without the patience that is for trouble.
+  expect(one.log.lines.filter(({ message }) => /^the coordinator/.test(message))).toEqual([]);
   const none = await call(node.url, 'DELETE', '/api/v1/workers/w2');
   expect([none.status, none.json()]).toMatchObject([404, { code: 'WORKER_UNKNOWN' }]);
 });
