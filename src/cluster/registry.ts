@@ -61,8 +61,8 @@ export interface Registry {
   /** All that are known, by id; lost ones too. Times are milliseconds since the epoch. */
   workers(): readonly WorkerRow[];
   /**
-   * Calls `listener` after each change of who is a member, of an epoch or of a drain flag; not after renewals. An epoch is
-   * durable by then; its worker may not have heard of it yet. Returns how to end that.
+   * Calls `listener` after each change of who is a member, of an epoch or of a drain flag; not after renewals. The worker of
+   * a new epoch may not have heard of it yet. Returns how to end that.
    */
   onChange(listener: () => void): () => void;
   close(): Promise<void>;
