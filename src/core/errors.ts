@@ -217,6 +217,11 @@ export const errorCatalogue = {
     retryable: true,
     help: 'A worker could not copy a file, or a segment, from another worker: that one was not reached, does not have it, or broke off; it is copied from somewhere else, or read from the origin.',
   },
+  RUN_UNKNOWN: {
+    status: 'NOT_FOUND',
+    retryable: false,
+    help: 'A worker was asked for something of a run that was not started there, or has ended; a defect of primed unless the run was being ended.',
+  },
   // the daemon
   CONFIG_INVALID: {
     status: 'INVALID_ARGUMENT',
