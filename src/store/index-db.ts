@@ -106,7 +106,9 @@ export class IndexDb {
     this.runs = this.#root.openDB('runs', options);
   }
 
+  /** Nothing lies at a key that is none: empty, or longer than any path. */
   get(table: Table, key: Uint8Array): Buffer | undefined {
+    if (key.length === 0 || key.length > maxPathBytes) return undefined;
     const value = table.get(key);
     this.#see(lookupBytes + (value?.length ?? 0));
     return value;

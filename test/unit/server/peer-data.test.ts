@@ -171,6 +171,7 @@ describe('a path', () => {
       `${data}/s3%3A//bucket/%2562`,
       `${data}/s3%3A//bucket/b/`,
       `${data}/s3%3A/bucket/b`,
+      `${data}/s3%3A//bucket/${'b'.repeat(3000)}`,
       `${data}/`,
       `${data}`,
     ]) {
