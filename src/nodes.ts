@@ -7,7 +7,12 @@ import { LocalLink } from './cluster/local-link.ts';
 import { ringPlacement } from './cluster/placement.ts';
 import { openRegistrar, type Registrar } from './cluster/registrar.ts';
 import { openRegistry, type Registry } from './cluster/registry.ts';
-import { type RegistryMembers, registryMembers, urlOf as workerUrl } from './cluster/registry-members.ts';
+import {
+  membersSettled,
+  type RegistryMembers,
+  registryMembers,
+  urlOf as workerUrl,
+} from './cluster/registry-members.ts';
 import { soloFleet } from './cluster/solo-fleet.ts';
 import type { JobService } from './cluster/types.ts';
 import { attachControl, type Control } from './cluster/wire/control-server.ts';
@@ -150,6 +155,8 @@ function registeredFleet({ config, log, origins, opened }: NodeBase): Fleet {
     segmentBytes: job.segmentBytes,
     maxRestarts: job.maxRestarts,
     log,
+    // They renew, and so find out, three times in a lease.
+    settled: membersSettled(registry, cluster.leaseMs),
   });
 }
 

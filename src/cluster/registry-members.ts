@@ -31,7 +31,12 @@ export function registryMembers({ registry, connect }: RegistryMembersOptions): 
   let live: readonly Member[] = [];
 
   const refresh = (): void => {
-    const rows = new Map(registry.workers().filter(isMember).map((row) => [row.id, row]));
+    const rows = new Map(
+      registry
+        .workers()
+        .filter(isMember)
+        .map((row) => [row.id, row]),
+    );
     for (const [id, { epoch, link }] of linked) {
       if (rows.get(id)?.epoch === epoch) continue;
       linked.delete(id);
@@ -61,6 +66,28 @@ export function registryMembers({ registry, connect }: RegistryMembersOptions): 
       linked.clear();
     },
   };
+}
+
+/**
+ * Resolves when every worker that was known is there, or when it is late: after a start of the coordinator they come back one
+ * by one, and what they have is not missing because they have not yet said that they are there.
+ */
+export function membersSettled(registry: RegistryMembersOptions['registry'], limitMs: number): Promise<void> {
+  return new Promise((resolve) => {
+    const look = (): void => {
+      if (!registry.workers().every(isMember)) return;
+      unsubscribe();
+      clearTimeout(timer);
+      resolve();
+    };
+    const unsubscribe = registry.onChange(look);
+    const timer = setTimeout(() => {
+      unsubscribe();
+      resolve();
+    }, limitMs);
+    timer.unref();
+    look();
+  });
 }
 
 export function urlOf(host: string, port: number): string {
