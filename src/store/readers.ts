@@ -60,6 +60,11 @@ export class Readers {
     this.#space.free(extents, run);
   }
 
+  /** Whether the file is being removed, or was while it is read. */
+  isRetired(file: FileId): boolean {
+    return this.#retired.has(file);
+  }
+
   block(file: FileId, segment: number): Block | undefined {
     const retired = this.#retired.get(file);
     if (retired) return retired.get(segment);

@@ -92,7 +92,8 @@ export class LocalStore implements Store {
     this.#readers = new Readers(index, space);
     this.#nextId = parts.firstId;
     this.#idsEnd = parts.firstId;
-    const context = { index, arena: new Arena(), space, ledgers: this.#ledgers, readers: this.#readers, counters, now };
+    const [ledgers, loading, readers] = [this.#ledgers, this.#loading, this.#readers];
+    const context = { index, arena: new Arena(), space, ledgers, loading, readers, counters, now };
     this.#commits = new GroupCommit({
       index,
       volumes: parts.volumes,
@@ -144,7 +145,9 @@ export class LocalStore implements Store {
     this.#checkUsable();
     checkEntry(entry);
     const visible = visibleRecord(this.#index, entry.path);
-    const reusable = visible !== undefined && mayReuse(visible, visible.loadId, order);
+    // What the commit that runs removes is not there any more.
+    const stays = visible !== undefined && !this.#readers.isRetired(visible.fileId);
+    const reusable = stays && mayReuse(visible, visible.loadId, order);
     if (reusable && visible.state === 'complete') {
       return { state: 'complete', fileId: visible.fileId, record: visible };
     }
@@ -159,7 +162,9 @@ export class LocalStore implements Store {
     }
     if (current?.phase === 'loading')
       this.#dropInBackground(current, sameVersion(current.entry, entry) ? 'replaced' : 'changed');
-    if (reusable && visible.state === 'partial') return begin(this.#loading.reopen(visible, run));
+    // One that was given up a moment ago may still have parts on their way into the index.
+    if (reusable && visible.state === 'partial' && !this.#loading.inMemory(visible.fileId))
+      return begin(this.#loading.reopen(visible, run));
     const file = new LoadingFile({ fileId: this.#newId(), entry: plainEntry(entry), load, run });
     this.#loading.add(file);
     return begin(file);
@@ -209,6 +214,8 @@ export class LocalStore implements Store {
     const file = this.#loading.withId(fileId);
     // All its bytes have landed, or it is gone already: there is nothing to give up.
     if (file?.phase !== 'loading') return this.flush();
+    // What was added to a visible version is not given up: it belongs to that.
+    if (file.reopened) return this.#commit((settle) => showFile(this.#loading, file, settle));
     return this.#commit((settle) => dropFile(this.#loading, file, reason, settle));
   }
 
@@ -298,8 +305,6 @@ export class LocalStore implements Store {
   }
 
   async removeVersion(path: UfsPath, file: FileId): Promise<void> {
-    // Segments that are being added to it become part of it first.
-    if (this.#loading.inMemory(file)) await this.abandonFile(file, 'replaced');
     await this.#commit<{ files: number; bytes: number }>((settle) => removeVisible([path], settle, file));
   }
 
