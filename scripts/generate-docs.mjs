@@ -152,8 +152,9 @@ function errors() {
     help,
   ]);
   return `${head('Errors', 'src/core/errors.ts')}
-Every failure that a user can meet. The REST API answers the HTTP status with \`{"statusCode":"…","message":"…"}\`; logs and
-reports carry the code. "Again" says whether the same call can succeed later without anyone changing anything.
+Every failure that a user can meet. The REST API answers the HTTP status with
+\`{"statusCode":"…","message":"…","code":"…"}\`; logs and reports carry the code as well. "Again" says whether the same
+call can succeed later without anyone changing anything.
 
 ${table(['code', 'HTTP status', 'again', 'meaning, and what to do'], rows)}
 `;

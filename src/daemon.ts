@@ -1,33 +1,21 @@
 /**
- * The wiring of a node that is coordinator and worker in one, and its life: open in the order in which things depend on
- * each other, say that it is ready, and close in the opposite order.
+ * The life of a node, whatever its role: open in the order in which things depend on each other, say that it is ready, and
+ * close in the opposite order. What a role is made of is in nodes.ts.
  */
 import { cpus } from 'node:os';
 import closeWithGrace from 'close-with-grace';
 import type { FastifyInstance } from 'fastify';
-import { openJobService, soloFleet } from './cluster/index.ts';
-import type { JobService } from './cluster/types.ts';
 import { type Config, urlOf } from './config/config.ts';
 import type { Listen } from './config/forms.ts';
-import { slotShare } from './config/rules.ts';
 import { PrimedError, reportOf } from './core/errors.ts';
-import { formatSize } from './core/sizes.ts';
 import type { Log } from './core/types.ts';
-import { type IngestWorker, openIngest } from './ingest/index.ts';
-import { observedOrigins, observeJobs, observeS3, observeStore, observeWorker, showLevels } from './observers.ts';
+import { joinCluster, type NodeBase, type Opened, openCoordinatorSide, openWorkerSide } from './nodes.ts';
+import { observedOrigins } from './observers.ts';
 import { openOrigins } from './origin/origins.ts';
-import type { Origins } from './origin/types.ts';
-import { makeFolder, probeDiskEngine, sdNotify, systemClock } from './platform/index.ts';
-import { buildS3Server } from './server/s3/index.ts';
-import { buildApiServer, buildWorkerServer } from './servers.ts';
-import { openStore } from './store/index.ts';
-import type { Store } from './store/types.ts';
-import { laneLayout } from './telemetry/lane-columns.ts';
+import { makeFolder, sdNotify } from './platform/index.ts';
 import { makeLog } from './telemetry/log.ts';
-import { makeTelemetry, type Telemetry } from './telemetry/registry.ts';
-import { makeSharedCounters } from './telemetry/shared-counters.ts';
+import { makeTelemetry } from './telemetry/registry.ts';
 
-const ledgerFlushMs = 500;
 /** After a signal: running parts end or are dropped, state is saved. */
 const closeLimitMs = 5_000;
 /** Of that, what jobs have to let go of what is in flight: a worker promises 2 s. */
@@ -35,20 +23,8 @@ const jobsLimitMs = 2_500;
 /** Of that, what answers under way have to end. */
 const answerLimitMs = 2_000;
 
-interface Parts {
-  readonly telemetry: Telemetry;
-  readonly store: Store;
-  readonly origins: Origins;
-  readonly worker: IngestWorker;
-  readonly jobs: JobService;
-  readonly servers: readonly FastifyInstance[];
-}
-
-/** What is open by now, and what is being closed. */
-type Opened = Partial<{ -readonly [K in keyof Parts]: Parts[K] }> & { ready: boolean; closing?: string };
-
 /** Runs until a signal; resolves with the exit code. Rejects with a PrimedError when it cannot start. */
-export async function runStandalone(config: Config): Promise<number> {
+export async function runDaemon(config: Config): Promise<number> {
   // The SDK announces when it will want a newer Node: news for us, not for an operator's log.
   process.env.AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED ??= 'true';
   const log = makeLog(config.log);
@@ -88,102 +64,35 @@ export async function runStandalone(config: Config): Promise<number> {
 }
 
 async function open(config: Config, log: Log, opened: Opened, onFatal: (error: Error) => void): Promise<void> {
-  const { worker: settings, ingest, job } = config;
+  const { role, worker: settings } = config;
   const startedMs = performance.now();
-  const telemetry = makeTelemetry({ role: config.role, version: PRIMED_VERSION });
+  const telemetry = makeTelemetry({ role, version: PRIMED_VERSION });
   opened.telemetry = telemetry;
   makeFolder(config.dataDir);
-  const store = await openStore({
-    indexDir: config.indexDir,
-    stores: settings.stores,
-    now: () => systemClock.wallMs(),
-    log,
-    ledgerFlushMs,
-    ...observeStore(telemetry),
-  });
-  opened.store = store;
   const origins = observedOrigins(
     openOrigins({
       ufs: config.ufs,
-      timeouts: ingest.timeouts,
-      retry: { attempts: ingest.retry.maxAttempts, maxDelayMs: ingest.retry.maxMs },
+      timeouts: config.ingest.timeouts,
+      retry: { attempts: config.ingest.retry.maxAttempts, maxDelayMs: config.ingest.retry.maxMs },
       log,
     }),
     telemetry,
   );
   opened.origins = origins;
-  const counters = makeSharedCounters(laneLayout, settings.lanes);
-  telemetry.attachLanes(counters);
-  const { worker, engine, slots } = await openIngest({
-    store,
-    origins,
-    log,
-    lanes: settings.lanes,
-    socketsPerLane: settings.socketsPerLane,
-    partBytes: settings.partBytes,
-    smallBytes: settings.smallObjectMaxBytes,
-    slotBudgetBytes: settings.memoryBudgetBytes * slotShare,
-    timeouts: ingest.timeouts,
-    retry: ingest.retry,
-    maxRestarts: job.maxRestarts,
-    diskEngine: settings.diskEngine,
-    counters: counters.buffer,
-    observe: observeWorker(telemetry),
-    onFatal,
-  });
-  opened.worker = worker;
-  if (settings.diskEngine === 'auto' && engine === 'threads') {
-    const { reason } = await probeDiskEngine();
-    log.warn({ reason }, 'io_uring is not to be had here: stores are written by threads, which cost more CPU');
-  }
-  const jobs = await openJobService({
-    dir: config.jobsDir,
-    fleet: soloFleet(worker, origins, log),
-    origins,
-    clock: systemClock,
-    log,
-    observe: observeJobs(telemetry),
-    settings: {
-      maxActive: job.maxActive,
-      maxWaiting: job.maxWaiting,
-      maxEnded: job.maxEnded,
-      retentionMs: job.retentionMs,
-      onChange: job.onChange,
-    },
-  });
-  opened.jobs = jobs;
-  telemetry.gauges.slots.set(slots);
-  telemetry.gauges.memoryBudget.set(settings.memoryBudgetBytes);
-  telemetry.gauges.originConcurrencyMax.set(settings.socketsPerLane * settings.lanes);
   const ready = (): { ready: boolean; reason?: string } =>
     opened.ready ? { ready: true } : { ready: false, reason: 'starting or stopping' };
-  const api = buildApiServer({ config, jobs, store, telemetry, log, ready });
-  const workerHttp = buildWorkerServer({ config, telemetry, log, ready });
-  const s3 = buildS3Server({ store, log, ...observeS3(telemetry) });
-  showLevels(telemetry, { store, worker, jobs });
-  opened.servers = [api, workerHttp, s3];
-  const urls = {
-    api: await listen(api, config.api.listen, 'api.listen'),
-    http: await listen(workerHttp, settings.httpListen, 'worker.http_listen'),
-    s3: await listen(s3, settings.s3Listen, 'worker.s3_listen'),
-  };
+  const base: NodeBase = { config, log, telemetry, origins, ready, opened };
+  const facts: Record<string, unknown> = { version: PRIMED_VERSION, role, cores: cpus().length };
+
+  if (role !== 'coordinator') Object.assign(facts, await openWorkerSide(base, onFatal));
+  if (role !== 'worker') await openCoordinatorSide(base);
+  const { api, http, s3 } = opened;
+  if (api !== undefined) facts.api = await listen(api, config.api.listen, 'api.listen');
+  if (http !== undefined) facts.http = await listen(http, settings.httpListen, 'worker.http_listen');
+  if (s3 !== undefined) facts.s3 = await listen(s3, settings.s3Listen, 'worker.s3_listen');
+  if (role === 'worker') joinCluster(base);
   opened.ready = true;
-  const { capacityBytes, files, blocks } = store.usage();
-  log.info(
-    {
-      ...urls,
-      version: PRIMED_VERSION,
-      diskEngine: engine,
-      lanes: settings.lanes,
-      cores: cpus().length,
-      slots,
-      capacity: formatSize(capacityBytes),
-      files,
-      blocks,
-      startMs: Math.round(performance.now() - startedMs),
-    },
-    'ready',
-  );
+  log.info({ ...facts, startMs: Math.round(performance.now() - startedMs) }, 'ready');
   tellManager('READY=1', log);
 }
 
@@ -216,11 +125,15 @@ async function listen(server: FastifyInstance, { host, port }: Listen, setting: 
 /** Also of what was opened only in part. Each step is tried, whatever became of the one before. */
 async function close(opened: Opened, log: Log): Promise<void> {
   const steps = {
+    registrar: () => opened.registrar?.close(),
+    control: () => opened.control?.close(),
     jobs: () => opened.jobs?.close(jobsLimitMs),
+    members: () => opened.members?.close(),
     worker: () => opened.worker?.close(),
-    servers: () => Promise.all((opened.servers ?? []).map(closeServer)),
+    servers: () => Promise.all([opened.api, opened.http, opened.s3].map(closeServer)),
     origins: () => opened.origins?.close(),
     store: () => opened.store?.close(),
+    registry: () => opened.registry?.close(),
     telemetry: () => opened.telemetry?.close(),
   };
   for (const [name, step] of Object.entries(steps)) {
@@ -234,7 +147,8 @@ async function close(opened: Opened, log: Log): Promise<void> {
 }
 
 /** Without the limit, one client that never finishes its request would hold the daemon until it is killed. */
-async function closeServer(server: FastifyInstance): Promise<void> {
+async function closeServer(server: FastifyInstance | undefined): Promise<void> {
+  if (server === undefined) return;
   const limit = setTimeout(() => server.server.closeAllConnections(), answerLimitMs);
   await server.close();
   clearTimeout(limit);

@@ -9,13 +9,18 @@ import { daemonVerb } from './cli/daemon-verb.ts';
 import { UsageError } from './cli/exit.ts';
 import { processIo } from './cli/io.ts';
 import { runCli } from './cli/run.ts';
+import type { Config } from './config/config.ts';
 import { parseSize } from './core/sizes.ts';
 
-const standalone = daemonVerb({
-  role: 'standalone',
-  description: 'run coordinator and worker in one process',
-  start: async (config) => (await import('./daemon.ts')).runStandalone(config),
-});
+const daemons = [
+  daemonVerb({ role: 'standalone', description: 'run coordinator and worker in one process', start }),
+  daemonVerb({ role: 'coordinator', description: 'run the coordinator of a cluster', start }),
+  daemonVerb({ role: 'worker', description: 'run a worker of a cluster, or manage the workers of one', start }),
+];
+
+async function start(config: Config): Promise<number> {
+  return (await import('./daemon.ts')).runDaemon(config);
+}
 
 interface DemoFlags {
   readonly size?: string;
@@ -51,6 +56,6 @@ function sizeOf(text: string): number {
   }
 }
 
-const code = await runCli(process.argv.slice(2), processIo(), [standalone, demo]);
+const code = await runCli(process.argv.slice(2), processIo(), [...daemons, demo]);
 // not process.exit: what standard output still holds is to be written
 process.exitCode = code;

@@ -67,10 +67,7 @@ export function observedOrigins(origins: Origins, { counters, histograms }: Tele
 }
 
 /** Gauges of what somebody else keeps, read when Prometheus does. */
-export function showLevels(
-  telemetry: Telemetry,
-  parts: { store: Store; worker: IngestWorker; jobs: JobService },
-): void {
+export function showWorker(telemetry: Telemetry, parts: { store: Store; worker: IngestWorker }): void {
   const { gauges } = telemetry;
   telemetry.onScrape(() => {
     const { capacityBytes, usedBytes, reservedBytes, freeBytes, files, blocks } = parts.store.usage();
@@ -84,8 +81,15 @@ export function showLevels(
     gauges.partsPlanned.set(queuedParts);
     gauges.unitsInFlight.set(unitsInFlight);
     gauges.landQueued.set(landingParts);
+  });
+}
+
+/** How many jobs are in which state, read when Prometheus does. */
+export function showJobs(telemetry: Telemetry, jobs: JobService): void {
+  const { gauges } = telemetry;
+  telemetry.onScrape(() => {
     const counts = new Map(jobStates.map((state) => [state, 0]));
-    for (const { state } of parts.jobs.list({})) counts.set(state, (counts.get(state) ?? 0) + 1);
+    for (const { state } of jobs.list({})) counts.set(state, (counts.get(state) ?? 0) + 1);
     for (const [state, count] of counts) gauges.jobs.set({ state }, count);
   });
 }

@@ -1,5 +1,6 @@
 /** The HTTP servers of a node, made of the plugins in server/. Which routes lie on which port is decided here. */
 import Fastify, { type FastifyInstance } from 'fastify';
+import type { Registry } from './cluster/registry.ts';
 import type { JobService } from './cluster/types.ts';
 import type { Config } from './config/config.ts';
 import type { Log } from './core/types.ts';
@@ -10,6 +11,8 @@ import { fsApi } from './server/fs-api.ts';
 import { healthRoutes } from './server/health.ts';
 import { jobApi } from './server/job-api.ts';
 import { metricsRoutes, requestMetrics } from './server/metrics.ts';
+import { peerData } from './server/peer-data.ts';
+import { workerApi } from './server/worker-api.ts';
 import type { Store } from './store/types.ts';
 import type { Telemetry } from './telemetry/registry.ts';
 
@@ -24,18 +27,32 @@ export interface ServerOptions {
 const bodyLimitBytes = MiB;
 const requestTimeoutMs = 30_000;
 
-/** Port 19999: jobs, files, metrics, health. */
-export function buildApiServer(options: ServerOptions & { jobs: JobService; store: Store }): FastifyInstance {
-  const { config, jobs, store, log } = options;
+/** Port 19999: jobs, metrics, health; files where a worker is in the same process, workers where they register here. */
+export function buildApiServer(
+  options: ServerOptions & { jobs: JobService; store?: Store; registry?: Registry },
+): FastifyInstance {
+  const { config, jobs, store, registry, log } = options;
   const app = buildServer(options, 'api');
   app.register(jobApi, { jobs, batchSize: config.job.batchSize });
-  app.register(fsApi, { store, log });
+  if (store !== undefined) app.register(fsApi, { store, log });
+  if (registry !== undefined) app.register(workerApi, { registry, log, ...clusterTokenOf(config) });
   return app;
 }
 
-/** Port 28080: metrics and health of the worker. */
-export function buildWorkerServer(options: ServerOptions): FastifyInstance {
-  return buildServer(options, 'worker');
+/** Port 28080: metrics and health of the worker; with a store of a cluster also its files, and what other workers copy. */
+export function buildWorkerServer(options: ServerOptions & { store?: Store }): FastifyInstance {
+  const { config, store, log, telemetry } = options;
+  const app = buildServer(options, 'worker');
+  const onServed = (bytes: number): void => telemetry.counters.peerServedBytes.inc(bytes);
+  if (store !== undefined) {
+    app.register(fsApi, { store, log });
+    app.register(peerData, { store, log, onServed, ...clusterTokenOf(config) });
+  }
+  return app;
+}
+
+function clusterTokenOf({ cluster: { token } }: Config): { clusterToken?: string } {
+  return token === undefined ? {} : { clusterToken: token };
 }
 
 function buildServer({ config, telemetry, ready }: ServerOptions, port: 'api' | 'worker'): FastifyInstance {

@@ -39,7 +39,9 @@ export function coordinatorOption(command: Command): Command {
 export type Format = 'TEXT' | 'JSON';
 
 export function formatOption(): Option {
-  return new Option('--format <format>', 'TEXT for people, JSON for programs').choices(['TEXT', 'JSON']);
+  const option = new Option('--format <format>', 'TEXT for people, JSON for programs').choices(['TEXT', 'JSON']);
+  const exactly = option.parseArg!;
+  return option.argParser((written: string, before: unknown) => exactly.call(option, written.toUpperCase(), before));
 }
 
 /** A whole number of at least 1. */

@@ -13,8 +13,8 @@ export interface DaemonVerb {
 
 /** Settings that a role has no use for; in a file that several roles share they are no mistake, as a flag they are. */
 const idleTables: Readonly<Record<Role, readonly string[]>> = {
-  standalone: [],
-  coordinator: ['worker.'],
+  standalone: ['cluster.'],
+  coordinator: ['worker.', 'cluster.'],
   worker: ['api.'],
 };
 const valueOfForm: Readonly<Record<string, string>> = { listen: 'host:port', path: 'dir', size: 'size' };

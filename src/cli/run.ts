@@ -10,6 +10,7 @@ import { registerFs } from './fs.ts';
 import type { CliIo } from './io.ts';
 import { registerJob } from './job.ts';
 import { registerVersion } from './version.ts';
+import { registerWorker } from './worker.ts';
 
 /**
  * Runs one command line (`process.argv` without its first two). Resolves with the exit code: 0 done, 1 failed, 2 bad
@@ -49,6 +50,8 @@ function makeProgram(context: CliContext, verbs: readonly RegisterVerb[]): Comma
     .description('Preloads datasets from object storage onto SSDs, proves that they are there, and serves them.')
     .version(PRIMED_VERSION, '--version', 'show the version')
     .exitOverride()
+    // `primed worker` and `primed worker list` both have a --coordinator: a flag belongs to the verb before it
+    .enablePositionalOptions()
     .showHelpAfterError('(--help says more)')
     .configureOutput({
       writeOut: (text) => void io.stdout.write(text),
@@ -57,6 +60,7 @@ function makeProgram(context: CliContext, verbs: readonly RegisterVerb[]): Comma
       getErrHasColors: () => false,
     });
   // subcommands inherit exitOverride and output settings only when they are made after these were set
-  for (const register of [...verbs, registerJob, registerFs, registerVersion]) register(program, context);
+  for (const register of [...verbs, registerJob, registerFs, registerWorker, registerVersion])
+    register(program, context);
   return program;
 }

@@ -4,7 +4,7 @@ import type { BadPage, CheckProgress, CheckSummary } from '../core/check.ts';
 import { PrimedError } from '../core/errors.ts';
 import type { JobState } from '../core/job.ts';
 import { type Ask, Transport, type TransportOptions } from './transport.ts';
-import type { JobProgress, JobRow, Listing, PathStat, Stopped, Submitted } from './types.ts';
+import type { JobProgress, JobRow, Listing, PathStat, Stopped, Submitted, WorkerInfo } from './types.ts';
 
 export type LoadTarget = { readonly path: string } | { readonly indexFile: string };
 
@@ -123,6 +123,25 @@ export class PrimedClient {
     );
   }
 
+  /** All workers that the coordinator knows, by id. */
+  workers(): Promise<readonly WorkerInfo[]> {
+    return this.#worker({ method: 'GET', path: '/api/v1/workers' });
+  }
+
+  /** The worker keeps and serves what it has, and gets no new segments. Rejects with WORKER_UNKNOWN, as those below. */
+  drainWorker(id: string): Promise<WorkerInfo> {
+    return this.#worker({ method: 'POST', path: `${workerPath(id)}/drain` });
+  }
+
+  undrainWorker(id: string): Promise<WorkerInfo> {
+    return this.#worker({ method: 'POST', path: `${workerPath(id)}/undrain` });
+  }
+
+  /** Forgets the worker until it registers again. */
+  async removeWorker(id: string): Promise<void> {
+    await this.#worker({ method: 'DELETE', path: workerPath(id) });
+  }
+
   /** Drops what is in flight and closes the connections. */
   close(): Promise<void> {
     return this.#transport.close();
@@ -132,11 +151,16 @@ export class PrimedClient {
     return this.#transport.json<T>({ ...ask, notFound: 'JOB_NOT_FOUND' });
   }
 
+  #worker<T>(ask: Omit<Ask, 'notFound'>): Promise<T> {
+    return this.#transport.json<T>({ ...ask, notFound: 'WORKER_UNKNOWN' });
+  }
+
   #fs<T>(ask: Omit<Ask, 'notFound'>): Promise<T> {
     return this.#transport.json<T>({ ...ask, notFound: 'FILE_NOT_CACHED' });
   }
 }
 
+const workerPath = (id: string): string => `/api/v1/workers/${encodeURIComponent(id)}`;
 const progressPath = '/api/v1/master/progress_job/load';
 
 async function* linesOf(pieces: AsyncIterable<Buffer>): AsyncGenerator<string> {

@@ -1,5 +1,6 @@
 /** What the REST API answers, as its clients see it. Unknown values are absent. */
 import type { JobState, LoadOptions } from '../core/job.ts';
+import type { WorkerState } from '../core/membership.ts';
 
 export interface Submitted {
   readonly success: boolean;
@@ -92,4 +93,24 @@ export interface PathStat {
   readonly cachedFiles: number;
   readonly cachedBytes: number;
   readonly file?: FileEntry;
+}
+
+export interface WorkerInfo {
+  readonly id: string;
+  readonly state: WorkerState;
+  /** Also while it is lost. */
+  readonly drains: boolean;
+  readonly host: string;
+  readonly httpPort: number;
+  readonly s3Port: number;
+  readonly zone?: string;
+  readonly version: string;
+  readonly epoch: number;
+  readonly capacityBytes: number;
+  readonly freeBytes: number;
+  readonly files: number;
+  /** ISO 8601, as the two that follow. */
+  readonly registeredAt: string;
+  readonly lastSeenAt: string;
+  readonly leaseEndsAt: string;
 }

@@ -120,6 +120,7 @@ function add(a: RunProgress, b: RunProgress): RunProgress {
 
 function writtenOff(ledger: Ledger): Ledger {
   const known = discardReasons.reduce((sum, reason) => sum + ledger.discardedBytes[reason], 0);
-  const lost = ledger.discardedBytes.lost + ledger.originBytes - known;
-  return { originBytes: ledger.originBytes, cachedBytes: 0, discardedBytes: { ...ledger.discardedBytes, lost } };
+  const { originBytes, peerBytes, discardedBytes } = ledger;
+  const lost = discardedBytes.lost + originBytes + peerBytes - known;
+  return { originBytes, peerBytes, cachedBytes: 0, discardedBytes: { ...discardedBytes, lost } };
 }

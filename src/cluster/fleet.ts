@@ -31,6 +31,8 @@ export interface FleetOptions {
   /** How often a file that changes at the origin starts anew. */
   readonly maxRestarts: number;
   readonly log: Log;
+  /** Before it, workers that are on their way back are not yet seen. */
+  readonly settled?: Promise<void>;
 }
 
 /** What is cached of a file at its version. */
@@ -67,6 +69,11 @@ export class Fleet {
     this.#unsubscribe = options.members.onChange(() => {
       for (const run of this.#runs.values()) run.membersChanged(options.members.live());
     });
+  }
+
+  /** Resolves when what the workers have can be asked for. */
+  settled(): Promise<void> {
+    return this.#options.settled ?? Promise.resolve();
   }
 
   /** Workers that a new segment may be placed on. */

@@ -4,6 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { setMaxListeners } from 'node:events';
+import { abortable } from '../core/abortable.ts';
 import { PrimedError } from '../core/errors.ts';
 import type { JobSnapshot } from '../core/job.ts';
 import { addTally, emptyTally, isEnded, type JobEvent, type JobProgress, nextState } from '../core/job-machine.ts';
@@ -179,6 +180,7 @@ export class JobRun {
     return snapshotOf(this.definition, nextState(this.#progress, { type: 'ticked' }, clock.wallMs()), {
       ...this.#live(),
       verifying: this.#verifyPhase?.live,
+      waitingFor: this.#started ? this.#deps.fleet.waitingFor(this.definition.runId) : undefined,
     });
   }
 
@@ -214,6 +216,7 @@ export class JobRun {
         onChange: this.#deps.settings.onChange,
         ...(bandwidthBytesPerSecond === undefined ? {} : { bandwidthBytesPerSecond }),
       };
+      await abortable(fleet.settled(), signal);
       this.#started = true;
       await fleet.startRun(spec, replicas);
       this.#live();

@@ -32,9 +32,10 @@ export class LocalLink implements WorkerLink {
     });
   }
 
-  load(run: RunId, segment: Segment, { hasty }: SegmentHow): Promise<SegmentOutcome> {
+  load(run: RunId, segment: Segment, { hasty, source }: SegmentHow): Promise<SegmentOutcome> {
     const { file, offset, length } = segment;
-    return this.#worker.load(run, file, isWhole(segment) ? { hasty } : { hasty, range: { offset, length } });
+    const from = source === undefined ? {} : { source };
+    return this.#worker.load(run, file, { hasty, ...from, ...(isWhole(segment) ? {} : { range: { offset, length } }) });
   }
 
   publish(_run: RunId, file: ManifestEntry): Promise<void> {

@@ -9,13 +9,16 @@ export interface LiveFigures {
   readonly ledger: Ledger;
   readonly retries: number;
   readonly bytesPerSecond?: number;
+  /** Why nothing goes on. */
+  readonly waitingFor?: string | undefined;
   /** Of the page of the verification that is under way. */
   readonly verifying?: { readonly files: number; readonly bytes: number } | undefined;
 }
 
 export function snapshotOf(definition: JobDefinition, progress: JobProgress, live: LiveFigures): JobSnapshot {
   const { jobId, runId, loadId, source, options } = definition;
-  const { state, reason, startedAtMs, endedAtMs, listing, listingDone, tally } = progress;
+  const { state, startedAtMs, endedAtMs, listing, listingDone, tally } = progress;
+  const reason = progress.reason ?? live.waitingFor;
   const totalBytes = listingDone ? listing.bytes + tally.grownBytes : undefined;
   // What a stopped run has of a file waits for the next one; a failed run gives it back.
   const whole = isEnded(state) && state !== 'STOPPED';

@@ -2,7 +2,7 @@
 
 import { statfsSync, statSync } from 'node:fs';
 import { isIP } from 'node:net';
-import { cpus } from 'node:os';
+import { cpus, hostname } from 'node:os';
 import { dirname, join } from 'node:path';
 import type { RetrySettings } from '../core/retry.ts';
 import { alignDown } from '../core/units.ts';
@@ -30,6 +30,8 @@ export interface Config {
   readonly dataDir: string;
   /** Below `dataDir`: the coordinator's jobs and manifests. */
   readonly jobsDir: string;
+  /** Below `dataDir`: the coordinator's list of workers. */
+  readonly workersDir: string;
   /** Below `dataDir`: the worker's index. */
   readonly indexDir: string;
   readonly insecure: boolean;
@@ -46,6 +48,17 @@ export interface Config {
     readonly diskEngine: 'auto' | 'io_uring' | 'threads';
     readonly stores: readonly { readonly dir: string; readonly sizeBytes: number }[];
   };
+  readonly cluster: {
+    /** What coordinator and workers send each other; undefined: nothing is asked for. */
+    readonly token?: string;
+    /** The coordinator's. */
+    readonly leaseMs: number;
+    /** The worker's, as all that follow. As it was written: the client of the API reads it. */
+    readonly coordinator: string;
+    readonly id: string;
+    readonly host: string;
+    readonly zone?: string;
+  };
   readonly ingest: {
     readonly retry: RetrySettings;
     readonly timeouts: { readonly connectMs: number; readonly firstByteMs: number; readonly stallMs: number };
@@ -53,6 +66,7 @@ export interface Config {
   readonly ufs: readonly UfsConfig[];
   readonly job: {
     readonly batchSize: number;
+    readonly segmentBytes: number;
     readonly retentionMs: number;
     readonly maxActive: number;
     readonly maxWaiting: number;
@@ -75,6 +89,7 @@ export function configOf(role: Role, draft: Draft): Config {
     role,
     dataDir,
     jobsDir: join(dataDir, 'jobs'),
+    workersDir: join(dataDir, 'workers'),
     indexDir: join(dataDir, 'index'),
     insecure: get('insecure'),
     ...(apiToken === undefined ? {} : { apiToken }),
@@ -90,6 +105,7 @@ export function configOf(role: Role, draft: Draft): Config {
       diskEngine: get('worker.disk_engine'),
       stores: storesOf(draft, dataDir),
     },
+    cluster: clusterOf(draft),
     ingest: {
       retry: {
         maxAttempts: get('ingest.max_attempts'),
@@ -108,6 +124,7 @@ export function configOf(role: Role, draft: Draft): Config {
     ufs: Array.from({ length: draft.counts.get('ufs') ?? 0 }, (_, index) => ufsOf(draft, index)),
     job: {
       batchSize: get('job.batch_size'),
+      segmentBytes: get('job.segment_size'),
       retentionMs: get('job.retention'),
       maxActive: get('job.max_active'),
       maxWaiting: get('job.max_waiting'),
@@ -123,6 +140,26 @@ export function configOf(role: Role, draft: Draft): Config {
 /** One lane for two cores: the other one is the kernel's share of receiving and writing, and the main thread's. */
 export function defaultLanes(): number {
   return Math.max(1, Math.min(mostDefaultLanes, Math.floor(cpus().length / 2)));
+}
+
+export function clusterOf({ values }: Draft): Config['cluster'] {
+  const optional = (key: string): string | undefined => values.get(key) as string | undefined;
+  const token = optional('cluster.token') ?? optional('api_token');
+  const zone = optional('cluster.zone');
+  const host = optional('cluster.host') ?? reachableHost(parseListen(values.get('worker.http_listen') as string)!);
+  return {
+    ...(token === undefined ? {} : { token }),
+    leaseMs: values.get('cluster.lease') as number,
+    coordinator: values.get('cluster.coordinator') as string,
+    id: optional('cluster.id') ?? host,
+    host,
+    ...(zone === undefined ? {} : { zone }),
+  };
+}
+
+/** All addresses of a machine are none that others could connect to. */
+function reachableHost({ host }: Listen): string {
+  return host === '0.0.0.0' || /^[0:]+$/.test(host) ? hostname() : host;
 }
 
 function storesOf(draft: Draft, dataDir: string): Config['worker']['stores'] {

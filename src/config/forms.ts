@@ -31,6 +31,8 @@ export interface Words {
   readonly secret?: boolean;
   /** The flag of the daemons, without dashes. */
   readonly flag?: string;
+  /** Its name in the environment, where it is not made of the path. */
+  readonly env?: string;
 }
 
 interface Range {

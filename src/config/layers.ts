@@ -112,8 +112,8 @@ function nearestKey(table: Table, written: string): string {
   return alike || nearest?.startsWith(written) ? `did you mean ${nearest}?` : `known here are ${names.join(', ')}`;
 }
 
-/** Variables of ours that are not settings: they belong to the client, or say where the file is. */
-const otherVariables = new Set(['PRIMED_COORDINATOR', 'PRIMED_CONFIG']);
+/** Variables of ours that are not settings: this one says where the file is. */
+const otherVariables = new Set(['PRIMED_CONFIG']);
 /** What Kubernetes puts into every container for a service called `primed…`. */
 const kubernetesLink = /^PRIMED_(?:.*_)?(?:SERVICE_(?:HOST|PORT.*)|PORT_\d+_(?:TCP|UDP|SCTP).*)$/;
 

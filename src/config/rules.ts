@@ -1,8 +1,9 @@
 /** What must hold between settings. Each broken rule is one sentence with the place of the setting to change. */
 import { statSync } from 'node:fs';
 import { isAbsolute } from 'node:path';
+import { hostPattern, workerIdPattern } from '../core/membership.ts';
 import { formatSize } from '../core/sizes.ts';
-import { defaultLanes, type Role } from './config.ts';
+import { clusterOf, defaultLanes, type Role } from './config.ts';
 import { isLoopback, parseListen } from './forms.ts';
 import type { Draft } from './layers.ts';
 
@@ -17,12 +18,14 @@ export function checkRules(draft: Draft, role: Role): void {
   checkListening(draft, role);
   checkMemory(draft);
   checkStores(draft);
+  if (role === 'worker') checkWorker(draft);
   for (let index = 0; index < (draft.counts.get('ufs') ?? 0); index++) checkUfs(draft, index);
   checkOrder(draft, 'ingest.retry_base', 'ingest.retry_max');
 }
 
 function complain(draft: Draft, key: string, problem: string): void {
-  draft.errors.push(`${draft.sources.get(key)?.place ?? key}: ${problem}`);
+  const source = draft.sources.get(key);
+  draft.errors.push(`${source === undefined || source.kind === 'default' ? key : source.place}: ${problem}`);
 }
 
 /** Whoever can connect can read everything that is cached, and spend the origin's bandwidth. */
@@ -45,6 +48,28 @@ function checkListening(draft: Draft, role: Role): void {
       );
     }
   }
+}
+
+/** A worker has to find its coordinator, and to be found under an address and an id that no other worker has. */
+function checkWorker(draft: Draft): void {
+  const written = String(draft.values.get('cluster.coordinator'));
+  const url = /^[a-z]+:\/\//i.test(written) ? written : `http://${written}`;
+  if (!URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol)) {
+    complain(draft, 'cluster.coordinator', `must be the address of a coordinator, http://HOST:PORT, not "${written}"`);
+    return;
+  }
+  const { id, host } = clusterOf(draft);
+  const coordinatorHost = new URL(url).hostname.replace(/^\[|\]$/g, '');
+  if (!draft.values.has('cluster.host') && isLoopback(host) && !isLoopback(coordinatorHost)) {
+    complain(
+      draft,
+      'worker.http_listen',
+      `the coordinator ${coordinatorHost} cannot reach ${host}; listen on an address of the network, or set cluster.host`,
+    );
+  }
+  if (!new RegExp(hostPattern).test(host)) complain(draft, 'cluster.host', `"${host}" is not a host name or address`);
+  else if (!new RegExp(workerIdPattern).test(id))
+    complain(draft, 'cluster.id', `"${id}", the host, cannot be an id: it has more than 100 characters; set one`);
 }
 
 /** What slots may take of the memory budget; the rest is for runtime, index and queues. */

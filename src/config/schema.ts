@@ -4,6 +4,7 @@
  * `[[worker.store]]`) are written in the file only.
  */
 import Type from 'typebox';
+import { hostPattern, workerIdPattern } from '../core/membership.ts';
 import { GiB, KiB, MiB, pageBytes } from '../core/units.ts';
 import { choice, duration, flag, integer, listen, number, path, size, text, url } from './forms.ts';
 
@@ -152,6 +153,55 @@ export const configSchema = Type.Object(
       },
       { ...closed, description: 'The worker.' },
     ),
+    cluster: Type.Object(
+      {
+        token: Type.Optional(
+          text({
+            description:
+              'Token that coordinator and workers send each other as `Authorization: Bearer …`: printable ASCII, no spaces. The same everywhere.',
+            pattern: '^[!-~]+$',
+            secret: true,
+            unset: '`api_token`',
+          }),
+        ),
+        lease: duration({
+          description:
+            'Coordinator: a worker that is silent for so long is lost. Workers renew their lease three times as often.',
+          default: '10s',
+          minimum: 1000,
+          maximum: 600_000,
+        }),
+        coordinator: text({
+          description: 'Worker: address of its coordinator, `http://HOST:PORT`.',
+          default: 'http://127.0.0.1:19999',
+          flag: 'coordinator',
+          env: 'PRIMED_COORDINATOR',
+        }),
+        host: Type.Optional(
+          text({
+            description: 'Worker: host name or address by which the coordinator and other workers reach it.',
+            pattern: hostPattern,
+            flag: 'host',
+            unset: "the host of `worker.http_listen`, or the machine's name where that is all addresses",
+          }),
+        ),
+        id: Type.Optional(
+          text({
+            description:
+              'Worker: what it is known by over restarts, one of its own for each: letters, digits, `.`, `_`, `:`, `-`, at most 100.',
+            pattern: workerIdPattern,
+            unset: '`host`',
+          }),
+        ),
+        zone: Type.Optional(
+          text({
+            description: 'Worker: rack or zone; replicas are spread over zones. The same characters as in `id`.',
+            pattern: workerIdPattern,
+          }),
+        ),
+      },
+      { ...closed, description: 'Workers on other machines.' },
+    ),
     ingest: Type.Object(
       {
         max_attempts: integer({
@@ -219,6 +269,14 @@ export const configSchema = Type.Object(
           default: 512,
           minimum: 1,
           maximum: 100_000,
+        }),
+        segment_size: size({
+          description:
+            'What one worker takes of a file at a time: larger files are cut, and spread over workers. A multiple of 1 MiB.',
+          default: '64MB',
+          minimum: MiB,
+          maximum: GiB,
+          multipleOf: MiB,
         }),
         retention: duration({
           description: 'How long an ended job stays listed.',

@@ -41,7 +41,8 @@ function tableOf(schema: ObjectShape, path: string, repeats: boolean): Table {
     const leaf = leafOf(child);
     if (leaf !== undefined) {
       const required = repeats && (schema.required ?? []).includes(name);
-      settings.push({ path: childPath, leaf, schema: child, required, env: repeats ? undefined : envName(childPath) });
+      const env = repeats ? undefined : (leaf.env ?? envName(childPath));
+      settings.push({ path: childPath, leaf, schema: child, required, env });
     } else if ('items' in child) {
       tables.push(tableOf(child.items as unknown as ObjectShape, childPath, true));
     } else {

@@ -75,7 +75,7 @@ export const errorCatalogue = {
   UNAUTHENTICATED: {
     status: 'UNAUTHENTICATED',
     retryable: false,
-    help: 'The request carries no valid token; send `Authorization: Bearer <token>` with the configured `api_token`.',
+    help: 'The request carries no valid token; send `Authorization: Bearer <token>` with the configured `api_token` (a worker to its coordinator: `cluster.token`).',
   },
   TOO_BUSY: {
     status: 'UNAVAILABLE',
@@ -191,6 +191,36 @@ export const errorCatalogue = {
     status: 'UNAVAILABLE',
     retryable: true,
     help: 'Fewer workers are live than the load wants replicas; submit it again when workers have joined, or with fewer `replicas`.',
+  },
+  WORKER_CONFLICT: {
+    status: 'ALREADY_EXISTS',
+    retryable: true,
+    help: 'Another worker is registered under the same id, and its lease has not ended; give each worker an id of its own (`cluster.id`).',
+  },
+  WORKER_UNKNOWN: {
+    status: 'NOT_FOUND',
+    retryable: false,
+    help: 'No worker of this id has registered, or it was removed; `primed worker list` shows those that are known.',
+  },
+  WORKER_STALE: {
+    status: 'FAILED_PRECONDITION',
+    retryable: false,
+    help: 'The registration that a worker spoke for has ended: its lease ran out, or a newer one took its place. Workers register anew by themselves.',
+  },
+  WORKER_REFUSED: {
+    status: 'FAILED_PRECONDITION',
+    retryable: false,
+    help: 'Coordinator and worker do not fit together: they speak different versions of the protocol, or the cluster token is wrong; run the same version of primed, and the same `cluster.token`, everywhere.',
+  },
+  PEER_FAILED: {
+    status: 'UNAVAILABLE',
+    retryable: true,
+    help: 'A worker could not copy a file, or a segment, from another worker: that one was not reached, does not have it, or broke off; it is copied from somewhere else, or read from the origin.',
+  },
+  RUN_UNKNOWN: {
+    status: 'NOT_FOUND',
+    retryable: false,
+    help: 'A worker was asked for something of a run that was not started there, or has ended; a defect of primed unless the run was being ended.',
   },
   // the daemon
   CONFIG_INVALID: {

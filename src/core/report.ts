@@ -107,13 +107,14 @@ function failurePercentage(job: JobSnapshot): number {
 
 /** Whole bytes, because a balance that is rounded shows nothing. */
 function ledgerText(job: JobSnapshot): string {
-  const { originBytes, cachedBytes, discardedBytes } = job.ledger;
+  const { originBytes, peerBytes, cachedBytes, discardedBytes } = job.ledger;
+  const copied = peerBytes === 0 ? '' : ` + ${peerBytes}B from workers`;
   const reasons = discardReasons.filter((reason) => discardedBytes[reason] > 0);
   const discarded = reasons.reduce((sum, reason) => sum + discardedBytes[reason], 0);
   const detail =
     reasons.length === 0 ? '' : ` (${reasons.map((reason) => `${reason} ${discardedBytes[reason]}B`).join(', ')})`;
   const inFlight = ledgerDifference(job.ledger);
-  return `${originBytes}B from origin = ${cachedBytes}B cached + ${discarded}B discarded${detail}${inFlight === 0 ? '' : ` + ${inFlight}B in flight`}`;
+  return `${originBytes}B from origin${copied} = ${cachedBytes}B cached + ${discarded}B discarded${detail}${inFlight === 0 ? '' : ` + ${inFlight}B in flight`}`;
 }
 
 function identityOf(job: JobSnapshot): Record<string, unknown> {

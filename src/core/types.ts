@@ -59,10 +59,12 @@ export const discardReasons: readonly DiscardReason[] = ['failed', 'changed', 's
 
 /**
  * The durable account of one run on one worker. At rest
- * `originBytes = cachedBytes + sum(discardedBytes)`; while parts are in flight the left side is larger.
+ * `originBytes + peerBytes = cachedBytes + sum(discardedBytes)`; while parts are in flight the left side is larger.
  */
 export interface Ledger {
   originBytes: number;
+  /** Copied from other workers. */
+  peerBytes: number;
   cachedBytes: number;
   discardedBytes: Record<DiscardReason, number>;
 }
@@ -70,6 +72,7 @@ export interface Ledger {
 export function emptyLedger(): Ledger {
   return {
     originBytes: 0,
+    peerBytes: 0,
     cachedBytes: 0,
     discardedBytes: { failed: 0, changed: 0, stopped: 0, crash: 0, replaced: 0, lost: 0 },
   };
@@ -78,6 +81,7 @@ export function emptyLedger(): Ledger {
 export function addLedgers(a: Ledger, b: Ledger): Ledger {
   const sum = emptyLedger();
   sum.originBytes = a.originBytes + b.originBytes;
+  sum.peerBytes = a.peerBytes + b.peerBytes;
   sum.cachedBytes = a.cachedBytes + b.cachedBytes;
   for (const reason of discardReasons) sum.discardedBytes[reason] = a.discardedBytes[reason] + b.discardedBytes[reason];
   return sum;
@@ -85,7 +89,7 @@ export function addLedgers(a: Ledger, b: Ledger): Ledger {
 
 export function ledgerDifference(ledger: Ledger): number {
   const discarded = discardReasons.reduce((sum, reason) => sum + ledger.discardedBytes[reason], 0);
-  return ledger.originBytes - ledger.cachedBytes - discarded;
+  return ledger.originBytes + ledger.peerBytes - ledger.cachedBytes - discarded;
 }
 
 /** Milliseconds of a monotonic clock, and of the wall clock; passed in wherever a decision depends on time. */

@@ -2,7 +2,7 @@
 import type { DiscardReason } from '../core/types.ts';
 import type { Store } from '../store/types.ts';
 import type { Run } from './run.ts';
-import { type RunBoard, receivedBytes } from './run-board.ts';
+import { bytesOfRun, type RunBoard } from './run-board.ts';
 import type { WorkerObserver } from './types.ts';
 
 export class Books {
@@ -18,10 +18,14 @@ export class Books {
 
   /** Books what has arrived since the last time. Cheap: called before every decision that reads the ledger. */
   fold(run: Run): void {
-    const received = receivedBytes(this.#board, run.row);
-    if (received === run.foldedBytes) return;
-    this.#store.account(run.spec.run, { originBytes: received - run.foldedBytes });
+    const received = bytesOfRun(this.#board, this.#board.received, run.row);
+    const copied = bytesOfRun(this.#board, this.#board.copied, run.row);
+    if (received === run.foldedBytes && copied === run.foldedPeerBytes) return;
+    const originBytes = received - run.foldedBytes;
+    const peerBytes = copied - run.foldedPeerBytes;
+    this.#store.account(run.spec.run, { originBytes, peerBytes });
     run.foldedBytes = received;
+    run.foldedPeerBytes = copied;
   }
 
   discard(run: Run, reason: DiscardReason, bytes: number): void {

@@ -22,6 +22,17 @@ export function partError(
   return errorOfFailure(failure, path, { range, tried: triedFor[why] });
 }
 
+/** What the coordinator is told when a worker does not give another what it was to copy from it. */
+export function peerError(
+  path: UfsPath,
+  { url, range, failure, attempts }: { url: string; range: ByteRange; failure: OriginFailure; attempts: number },
+): PrimedError {
+  const last = range.offset + range.length - 1;
+  const tried = attempts === 1 ? '' : `, after ${attempts} attempts`;
+  const { message } = errorOfFailure(failure, `worker ${url} did not give bytes ${range.offset}-${last}`);
+  return new PrimedError('PEER_FAILED', `${path}: ${message}${tried}`, { path, url, cause: failure.cause });
+}
+
 /** What the user is told when a run ends because an origin answers no more. `last`: the failure that decided it. */
 export function lostError(origin: string, parts: number, last: PrimedError): PrimedError {
   return new PrimedError(

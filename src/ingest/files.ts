@@ -21,6 +21,8 @@ export interface FileOrder {
   readonly entry: ManifestEntry;
   readonly address: ObjectAddress;
   readonly hasty: boolean;
+  /** The worker that is asked in place of the origin; then `address` is there. */
+  readonly source?: { readonly url: string };
   /** A part of the file, from page to page: then the outcome speaks of it alone, and a change of the object ends it. */
   readonly range?: ByteRange;
 }
@@ -76,7 +78,7 @@ export class Files {
     return this.#load(run, order);
   }
 
-  async #load(run: Run, { entry, address, hasty, range }: FileOrder): Promise<FileOutcome> {
+  async #load(run: Run, { entry, address, hasty, source, range }: FileOrder): Promise<FileOutcome> {
     if (run.stopping) return stoppedOutcome(entry);
     if (run.lost !== undefined) throw run.lost;
     const begun = this.#begin(run, entry, range);
@@ -94,6 +96,7 @@ export class Files {
         range,
         originIndex: address.originIndex,
         key: address.key,
+        peer: source && { url: source.url, budget: { succeeded: 0, spent: 0 } },
         resolve,
         fileId: begun.fileId,
         generation: 0,
@@ -110,7 +113,7 @@ export class Files {
         setAside: false,
       };
       run.files.add(file);
-      run.planning.push(file);
+      run.queueOf(file).planning.push(file);
       this.#onPlanned();
     });
   }
@@ -239,7 +242,7 @@ export class Files {
     file.unplanned = partsOf(begun.missing, this.#partBytes);
     file.unplannedBytes = bytesOf(begun.missing);
     file.skippedBytes = sizeBytes - file.unplannedBytes;
-    run.planning.push(file);
+    run.queueOf(file).planning.push(file);
     this.#onPlanned();
   }
 }

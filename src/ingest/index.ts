@@ -23,6 +23,8 @@ export interface IngestOptions {
   readonly timeouts: OriginTimeouts;
   readonly retry: RetrySettings;
   readonly maxRestarts: number;
+  /** What other workers ask for, of those who copy from them; undefined: nothing. */
+  readonly peerToken?: string;
   readonly diskEngine: 'auto' | 'io_uring' | 'threads';
   /** Shared counters with a row for each lane (telemetry/lane-columns). */
   readonly counters: SharedArrayBuffer;
@@ -64,6 +66,7 @@ export async function openIngest(
     socketsPerLane: options.socketsPerLane,
     retry: options.retry,
     maxRestarts: options.maxRestarts,
+    ...(options.peerToken === undefined ? {} : { peerToken: options.peerToken }),
     observe: options.observe,
   });
   return { worker, engine: lanes.engine, slots: lanes.count * lanes.slotsPerLane };

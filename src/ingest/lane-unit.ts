@@ -14,7 +14,7 @@ import { laneColumns, laneFailureColumns, laneHistograms } from '../telemetry/la
 import type { CounterRow } from '../telemetry/shared-counters.ts';
 import type { LaneDisk } from './lane-disk.ts';
 import type { FailedPart, FromLane, Transfer, WriteUnit } from './protocol.ts';
-import { bookReceived, type RunBoard } from './run-board.ts';
+import { bookBytes, type RunBoard } from './run-board.ts';
 
 /** Parts that are this much later than the last arrival of their unit no longer hold it back. */
 const lateMs = 250;
@@ -110,10 +110,12 @@ export class UnitRunner {
     const pages = new Uint32Array(Math.ceil(length / pageBytes));
     landing.checksums[part] = pages;
     let crc = 0;
+    const booked = unit.copied ? this.#board.copied : this.#board.received;
     const onBytes = (at: number, count: number): void => {
-      bookReceived(this.#board, unit.run, this.#laneIndex, count);
+      bookBytes(this.#board, booked, unit.run, this.#laneIndex, count);
       landing.received[part] = (landing.received[part] as number) + count;
-      this.#row.add(laneColumns.originBytes, count);
+      if (unit.copied) this.#row.add(laneColumns.peerBytes, count);
+      else this.#row.add(laneColumns.originBytes, count);
       this.#row.add(laneColumns.checksumBytes, count);
       let position = at;
       let left = count;
@@ -128,7 +130,8 @@ export class UnitRunner {
       }
     };
     const versionId = unit.versionIds[part];
-    this.#row.add(laneColumns.originRequests, 1);
+    if (unit.copied) this.#row.add(laneColumns.peerRequests, 1);
+    else this.#row.add(laneColumns.originRequests, 1);
     this.#client.get(
       {
         originIndex: unit.originIndex,
@@ -157,16 +160,21 @@ export class UnitRunner {
       landing.states[part] = PartState.arrived;
       landing.arrived += 1;
       landing.lastArrivalMs = performance.now();
-      this.#row.add(laneColumns.originParts, 1);
-      this.#row.observe(laneHistograms.partQueuedMs, result.queuedMs);
-      this.#row.observe(laneHistograms.partFirstByteMs, result.firstByteMs);
-      this.#row.observe(laneHistograms.partBodyMs, result.totalMs - result.firstByteMs);
+      if (!landing.unit.copied) this.#observe(result);
     } else {
       landing.states[part] = PartState.settled;
       landing.failed.push({ part, failure: result.failure, receivedBytes: landing.received[part] as number });
-      this.#row.add(laneFailureColumns[result.failure.cause], 1);
+      if (landing.unit.copied) this.#row.add(laneColumns.peerFailures, 1);
+      else this.#row.add(laneFailureColumns[result.failure.cause], 1);
     }
     if (landing.waiting === 0) this.#write(landing);
+  }
+
+  #observe(result: RangeResult): void {
+    this.#row.add(laneColumns.originParts, 1);
+    this.#row.observe(laneHistograms.partQueuedMs, result.queuedMs);
+    this.#row.observe(laneHistograms.partFirstByteMs, result.firstByteMs);
+    this.#row.observe(laneHistograms.partBodyMs, result.totalMs - result.firstByteMs);
   }
 
   /** Writes and reports what has arrived and is not yet reported. */

@@ -69,6 +69,9 @@ export default async function lane(start: LaneStart): Promise<void> {
         case 'origin':
           client.addOrigin(message.origin);
           break;
+        case 'forget':
+          client.removeOrigin(message.originIndex);
+          break;
         case 'credentials':
           client.setCredentials(message.originIndex, message.credentials);
           break;

@@ -14,13 +14,14 @@ import { alignUp, MiB, pageBytes } from '../core/units.ts';
 import type { OriginFailure } from '../origin/types.ts';
 import type { Store } from '../store/types.ts';
 import type { Books } from './books.ts';
-import { lostError, partError } from './failures.ts';
+import { lostError, partError, peerError } from './failures.ts';
 import type { Files } from './files.ts';
 import type { LanePool } from './lanes.ts';
 import type { Limits } from './limits.ts';
 import type { OriginLinks } from './origin-links.ts';
+import type { PartQueue } from './part-queue.ts';
 import type { CheckDone, WriteDone, WriteUnit } from './protocol.ts';
-import { isStale, isUnwanted, type PartTask, type Run } from './run.ts';
+import { type FileTask, isStale, isUnwanted, type PartTask, type Run } from './run.ts';
 import type { WorkerObserver } from './types.ts';
 
 /** A packed slot is written when this much has arrived: long enough to be sequential, short enough not to wait. */
@@ -29,8 +30,22 @@ const packParts = 256;
 /** Fewest parts of a pack while lanes are idle: below, the write costs more than the waiting saves. */
 const smallestPack = 16;
 
+/**
+ * Of a part that is copied from another worker. There are other workers, and the origin: a busy one is waited for, a few
+ * seconds altogether, one that fails is tried once more. What others of the same file have spent counts.
+ */
+const peerRetry: RetrySettings = {
+  maxAttempts: 2,
+  maxThrottledAttempts: 6,
+  baseMs: 100,
+  maxMs: 1_000,
+  budgetRatio: 0.5,
+  budgetFloor: 4,
+};
+
 interface UnitInFlight {
   readonly run: Run;
+  readonly queue: PartQueue;
   readonly parts: readonly PartTask[];
   readonly extents: readonly Extent[];
   readonly slotOffsets: readonly number[];
@@ -60,8 +75,8 @@ export class Parts {
   readonly #books: Books;
   readonly #options: PartsOptions;
   readonly #files: () => Files;
-  /** Runs, in the order of their turns. */
-  readonly #turn: Run[] = [];
+  /** The queues of all runs, in the order of their turns. */
+  readonly #turn: PartQueue[] = [];
   #holdTimer: NodeJS.Timeout | undefined;
   #scheduled = false;
 
@@ -75,12 +90,11 @@ export class Parts {
   }
 
   add(run: Run): void {
-    this.#turn.push(run);
+    this.#turn.push(run.fetches, run.copies);
   }
 
   remove(run: Run): void {
-    const at = this.#turn.indexOf(run);
-    if (at >= 0) this.#turn.splice(at, 1);
+    for (const queue of [run.fetches, run.copies]) this.#leaveTurn(queue);
   }
 
   close(): void {
@@ -103,51 +117,59 @@ export class Parts {
     if (holdMs > 0) {
       clearTimeout(this.#holdTimer);
       this.#holdTimer = setTimeout(() => this.schedule(), holdMs);
-      return;
     }
     for (;;) {
       const lane = this.#lanes.idlest(this.#limits.requests);
       if (lane === undefined) return;
-      const run = this.#nextRun();
-      if (run === undefined) return;
-      this.#dispatch(run, lane);
+      const queue = this.#nextQueue(holdMs > 0);
+      if (queue === undefined) return;
+      this.#dispatch(queue, lane);
     }
   }
 
   /**
-   * The run with the fewest units in flight, of those that have something to fetch. Turns alone would not do: a unit of a
+   * The queue with the fewest units in flight, of those that have something to fetch. Turns alone would not do: a unit of a
    * slow run, or of a limited one, holds its slot longer, so that turn by turn such a run would get hold of all slots.
+   * @param held whether the origin wants to be left alone
    */
-  #nextRun(): Run | undefined {
-    let next: Run | undefined;
-    for (const run of this.#turn) {
-      if (run.stopping || this.#limits.isOverWindow(run)) continue;
-      if (next !== undefined && run.unitsInFlight >= next.unitsInFlight) continue;
-      this.#dropStale(run);
-      if (run.peek(0) !== undefined) next = run;
+  #nextQueue(held: boolean): PartQueue | undefined {
+    let next: PartQueue | undefined;
+    for (const queue of this.#turn) {
+      const { run } = queue;
+      if (run.stopping) continue;
+      if (queue === run.fetches && (held || this.#limits.isOverWindow(run))) continue;
+      if (next !== undefined && queue.unitsInFlight >= next.unitsInFlight) continue;
+      this.#dropStale(queue);
+      if (queue.peek(0) !== undefined) next = queue;
     }
     if (next === undefined) return undefined;
     // among equals it is the last one next time
-    this.remove(next);
-    this.add(next);
+    this.#leaveTurn(next);
+    this.#turn.push(next);
     return next;
   }
 
+  #leaveTurn(queue: PartQueue): void {
+    const at = this.#turn.indexOf(queue);
+    if (at >= 0) this.#turn.splice(at, 1);
+  }
+
   /** Parts of files that are given up, set aside or start anew are not fetched. */
-  #dropStale(run: Run): void {
-    for (let part = run.peek(0); part !== undefined && isUnwanted(part); part = run.peek(0)) {
-      run.parts.shift();
-      this.#files().partEnded(run, part);
+  #dropStale(queue: PartQueue): void {
+    for (let part = queue.peek(0); part !== undefined && isUnwanted(part); part = queue.peek(0)) {
+      queue.parts.shift();
+      this.#files().partEnded(queue.run, part);
     }
   }
 
-  #dispatch(run: Run, lane: number): void {
-    const { originIndex, hasty } = (run.peek(0) as PartTask).file;
+  #dispatch(queue: PartQueue, lane: number): void {
+    const { run } = queue;
+    const { originIndex, hasty } = (queue.peek(0) as PartTask).file;
     // what is queued is shared among the lanes rather than given to the first idle one
-    const share = Math.ceil((run.parts.length + run.planning.length) / (2 * this.#lanes.count));
+    const share = Math.ceil((queue.parts.length + queue.planning.length) / (2 * this.#lanes.count));
     const count = packSize(
       (index) => {
-        const part = run.peek(index);
+        const part = queue.peek(index);
         if (part === undefined || isUnwanted(part)) return undefined;
         return part.file.originIndex === originIndex && part.file.hasty === hasty ? part.range.length : undefined;
       },
@@ -161,14 +183,14 @@ export class Parts {
     const slotOffsets: number[] = [];
     let bytes = 0;
     for (let i = 0; i < count; i += 1) {
-      const part = run.parts.shift() as PartTask;
+      const part = queue.parts.shift() as PartTask;
       parts.push(part);
       slotOffsets.push(bytes);
       bytes += alignUp(part.range.length);
     }
     try {
       const extents = this.#store.allocate(run.spec.run, bytes);
-      this.#send(lane, { run, parts, extents, slotOffsets, bytes });
+      this.#send(lane, { run, queue, parts, extents, slotOffsets, bytes });
     } catch (error) {
       if (!(error instanceof PrimedError)) throw error;
       for (const part of parts) this.#giveUp(run, part, error);
@@ -176,7 +198,7 @@ export class Parts {
   }
 
   #send(lane: number, inFlight: UnitInFlight): void {
-    const { run, parts, extents, slotOffsets, bytes } = inFlight;
+    const { run, queue, parts, extents, slotOffsets, bytes } = inFlight;
     let slotOffset = 0;
     const writes = extents.map(({ store, offset, length }) => {
       const write = { store, fileOffset: offset, slotOffset, length };
@@ -188,6 +210,7 @@ export class Parts {
       id: this.#lanes.nextUnitId(),
       run: run.row,
       originIndex: (parts[0] as PartTask).file.originIndex,
+      copied: queue === run.copies,
       hasty: (parts[0] as PartTask).file.hasty,
       writes,
       keys: parts.map((part) => part.file.key),
@@ -199,15 +222,15 @@ export class Parts {
       lengths: parts.map((part) => part.range.length),
       slotOffsets,
     };
-    run.unitsInFlight += 1;
+    queue.unitsInFlight += 1;
     run.partsInFlight += parts.length;
-    run.bytesInFlight += bytes;
+    if (queue === run.fetches) run.bytesInFlight += bytes;
     this.#lanes.send(lane, unit, (message) => this.#written(inFlight, message));
   }
 
   #written(unit: UnitInFlight, message: WriteDone | CheckDone): void {
     assert(message.type === 'written', 'a write unit is answered by what was written');
-    const { run } = unit;
+    const { run, queue } = unit;
     this.#books.fold(run);
     if (message.surplusBytes > 0) this.#books.discard(run, 'failed', message.surplusBytes);
     run.partsInFlight -= message.arrived.length + message.failed.length;
@@ -223,10 +246,10 @@ export class Parts {
       this.#failed(run, unit.parts[index] as PartTask, failure, receivedBytes);
     }
     if (message.final) {
-      run.unitsInFlight -= 1;
-      run.bytesInFlight -= unit.bytes;
+      queue.unitsInFlight -= 1;
+      if (queue === run.fetches) run.bytesInFlight -= unit.bytes;
     }
-    if (message.arrived.length > 0) {
+    if (message.arrived.length > 0 && queue === run.fetches) {
       this.#limits.succeeded(message.arrived.length);
       run.silence.delete((unit.parts[0] as PartTask).file.originIndex);
     }
@@ -238,7 +261,7 @@ export class Parts {
     const { run } = unit;
     const part = unit.parts[index] as PartTask;
     const extents = extentsOf(unit, index);
-    run.budget.succeeded += 1;
+    (part.file.peer?.budget ?? run.budget).succeeded += 1;
     if (writeError !== undefined) {
       this.#store.giveBack(run.spec.run, extents);
       this.#books.discard(run, 'failed', part.range.length);
@@ -321,10 +344,16 @@ export class Parts {
       const reason = cause === 'cancelled' ? 'stopped' : cause === 'changed' ? 'changed' : 'failed';
       this.#books.discard(run, reason, receivedBytes);
     }
-    if (cause === 'throttled') this.#limits.slowDown(failure);
-    if (cause === 'expired') this.#options.links.expired(file.originIndex);
+    if (file.peer === undefined) {
+      if (cause === 'throttled') this.#limits.slowDown(failure);
+      if (cause === 'expired') this.#options.links.expired(file.originIndex);
+    }
     if (run.stopping || isStale(part)) {
       this.#files().partEnded(run, part);
+      return;
+    }
+    if (file.peer !== undefined) {
+      this.#notCopied(run, part, file.peer, failure);
       return;
     }
     if (cause === 'changed') {
@@ -338,7 +367,7 @@ export class Parts {
       this.#setAside(run, part, failure);
       return;
     }
-    const { retry, random, observe, log } = this.#options;
+    const { retry, random, observe } = this.#options;
     const asked = { cause, attempt: part.attempt, retryAfterMs: failure.retryAfterMs };
     const decision = decideRetry(asked, retry, run.budget, random);
     const heard = silenceAfter(silence, { cause, givenUp: !decision.retry });
@@ -354,20 +383,37 @@ export class Parts {
     }
     // setting files aside has not helped: there is nothing to make way for
     if (isSilent(cause)) file.hasty = false;
-    run.retries += 1;
     observe.retried(cause);
-    const facts = {
-      path: file.entry.path,
-      offset: part.range.offset,
-      attempt: part.attempt,
-      delayMs: decision.delayMs,
-    };
-    log.debug({ ...facts, ...failure }, 'a part failed and will be tried again');
+    this.#tryAgain(run, part, failure, decision.delayMs);
+  }
+
+  /**
+   * What another worker does not give says nothing of the origin: neither of its silence, nor whether the object changed. So
+   * it ends the file soon, whatever it is, and somebody else is asked.
+   */
+  #notCopied(run: Run, part: PartTask, peer: NonNullable<FileTask['peer']>, failure: OriginFailure): void {
+    const { attempt: attempts, range, file } = part;
+    const { cause, retryAfterMs } = failure;
+    const decision = decideRetry(
+      { cause, attempt: attempts, retryAfterMs },
+      peerRetry,
+      peer.budget,
+      this.#options.random,
+    );
+    if (decision.retry) this.#tryAgain(run, part, failure, decision.delayMs);
+    else this.#giveUp(run, part, peerError(file.entry.path, { url: peer.url, range, failure, attempts }));
+  }
+
+  #tryAgain(run: Run, part: PartTask, failure: OriginFailure, delayMs: number): void {
+    const { file, range, attempt } = part;
+    run.retries += 1;
+    const facts = { path: file.entry.path, offset: range.offset, attempt, delayMs, ...failure };
+    this.#options.log.debug(facts, 'a part failed and will be tried again');
     const timer = setTimeout(() => {
       run.retryTimers.delete(timer);
-      run.parts.pushFront({ ...part, attempt: part.attempt + 1 });
+      run.queueOf(file).parts.pushFront({ ...part, attempt: attempt + 1 });
       this.schedule();
-    }, decision.delayMs);
+    }, delayMs);
     run.retryTimers.add(timer);
   }
 }

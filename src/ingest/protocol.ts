@@ -29,6 +29,8 @@ export interface WriteUnit {
   readonly id: number;
   readonly run: number;
   readonly originIndex: number;
+  /** It comes from another worker. */
+  readonly copied: boolean;
   /** Its requests are given up after a fraction of the timeouts (core/silence). */
   readonly hasty: boolean;
   readonly writes: readonly Transfer[];
@@ -64,6 +66,8 @@ export interface CheckUnit {
 export type ToLane =
   | { readonly type: 'unit'; readonly unit: WriteUnit | CheckUnit }
   | { readonly type: 'origin'; readonly origin: LaneOrigin }
+  /** Nothing more comes of an origin. */
+  | { readonly type: 'forget'; readonly originIndex: number }
   | { readonly type: 'credentials'; readonly originIndex: number; readonly credentials: LaneCredentials | undefined }
   | { readonly type: 'concurrency'; readonly limit: number }
   | { readonly type: 'cancel'; readonly run: number }

@@ -3,7 +3,8 @@
  *
  *   per run       Int32   tokens     bytes that may be granted now; below 0 is debt      (main adds, lanes subtract)
  *                 Int32   viewBytes  largest grant while limited; 0: not limited          (main writes)
- *   per run, lane Float64 received   body bytes since the run got this row                (that lane writes)
+ *   per run, lane Float64 received   body bytes from origins since the run got this row   (that lane writes)
+ *                 Float64 copied     body bytes from other workers                        (that lane writes)
  */
 /** Twice what may run at once (`job.max_active` is at most 64): a job that repairs files has a second run. */
 export const runRows = 128;
@@ -14,21 +15,24 @@ export interface RunBoard {
   readonly viewBytes: Int32Array;
   /** received[run * lanes + lane] */
   readonly received: Float64Array;
+  /** The same for what comes from other workers. */
+  readonly copied: Float64Array;
   readonly lanes: number;
 }
 
 export function makeRunBoard(lanes: number): RunBoard {
-  return attachRunBoard(new SharedArrayBuffer(runRows * 8 + runRows * lanes * 8));
+  return attachRunBoard(new SharedArrayBuffer(runRows * 8 + runRows * lanes * 16));
 }
 
 export function attachRunBoard(buffer: SharedArrayBuffer): RunBoard {
-  const received = new Float64Array(buffer, runRows * 8);
+  const lanes = (buffer.byteLength - runRows * 8) / (runRows * 16);
   return {
     buffer,
     tokens: new Int32Array(buffer, 0, runRows),
     viewBytes: new Int32Array(buffer, runRows * 4, runRows),
-    received,
-    lanes: received.length / runRows,
+    received: new Float64Array(buffer, runRows * 8, runRows * lanes),
+    copied: new Float64Array(buffer, runRows * 8 + runRows * lanes * 8, runRows * lanes),
+    lanes,
   };
 }
 
@@ -45,15 +49,16 @@ export function grantBytes(board: RunBoard, run: number, wantedBytes: number): n
   return granted;
 }
 
-/** Called by a lane for every piece of a body that has landed. */
-export function bookReceived(board: RunBoard, run: number, lane: number, bytes: number): void {
+/** Called by a lane for every piece of a body that has landed. `from`: `received` or `copied` of the board. */
+export function bookBytes(board: RunBoard, from: Float64Array, run: number, lane: number, bytes: number): void {
   const row = run * board.lanes + lane;
-  board.received[row] = (board.received[row] as number) + bytes;
+  from[row] = (from[row] as number) + bytes;
 }
 
-export function receivedBytes(board: RunBoard, run: number): number {
+/** Over all lanes; `from`: `received` or `copied` of the board. */
+export function bytesOfRun(board: RunBoard, from: Float64Array, run: number): number {
   let sum = 0;
-  for (let lane = 0; lane < board.lanes; lane += 1) sum += board.received[run * board.lanes + lane] as number;
+  for (let lane = 0; lane < board.lanes; lane += 1) sum += from[run * board.lanes + lane] as number;
   return sum;
 }
 
@@ -61,5 +66,5 @@ export function receivedBytes(board: RunBoard, run: number): number {
 export function clearRow(board: RunBoard, run: number): void {
   Atomics.store(board.tokens, run, 0);
   Atomics.store(board.viewBytes, run, 0);
-  for (let lane = 0; lane < board.lanes; lane += 1) board.received[run * board.lanes + lane] = 0;
+  for (const column of [board.received, board.copied]) column.fill(0, run * board.lanes, (run + 1) * board.lanes);
 }

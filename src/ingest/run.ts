@@ -1,12 +1,12 @@
 /** The state of one run on this worker: its files, its queue of parts, its limits. Plain bookkeeping; others act on it. */
 import { setMaxListeners } from 'node:events';
-import { Deque } from '../core/deque.ts';
 import type { PrimedError } from '../core/errors.ts';
 import type { RetryBudget } from '../core/retry.ts';
 import type { OriginSilence } from '../core/silence.ts';
 import type { TokenBucket } from '../core/token-bucket.ts';
 import type { ByteRange, FileId, ManifestEntry } from '../core/types.ts';
 import type { LandedPart } from '../store/types.ts';
+import { PartQueue } from './part-queue.ts';
 import type { FileOutcome, RunSpec } from './types.ts';
 
 /** A file that is being loaded. */
@@ -16,6 +16,8 @@ export interface FileTask {
   readonly range: ByteRange | undefined;
   readonly originIndex: number;
   readonly key: string;
+  /** The worker that it is copied from, in place of the origin, and what that may cost in retries. */
+  readonly peer: { readonly url: string; readonly budget: RetryBudget } | undefined;
   readonly resolve: (outcome: FileOutcome) => void;
   fileId: FileId;
   /** Grows when the file starts anew on another version: parts of earlier generations are stale. */
@@ -63,16 +65,17 @@ export class Run {
   /** Row of the run board. */
   readonly row: number;
   readonly files = new Set<FileTask>();
-  /** Files whose parts are not all planned, in order of arrival. */
-  readonly planning = new Deque<FileTask>();
-  readonly parts = new Deque<PartTask>();
+  /** What the origin is asked for. */
+  readonly fetches = new PartQueue(this);
+  /** What other workers are asked for: neither the origin nor the limit on reads from it holds these back. */
+  readonly copies = new PartQueue(this);
   readonly retryTimers = new Set<NodeJS.Timeout>();
   readonly budget: RetryBudget = { succeeded: 0, spent: 0 };
   readonly landing: { readonly task: PartTask; readonly landed: LandedPart }[] = [];
   bucket: TokenBucket | undefined;
   landScheduled = false;
-  unitsInFlight = 0;
   partsInFlight = 0;
+  /** From the origin. */
   bytesInFlight = 0;
   /** Parts handed to the store and not yet durable. */
   partsLanding = 0;
@@ -80,6 +83,8 @@ export class Run {
   landsInFlight = 0;
   /** Received bytes that the ledger has seen. */
   foldedBytes = 0;
+  /** The same of bytes from other workers. */
+  foldedPeerBytes = 0;
   retries = 0;
   stopping = false;
   /** By origin. */
@@ -97,6 +102,14 @@ export class Run {
     this.row = row;
   }
 
+  get unitsInFlight(): number {
+    return this.fetches.unitsInFlight + this.copies.unitsInFlight;
+  }
+
+  queueOf({ peer }: FileTask): PartQueue {
+    return peer === undefined ? this.fetches : this.copies;
+  }
+
   get busy(): boolean {
     return this.unitsInFlight > 0 || this.landsInFlight > 0 || this.landing.length > 0;
   }
@@ -108,26 +121,5 @@ export class Run {
 
   wakeIfIdle(): void {
     if (!this.busy) for (const resolve of this.#idle.splice(0)) resolve();
-  }
-
-  /** The part at `index` from the head of the queue, planning files as far as needed. */
-  peek(index: number): PartTask | undefined {
-    while (this.parts.length <= index && this.#planNext());
-    return this.parts.peek(index);
-  }
-
-  #planNext(): boolean {
-    const file = this.planning.peek();
-    if (file === undefined) return false;
-    const ends = file.changed || file.setAside || file.error !== undefined;
-    const next = ends ? undefined : file.unplanned.next();
-    if (next === undefined || next.done === true) {
-      this.planning.shift();
-      return true;
-    }
-    file.outstanding += 1;
-    file.unplannedBytes -= next.value.length;
-    this.parts.push({ file, generation: file.generation, range: next.value, attempt: 1 });
-    return true;
   }
 }

@@ -33,7 +33,7 @@ export interface RunSpec {
   readonly load: LoadId;
   /** `any`: skip what is cached at the same version, whoever loaded it. `load`: only what this very load has cached. */
   readonly reuse: 'any' | 'load';
-  /** Limit on reads from the UFS by this worker for this run; undefined: none. */
+  /** Limit on reads from the UFS by this worker for this run; undefined: none. Copies from other workers are not limited. */
   readonly bandwidthBytesPerSecond?: number;
   /** What to do when an object changes under the load. */
   readonly onChange: 'restart' | 'fail';
@@ -67,7 +67,7 @@ export interface VerifyOutcome {
 
 /** Live figures of a run; cheap to read. */
 export interface RunProgress {
-  /** Body bytes received from the origin since this process started the run. */
+  /** Body bytes received from origins since this process started the run. */
   readonly receivedBytes: number;
   /** Bytes made durable by the run, over restarts. */
   readonly durableBytes: number;
@@ -78,6 +78,7 @@ export interface RunProgress {
 
 /** Told about what only the metrics want to know. */
 export interface WorkerObserver {
+  /** By the origin; other workers are not counted. */
   retried(cause: FailureCause): void;
   slowedDown(): void;
   concurrencyLimit(requests: number): void;
@@ -100,6 +101,11 @@ export interface LoadHow {
   readonly hasty?: boolean;
   /** A part of the file, from page to page. Ranges of one file may be loaded side by side, by one run at a time. */
   readonly range?: ByteRange;
+  /**
+   * Another worker, by the URL of its HTTP port, that is asked in place of the origin. When it does not give the bytes the
+   * outcome is `failed` with PEER_FAILED, after few attempts: somebody else is to be asked.
+   */
+  readonly source?: { readonly url: string };
 }
 
 /** What the coordinator sees of a worker: in the same process now, over the wire later. Calls never throw for the world's sake. */

@@ -22,6 +22,7 @@ import type { LanePool } from './lanes.ts';
 import { Limits } from './limits.ts';
 import { OriginLinks } from './origin-links.ts';
 import { Parts } from './parts.ts';
+import { PeerLinks } from './peer-links.ts';
 import { Run } from './run.ts';
 import { clearRow, type RunBoard, runRows } from './run-board.ts';
 import type {
@@ -49,6 +50,8 @@ export interface WorkerOptions {
   readonly socketsPerLane: number;
   readonly retry: RetrySettings;
   readonly maxRestarts: number;
+  /** What other workers ask for, of those who copy from them. */
+  readonly peerToken?: string;
   readonly observe: WorkerObserver;
 }
 
@@ -62,6 +65,7 @@ export class IngestWorker implements Worker {
   readonly #books: Books;
   readonly #limits: Limits;
   readonly #links: OriginLinks;
+  readonly #peers: PeerLinks;
   readonly #files: Files;
   readonly #parts: Parts;
   readonly #verifier: Verifier;
@@ -84,6 +88,7 @@ export class IngestWorker implements Worker {
       observe,
     });
     this.#links = new OriginLinks(origins, lanes, log);
+    this.#peers = new PeerLinks(lanes, options.peerToken);
     const onPlanned = (): void => this.#parts.schedule();
     this.#files = new Files({ store, origins, log, partBytes, maxRestarts, onPlanned });
     this.#verifier = new Verifier({ store, origins, lanes, onSlot: onPlanned, observe });
@@ -133,13 +138,20 @@ export class IngestWorker implements Worker {
     return alignUp(sizeBytes);
   }
 
-  async load(runId: RunId, entry: ManifestEntry, { hasty = false, range }: LoadHow = {}): Promise<FileOutcome> {
+  async load(runId: RunId, entry: ManifestEntry, how: LoadHow = {}): Promise<FileOutcome> {
     const run = this.#run(runId);
+    const { hasty = false, range, source } = how;
+    const part = range === undefined ? {} : { range };
     try {
       if (run.stopping || this.#closing) return stoppedOutcome(entry);
+      if (source !== undefined) {
+        return await this.#peers.use(source.url, (originIndex) => {
+          const address = { originIndex, key: entry.path };
+          return this.#files.load(run, { entry, address, hasty: true, source, ...part });
+        });
+      }
       const address = this.#links.address(entry.path);
       const known = address instanceof Promise ? await abortable(address, run.abort.signal) : address;
-      const part = range === undefined ? {} : { range };
       return await this.#files.load(run, { entry, address: known, hasty, ...part });
     } catch (error) {
       if (run.abort.signal.aborted) return stoppedOutcome(entry);
@@ -191,8 +203,8 @@ export class IngestWorker implements Worker {
     run.abort.abort();
     for (const timer of run.retryTimers) clearTimeout(timer);
     run.retryTimers.clear();
-    run.planning.clear();
-    run.parts.clear();
+    run.fetches.clear();
+    run.copies.clear();
     this.#lanes.broadcast({ type: 'cancel', run: run.row });
     this.#verifier.drop(run);
     this.#parts.schedule();
@@ -235,7 +247,7 @@ export class IngestWorker implements Worker {
     let unitsInFlight = 0;
     let landingParts = 0;
     for (const run of this.#runs.values()) {
-      queuedParts += run.parts.length;
+      queuedParts += run.fetches.parts.length + run.copies.parts.length;
       unitsInFlight += run.unitsInFlight;
       landingParts += run.landing.length + run.partsLanding;
     }

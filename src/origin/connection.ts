@@ -51,7 +51,6 @@ export interface ConnectionHost {
   readonly hastyFirstByteTicks: number;
   readonly hastyStallTicks: number;
   readonly idleTicks: number;
-  readonly grant: ((run: number, wantedBytes: number) => number) | undefined;
   /** `connection.tryResume()` is to be called after a while. */
   pace(connection: Connection): void;
   /** The head of the request as it goes over the wire. */
@@ -72,6 +71,7 @@ type Phase = 'idle' | 'gated' | 'sent' | 'head' | 'body' | 'settling' | 'error' 
 export class Connection {
   readonly originIndex: number;
   readonly #host: ConnectionHost;
+  readonly #grant: ((run: number, wantedBytes: number) => number) | undefined;
   readonly #socket: Socket;
   readonly #headBuffer = Buffer.allocUnsafeSlow(headReadBytes);
   readonly #reader = makeHeadReader();
@@ -92,9 +92,12 @@ export class Connection {
     host: ConnectionHost;
     open: OpenSocket;
     connectedEvent: 'connect' | 'secureConnect';
+    /** Undefined: reading is not limited. */
+    grant: ((run: number, wantedBytes: number) => number) | undefined;
   }) {
     this.originIndex = options.originIndex;
     this.#host = options.host;
+    this.#grant = options.grant;
     this.#lastTick = options.host.tick;
     const socket = options.open({ buffer: () => this.#nextView(), callback: (count) => this.#onRead(count) });
     this.#socket = socket;
@@ -121,7 +124,7 @@ export class Connection {
     this.#exchange = exchange;
     this.#exchanges += 1;
     this.#credit = 0;
-    if (this.#host.grant === undefined) {
+    if (this.#grant === undefined) {
       this.#send(exchange);
       return;
     }
@@ -136,7 +139,7 @@ export class Connection {
     const exchange = this.#exchange;
     if (exchange === undefined || (this.#phase !== 'gated' && !this.#paused)) return true;
     if (this.#credit < this.#viewBytes) {
-      this.#credit += this.#host.grant!(exchange.request.run, this.#viewBytes - this.#credit);
+      this.#credit += this.#grant!(exchange.request.run, this.#viewBytes - this.#credit);
       if (this.#credit < this.#viewBytes) return false;
     }
     this.#lastTick = this.#host.tick;
@@ -265,7 +268,7 @@ export class Connection {
       if (this.#exchange !== exchange) return false; // onBytes cancelled the run
     }
     if (exchange.receivedBytes < exchange.request.length) return this.#allowMore(exchange);
-    if (this.#credit < 0 && this.#phase !== 'dead' && this.#host.grant !== undefined) {
+    if (this.#credit < 0 && this.#phase !== 'dead' && this.#grant !== undefined) {
       this.#phase = 'settling';
       this.#viewBytes = 0;
       this.#paused = true;
@@ -293,7 +296,7 @@ export class Connection {
   #allowMore(exchange: Exchange): boolean {
     const { request } = exchange;
     const remaining = request.length - exchange.receivedBytes;
-    const grant = this.#host.grant;
+    const grant = this.#grant;
     if (grant === undefined) {
       this.#viewBytes = remaining;
       return true;

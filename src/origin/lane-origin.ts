@@ -3,7 +3,7 @@ import { connect as connectTcp, isIP, type Socket } from 'node:net';
 import { type ConnectionOptions, connect as connectTls, createSecureContext, type SecureContext } from 'node:tls';
 import { asksWhole } from './answer.ts';
 import type { OpenSocket } from './connection.ts';
-import { encodeKey, encodeQueryValue, makeSigner } from './signer.ts';
+import { encodeKey, encodeQueryValue, isHeaderSafe, makeSigner } from './signer.ts';
 import type { LaneCredentials, LaneOrigin, RangeRequest } from './types.ts';
 
 export type S3LaneOrigin = Extract<LaneOrigin, { kind: 's3' }>;
@@ -24,7 +24,7 @@ export interface S3Origin {
 
 export function makeS3Origin(lane: S3LaneOrigin): S3Origin {
   const signer = makeSigner({ region: lane.region, hostHeader: lane.hostHeader });
-  const fixedLines = `Host: ${lane.hostHeader}\r\nUser-Agent: primed\r\nAccept: */*\r\n`;
+  const fixedLines = `Host: ${lane.hostHeader}\r\nUser-Agent: primed\r\nAccept: */*\r\n${tokenLine(lane)}`;
   const pathHead = `${lane.pathPrefix}/`;
   let credentials: LaneCredentials | undefined;
   let secureContext: SecureContext | undefined;
@@ -85,6 +85,12 @@ export function makeS3Origin(lane: S3LaneOrigin): S3Origin {
       );
     },
   };
+}
+
+function tokenLine({ peer }: S3LaneOrigin): string {
+  if (peer?.bearerToken === undefined) return '';
+  if (!isHeaderSafe(peer.bearerToken)) throw new TypeError('the token has a character that no header may carry');
+  return `Authorization: Bearer ${peer.bearerToken}\r\n`;
 }
 
 function prepared(socket: Socket): Socket {

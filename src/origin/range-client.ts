@@ -66,7 +66,6 @@ export function makeRangeClient(options: RangeClientOptions): RangeClient {
     hastyFirstByteTicks: ticksOf(hastyFirstByteMs),
     hastyStallTicks: ticksOf(hastyStallMs),
     idleTicks: ticksOf(idleMs),
-    grant,
     pace(connection) {
       pacing.add(connection);
       paceTimer ??= setTimeout(resumePaced, paceRetryMs);
@@ -76,7 +75,8 @@ export function makeRangeClient(options: RangeClientOptions): RangeClient {
       if (connection.dead) connections.delete(connection);
       else idle.push(connection);
       const job = exchange as Job;
-      if (failure?.cause === 'protocol' && job.receivedBytes === 0 && !job.cancelled) goGeneralWay(job);
+      const unread = failure?.cause === 'protocol' && job.receivedBytes === 0;
+      if (unread && !job.cancelled && s3Of(job.request.originIndex).lane.peer === undefined) goGeneralWay(job);
       else finish(job, failure);
     },
     resend(connection, exchange) {
@@ -121,8 +121,9 @@ export function makeRangeClient(options: RangeClientOptions): RangeClient {
       oldest.destroy('cancelled', 'closed to make room');
     }
     const { originIndex } = job.request;
-    const { open, connectedEvent } = s3Of(originIndex);
-    const connection = new Connection({ originIndex, host, open, connectedEvent });
+    const { open, connectedEvent, lane } = s3Of(originIndex);
+    const paced = lane.peer === undefined ? { grant } : { grant: undefined };
+    const connection = new Connection({ originIndex, host, open, connectedEvent, ...paced });
     connections.add(connection);
     sweepTimer ??= setInterval(sweep, sweepMs);
     connection.start(job);
@@ -233,6 +234,13 @@ export function makeRangeClient(options: RangeClientOptions): RangeClient {
       const s3 = makeS3Origin(origin);
       if (known !== undefined && 's3' in known) s3.setCredentials(known.s3.credentials);
       origins.set(origin.originIndex, { s3 });
+    },
+    removeOrigin(originIndex) {
+      for (let at = idle.length - 1; at >= 0; at -= 1) {
+        const connection = idle[at]!;
+        if (connection.originIndex === originIndex) connection.destroy('cancelled', 'the origin was removed');
+      }
+      origins.delete(originIndex);
     },
     setCredentials(originIndex, credentials) {
       const origin = origins.get(originIndex);

@@ -30,6 +30,8 @@ export type LaneOrigin =
       readonly forcePathStyle: boolean;
       /** False: requests go unsigned (no credentials found and anonymous access configured). */
       readonly signed: boolean;
+      /** Another worker, which speaks like S3: no limit on reads from the UFS holds it back, and nothing goes the general way. */
+      readonly peer?: { readonly bearerToken?: string };
     }
   | { readonly kind: 'file'; readonly originIndex: number; readonly root: string };
 
@@ -122,6 +124,8 @@ export interface RangeClientOptions {
  */
 export interface RangeClient {
   addOrigin(origin: LaneOrigin): void;
+  /** Closes its idle sockets. Nothing may be queued for it or under way. */
+  removeOrigin(originIndex: number): void;
   setCredentials(originIndex: number, credentials: LaneCredentials | undefined): void;
   /**
    * `onBytes(at, count)` runs when `count` bytes have landed at `destination[at]`, in order and without gaps (this is

@@ -1,6 +1,9 @@
-/** How failures leave over HTTP: the proper status, and `{"statusCode": <gRPC name>, "message": …}`. */
+/**
+ * How failures leave over HTTP: the proper status, and `{"statusCode": <gRPC name>, "message": …}`, with the `code` of the
+ * catalogue where the failure has one.
+ */
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import { httpStatusOf, PrimedError, type StatusCode } from '../core/errors.ts';
+import { type ErrorCode, httpStatusOf, PrimedError, type StatusCode } from '../core/errors.ts';
 import { formatSize } from '../core/sizes.ts';
 
 /** Seconds after which a client may try a retryable request again. */
@@ -29,6 +32,7 @@ interface Answer {
   readonly status: number;
   readonly statusCode: StatusCode;
   readonly message: string;
+  readonly code?: ErrorCode;
 }
 
 function answerError(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
@@ -40,13 +44,13 @@ function answerError(error: unknown, request: FastifyRequest, reply: FastifyRepl
   return send(reply, answer);
 }
 
-function send(reply: FastifyReply, { status, statusCode, message }: Answer): FastifyReply {
-  return reply.code(status).type('application/json; charset=utf-8').send({ statusCode, message });
+function send(reply: FastifyReply, { status, ...body }: Answer): FastifyReply {
+  return reply.code(status).type('application/json; charset=utf-8').send(body);
 }
 
 function answerFor(error: unknown, { routeOptions }: FastifyRequest): Answer {
   if (error instanceof PrimedError)
-    return { status: error.httpStatus, statusCode: error.status, message: error.message };
+    return { status: error.httpStatus, statusCode: error.status, message: error.message, code: error.code };
   const { validation, validationContext, statusCode, message } = error as Partial<FastifyError>;
   if (validation !== undefined) return invalidArgument(validationMessage(validation, validationContext ?? 'request'));
   switch (statusCode) {
@@ -57,6 +61,7 @@ function answerFor(error: unknown, { routeOptions }: FastifyRequest): Answer {
         status: 413,
         statusCode: 'PAYLOAD_TOO_LARGE',
         message: `The body of the request is larger than ${formatSize(routeOptions.bodyLimit)}, the most that is read here.`,
+        code: 'REQUEST_INVALID',
       };
     default: {
       if (statusCode < 400 || statusCode >= 600) return unexpected;
@@ -71,10 +76,11 @@ const unexpected: Answer = {
   status: 500,
   statusCode: 'INTERNAL',
   message: 'The daemon met an error that it does not know; its log has the details.',
+  code: 'INTERNAL',
 };
 
 function invalidArgument(message: string): Answer {
-  return { status: 400, statusCode: 'INVALID_ARGUMENT', message };
+  return { status: 400, statusCode: 'INVALID_ARGUMENT', message, code: 'REQUEST_INVALID' };
 }
 
 type Validation = NonNullable<FastifyError['validation']>;

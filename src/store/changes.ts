@@ -4,6 +4,7 @@ import type { IndexDb, Table } from './index-db.ts';
 import { extentsOf } from './layout.ts';
 import type { Ledgers } from './ledgers.ts';
 import type { LoadingFile } from './loading-file.ts';
+import type { LoadingFiles } from './loading-files.ts';
 import type { Readers } from './readers.ts';
 import {
   type Arena,
@@ -41,6 +42,7 @@ export interface ChangesContext {
   readonly space: Space;
   readonly ledgers: Ledgers;
   readonly readers: Readers;
+  readonly loading: LoadingFiles;
   readonly counters: Counters;
   readonly now: () => number;
 }
@@ -96,17 +98,24 @@ export class Changes {
     this.#putVisible(record, undefined, undefined);
   }
 
-  /** Removes a visible file and its data. Returns its record. */
+  /** Removes a visible file and its data, what is being added to it too. Returns its record. */
   removeVisible(path: string): FileRecord | undefined {
     const old = this.#lookup(path);
     if (!old) return undefined;
     this.#visible.set(path, null);
     this.#remove(this.#context.index.files, pathKey(path));
     this.#fileCount--;
-    const { readers } = this.#context;
+    const { readers, loading } = this.#context;
     const { fileId } = old.record;
     const blocks = old.block ? new Map([[0, old.block]]) : this.#removeBlocks(fileId, old.blocks);
     this.#blockCount -= blocks.size;
+    const added = loading.withId(fileId);
+    if (added) {
+      for (const [segment, block] of added.blocks) blocks.set(segment, block);
+      this.#forgetLoading(added);
+      loading.withdraw(added);
+      this.#afterwards.push(() => loading.end(added, 'replaced'));
+    }
     readers.retire(fileId, blocks);
     this.#afterwards.push(() => readers.retired(fileId, [...blocks.values()].flatMap(extentsOf)));
     return old.record;
@@ -134,10 +143,16 @@ export class Changes {
       if (block) this.#blockCount++;
       this.#putVisible(record, block, undefined);
     } else {
-      this.#putBlocks(file, this.#loading.get(file) ?? []);
+      const segments = this.#loading.get(file) ?? new Set();
+      this.#putBlocks(file, segments);
       this.#putVisible(record, undefined, new Map(file.blocks));
+      this.#settleLater(file, segments);
     }
     this.#forgetLoading(file);
+    file.reopened = true;
+    this.#afterwards.push(() => {
+      file.visible = true;
+    });
   }
 
   /** A loading file is given up; its extents come back, to the reservation of its run. */
@@ -145,7 +160,11 @@ export class Changes {
     const blocks = file.indexed ? this.#removeBlocks(file.fileId, file.blocks) : file.blocks;
     this.#blockCount -= file.stored.size;
     this.#forgetLoading(file);
-    this.release([...blocks.values()].flatMap(extentsOf), file.run);
+    const { readers } = this.#context;
+    const extents = [...blocks.values()].flatMap(extentsOf);
+    // What is durable of it may be read by another worker at this moment.
+    readers.retire(file.fileId, blocks);
+    this.#afterwards.push(() => readers.retired(file.fileId, extents, file.run));
   }
 
   /** After the last operation: the records of what goes on loading, and the ledgers. */
@@ -222,6 +241,7 @@ export class Changes {
     const { index } = this.#context;
     this.#loading.delete(file);
     if (!file.indexed) return;
+    file.indexed = false;
     this.#remove(index.loading, fileKey(file.fileId));
     this.#remove(index.loadingPaths, pathKey(file.entry.path));
   }

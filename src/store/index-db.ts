@@ -24,7 +24,7 @@ import { PrimedError } from '../core/errors.ts';
 import { KiB, MiB } from '../core/units.ts';
 import { makeFolder, releaseMapped } from '../platform/index.ts';
 
-export const indexFormat = 1;
+export const indexFormat = 2;
 const dataName = 'data.mdb';
 /** mm_magic of LMDB, at byte 24 of the file, behind the page header. */
 const lmdbMagic = 0xbeefc0de;
@@ -106,7 +106,9 @@ export class IndexDb {
     this.runs = this.#root.openDB('runs', options);
   }
 
+  /** Nothing lies at a key that is none: empty, or longer than any path. */
   get(table: Table, key: Uint8Array): Buffer | undefined {
+    if (key.length === 0 || key.length > maxPathBytes) return undefined;
     const value = table.get(key);
     this.#see(lookupBytes + (value?.length ?? 0));
     return value;

@@ -34,6 +34,10 @@ export class Ledgers {
   }
 
   /** In a commit that is being made. */
+  peer(run: RunId, bytes: number): void {
+    this.#change(run).peerBytes += bytes;
+  }
+
   cached(run: RunId, bytes: number): void {
     this.#change(run).cachedBytes += bytes;
     if (bytes > 0) this.#landing.set(run, (this.#landing.get(run) ?? 0) + bytes);
@@ -70,7 +74,7 @@ export class Ledgers {
       } else if (lost < 0) {
         log.error(
           { run, bytes: -lost },
-          'the ledger of this run has more bytes cached and discarded than came from the origin',
+          'the ledger of this run has more bytes cached and discarded than came from the origin and from workers',
         );
       }
     }

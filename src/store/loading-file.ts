@@ -40,8 +40,10 @@ export class LoadingFile {
   reason: DiscardReason | undefined;
   /** Whether the index has a loading record of it. */
   indexed = false;
-  /** It goes on with a version that is visible in part: what it lands belongs to that, whatever becomes of this. */
-  readonly reopened: boolean;
+  /** A version that is visible in part, or gets so by the commit that runs: what is landed on it belongs to that. */
+  reopened: boolean;
+  /** The same, durably. */
+  visible: boolean;
   /** Landed bytes by the run that fetched them. */
   readonly runs: Map<RunId, number>;
   readonly blocks = new Map<number, Block>();
@@ -66,6 +68,7 @@ export class LoadingFile {
     this.load = spec.load;
     this.run = spec.run;
     this.reopened = spec.reopened ?? false;
+    this.visible = this.reopened;
     // A small file is complete when its only part has landed: what is kept of larger ones never has an entry.
     this.runs = spec.runs ?? (this.small ? noRuns : new Map());
     this.stored = this.small ? noSegments : new Set();
@@ -80,6 +83,11 @@ export class LoadingFile {
 
   get whole(): boolean {
     return this.landedBytes === this.entry.sizeBytes;
+  }
+
+  /** All that has landed is visible: to others it is no loading file. */
+  get isShown(): boolean {
+    return this.visible && !this.indexed;
   }
 
   /** Takes a durable block from the index, when a file is resumed. */

@@ -102,9 +102,18 @@ export class LoadingFiles {
     return this.#endings.get(fileId);
   }
 
+  /** The version that it adds to is removed: nothing lands on it from now on. */
+  withdraw(file: LoadingFile): void {
+    if (file.phase === 'loading') {
+      file.phase = 'dropped';
+      file.reason = 'replaced';
+    }
+    this.hide(file);
+  }
+
   /** The file takes no part in anything any more, but for parts of it that come late. */
   end(file: LoadingFile, ending: Ending): void {
-    this.#byId.delete(file.fileId);
+    if (!this.#byId.delete(file.fileId)) return;
     this.hide(file);
     for (const run of file.users) this.#byUser.get(run)?.delete(file);
     this.#endings.set(file.fileId, ending);
@@ -113,7 +122,7 @@ export class LoadingFiles {
     this.#ended[place] = file.fileId;
   }
 
-  /** Another version takes its place at its path. */
+  /** It is not what is loading at its path any more. */
   hide(file: LoadingFile): void {
     if (this.#byPath.get(file.entry.path) === file) this.#byPath.delete(file.entry.path);
   }
@@ -121,7 +130,7 @@ export class LoadingFiles {
   /** The record of a loading file, without taking it into memory. */
   recordAt(path: string): FileRecord | undefined {
     const file = this.#byPath.get(path);
-    if (file) return file.record();
+    if (file) return file.isShown ? undefined : file.record();
     if (this.#left === 0) return undefined;
     const bytes = this.#index.get(this.#index.loadingPaths, pathKey(path));
     return bytes === undefined ? undefined : this.#storedRecord(parseFileKey(bytes));
@@ -137,6 +146,7 @@ export class LoadingFiles {
     for (const file of this.#byPath.values()) {
       const key = pathKey(file.entry.path);
       if (!file.entry.path.startsWith(prefix) || (afterKey && Buffer.compare(key, afterKey) <= 0)) continue;
+      if (file.isShown) continue;
       found.push({ key, record: file.record() });
     }
     const inMemory = found.sort((a, b) => Buffer.compare(a.key, b.key)).map(({ record }) => record);
@@ -176,7 +186,7 @@ export class LoadingFiles {
     if (file.users.size > 0 || file.phase !== 'loading' || file.landedBytes !== file.durableBytes) return;
     this.#byId.delete(file.fileId);
     this.hide(file);
-    if (file.durableBytes > 0) this.#left++;
+    if (file.indexed) this.#left++;
   }
 
   /** What the index still says of a file that ended in this process is of no interest. */

@@ -40,16 +40,9 @@ export class CachedFile implements OpenFile {
   }
 
   async *read(range: ByteRange): AsyncIterable<Uint8Array> {
-    const { path, sizeBytes } = this.record;
-    const end = range.offset + range.length;
-    if (!(range.offset >= 0 && range.length >= 0 && end <= sizeBytes)) {
-      throw new PrimedError(
-        'RANGE_INVALID',
-        `bytes ${range.offset} to ${end} of ${path} were asked for, it has ${sizeBytes}`,
-        { path, offset: range.offset, length: range.length, sizeBytes },
-      );
-    }
+    checkRange(this.record, range);
     if (range.length === 0) return;
+    const end = range.offset + range.length;
     const last = Math.floor((end - 1) / pageBytes);
     let next = Math.floor(range.offset / pageBytes);
     const ahead: { page: number; bytes: Promise<Uint8Array> }[] = [];
@@ -85,7 +78,7 @@ export class CachedFile implements OpenFile {
     const block = this.#block(segment);
     const lengthBytes = pageLength(this.record.sizeBytes, page);
     const inBlock = page - segment * pagesPerSegment;
-    if (this.record.state === 'partial' && !this.#isHere(page)) {
+    if (this.record.state !== 'complete' && !this.#isHere(page)) {
       const { path } = this.record;
       throw new PrimedError('FILE_NOT_CACHED', `page ${page} of ${path} is not cached on this worker`, { path, page });
     }
@@ -146,6 +139,14 @@ export class CachedFile implements OpenFile {
     }
     return buffer.subarray(0, lengthBytes);
   }
+}
+
+/** Throws RANGE_INVALID. */
+export function checkRange({ path, sizeBytes }: FileRecord, { offset, length }: ByteRange): void {
+  const end = offset + length;
+  if (offset >= 0 && length >= 0 && end <= sizeBytes) return;
+  const message = `bytes ${offset} to ${end} of ${path} were asked for, it has ${sizeBytes}`;
+  throw new PrimedError('RANGE_INVALID', message, { path, offset, length, sizeBytes });
 }
 
 function hex(checksum: number): string {

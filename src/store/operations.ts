@@ -68,15 +68,18 @@ function completeFile(files: LoadingFiles, file: LoadingFile, changes: Changes):
   changes.afterwards(() => files.end(file, 'complete'));
 }
 
-/** Segments of a file whose others are elsewhere. */
+/** Segments of a file whose others are elsewhere. It goes on loading: runs may be at work on more of it. */
 export function showFile(files: LoadingFiles, file: LoadingFile, settle: Settle<void>): Operation {
   return {
     weight: 1,
     stores: 0,
     apply(changes) {
-      if (file.phase === 'loading') completeFile(files, file, changes);
+      if (file.phase === 'loading' && file.landedBytes > 0 && !file.isShown) changes.show(file);
     },
-    done: () => settle.resolve(),
+    done() {
+      files.landed(file.fileId);
+      settle.resolve();
+    },
     failed: settle.reject,
   };
 }
@@ -96,7 +99,7 @@ export function completeEmpty(files: LoadingFiles, file: LoadingFile, settle: Se
 
 /**
  * A loading file is given up. Its phase is `dropped` from the call on: parts that are queued before it are not added. What
- * was to be added to a visible version stays with that.
+ * was added to a visible version stays with that, unless it was removed meanwhile.
  */
 export function dropFile(
   files: LoadingFiles,
@@ -111,8 +114,9 @@ export function dropFile(
     weight: 1 + file.stored.size,
     stores: 0,
     apply(changes) {
-      if (file.reopened) changes.show(file);
-      else {
+      if (file.reopened) {
+        if (changes.visible(file.entry.path)?.fileId === file.fileId) changes.show(file);
+      } else {
         for (const [run, bytes] of file.runs) {
           changes.ledgers.cached(run, -bytes);
           changes.ledgers.discarded(run, reason, bytes);

@@ -1,16 +1,16 @@
 /**
- * Files that are being read. The blocks of a file that is replaced or removed while it is read stay known here, and
+ * Files that are being read. The blocks of a file that is replaced, removed or given up while it is read stay known here, and
  * its extents are given back only when the last reader closes.
  */
-import type { Extent, FileId } from '../core/types.ts';
+import type { Extent, FileId, RunId } from '../core/types.ts';
 import type { IndexDb } from './index-db.ts';
 import { type Block, blockKey, readBlock } from './records.ts';
 import type { Space } from './space.ts';
 
 interface Reading {
   readers: number;
-  /** Set when the file is gone from the index: what to give back at the end. */
-  extents?: readonly Extent[];
+  /** Set when the file is gone from the index: what to give back at the end, and to whose reservation. */
+  left?: { readonly extents: readonly Extent[]; readonly run: RunId | undefined };
 }
 
 export class Readers {
@@ -36,9 +36,9 @@ export class Readers {
     reading.readers--;
     if (reading.readers > 0) return;
     this.#reading.delete(file);
-    if (!reading.extents) return;
+    if (!reading.left) return;
     this.#retired.delete(file);
-    this.#space.free(reading.extents);
+    this.#space.free(reading.left.extents, reading.left.run);
   }
 
   /** The commit that is being made removes these blocks from the index. */
@@ -46,15 +46,23 @@ export class Readers {
     this.#retired.set(file, blocks);
   }
 
-  /** The removal is durable: the extents are free, at the latest when the last reader has left. */
-  retired(file: FileId, extents: readonly Extent[]): void {
+  /**
+   * The removal is durable: the extents are free, at the latest when the last reader has left.
+   * @param run whose reservation they go back to
+   */
+  retired(file: FileId, extents: readonly Extent[], run?: RunId): void {
     const reading = this.#reading.get(file);
     if (reading) {
-      reading.extents = extents;
+      reading.left = { extents, run };
       return;
     }
     this.#retired.delete(file);
-    this.#space.free(extents);
+    this.#space.free(extents, run);
+  }
+
+  /** Whether the file is being removed, or was while it is read. */
+  isRetired(file: FileId): boolean {
+    return this.#retired.has(file);
   }
 
   block(file: FileId, segment: number): Block | undefined {

@@ -12,7 +12,8 @@
  *            44 u32 inline block bytes  48 u16 version id bytes (0xffff: none)  50 u16 path bytes  52 u16 runs  54 u16 zero
  *            56 inline block, etag, load, version id, path (loading only), runs x (u16 bytes, name, f64 durable bytes)
  *
- * ledger     0 u8 version  1 u8 reasons  2 6 B zero  8 f64 origin bytes  16 f64 cached bytes  24 f64 x reasons
+ * ledger     0 u8 version  1 u8 reasons  2 6 B zero  8 f64 origin bytes  16 f64 peer bytes  24 f64 cached bytes
+ *            32 f64 x reasons
  */
 import type { FileId, Ledger, LoadId, RunId, StoreIndex, UfsPath } from '../core/types.ts';
 import { discardReasons, emptyLedger } from '../core/types.ts';
@@ -23,6 +24,7 @@ export const recordVersion = 1;
 const blockHeadBytes = 12;
 const extentBytes = 12;
 const fileHeadBytes = 56;
+const ledgerHeadBytes = 32;
 const noVersionId = 0xffff;
 
 /** One segment of one file: which pages are there, their checksums, and where they lie. */
@@ -284,14 +286,15 @@ export function decodeRuns(bytes: Buffer): Map<RunId, number> {
 }
 
 export function encodeLedger(ledger: Ledger, arena: Arena): Buffer {
-  const out = arena.take(24 + discardReasons.length * 8);
+  const out = arena.take(ledgerHeadBytes + discardReasons.length * 8);
   out.fill(0);
   out[0] = recordVersion;
   out[1] = discardReasons.length;
   out.writeDoubleLE(ledger.originBytes, 8);
-  out.writeDoubleLE(ledger.cachedBytes, 16);
+  out.writeDoubleLE(ledger.peerBytes, 16);
+  out.writeDoubleLE(ledger.cachedBytes, 24);
   discardReasons.forEach((reason, i) => {
-    out.writeDoubleLE(ledger.discardedBytes[reason], 24 + i * 8);
+    out.writeDoubleLE(ledger.discardedBytes[reason], ledgerHeadBytes + i * 8);
   });
   return out;
 }
@@ -300,9 +303,10 @@ export function decodeLedger(bytes: Buffer): Ledger {
   expectVersion(bytes[0]!, 'ledger');
   const ledger = emptyLedger();
   ledger.originBytes = bytes.readDoubleLE(8);
-  ledger.cachedBytes = bytes.readDoubleLE(16);
+  ledger.peerBytes = bytes.readDoubleLE(16);
+  ledger.cachedBytes = bytes.readDoubleLE(24);
   discardReasons.forEach((reason, i) => {
-    if (i < bytes[1]!) ledger.discardedBytes[reason] = bytes.readDoubleLE(24 + i * 8);
+    if (i < bytes[1]!) ledger.discardedBytes[reason] = bytes.readDoubleLE(ledgerHeadBytes + i * 8);
   });
   return ledger;
 }

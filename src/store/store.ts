@@ -14,6 +14,7 @@ import type {
   UfsPath,
 } from '../core/types.ts';
 import { sameVersion } from '../core/types.ts';
+import { alignDown, pageBytes } from '../core/units.ts';
 import { mergeByPath, summarize, visibleRecord, visibleRecords } from './catalog.ts';
 import type { Counters } from './changes.ts';
 import { Changes } from './changes.ts';
@@ -23,12 +24,13 @@ import { missingRanges, segmentBytes } from './layout.ts';
 import { Ledgers } from './ledgers.ts';
 import { checkPart, LoadingFile } from './loading-file.ts';
 import { LoadingFiles } from './loading-files.ts';
-import { CachedFile } from './open-file.ts';
+import { CachedFile, checkRange } from './open-file.ts';
 import { barrier, completeEmpty, dropFile, landParts, putMetadata, removeVisible, showFile } from './operations.ts';
 import { Readers } from './readers.ts';
-import { Arena, decodeFile, inlineBlock, pathKey } from './records.ts';
+import { Arena, type Block, decodeFile, inlineBlock, pathKey } from './records.ts';
 import type { Space } from './space.ts';
 import type {
+  Accounted,
   BeginOrder,
   Begun,
   FileRecord,
@@ -38,6 +40,7 @@ import type {
   Store,
   StoreFile,
   StoreUsage,
+  WantedVersion,
 } from './types.ts';
 import type { Volume } from './volume.ts';
 
@@ -89,7 +92,8 @@ export class LocalStore implements Store {
     this.#readers = new Readers(index, space);
     this.#nextId = parts.firstId;
     this.#idsEnd = parts.firstId;
-    const context = { index, arena: new Arena(), space, ledgers: this.#ledgers, readers: this.#readers, counters, now };
+    const [ledgers, loading, readers] = [this.#ledgers, this.#loading, this.#readers];
+    const context = { index, arena: new Arena(), space, ledgers, loading, readers, counters, now };
     this.#commits = new GroupCommit({
       index,
       volumes: parts.volumes,
@@ -141,7 +145,9 @@ export class LocalStore implements Store {
     this.#checkUsable();
     checkEntry(entry);
     const visible = visibleRecord(this.#index, entry.path);
-    const reusable = visible !== undefined && mayReuse(visible, visible.loadId, order);
+    // What the commit that runs removes is not there any more.
+    const stays = visible !== undefined && !this.#readers.isRetired(visible.fileId);
+    const reusable = stays && mayReuse(visible, visible.loadId, order);
     if (reusable && visible.state === 'complete') {
       return { state: 'complete', fileId: visible.fileId, record: visible };
     }
@@ -156,7 +162,9 @@ export class LocalStore implements Store {
     }
     if (current?.phase === 'loading')
       this.#dropInBackground(current, sameVersion(current.entry, entry) ? 'replaced' : 'changed');
-    if (reusable && visible.state === 'partial') return begin(this.#loading.reopen(visible, run));
+    // One that was given up a moment ago may still have parts on their way into the index.
+    if (reusable && visible.state === 'partial' && !this.#loading.inMemory(visible.fileId))
+      return begin(this.#loading.reopen(visible, run));
     const file = new LoadingFile({ fileId: this.#newId(), entry: plainEntry(entry), load, run });
     this.#loading.add(file);
     return begin(file);
@@ -169,25 +177,20 @@ export class LocalStore implements Store {
   }
 
   cachedRange(load: LoadId, entry: ManifestEntry, range: ByteRange): { bytes: number; ours: boolean } {
-    const found: { bytes: number; ours: boolean }[] = [];
-    const visible = visibleRecord(this.#index, entry.path);
-    if (visible && visible.state !== 'metadata' && sameVersion(visible, entry)) {
-      const bytes = visible.state === 'complete' ? range.length : this.#visibleBytes(visible, range);
-      found.push({ bytes, ours: visible.loadId === load });
-    }
-    const loading = this.#loading.recordAt(entry.path);
-    if (loading && sameVersion(loading, entry)) {
-      const missing = this.#loading.atPath(entry.path)?.missing(range, segmentBytes) ?? [range];
-      const bytes = range.length - missing.reduce((sum, { length }) => sum + length, 0);
-      found.push({ bytes, ours: loading.loadId === load });
-    }
+    const found = [visibleRecord(this.#index, entry.path), this.#loading.recordAt(entry.path)]
+      .filter((record) => record !== undefined && record.state !== 'metadata' && sameVersion(record, entry))
+      .map((record) => ({ bytes: this.#durableBytes(record!, range), ours: record!.loadId === load }));
     // What this load has fetched so far counts, even while an earlier version of equal bytes is the visible one.
     return found.find(({ ours }) => ours) ?? found[0] ?? { bytes: 0, ours: false };
   }
 
-  #visibleBytes({ fileId, sizeBytes }: FileRecord, range: ByteRange): number {
-    const missing = missingRanges(range, segmentBytes, (segment) => this.#readers.block(fileId, segment)?.present);
-    return missing.reduce((left, { length }) => left - length, Math.min(range.length, sizeBytes - range.offset));
+  /** What of a range the index has. */
+  #durableBytes({ fileId, sizeBytes, state }: FileRecord, { offset, length }: ByteRange): number {
+    if (state === 'complete') return length;
+    const first = alignDown(offset, pageBytes);
+    const wanted = { offset: first, length: Math.min(sizeBytes, offset + length) - first };
+    const missing = missingRanges(wanted, segmentBytes, (segment) => this.#readers.block(fileId, segment)?.present);
+    return missing.reduce((left, range) => left - range.length, Math.min(length, sizeBytes - offset));
   }
 
   async abandonLeft(run: RunId, load: LoadId): Promise<void> {
@@ -211,6 +214,8 @@ export class LocalStore implements Store {
     const file = this.#loading.withId(fileId);
     // All its bytes have landed, or it is gone already: there is nothing to give up.
     if (file?.phase !== 'loading') return this.flush();
+    // What was added to a visible version is not given up: it belongs to that.
+    if (file.reopened) return this.#commit((settle) => showFile(this.#loading, file, settle));
     return this.#commit((settle) => dropFile(this.#loading, file, reason, settle));
   }
 
@@ -246,9 +251,10 @@ export class LocalStore implements Store {
     return this.#commit((settle) => completeEmpty(this.#loading, file, settle));
   }
 
-  account(run: RunId, delta: { originBytes?: number; discarded?: { reason: DiscardReason; bytes: number } }): void {
-    if (delta.originBytes !== undefined) this.#ledgers.origin(run, delta.originBytes);
-    if (delta.discarded) this.#ledgers.discarded(run, delta.discarded.reason, delta.discarded.bytes);
+  account(run: RunId, { originBytes, peerBytes, discarded }: Accounted): void {
+    if (originBytes !== undefined) this.#ledgers.origin(run, originBytes);
+    if (peerBytes !== undefined) this.#ledgers.peer(run, peerBytes);
+    if (discarded) this.#ledgers.discarded(run, discarded.reason, discarded.bytes);
     this.#flushTimer ??= setTimeout(() => {
       this.#flushTimer = undefined;
       if (this.#ledgers.dirty && !this.#closed) this.#commits.enqueue(barrier(this.#background('ledger')));
@@ -304,8 +310,6 @@ export class LocalStore implements Store {
   }
 
   async removeVersion(path: UfsPath, file: FileId): Promise<void> {
-    // Segments that are being added to it become part of it first.
-    if (this.#loading.inMemory(file)) await this.abandonFile(file, 'replaced');
     await this.#commit<{ files: number; bytes: number }>((settle) =>
       removeVisible({ paths: [path], records: 1, only: file }, settle),
     );
@@ -348,13 +352,28 @@ export class LocalStore implements Store {
         state,
       });
     }
-    return new CachedFile({
-      record,
-      inline: inlineBlock(bytes!),
-      readers: this.#readers,
-      volumes: this.#parts.volumes,
-      onBadPage: this.#parts.observe.onBadPage,
-    });
+    return this.#reader(record, inlineBlock(bytes!));
+  }
+
+  openVersion({ path, etag, versionId }: WantedVersion, wanted?: ByteRange): OpenFile | undefined {
+    const bytes = this.#index.get(this.#index.files, pathKey(path));
+    const visible = bytes === undefined ? undefined : decodeFile(bytes, path);
+    for (const record of [visible, this.#loading.recordAt(path)]) {
+      if (record === undefined || record.state === 'metadata') continue;
+      const { sizeBytes, lastModifiedMs } = record;
+      const version = { etag, sizeBytes, lastModifiedMs, ...(versionId === undefined ? {} : { versionId }) };
+      if (!sameVersion(record, version)) continue;
+      const range = wanted ?? { offset: 0, length: sizeBytes };
+      checkRange(record, range);
+      if (this.#durableBytes(record, range) !== range.length) continue;
+      return this.#reader(record, record === visible ? inlineBlock(bytes!) : undefined);
+    }
+    return undefined;
+  }
+
+  #reader(record: FileRecord, inline: Block | undefined): CachedFile {
+    const { volumes, observe } = this.#parts;
+    return new CachedFile({ record, inline, readers: this.#readers, volumes, onBadPage: observe.onBadPage });
   }
 
   async close(): Promise<void> {

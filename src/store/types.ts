@@ -91,6 +91,13 @@ export interface LandedPart {
   readonly pageChecksums: Uint32Array;
 }
 
+/** What a run has received, and what of it is of no use. */
+export interface Accounted {
+  readonly originBytes?: number;
+  readonly peerBytes?: number;
+  readonly discarded?: { readonly reason: DiscardReason; readonly bytes: number };
+}
+
 export interface PageLocation {
   /** Page number in the file. */
   readonly page: number;
@@ -103,11 +110,22 @@ export interface PageLocation {
 /** A file that is being read: its extents are not handed out again until `close`. */
 export interface OpenFile {
   readonly record: FileRecord;
-  /** Bytes of the range in pieces of at most a page, each checked before it is yielded. Throws STORE_CORRUPT, RANGE_INVALID. */
+  /**
+   * Bytes of the range in pieces of at most a page, each checked before it is yielded. Throws STORE_CORRUPT, RANGE_INVALID,
+   * FILE_NOT_CACHED where a page is not on this worker.
+   */
   read(range: ByteRange): AsyncIterable<Uint8Array>;
   /** Where the pages of the file lie, or of ranges of it that begin at a page; for a checker that reads by itself. */
   pages(ranges?: readonly ByteRange[]): Iterable<PageLocation>;
   close(): void;
+}
+
+/** A version as somebody else names it, who need not know its size. */
+export interface WantedVersion {
+  readonly path: UfsPath;
+  readonly etag: string;
+  /** Compared where both sides know one. */
+  readonly versionId?: string;
 }
 
 export interface PathSummary {
@@ -172,7 +190,7 @@ export interface Store {
   /** A file of no bytes needs no extents. Durable when resolved. */
   completeEmpty(run: RunId, file: FileId): Promise<void>;
   /** Books bytes in the ledger of a run; durable with the next commit (at most `ledgerFlushMs` later). */
-  account(run: RunId, delta: { originBytes?: number; discarded?: { reason: DiscardReason; bytes: number } }): void;
+  account(run: RunId, delta: Accounted): void;
   ledger(run: RunId): Ledger;
   /** Commits what is pending. Resolves when it is durable. */
   flush(): Promise<void>;
@@ -192,6 +210,11 @@ export interface Store {
   list(options: { prefix: string; after?: string; limit?: number; includeLoading?: boolean }): Iterable<FileRecord>;
   summary(prefix: string): PathSummary;
   open(path: UfsPath): OpenFile;
+  /**
+   * Opens a version of which this range (by default all of it) is durable, be it visible or still loading. Undefined: no byte
+   * of the range, or not every one, is here. Throws RANGE_INVALID when the version that is here ends before the range does.
+   */
+  openVersion(wanted: WantedVersion, range?: ByteRange): OpenFile | undefined;
 
   /** Finishes the running commit, syncs, unlocks. */
   close(): Promise<void>;

@@ -31,6 +31,10 @@ const totals = [
   'originBytes',
   'originRequests',
   'originParts',
+  // copies from other workers
+  'peerBytes',
+  'peerRequests',
+  'peerFailures',
   'diskWriteBytes',
   'diskWrites',
   'diskReadBytes',

@@ -97,6 +97,43 @@ export const workerMetrics = {
     help: 'Bytes received and not kept, by reason; the ledger of each job has the same account.',
   },
 
+  // from and to other workers
+  peerBytes: {
+    name: 'primed_peer_bytes_total',
+    type: 'counter',
+    unit: 'bytes',
+    role: 'worker',
+    stability: 'stable',
+    lane: { sum: 'peerBytes' },
+    help: 'Body bytes copied from other workers, in place of the origin.',
+  },
+  peerRequests: {
+    name: 'primed_peer_requests_total',
+    type: 'counter',
+    unit: 'count',
+    role: 'worker',
+    stability: 'stable',
+    lane: { sum: 'peerRequests' },
+    help: 'Ranged GETs sent to other workers, attempts after a failure included.',
+  },
+  peerFailures: {
+    name: 'primed_peer_failures_total',
+    type: 'counter',
+    unit: 'count',
+    role: 'worker',
+    stability: 'stable',
+    lane: { sum: 'peerFailures' },
+    help: 'Ranged GETs to other workers that failed.',
+  },
+  peerServedBytes: {
+    name: 'primed_peer_served_bytes_total',
+    type: 'counter',
+    unit: 'bytes',
+    role: 'worker',
+    stability: 'stable',
+    help: 'Body bytes sent to other workers that copied from this one.',
+  },
+
   // parts on their way: how deep each queue is, and how long each stage takes
   partsQueued: {
     name: 'primed_parts_queued',

@@ -29,6 +29,7 @@ it('one job runs, two wait, and one more is refused with both numbers until ther
   expect(refused.status).toBe(429);
   expect(refused.json()).toEqual({
     statusCode: 'RESOURCE_EXHAUSTED',
+    code: 'JOB_LIMIT',
     message: expect.stringMatching(/1 jobs run and 2 wait.*job\.max_active and job\.max_waiting/),
   });
   expect((await progress(api, pathOf('d'))).status).toBe(404);

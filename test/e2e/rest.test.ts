@@ -201,7 +201,11 @@ describe('bad input is refused by name', () => {
   ])('%s', async (_name, body, message) => {
     const answer = await submitRaw(api, body);
     expect(answer.status).toBe(400);
-    expect(answer.json()).toEqual({ statusCode: 'INVALID_ARGUMENT', message: expect.stringMatching(message) });
+    expect(answer.json()).toEqual({
+      statusCode: 'INVALID_ARGUMENT',
+      message: expect.stringMatching(message),
+      code: expect.stringMatching(/^[A-Z_]+$/),
+    });
   });
 
   it('a body beyond the limit is 413', async () => {

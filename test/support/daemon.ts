@@ -13,6 +13,8 @@ export interface DaemonOrder {
   readonly dataDir: string;
   /** `--store-size`; default 1GB. Null: the configuration file says what stores there are. */
   readonly storeSize?: string | null;
+  /** Default: standalone. */
+  readonly role?: 'standalone' | 'coordinator' | 'worker';
   /** Added to a plain environment: the AWS variables of an origin, for example. */
   readonly env?: Readonly<Record<string, string>>;
   readonly args?: readonly string[];
@@ -36,7 +38,7 @@ export interface Exit {
 export interface Daemon {
   readonly pid: number;
   readonly ports: DaemonPorts;
-  /** `http://127.0.0.1:<api>` */
+  /** `http://127.0.0.1:<api>`; of a worker its HTTP port. */
   readonly api: string;
   readonly s3: string;
   /** Resolves when the process has ended, however. */
@@ -67,8 +69,13 @@ export async function spawnDaemon(order: DaemonOrder): Promise<Daemon> {
   const at = (port: number) => `127.0.0.1:${port}`;
   const { storeSize = '1GB' } = order;
   const places = ['--data', order.dataDir, ...(storeSize === null ? [] : ['--store-size', storeSize])];
-  const listens = ['--api', at(ports.api), '--http', at(ports.http), '--s3', at(ports.s3)];
-  const args = ['standalone', ...places, ...listens, ...(order.args ?? [])];
+  const { role = 'standalone' } = order;
+  const workerListens = ['--http', at(ports.http), '--s3', at(ports.s3)];
+  const listens = [
+    ...(role === 'worker' ? [] : ['--api', at(ports.api)]),
+    ...(role === 'coordinator' ? [] : workerListens),
+  ];
+  const args = [role, ...places, ...listens, ...(order.args ?? [])];
   const [program, ...words] = [...(order.by ?? []), process.execPath, executable, ...args];
   const child = spawn(program!, words, {
     stdio: ['ignore', log, log],
@@ -79,7 +86,7 @@ export async function spawnDaemon(order: DaemonOrder): Promise<Daemon> {
   return {
     pid: child.pid!,
     ports,
-    api: `http://${at(ports.api)}`,
+    api: `http://${at(role === 'worker' ? ports.http : ports.api)}`,
     s3: `http://${at(ports.s3)}`,
     exited,
     log: () => readFileSync(logPath, 'utf8'),

@@ -1,5 +1,5 @@
 import { mkdirSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Role } from '../../../src/config/config.ts';
@@ -312,9 +312,65 @@ test('a budget that cannot hold the slots of all lanes is refused with the numbe
   ]);
 });
 
-test('variables of the client and of Kubernetes are not settings', () => {
+test('a worker finds its coordinator, and has a host and an id of its own', () => {
+  const outside = { PRIMED_INSECURE: 'true', PRIMED_WORKER_HTTP_LISTEN: '0.0.0.0:1' };
+  const clusterOf = (given: Parameters<typeof load>[0]) => load({ role: 'worker', ...given }).cluster;
+  expect(clusterOf({})).toEqual({
+    leaseMs: 10_000,
+    coordinator: 'http://127.0.0.1:19999',
+    host: '127.0.0.1',
+    id: '127.0.0.1',
+  });
+  expect(clusterOf({ env: { ...outside, PRIMED_COORDINATOR: 'head:19999' } })).toMatchObject({
+    coordinator: 'head:19999',
+    host: hostname(),
+    id: hostname(),
+  });
+  const all = '[cluster]\ntoken = "t"\nlease = "3s"\ncoordinator = "http://a:1"\nhost = "w"\nid = "seven"\nzone = "z"';
+  expect(clusterOf({ file: toml(all), env: { PRIMED_API_TOKEN: 'other' }, flags: { host: 'fd00::7' } })).toEqual({
+    token: 't',
+    leaseMs: 3000,
+    coordinator: 'http://a:1',
+    host: 'fd00::7',
+    id: 'seven',
+    zone: 'z',
+  });
+  expect(clusterOf({ env: { PRIMED_API_TOKEN: 'both' } }).token).toBe('both');
+});
+
+test('a worker that its coordinator could not reach, or has no name, is refused', () => {
+  const errors = (env: Record<string, string>) => errorsOf({ role: 'worker', env });
+  const far = { PRIMED_COORDINATOR: 'http://head:19999' };
+  expect(errors(far)).toEqual([
+    'worker.http_listen: the coordinator head cannot reach 127.0.0.1; listen on an address of the network, or set cluster.host',
+  ]);
+  expect(load({ role: 'worker', env: { ...far, PRIMED_CLUSTER_HOST: 'w1' } }).cluster.id).toBe('w1');
+  expect(load({ env: far }).cluster.coordinator).toBe('http://head:19999');
+  expect(errors({ PRIMED_COORDINATOR: 'ftp://head' })).toEqual([
+    'PRIMED_COORDINATOR: must be the address of a coordinator, http://HOST:PORT, not "ftp://head"',
+  ]);
+  expect(errors({ PRIMED_CLUSTER_ID: 'a b', PRIMED_CLUSTER_LEASE: '10ms' })).toEqual([
+    expect.stringMatching(/^PRIMED_CLUSTER_ID: .*, not "a b"$/),
+    'PRIMED_CLUSTER_LEASE: must be from 1s to 10m 0s, not "10ms"',
+  ]);
+  expect(errors({ PRIMED_CLUSTER_HOST: 'h'.repeat(101) })).toEqual([
+    expect.stringMatching(/^cluster\.id: "h+", the host, cannot be an id/),
+  ]);
+});
+
+test('a segment is a whole number of MiB', () => {
+  expect(load().job.segmentBytes).toBe(64 * MiB);
+  expect(load({ env: { PRIMED_JOB_SEGMENT_SIZE: '1GB' } }).job.segmentBytes).toBe(GiB);
+  for (const wrong of ['0', '1.5MB', '2GB']) {
+    expect(errorsOf({ env: { PRIMED_JOB_SEGMENT_SIZE: wrong } })).toEqual([
+      expect.stringMatching(/^PRIMED_JOB_SEGMENT_SIZE: must be from .* to 1024\.00MB and a multiple of/),
+    ]);
+  }
+});
+
+test('variables of the client and of Kubernetes are no mistake', () => {
   const env = {
-    PRIMED_COORDINATOR: 'http://x',
+    PRIMED_COORDINATOR: 'x:19999',
     PRIMED_SERVICE_HOST: '10.0.0.1',
     PRIMED_WORKER_SERVICE_PORT_HTTP: '28080',
     PRIMED_PORT: 'tcp://10.0.0.1:19999',

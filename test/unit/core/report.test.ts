@@ -36,6 +36,7 @@ const failed = snapshot({
   etaMs: 80_000,
   ledger: {
     originBytes: 130 * MB,
+    peerBytes: 0,
     cachedBytes: 125 * MB,
     discardedBytes: { failed: 4 * MB, changed: 0, stopped: 0, crash: MB, replaced: 0, lost: 0 },
   },

@@ -29,9 +29,14 @@ export interface Bench {
 
 const quiet: Log = { debug() {}, info() {}, warn() {}, error() {} };
 
-export async function openBench(options: OriginOptions = {}, storeBytes = 512 * MiB): Promise<Bench> {
+/** @param more.origin of another bench, which closes it */
+export async function openBench(
+  options: OriginOptions = {},
+  storeBytes = 512 * MiB,
+  more: { readonly origin?: EmbeddedOrigin; readonly peerToken?: string } = {},
+): Promise<Bench> {
   const folder = temporaryFolder('worker');
-  const origin = await startTestOrigin(options);
+  const origin = more.origin ?? (await startTestOrigin(options));
   Object.assign(process.env, originEnvironment(origin));
   const timeouts = { connectMs: 2000, firstByteMs: 20_000, stallMs: 20_000 };
   const store = await openStore({
@@ -62,6 +67,7 @@ export async function openBench(options: OriginOptions = {}, storeBytes = 512 * 
     slotBudgetBytes: 64 * MiB,
     retry: { ...defaultRetry, baseMs: 5, maxMs: 20, maxAttempts: 3 },
     maxRestarts: 2,
+    ...(more.peerToken === undefined ? {} : { peerToken: more.peerToken }),
     diskEngine: 'auto',
     counters: makeSharedCounters(laneLayout, lanes).buffer,
     onFatal: (error) => {
@@ -94,7 +100,7 @@ export async function openBench(options: OriginOptions = {}, storeBytes = 512 * 
       await worker.close();
       await origins.close();
       await store.close();
-      await origin.close();
+      if (more.origin === undefined) await origin.close();
       folder.remove();
     },
   };

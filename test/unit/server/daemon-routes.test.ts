@@ -60,7 +60,11 @@ test('with a token configured everything but health asks for it', async () => {
     const refused = await get(url);
     expect([url, refused.statusCode]).toEqual([url, 401]);
     expect(refused.headers['www-authenticate']).toBe('Bearer');
-    expect(refused.json()).toEqual({ statusCode: 'UNAUTHENTICATED', message: expect.stringContaining('no token') });
+    expect(refused.json()).toEqual({
+      statusCode: 'UNAUTHENTICATED',
+      message: expect.stringContaining('no token'),
+      code: 'UNAUTHENTICATED',
+    });
   }
   expect((await get('/api/v1/thing', 'Bearer open-sesam')).json().message).toContain('a wrong token');
   expect((await get('/api/v1/thing', 'Basic open-sesame')).statusCode).toBe(401);

@@ -144,7 +144,7 @@ describe('cat', () => {
     const answer = await get('cat', { path: 's3://b/meta' });
     expect([answer.statusCode, answer.json()]).toEqual([
       404,
-      { statusCode: 'NOT_FOUND', message: expect.stringContaining('0 of 4 bytes') },
+      { statusCode: 'NOT_FOUND', message: expect.stringContaining('0 of 4 bytes'), code: 'FILE_NOT_CACHED' },
     ]);
   });
 

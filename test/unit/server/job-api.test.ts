@@ -183,7 +183,11 @@ describe('submit', () => {
       ...(body === undefined ? {} : { payload: body }),
     });
     expect(answer.statusCode).toBe(400);
-    expect(answer.json()).toEqual({ statusCode: 'INVALID_ARGUMENT', message: expect.stringContaining(message) });
+    expect(answer.json()).toEqual({
+      statusCode: 'INVALID_ARGUMENT',
+      message: expect.stringContaining(message),
+      code: expect.stringMatching(/^[A-Z_]+$/),
+    });
     expect(jobs.submitted).toEqual([]);
   });
 
@@ -208,7 +212,7 @@ describe('submit', () => {
     jobs.failure = new PrimedError(code, 'why, exactly');
     const answer = await app.inject({ method: 'POST', url: submitUrl, payload: { path } });
     expect(answer.statusCode).toBe(status);
-    expect(answer.json()).toEqual({ statusCode, message: 'why, exactly' });
+    expect(answer.json()).toEqual({ statusCode, message: 'why, exactly', code });
     expect(answer.headers['retry-after']).toBe(
       jobs.failure instanceof PrimedError && jobs.failure.retryable ? '1' : undefined,
     );
@@ -265,6 +269,7 @@ describe('progress', () => {
     expect(answer.statusCode).toBe(404);
     expect(answer.json()).toEqual({
       statusCode: 'NOT_FOUND',
+      code: 'JOB_NOT_FOUND',
       message: "Load for path 's3://bucket/none' cannot be found.",
     });
   });
@@ -280,7 +285,11 @@ describe('progress', () => {
     const byQuery = await app.inject({ method: 'GET', url: `${progressUrl}?${new URLSearchParams(fields)}` });
     for (const answer of [byBody, byQuery]) {
       expect(answer.statusCode).toBe(400);
-      expect(answer.json()).toEqual({ statusCode: 'INVALID_ARGUMENT', message: expect.stringContaining(message) });
+      expect(answer.json()).toEqual({
+        statusCode: 'INVALID_ARGUMENT',
+        message: expect.stringContaining(message),
+        code: expect.stringMatching(/^[A-Z_]+$/),
+      });
     }
   });
 
@@ -314,6 +323,7 @@ describe('stop', () => {
     expect(answer.statusCode).toBe(404);
     expect(answer.json()).toEqual({
       statusCode: 'NOT_FOUND',
+      code: 'JOB_NOT_FOUND',
       message: 'Cannot find load job for path /none, it might have already been stopped or finished',
     });
   });

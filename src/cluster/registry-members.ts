@@ -1,0 +1,95 @@
+/** The workers of a registry as members: a link for each registration, ended when that holds no more. */
+import { isMember, type WorkerRow } from '../core/membership.ts';
+import type { WorkerId } from '../core/types.ts';
+import type { Member, Members } from './members.ts';
+import type { Registry } from './registry.ts';
+import type { WorkerLink } from './worker-link.ts';
+
+/** A link that can be told that its worker is lost: pending calls reject with WORKER_LOST, and so do all later ones. */
+export interface EndableLink extends WorkerLink {
+  lost(): void;
+}
+
+export interface RegistryMembersOptions {
+  readonly registry: Pick<Registry, 'workers' | 'onChange'>;
+  readonly connect: (worker: WorkerRow) => EndableLink;
+}
+
+export interface RegistryMembers extends Members {
+  /** Ends all links. */
+  close(): void;
+}
+
+interface Linked {
+  readonly epoch: number;
+  readonly link: EndableLink;
+}
+
+export function registryMembers({ registry, connect }: RegistryMembersOptions): RegistryMembers {
+  const linked = new Map<WorkerId, Linked>();
+  const listeners = new Set<() => void>();
+  let live: readonly Member[] = [];
+
+  const refresh = (): void => {
+    const rows = new Map(
+      registry
+        .workers()
+        .filter(isMember)
+        .map((row) => [row.id, row]),
+    );
+    for (const [id, { epoch, link }] of linked) {
+      if (rows.get(id)?.epoch === epoch) continue;
+      linked.delete(id);
+      link.lost();
+    }
+    live = Array.from(rows.values(), (row) => {
+      const known = linked.get(row.id) ?? { epoch: row.epoch, link: connect(row) };
+      linked.set(row.id, known);
+      const { id, host, httpPort, drains, zone } = row;
+      const member = { id, url: urlOf(host, httpPort), takes: !drains, link: known.link };
+      return zone === undefined ? member : { ...member, zone };
+    });
+    for (const listener of listeners) listener();
+  };
+
+  const unsubscribe = registry.onChange(refresh);
+  refresh();
+  return {
+    live: () => live,
+    onChange(listener) {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+    close() {
+      unsubscribe();
+      for (const { link } of linked.values()) link.lost();
+      linked.clear();
+    },
+  };
+}
+
+/**
+ * Resolves when every worker that was known is there, or when it is late: after a start of the coordinator they come back one
+ * by one, and what they have is not missing because they have not yet said that they are there.
+ */
+export function membersSettled(registry: RegistryMembersOptions['registry'], limitMs: number): Promise<void> {
+  return new Promise((resolve) => {
+    const look = (): void => {
+      if (!registry.workers().every(isMember)) return;
+      unsubscribe();
+      clearTimeout(timer);
+      resolve();
+    };
+    const unsubscribe = registry.onChange(look);
+    const timer = setTimeout(() => {
+      unsubscribe();
+      resolve();
+    }, limitMs);
+    timer.unref();
+    look();
+  });
+}
+
+export function urlOf(host: string, port: number): string {
+  return `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
+}

@@ -1,0 +1,247 @@
+/**
+ * The workers of the embedded backend: core/membership with a clock, a disk and listeners around it.
+ *
+ *   workers  id → row (msgpack), as it was when something about it changed that must survive
+ *   meta     "format", "lastEpoch"
+ *
+ * Who waits for whom: a registration, and what the operator says, are answered when they are durable; a renewal touches
+ * nothing but memory. What survives a crash: ids, drain flags, where each worker was, and the highest epoch. Leases do not:
+ * after a start all workers are lost until they register again, which takes them a third of a lease.
+ */
+import { mkdirSync } from 'node:fs';
+import { type Database, open, type RootDatabase } from 'lmdb';
+import { PrimedError } from '../core/errors.ts';
+import {
+  addressOf,
+  isMember,
+  type MembersEvent,
+  type MembersState,
+  nextMembers,
+  noMembers,
+  type WorkerFigures,
+  type WorkerReport,
+  type WorkerRow,
+} from '../core/membership.ts';
+import type { Clock, Log, WorkerId } from '../core/types.ts';
+
+const format = 1;
+/** So often a lease is looked at, as a share of it. */
+const ticksPerLease = 10;
+/** A tick that is later than this many of its intervals means that this process stood still. */
+const stoodStillTicks = 2;
+
+export interface RegistryOptions {
+  /** Folder of the database; made if it is not there. */
+  readonly dir: string;
+  readonly leaseMs: number;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+/** Which registration a worker speaks for. */
+export interface Registration {
+  readonly id: WorkerId;
+  readonly instance: string;
+  readonly epoch: number;
+}
+
+export interface Registry {
+  readonly leaseMs: number;
+  /** A new epoch, durable. Rejects with WORKER_CONFLICT. */
+  register(worker: { id: WorkerId; instance: string; report: WorkerReport }): Promise<WorkerRow>;
+  /** Prolongs the lease. Throws WORKER_UNKNOWN and WORKER_STALE: then the worker has to register. */
+  renew(registration: Registration, figures: WorkerFigures): WorkerRow;
+  /** The worker ends, and is lost at once. Rejects as `renew` throws. */
+  goodbye(registration: Registration): Promise<void>;
+  /** Rejects with WORKER_UNKNOWN, as the two that follow; durable when resolved. */
+  drain(id: WorkerId): Promise<WorkerRow>;
+  undrain(id: WorkerId): Promise<WorkerRow>;
+  /** Forgets the worker, and that it drained, until it registers again: one that lives does so soon. */
+  remove(id: WorkerId): Promise<void>;
+  /** All that are known, by id; lost ones too. Times are milliseconds since the epoch. */
+  workers(): readonly WorkerRow[];
+  /**
+   * Calls `listener` after each change of who is a member, of an epoch or of a drain flag; not after renewals. The worker of
+   * a new epoch may not have heard of it yet. Returns how to end that.
+   */
+  onChange(listener: () => void): () => void;
+  close(): Promise<void>;
+}
+
+/** Opens or creates it. Throws STORE_VERSION for a database of another format. */
+export function openRegistry(options: RegistryOptions): Registry {
+  return new EmbeddedRegistry(options);
+}
+
+class EmbeddedRegistry implements Registry {
+  readonly leaseMs: number;
+  readonly #root: RootDatabase;
+  readonly #rows: Database<WorkerRow, string>;
+  readonly #meta: Database<number, string>;
+  readonly #log: Log;
+  readonly #now: () => number;
+  readonly #tickMs: number;
+  readonly #timer: NodeJS.Timeout;
+  readonly #listeners = new Set<() => void>();
+  #state: MembersState;
+  #tickedMs: number;
+  #closed = false;
+
+  constructor({ dir, leaseMs, clock, log }: RegistryOptions) {
+    mkdirSync(dir, { recursive: true });
+    this.leaseMs = leaseMs;
+    this.#log = log;
+    this.#root = open({ path: dir, maxDbs: 2, noSync: false, noSubdir: false });
+    this.#rows = this.#root.openDB({ name: 'workers', encoding: 'msgpack' });
+    this.#meta = this.#root.openDB({ name: 'meta', encoding: 'msgpack' });
+    this.#state = this.#restore();
+    // Times that people can read, of a clock that nobody can set: a lease does not end because of the time of day.
+    const startedMs = clock.wallMs() - clock.monotonicMs();
+    this.#now = () => startedMs + clock.monotonicMs();
+    this.#tickedMs = this.#now();
+    this.#tickMs = leaseMs / ticksPerLease;
+    this.#timer = setInterval(() => this.#tick(), this.#tickMs);
+    this.#timer.unref();
+  }
+
+  async register({ id, instance, report }: Parameters<Registry['register']>[0]): Promise<WorkerRow> {
+    this.#tick();
+    const before = this.#state;
+    const decided = this.#decide({ type: 'register', id, instance, report, leaseMs: this.leaseMs });
+    const row = this.#row(id);
+    const gone = membersGone(before, this.#state);
+    await decided;
+    this.#log.info(
+      { worker: id, address: addressOf(row), epoch: row.epoch, state: row.state, version: row.version },
+      before.workers.has(id) ? 'a worker has registered again' : 'a worker has joined',
+    );
+    for (const { id: other } of gone)
+      this.#log.warn({ worker: other, by: id }, 'a worker is lost: another has its address');
+    return row;
+  }
+
+  renew(registration: Registration, figures: WorkerFigures): WorkerRow {
+    this.#tick();
+    const event = { type: 'renew', ...registration, figures, leaseMs: this.leaseMs } as const;
+    this.#state = nextMembers(this.#state, event, this.#now());
+    return this.#row(registration.id);
+  }
+
+  async goodbye(registration: Registration): Promise<void> {
+    await this.#decide({ type: 'goodbye', ...registration });
+    this.#log.info({ worker: registration.id, epoch: registration.epoch }, 'a worker has left');
+  }
+
+  drain(id: WorkerId): Promise<WorkerRow> {
+    return this.#setDrains('drain', id);
+  }
+
+  undrain(id: WorkerId): Promise<WorkerRow> {
+    return this.#setDrains('undrain', id);
+  }
+
+  async remove(id: WorkerId): Promise<void> {
+    await this.#decide({ type: 'remove', id });
+    this.#log.info({ worker: id }, 'a worker was removed');
+  }
+
+  workers(): readonly WorkerRow[] {
+    return [...this.#state.workers.values()].sort((a, b) => (a.id < b.id ? -1 : 1));
+  }
+
+  onChange(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** Also writes down when each worker was heard last. */
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    clearInterval(this.#timer);
+    this.#listeners.clear();
+    const saved = this.#save(noMembers, this.#state);
+    this.#closed = true;
+    await saved;
+    await this.#root.close();
+  }
+
+  async #setDrains(type: 'drain' | 'undrain', id: WorkerId): Promise<WorkerRow> {
+    await this.#decide({ type, id });
+    this.#log.info({ worker: id }, type === 'drain' ? 'a worker drains' : 'a worker does not drain any more');
+    return this.#row(id);
+  }
+
+  /** What was decided counts in memory at once, for decisions that follow; others hear of it when it is durable. */
+  async #decide(event: MembersEvent): Promise<void> {
+    if (this.#closed) throw new PrimedError('STOPPING', 'The coordinator is shutting down.');
+    this.#tick();
+    const before = this.#state;
+    this.#state = nextMembers(before, event, this.#now());
+    if (this.#state === before) return;
+    await this.#save(before, this.#state);
+    this.#notify();
+  }
+
+  #tick(): void {
+    const nowMs = this.#now();
+    const passedMs = nowMs - this.#tickedMs;
+    this.#tickedMs = nowMs;
+    // Renewals may lie in the sockets of a process that stood still: what it did not hear is not their silence.
+    const unheardMs = passedMs > stoodStillTicks * this.#tickMs ? passedMs : 0;
+    const before = this.#state;
+    this.#state = nextMembers(before, { type: 'tick', unheardMs }, nowMs);
+    const gone = membersGone(before, this.#state);
+    if (gone.length === 0) return;
+    for (const { id, epoch, lastSeenMs } of gone) {
+      const silentMs = Math.round(nowMs - lastSeenMs);
+      this.#log.warn({ worker: id, epoch, silentMs, leaseMs: this.leaseMs }, 'a worker is lost: its lease has ended');
+    }
+    this.#save(before, this.#state).catch((error: unknown) =>
+      this.#log.error({ error: String(error) }, 'that a worker is lost could not be written down'),
+    );
+    this.#notify();
+  }
+
+  #row(id: WorkerId): WorkerRow {
+    return this.#state.workers.get(id)!;
+  }
+
+  #notify(): void {
+    for (const listener of [...this.#listeners]) listener();
+  }
+
+  /** Resolves when what differs is durable, and all that was written before. */
+  async #save(before: MembersState, after: MembersState): Promise<void> {
+    if (this.#closed) return;
+    await this.#root.batch(() => {
+      for (const [id, row] of after.workers) if (before.workers.get(id) !== row) void this.#rows.put(id, row);
+      for (const id of before.workers.keys()) if (!after.workers.has(id)) void this.#rows.remove(id);
+      void this.#meta.put('format', format);
+      void this.#meta.put('lastEpoch', after.lastEpoch);
+    });
+    await this.#root.flushed;
+  }
+
+  /** All are lost: who was a member before this start has no lease of this process. */
+  #restore(): MembersState {
+    const found = this.#meta.get('format');
+    if (found !== undefined && found !== format) {
+      throw new PrimedError(
+        'STORE_VERSION',
+        `The list of workers is of format ${found}, this primed reads format ${format}; nothing was touched.`,
+      );
+    }
+    const rows = Array.from(this.#rows.getRange(), ({ value }): [WorkerId, WorkerRow] => [
+      value.id,
+      { ...value, state: 'LOST' },
+    ]);
+    return { lastEpoch: this.#meta.get('lastEpoch') ?? 0, workers: new Map(rows) };
+  }
+}
+
+function membersGone(before: MembersState, after: MembersState): WorkerRow[] {
+  return [...before.workers.values()].filter((row) => {
+    const now = after.workers.get(row.id);
+    return isMember(row) && (now === undefined || !isMember(now));
+  });
+}

@@ -1,0 +1,427 @@
+/**
+ * A worker at the other end of a wire, as the coordinator speaks to it.
+ *
+ * Who waits for whom: a call waits until fewer of its kind are in flight than may be, then for its result, over as many
+ * connections as that takes. Calls of one turn of the loop leave in one frame. A reservation waits for the one before it.
+ *
+ * What a lost connection costs: nothing is known of what was pending, so all of it is said again under its numbers. The
+ * worker answers what it has done, goes on with what it is doing, and does what it has not heard of. Where it has given the
+ * runs up in the meantime, it begins them again first, with what was reserved.
+ */
+import { randomUUID } from 'node:crypto';
+import { Deque } from '../../core/deque.ts';
+import { errorOf, PrimedError } from '../../core/errors.ts';
+import type { Segment } from '../../core/segments.ts';
+import type { DiscardReason, LoadId, Log, ManifestEntry, Random, RunId, WorkerId } from '../../core/types.ts';
+import type { RunProgress, RunSpec, VerifyOutcome } from '../../ingest/types.ts';
+import { emptyProgress } from '../fleet.ts';
+import type { EndableLink } from '../registry-members.ts';
+import type { CachedSegment, SegmentHow, SegmentOutcome } from '../worker-link.ts';
+import { type CachedColumns, packCuts, packEntries, unpackCached, unpackOutcomes } from './columns.ts';
+import { Dialer } from './dialer.ts';
+import {
+  type DownMessage,
+  defaultTiming,
+  down,
+  entriesPerFrame,
+  type Hello,
+  inFlight,
+  type Kind,
+  type Method,
+  maxFrameBytes,
+  packDown,
+  reportFrom,
+  type Timing,
+  type UpMessage,
+  unknownRun,
+  unpackUp,
+  up,
+} from './protocol.ts';
+
+export interface RemoteLinkOptions {
+  readonly id: WorkerId;
+  /** `http://host:port` of the worker. */
+  readonly url: string;
+  /** That of the registration which this link speaks to. */
+  readonly epoch: number;
+  /** Id of this coordinator; the worker speaks to one link of it at a time. */
+  readonly coordinator: string;
+  /** The cluster's. */
+  readonly token?: string;
+  readonly log: Log;
+  readonly random?: Random;
+  readonly timing?: Timing;
+}
+
+interface Pending {
+  readonly kind: Kind;
+  /** Entries that it takes of a frame. */
+  readonly weight: number;
+  /** Of a load, which shares a message with others of its run. */
+  readonly load?: { readonly run: RunId; readonly segment: Segment; readonly how: SegmentHow };
+  readonly method?: Method;
+  readonly args?: readonly unknown[];
+  readonly resolve: (value: unknown) => void;
+  readonly reject: (error: PrimedError) => void;
+  /** Given when it leaves the queue. */
+  number: number;
+}
+
+interface Run {
+  spec: RunSpec;
+  /** The worker has said that it began. */
+  begun: boolean;
+  stopped: boolean;
+  ending: boolean;
+  /** What the worker has agreed to, over all calls. */
+  reservedBytes: number;
+  /** Settles after the last reservation that was asked for. */
+  reserving: Promise<unknown>;
+  progress: RunProgress;
+}
+
+/** Parts of a long question that are asked at once. */
+const partsAtOnce = 4;
+/** Segments of a file to be verified are three numbers each, where an entry has texts. */
+const cutsPerEntry = 64;
+
+export class RemoteLink implements EndableLink {
+  readonly id: WorkerId;
+  readonly #url: string;
+  readonly #dialer: Dialer;
+  readonly #runs = new Map<RunId, Run>();
+  /** In the order in which they were said first. */
+  readonly #pending = new Map<number, Pending>();
+  readonly #queues: Record<Kind, Deque<Pending>> = {
+    load: new Deque(),
+    verify: new Deque(),
+    query: new Deque(),
+    control: new Deque(),
+  };
+  readonly #inFlight: Record<Kind, number> = { load: 0, verify: 0, query: 0, control: 0 };
+  #outbox: Pending[] = [];
+  #flushing = false;
+  #lastNumber = 0;
+  /** Results that arrived over this connection, and that the worker does not know to have arrived. */
+  #arrived = 0;
+  /** Why all calls are rejected. */
+  #refusal: PrimedError | undefined;
+  #lost = false;
+
+  /** Begins to connect; calls wait until that has succeeded. */
+  constructor(options: RemoteLinkOptions) {
+    const { id, url, epoch, coordinator, token, log, random = Math.random, timing = defaultTiming } = options;
+    this.id = id;
+    this.#url = url;
+    this.#dialer = new Dialer(
+      {
+        ...{ worker: id, url, epoch, coordinator, log, random, timing },
+        session: randomUUID(),
+        ...(token === undefined ? {} : { token }),
+      },
+      {
+        opened: () => this.#opened(),
+        heard: (frame) => {
+          for (const message of unpackUp(frame)) this.#heard(message);
+        },
+        ticked: () => {
+          if (this.#arrived > 0) this.#send([]);
+        },
+        refused: (error) => {
+          this.#refusal = error;
+          this.#rejectAll(error);
+        },
+      },
+    );
+  }
+
+  /** Ends the link: calls that are pending, and all later ones, reject with WORKER_LOST. */
+  lost(): void {
+    if (this.#lost) return;
+    this.#lost = true;
+    this.#dialer.close();
+    this.#refusal = new PrimedError(
+      'WORKER_LOST',
+      `Worker '${this.id}' at ${this.#url} is lost: its registration has ended. What it was asked for is asked of another; its own log says why it left.`,
+      { worker: this.id },
+    );
+    this.#rejectAll(this.#refusal);
+  }
+
+  async startRun(spec: RunSpec): Promise<void> {
+    const run: Run = this.#runs.get(spec.run) ?? {
+      ...{ spec, begun: false, stopped: false, ending: false, reservedBytes: 0 },
+      reserving: Promise.resolve(),
+      progress: emptyProgress(),
+    };
+    run.spec = spec;
+    this.#runs.set(spec.run, run);
+    try {
+      await this.#call('control', 'startRun', [spec]);
+      run.begun = true;
+    } catch (error) {
+      if (!run.begun) this.#runs.delete(spec.run);
+      throw error;
+    }
+  }
+
+  /** Says what is reserved in all, so that a repetition reserves nothing; so one is asked for after the other. */
+  async reserveMore(runId: RunId, bytes: number): Promise<void> {
+    const run = this.#runs.get(runId);
+    if (run === undefined) throw unknownRun(runId, this.id);
+    const reserved = run.reserving.then(async () => {
+      const totalBytes = run.reservedBytes + bytes;
+      await this.#call('control', 'reserve', [runId, totalBytes]);
+      run.reservedBytes = totalBytes;
+    });
+    run.reserving = reserved.catch(() => undefined);
+    await reserved;
+  }
+
+  async makeRoom(run: RunId, files: readonly ManifestEntry[]): Promise<void> {
+    await inParts(files, (part) => this.#call('query', 'makeRoom', [run, packEntries(part)], part.length));
+  }
+
+  async cached(load: LoadId, segments: readonly Segment[]): Promise<readonly CachedSegment[]> {
+    const answers = await inParts(segments, async (part) => {
+      const args = [load, packEntries(part.map(({ file }) => file)), packCuts(part)];
+      return unpackCached(part.length, (await this.#call('query', 'cached', args, part.length)) as CachedColumns);
+    });
+    return answers.flat();
+  }
+
+  load(run: RunId, segment: Segment, how: SegmentHow): Promise<SegmentOutcome> {
+    return new Promise((resolve, reject) => {
+      this.#ask({
+        kind: 'load',
+        weight: 1,
+        load: { run, segment, how },
+        resolve: resolve as Pending['resolve'],
+        reject,
+      });
+    });
+  }
+
+  async publish(run: RunId, file: ManifestEntry): Promise<void> {
+    await this.#call('query', 'publish', [run, packEntries([file])]);
+  }
+
+  async abandon(run: RunId, file: ManifestEntry, reason: DiscardReason): Promise<void> {
+    await this.#call('query', 'abandon', [run, packEntries([file]), reason]);
+  }
+
+  async loadMetadata(run: RunId, entries: readonly ManifestEntry[]): Promise<void> {
+    await inParts(entries, (part) => this.#call('query', 'loadMetadata', [run, packEntries(part)], part.length));
+  }
+
+  verify(run: RunId, file: ManifestEntry, segments: readonly Segment[]): Promise<VerifyOutcome> {
+    const args = [run, packEntries([file]), segments.length, packCuts(segments)];
+    const weight = 1 + Math.floor(segments.length / cutsPerEntry);
+    return this.#call('verify', 'verify', args, weight) as Promise<VerifyOutcome>;
+  }
+
+  async setBandwidth(runId: RunId, bytesPerSecond: number | undefined): Promise<void> {
+    const run = this.#runs.get(runId);
+    if (run !== undefined) {
+      const { bandwidthBytesPerSecond: _, ...spec } = run.spec;
+      run.spec = bytesPerSecond === undefined ? spec : { ...spec, bandwidthBytesPerSecond: bytesPerSecond };
+    }
+    await this.#call('control', 'setBandwidth', [runId, bytesPerSecond ?? null]);
+  }
+
+  async stopRun(runId: RunId): Promise<void> {
+    const run = this.#runs.get(runId);
+    if (run !== undefined) run.stopped = true;
+    await this.#call('control', 'stopRun', [runId]);
+  }
+
+  async endRun(runId: RunId): Promise<RunProgress> {
+    const run = this.#runs.get(runId);
+    if (run !== undefined) run.ending = true;
+    const progress = (await this.#call('control', 'endRun', [runId])) as RunProgress;
+    this.#runs.delete(runId);
+    return progress;
+  }
+
+  progress(run: RunId): RunProgress {
+    return this.#runs.get(run)?.progress ?? emptyProgress();
+  }
+
+  // --- calls
+
+  #call(kind: Kind, method: Method, args: readonly unknown[], weight = 1): Promise<unknown> {
+    return new Promise((resolve, reject) => this.#ask({ kind, method, args, weight, resolve, reject }));
+  }
+
+  #ask(call: Omit<Pending, 'number'>): void {
+    if (this.#refusal !== undefined) {
+      call.reject(this.#refusal);
+      return;
+    }
+    this.#queues[call.kind].push({ ...call, number: 0 });
+    this.#admit(call.kind);
+  }
+
+  #admit(kind: Kind): void {
+    const queue = this.#queues[kind];
+    while (queue.length > 0 && this.#inFlight[kind] < inFlight[kind]) {
+      const call = queue.shift()!;
+      this.#inFlight[kind] += 1;
+      call.number = this.#lastNumber += 1;
+      this.#pending.set(call.number, call);
+      this.#outbox.push(call);
+    }
+    if (this.#outbox.length === 0 || this.#flushing) return;
+    this.#flushing = true;
+    setImmediate(() => {
+      this.#flushing = false;
+      this.#flush();
+    });
+  }
+
+  #settled(number: number): Pending | undefined {
+    const call = this.#pending.get(number);
+    if (call === undefined) return undefined;
+    this.#pending.delete(number);
+    this.#inFlight[call.kind] -= 1;
+    this.#admit(call.kind);
+    return call;
+  }
+
+  #rejectAll(error: PrimedError): void {
+    const calls = [...this.#pending.values(), ...Object.values(this.#queues).flatMap((queue) => queue.clear())];
+    this.#pending.clear();
+    this.#outbox = [];
+    for (const kind of Object.keys(this.#inFlight) as Kind[]) this.#inFlight[kind] = 0;
+    for (const { reject } of calls) reject(error);
+  }
+
+  // --- down
+
+  #opened(): void {
+    if (!this.#lost) this.#refusal = undefined;
+    this.#arrived = 0;
+    const runs = [...this.#runs.values()].filter(({ begun, ending }) => begun && !ending);
+    this.#send([
+      [
+        down.hello,
+        [...this.#pending.keys()],
+        runs.map(({ spec, reservedBytes, stopped }): Hello[2][number] => [spec, reservedBytes, stopped]),
+      ],
+    ]);
+    this.#outbox = [...this.#pending.values()];
+    this.#flush();
+  }
+
+  /** While there is no connection everything stays pending: a new one begins with all of that. */
+  #flush(): void {
+    const calls = this.#outbox;
+    this.#outbox = [];
+    if (!this.#dialer.open) return;
+    let messages: DownMessage[] = [];
+    let weight = 0;
+    for (let from = 0; from < calls.length; ) {
+      const to = this.#endOfMessage(calls, from, entriesPerFrame - weight);
+      if (to === from) {
+        this.#send(messages);
+        messages = [];
+        weight = 0;
+        continue;
+      }
+      const together = calls.slice(from, to);
+      messages.push(messageOf(together));
+      for (const call of together) weight += call.weight;
+      from = to;
+    }
+    if (messages.length > 0) this.#send(messages);
+  }
+
+  /** Where the message that begins at `from` ends: loads of one run make one; `from` itself when the frame has no room. */
+  #endOfMessage(calls: readonly Pending[], from: number, room: number): number {
+    const { load, weight } = calls[from]!;
+    if (load === undefined) return weight <= room || room === entriesPerFrame ? from + 1 : from;
+    let to = from;
+    while (to < calls.length && to - from < room && calls[to]!.load?.run === load.run) to += 1;
+    return to;
+  }
+
+  #send(messages: readonly DownMessage[]): void {
+    const frame = packDown(this.#arrived, messages);
+    this.#arrived = 0;
+    if (frame.length <= maxFrameBytes) {
+      this.#dialer.send(frame);
+      return;
+    }
+    // The worker would close the connection, and the next one would begin with the same frame.
+    for (const message of messages) {
+      if (message[0] === down.hello) continue;
+      for (const number of [message[1 + Number(message[0] === down.loads)]].flat() as number[]) {
+        const text = `A message of ${frame.length} bytes to worker '${this.id}' is larger than ${maxFrameBytes} bytes`;
+        this.#settled(number)?.reject(new PrimedError('INTERNAL', text));
+      }
+    }
+  }
+
+  // --- up
+
+  #heard(message: UpMessage): void {
+    switch (message[0]) {
+      case up.outcomes: {
+        const [, numbers, columns] = message;
+        this.#arrived += numbers.length;
+        const wanted = (at: number): ManifestEntry | undefined => this.#pending.get(numbers[at]!)?.load?.segment.file;
+        const outcomes = unpackOutcomes(numbers.length, columns, wanted);
+        for (let at = 0; at < numbers.length; at += 1) this.#settled(numbers[at]!)?.resolve(outcomes[at]);
+        break;
+      }
+      case up.answer:
+        this.#arrived += 1;
+        this.#settled(message[1])?.resolve(message[2]);
+        break;
+      case up.failure: {
+        this.#arrived += 1;
+        this.#settled(message[1])?.reject(errorOf(reportFrom(message[2], message[3])));
+        break;
+      }
+      case up.progress: {
+        const run = this.#runs.get(message[1]);
+        if (run !== undefined) run.progress = message[2];
+        break;
+      }
+      default:
+        throw new TypeError(`message ${String(message[0])} is not known`);
+    }
+  }
+}
+
+/** Of one call, or of loads of one run. */
+function messageOf(calls: readonly Pending[]): DownMessage {
+  const { number, method, args, load } = calls[0]!;
+  if (load === undefined) return [down.call, number, method!, ...args!];
+  const segments = calls.map((call) => call.load!.segment);
+  const hasty = calls.filter((call) => call.load!.how.hasty);
+  const copies = calls.filter((call) => call.load!.how.source !== undefined);
+  return [
+    down.loads,
+    load.run,
+    calls.map((call) => call.number),
+    packEntries(segments.map(({ file }) => file)),
+    packCuts(segments),
+    hasty.length === 0 ? null : hasty.map((call) => call.number),
+    copies.length === 0
+      ? null
+      : copies.map((call) => [call.number, call.load!.how.source!.worker, call.load!.how.source!.url]),
+  ];
+}
+
+/** Results in the order of the parts. */
+async function inParts<T, R>(items: readonly T[], ask: (part: readonly T[]) => Promise<R>): Promise<R[]> {
+  const results: R[] = [];
+  for (let from = 0; from < items.length; ) {
+    const parts: Promise<R>[] = [];
+    for (; from < items.length && parts.length < partsAtOnce; from += entriesPerFrame)
+      parts.push(ask(items.slice(from, from + entriesPerFrame)));
+    results.push(...(await Promise.all(parts)));
+  }
+  return results;
+}

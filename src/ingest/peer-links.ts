@@ -1,0 +1,88 @@
+/**
+ * Tells the lanes how to reach other workers, once per worker. To a lane another worker is an S3 origin without signatures,
+ * whose keys are whole UFS paths.
+ */
+import { PrimedError } from '../core/errors.ts';
+import type { LaneOrigin } from '../origin/types.ts';
+import type { LanePool } from './lanes.ts';
+
+/** Where a worker answers: server/peer-data. */
+const dataPath = '/internal/v1/data';
+/** Workers that nobody copies from at the moment, and that the lanes still know. */
+const idlePeersKept = 64;
+
+interface Peer {
+  /** Those of origins count from 0 up, those of workers from -1 down; none is used twice. */
+  readonly originIndex: number;
+  users: number;
+}
+
+export class PeerLinks {
+  readonly #lanes: Pick<LanePool, 'broadcast'>;
+  readonly #token: string | undefined;
+  /** By URL, the longest unused first. */
+  readonly #peers = new Map<string, Peer>();
+  #last = 0;
+
+  /** @param token what workers ask each other for; undefined: nothing. */
+  constructor(lanes: Pick<LanePool, 'broadcast'>, token?: string) {
+    this.#lanes = lanes;
+    this.#token = token;
+  }
+
+  /** The lanes know the worker for as long as `act` takes. Rejects with PEER_FAILED when that is no URL of a worker. */
+  async use<T>(url: string, act: (originIndex: number) => Promise<T>): Promise<T> {
+    const peer = this.#peers.get(url) ?? this.#introduce(url);
+    peer.users += 1;
+    this.#peers.delete(url);
+    this.#peers.set(url, peer);
+    try {
+      return await act(peer.originIndex);
+    } finally {
+      peer.users -= 1;
+      this.#forgetIdle();
+    }
+  }
+
+  #introduce(url: string): Peer {
+    const originIndex = this.#last - 1;
+    const origin = laneOriginOf(url, originIndex, this.#token);
+    this.#last = originIndex;
+    this.#lanes.broadcast({ type: 'origin', origin });
+    return { originIndex, users: 0 };
+  }
+
+  #forgetIdle(): void {
+    for (const [url, { originIndex, users }] of this.#peers) {
+      if (this.#peers.size <= idlePeersKept) return;
+      if (users > 0) continue;
+      this.#peers.delete(url);
+      this.#lanes.broadcast({ type: 'forget', originIndex });
+    }
+  }
+}
+
+function laneOriginOf(url: string, originIndex: number, bearerToken: string | undefined): LaneOrigin {
+  const { protocol, hostname, host, port } = parsed(url);
+  const tls = protocol === 'https:';
+  return {
+    kind: 's3',
+    originIndex,
+    host: hostname.replace(/^\[(.*)\]$/, '$1'),
+    port: port === '' ? (tls ? 443 : 80) : Number(port),
+    tls,
+    hostHeader: host,
+    pathPrefix: dataPath,
+    bucket: '',
+    region: '',
+    forcePathStyle: true,
+    signed: false,
+    peer: bearerToken === undefined ? {} : { bearerToken },
+  };
+}
+
+function parsed(url: string): URL {
+  const found = URL.canParse(url) ? new URL(url) : undefined;
+  if (found?.protocol === 'http:' || found?.protocol === 'https:') return found;
+  throw new PrimedError('PEER_FAILED', `${url} is not the address of a worker: http://host:port`, { url });
+}

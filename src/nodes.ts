@@ -1,0 +1,201 @@
+/** What the roles are made of: the worker's side of a node, the coordinator's, and how the one joins the other. */
+import { randomUUID } from 'node:crypto';
+import type { FastifyInstance } from 'fastify';
+import { Fleet } from './cluster/fleet.ts';
+import { openJobService } from './cluster/job-service.ts';
+import { LocalLink } from './cluster/local-link.ts';
+import { ringPlacement } from './cluster/placement.ts';
+import { openRegistrar, type Registrar } from './cluster/registrar.ts';
+import { openRegistry, type Registry } from './cluster/registry.ts';
+import {
+  membersSettled,
+  type RegistryMembers,
+  registryMembers,
+  urlOf as workerUrl,
+} from './cluster/registry-members.ts';
+import { soloFleet } from './cluster/solo-fleet.ts';
+import type { JobService } from './cluster/types.ts';
+import { attachControl, type Control } from './cluster/wire/control-server.ts';
+import { RemoteLink } from './cluster/wire/remote-link.ts';
+import type { Config } from './config/config.ts';
+import { slotShare } from './config/rules.ts';
+import { formatSize } from './core/sizes.ts';
+import type { Log, WorkerId } from './core/types.ts';
+import { type IngestWorker, openIngest } from './ingest/index.ts';
+import { observeJobs, observeS3, observeStore, observeWorker, showJobs, showWorker } from './observers.ts';
+import type { Origins } from './origin/types.ts';
+import { probeDiskEngine, systemClock } from './platform/index.ts';
+import { buildS3Server } from './server/s3/index.ts';
+import { buildApiServer, buildWorkerServer } from './servers.ts';
+import { openStore } from './store/index.ts';
+import type { Store } from './store/types.ts';
+import { laneLayout } from './telemetry/lane-columns.ts';
+import type { Telemetry } from './telemetry/registry.ts';
+import { makeSharedCounters } from './telemetry/shared-counters.ts';
+
+/** What is open by now, and what is being closed. */
+export interface Opened {
+  ready: boolean;
+  closing?: string;
+  telemetry?: Telemetry;
+  origins?: Origins;
+  store?: Store;
+  worker?: IngestWorker;
+  control?: Control;
+  registrar?: Registrar;
+  registry?: Registry;
+  members?: RegistryMembers;
+  jobs?: JobService;
+  api?: FastifyInstance;
+  http?: FastifyInstance;
+  s3?: FastifyInstance;
+}
+
+export interface NodeBase {
+  readonly config: Config;
+  readonly log: Log;
+  readonly telemetry: Telemetry;
+  readonly origins: Origins;
+  readonly ready: () => { ready: boolean; reason?: string };
+  readonly opened: Opened;
+}
+
+const ledgerFlushMs = 500;
+
+/** Store, lanes, and the ports that a worker answers on, not yet listening. Resolves with facts for the log. */
+export async function openWorkerSide(base: NodeBase, onFatal: (error: Error) => void): Promise<object> {
+  const { config, log, telemetry, origins, opened } = base;
+  const { worker: settings, ingest, job } = config;
+  const store = await openStore({
+    indexDir: config.indexDir,
+    stores: settings.stores,
+    now: () => systemClock.wallMs(),
+    log,
+    ledgerFlushMs,
+    ...observeStore(telemetry),
+  });
+  opened.store = store;
+  const counters = makeSharedCounters(laneLayout, settings.lanes);
+  telemetry.attachLanes(counters);
+  const { worker, engine, slots } = await openIngest({
+    store,
+    origins,
+    log,
+    lanes: settings.lanes,
+    socketsPerLane: settings.socketsPerLane,
+    partBytes: settings.partBytes,
+    smallBytes: settings.smallObjectMaxBytes,
+    slotBudgetBytes: settings.memoryBudgetBytes * slotShare,
+    timeouts: ingest.timeouts,
+    retry: ingest.retry,
+    maxRestarts: job.maxRestarts,
+    diskEngine: settings.diskEngine,
+    counters: counters.buffer,
+    observe: observeWorker(telemetry),
+    onFatal,
+    ...(config.cluster.token === undefined ? {} : { peerToken: config.cluster.token }),
+  });
+  opened.worker = worker;
+  if (settings.diskEngine === 'auto' && engine === 'threads') {
+    const { reason } = await probeDiskEngine();
+    log.warn({ reason }, 'io_uring is not to be had here: stores are written by threads, which cost more CPU');
+  }
+  telemetry.gauges.slots.set(slots);
+  telemetry.gauges.memoryBudget.set(settings.memoryBudgetBytes);
+  telemetry.gauges.originConcurrencyMax.set(settings.socketsPerLane * settings.lanes);
+  showWorker(telemetry, { store, worker });
+  opened.http = buildWorkerServer({ ...base, ...(config.role === 'worker' ? { store } : {}) });
+  opened.s3 = buildS3Server({ store, log, ...observeS3(telemetry) });
+  const { capacityBytes, files, blocks } = store.usage();
+  return { diskEngine: engine, lanes: settings.lanes, slots, capacity: formatSize(capacityBytes), files, blocks };
+}
+
+/** Jobs, and the port that clients submit them to. Alone it has the workers that register with it, else the one of this process. */
+export async function openCoordinatorSide(base: NodeBase): Promise<void> {
+  const { config, log, telemetry, origins, opened } = base;
+  const { job } = config;
+  const jobs = await openJobService({
+    dir: config.jobsDir,
+    fleet: opened.worker === undefined ? registeredFleet(base) : soloFleet(opened.worker, origins, log),
+    origins,
+    clock: systemClock,
+    log,
+    observe: observeJobs(telemetry),
+    settings: {
+      maxActive: job.maxActive,
+      maxWaiting: job.maxWaiting,
+      maxEnded: job.maxEnded,
+      retentionMs: job.retentionMs,
+      onChange: job.onChange,
+    },
+  });
+  opened.jobs = jobs;
+  showJobs(telemetry, jobs);
+  const { store, registry } = opened;
+  opened.api = buildApiServer({ ...base, jobs, ...(store && { store }), ...(registry && { registry }) });
+}
+
+function registeredFleet({ config, log, origins, opened }: NodeBase): Fleet {
+  const { cluster, job, workersDir } = config;
+  const registry = openRegistry({ dir: workersDir, leaseMs: cluster.leaseMs, clock: systemClock, log });
+  opened.registry = registry;
+  const token = cluster.token === undefined ? {} : { token: cluster.token };
+  // A coordinator that comes back is another one to the workers: what the last one had asked for was given up with it.
+  const coordinator = randomUUID();
+  const members = registryMembers({
+    registry,
+    connect: ({ id, epoch, host, httpPort }) =>
+      new RemoteLink({ id, epoch, coordinator, log, url: workerUrl(host, httpPort), ...token }),
+  });
+  opened.members = members;
+  return new Fleet({
+    members,
+    placement: ringPlacement(members),
+    origins,
+    segmentBytes: job.segmentBytes,
+    maxRestarts: job.maxRestarts,
+    log,
+    // They renew, and so find out, three times in a lease.
+    settled: membersSettled(registry, cluster.leaseMs),
+  });
+}
+
+/** After its ports are open: registers with the coordinator, and takes its orders. */
+export function joinCluster({ config, log, opened }: NodeBase): void {
+  const { cluster } = config;
+  const { worker, store, http, s3 } = opened;
+  if (worker === undefined || store === undefined || http === undefined || s3 === undefined) return;
+  const id = cluster.id as WorkerId;
+  const token = cluster.token === undefined ? {} : { token: cluster.token };
+  const registrar = openRegistrar({
+    coordinator: cluster.coordinator,
+    id,
+    address: {
+      host: cluster.host,
+      httpPort: portOf(http),
+      s3Port: portOf(s3),
+      version: PRIMED_VERSION,
+      ...(cluster.zone === undefined ? {} : { zone: cluster.zone }),
+    },
+    figures: () => {
+      const { capacityBytes, freeBytes, files } = store.usage();
+      return { capacityBytes, freeBytes: Math.max(0, freeBytes), files };
+    },
+    log,
+    ...token,
+  });
+  opened.registrar = registrar;
+  opened.control = attachControl(http.server, {
+    link: new LocalLink(id, worker),
+    epoch: () => registrar.epoch(),
+    leaseMs: () => cluster.leaseMs,
+    version: PRIMED_VERSION,
+    log,
+    ...token,
+  });
+}
+
+function portOf({ server }: FastifyInstance): number {
+  const address = server.address();
+  return typeof address === 'object' && address !== null ? address.port : 0;
+}

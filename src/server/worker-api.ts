@@ -1,0 +1,193 @@
+/**
+ * Workers, on the coordinator's port.
+ *
+ * `/internal/v1/workers/{id}` is for workers, with the cluster's token: PUT registers, and with an epoch renews; DELETE says
+ * goodbye. `/api/v1/workers` is for people, with the token of the port: list, drain, undrain, remove.
+ */
+import { type TypeBoxTypeProvider, TypeBoxValidatorCompiler } from '@fastify/type-provider-typebox';
+import type { FastifyInstance, FastifyPluginCallback, FastifyRequest } from 'fastify';
+import { Type } from 'typebox';
+import type { Registry } from '../cluster/registry.ts';
+import { PrimedError } from '../core/errors.ts';
+import { hostPattern, type WorkerRow, workerIdPattern } from '../core/membership.ts';
+import { clusterProtocol } from '../core/protocol.ts';
+import type { Log, WorkerId } from '../core/types.ts';
+import { tokenCheck } from './auth.ts';
+
+export interface WorkerApiOptions {
+  readonly registry: Registry;
+  readonly log: Log;
+  /** What workers send as a bearer token; undefined: nothing is asked for. */
+  readonly clusterToken?: string;
+}
+
+/** A registration has a dozen short fields. */
+const bodyLimitBytes = 8 * 1024;
+/** Refusals that are remembered so as to be logged once; the oldest are forgotten. */
+const mostRefusals = 1000;
+
+const strict = { additionalProperties: false };
+const figure = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER });
+const port = Type.Integer({ minimum: 1, maximum: 65_535 });
+const instance = Type.String({ pattern: '^[0-9a-f-]{36}$' });
+const epoch = Type.Integer({ minimum: 1, maximum: Number.MAX_SAFE_INTEGER });
+const Id = Type.Object({ id: Type.String({ pattern: workerIdPattern }) }, strict);
+const WorkerBody = Type.Object(
+  {
+    instance,
+    epoch: Type.Optional(epoch),
+    protocol: Type.Integer(),
+    version: Type.String({ pattern: '^[!-~]{1,64}$' }),
+    host: Type.String({ pattern: hostPattern }),
+    httpPort: port,
+    s3Port: port,
+    zone: Type.Optional(Type.String({ pattern: workerIdPattern })),
+    capacityBytes: figure,
+    freeBytes: figure,
+    files: figure,
+  },
+  strict,
+);
+const Goodbye = Type.Object({ instance, epoch }, strict);
+const Registered = Type.Object({ epoch: Type.Integer(), leaseMs: Type.Number() });
+
+/** Errors leave by the server's error handler. A worker that is refused is logged once, until it is accepted. */
+export const workerApi: FastifyPluginCallback<WorkerApiOptions> = (scope, options, done) => {
+  scope.setValidatorCompiler(TypeBoxValidatorCompiler);
+  scope.register(async (inner) => internalRoutes(inner, options));
+  publicRoutes(scope, options.registry);
+  done();
+};
+
+function internalRoutes(scope: FastifyInstance, { registry, log, clusterToken }: WorkerApiOptions): void {
+  const app = scope.withTypeProvider<TypeBoxTypeProvider>();
+  const refusals = new Refusals(log);
+  const problemWith =
+    clusterToken === undefined ? undefined : tokenCheck(clusterToken, 'cluster.token of the coordinator');
+  app.addHook('onRequest', async (request, reply) => {
+    const message = problemWith?.(request);
+    if (message === undefined) return;
+    void reply.header('www-authenticate', 'Bearer');
+    throw new PrimedError('UNAUTHENTICATED', message);
+  });
+  app.addHook('onError', async (request, _reply, error) => refusals.note(request, error));
+
+  app.route({
+    method: 'PUT',
+    url: '/internal/v1/workers/:id',
+    bodyLimit: bodyLimitBytes,
+    config: { ownToken: true },
+    schema: { hide: true, params: Id, body: WorkerBody, response: { 200: Registered } },
+    preValidation: sameProtocol,
+    handler: async (request) => {
+      const id = request.params.id as WorkerId;
+      const { instance, epoch, ...report } = request.body;
+      const row =
+        epoch === undefined
+          ? await registry.register({ id, instance, report })
+          : registry.renew({ id, instance, epoch }, figuresOf(report));
+      refusals.end(request);
+      return { epoch: row.epoch, leaseMs: registry.leaseMs };
+    },
+  });
+
+  app.route({
+    method: 'DELETE',
+    url: '/internal/v1/workers/:id',
+    config: { ownToken: true },
+    schema: { hide: true, params: Id, querystring: Goodbye },
+    handler: async ({ params, query }, reply) => {
+      await registry.goodbye({ id: params.id as WorkerId, ...query });
+      return reply.code(204).send();
+    },
+  });
+}
+
+function publicRoutes(scope: FastifyInstance, registry: Registry): void {
+  const app = scope.withTypeProvider<TypeBoxTypeProvider>();
+  const schema = { tags: ['workers'], params: Id };
+
+  app.route({
+    method: 'GET',
+    url: '/api/v1/workers',
+    exposeHeadRoute: false,
+    schema: { tags: ['workers'], summary: 'Workers that are known', querystring: Type.Object({}, strict) },
+    handler: async () => registry.workers().map(rowOf),
+  });
+  app.route({
+    method: 'POST',
+    url: '/api/v1/workers/:id/drain',
+    schema: { ...schema, summary: 'Give a worker no new segments' },
+    handler: async ({ params }) => rowOf(await registry.drain(params.id as WorkerId)),
+  });
+  app.route({
+    method: 'POST',
+    url: '/api/v1/workers/:id/undrain',
+    schema: { ...schema, summary: 'Give a worker new segments again' },
+    handler: async ({ params }) => rowOf(await registry.undrain(params.id as WorkerId)),
+  });
+  app.route({
+    method: 'DELETE',
+    url: '/api/v1/workers/:id',
+    schema: { ...schema, summary: 'Forget a worker until it registers again' },
+    handler: async ({ params }) => {
+      await registry.remove(params.id as WorkerId);
+      return { id: params.id, state: 'REMOVED' };
+    },
+  });
+}
+
+/** Before the fields are looked at: those of another protocol may be others. */
+async function sameProtocol({ body, params }: FastifyRequest): Promise<void> {
+  const { protocol, version } = (body ?? {}) as { protocol?: unknown; version?: unknown };
+  if (!Number.isInteger(protocol) || protocol === clusterProtocol) return;
+  const { id } = params as { id: string };
+  throw new PrimedError(
+    'WORKER_REFUSED',
+    `Worker '${id}' (primed ${String(version).slice(0, 64)}) speaks version ${protocol} of the cluster's protocol, this coordinator (primed ${PRIMED_VERSION}) version ${clusterProtocol}; run the same version of primed on both.`,
+    { id, protocol: Number(protocol), wanted: clusterProtocol },
+  );
+}
+
+function figuresOf({ capacityBytes, freeBytes, files }: { capacityBytes: number; freeBytes: number; files: number }) {
+  return { capacityBytes, freeBytes, files };
+}
+
+function rowOf({ instance: _, protocol: __, leaseEndsMs, registeredAtMs, lastSeenMs, ...row }: WorkerRow) {
+  const iso = (ms: number): string => new Date(ms).toISOString();
+  return { ...row, registeredAt: iso(registeredAtMs), lastSeenAt: iso(lastSeenMs), leaseEndsAt: iso(leaseEndsMs) };
+}
+
+/** What was last said to whom: a worker asks again every few seconds, and the log is for people. */
+class Refusals {
+  readonly #log: Log;
+  readonly #messages = new Map<string, string>();
+
+  constructor(log: Log) {
+    this.#log = log;
+  }
+
+  note(request: FastifyRequest, error: Error & { code?: string }): void {
+    // A worker mends these by itself, by registering anew.
+    if (error.code === 'WORKER_STALE' || error.code === 'WORKER_UNKNOWN' || error.code === 'STOPPING') return;
+    const code = error.code ?? error.name;
+    // Who has no token cannot fill the log by making up ids.
+    const key = code === 'UNAUTHENTICATED' ? request.ip : keyOf(request);
+    if (this.#messages.get(key) === code) return;
+    this.#messages.delete(key);
+    this.#messages.set(key, code);
+    if (this.#messages.size > mostRefusals) this.#messages.delete(this.#messages.keys().next().value!);
+    const { id } = request.params as { id: string };
+    this.#log.warn({ worker: id.slice(0, 100), from: request.ip, code, reason: error.message }, 'a worker is refused');
+  }
+
+  end(request: FastifyRequest): void {
+    this.#messages.delete(keyOf(request));
+  }
+}
+
+/** Two workers of one id are told apart by their addresses, where the request came so far that they are known. */
+function keyOf({ params, ip, body }: FastifyRequest): string {
+  const { host, httpPort } = (body ?? {}) as { host?: unknown; httpPort?: unknown };
+  return `${(params as { id: string }).id} ${ip} ${String(host)}:${String(httpPort)}`.slice(0, 600);
+}

@@ -1,0 +1,125 @@
+/** A cluster of real processes on loopback: an origin, a coordinator, and workers that are told apart by their ids. */
+import { join } from 'node:path';
+import { expect } from 'vitest';
+import type { ManifestEntry } from '../../src/core/types.ts';
+import { MiB } from '../../src/core/units.ts';
+import type { EmbeddedOrigin, OriginOptions } from '../../src/demo/origin/api.ts';
+import { firstDifference } from '../../src/demo/origin/content.ts';
+import { type Daemon, type DaemonPorts, startDaemon } from './daemon.ts';
+import { temporaryFolder } from './files.ts';
+import { originEnvironment, startTestOrigin } from './origin.ts';
+
+export const segmentBytes = 4 * MiB;
+
+export interface Cluster {
+  readonly origin: EmbeddedOrigin;
+  readonly workers: Map<string, Daemon>;
+  coordinator: Daemon;
+  /** Starts a worker, or starts it again with its data, and waits until the coordinator knows it. */
+  start(id: string): Promise<Daemon>;
+  kill(id: string): Promise<void>;
+  restartCoordinator(): Promise<void>;
+  close(): Promise<void>;
+}
+
+export async function openCluster(order: {
+  readonly origin: OriginOptions;
+  readonly workers: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+}): Promise<Cluster> {
+  const folder = temporaryFolder('cluster');
+  const origin = await startTestOrigin(order.origin);
+  const env = {
+    ...originEnvironment(origin),
+    PRIMED_CLUSTER_LEASE: '2s',
+    PRIMED_JOB_SEGMENT_SIZE: `${segmentBytes / MiB}MB`,
+    ...order.env,
+  };
+  const dataDir = join(folder.path, 'coordinator');
+  const coordinator = await startDaemon({ role: 'coordinator', dataDir, storeSize: null, env });
+  const ports = new Map<string, DaemonPorts>();
+  const cluster: Cluster = {
+    origin,
+    workers: new Map(),
+    coordinator,
+    async start(id) {
+      const known = ports.get(id);
+      const daemon = await startDaemon({
+        role: 'worker',
+        dataDir: join(folder.path, id),
+        storeSize: '512MB',
+        env: { ...env, PRIMED_CLUSTER_ID: id, PRIMED_COORDINATOR: cluster.coordinator.api },
+        ...(known === undefined ? {} : { ports: known }),
+      });
+      ports.set(id, daemon.ports);
+      cluster.workers.set(id, daemon);
+      await untilLive(cluster, [id]);
+      return daemon;
+    },
+    async kill(id) {
+      await cluster.workers.get(id)!.kill();
+      cluster.workers.delete(id);
+    },
+    async restartCoordinator() {
+      const { ports: same } = cluster.coordinator;
+      await cluster.coordinator.kill();
+      cluster.coordinator = await startDaemon({ role: 'coordinator', dataDir, storeSize: null, env, ports: same });
+    },
+    async close() {
+      await Promise.all([cluster.coordinator, ...cluster.workers.values()].map((daemon) => daemon.kill()));
+      await origin.close();
+      folder.remove();
+    },
+  };
+  try {
+    await Promise.all(order.workers.map((id) => cluster.start(id)));
+    return cluster;
+  } catch (error) {
+    await cluster.close();
+    throw error;
+  }
+}
+
+export async function untilLive(cluster: Cluster, ids: readonly string[]): Promise<void> {
+  await expect
+    .poll(async () => (await workersOf(cluster)).filter(({ state }) => state === 'LIVE').map(({ id }) => id), {
+      timeout: 20_000,
+      interval: 50,
+    })
+    .toEqual(expect.arrayContaining([...ids]));
+}
+
+export async function workersOf({ coordinator }: Cluster): Promise<{ id: string; state: string }[]> {
+  const answer = await fetch(`${coordinator.api}/api/v1/workers`);
+  return (await answer.json()) as { id: string; state: string }[];
+}
+
+/** Which live workers have a segment, and that what each of them gives is what the origin has. */
+export async function holders({ workers }: Cluster, entry: ManifestEntry, offset: number): Promise<string[]> {
+  const { path, etag, sizeBytes } = entry;
+  const end = Math.min(offset + segmentBytes, sizeBytes);
+  const found: string[] = [];
+  for (const [id, daemon] of workers) {
+    const answer = await fetch(`${daemon.api}/internal/v1/data/${encodeURIComponent(path)}`, {
+      headers: { range: `bytes=${offset}-${end - 1}`, 'if-match': `"${etag}"` },
+    });
+    const body = new Uint8Array(await answer.arrayBuffer());
+    if (answer.status === 404) continue;
+    const key = path.slice(path.indexOf('/', 's3://'.length) + 1);
+    expect([path, id, answer.status, body.length]).toEqual([path, id, 206, end - offset]);
+    expect([path, id, firstDifference(key, 1, offset, body)]).toEqual([path, id, undefined]);
+    found.push(id);
+  }
+  return found;
+}
+
+/** Every segment of these files, with who has it. */
+export async function placesOf(cluster: Cluster, entries: readonly ManifestEntry[]): Promise<string[][]> {
+  const places: string[][] = [];
+  for (const entry of entries) {
+    for (let offset = 0; offset < entry.sizeBytes; offset += segmentBytes) {
+      places.push(await holders(cluster, entry, offset));
+    }
+  }
+  return places;
+}
