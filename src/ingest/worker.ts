@@ -178,8 +178,9 @@ export class IngestWorker implements Worker {
 
   cached(load: LoadId, entry: ManifestEntry, range?: ByteRange): { complete: boolean; bytes: number; ours: boolean } {
     if (range !== undefined) {
-      const { bytes, ours } = this.#store.cachedRange(load, entry, range);
-      return { complete: bytes === range.length, bytes, ours };
+      const { bytes, ours, visible } = this.#store.cachedRange(load, entry, range);
+      // What is durable and not published is not there for anyone: its load has to be gone on with.
+      return { complete: visible && bytes === range.length, bytes, ours };
     }
     const same = (record: FileRecord | undefined): record is FileRecord =>
       record !== undefined && sameVersion(record, entry);

@@ -176,12 +176,20 @@ export class LocalStore implements Store {
     return this.#commit((settle) => showFile(this.#loading, file, settle));
   }
 
-  cachedRange(load: LoadId, entry: ManifestEntry, range: ByteRange): { bytes: number; ours: boolean } {
+  cachedRange(
+    load: LoadId,
+    entry: ManifestEntry,
+    range: ByteRange,
+  ): { bytes: number; ours: boolean; visible: boolean } {
     const found = [visibleRecord(this.#index, entry.path), this.#loading.recordAt(entry.path)]
       .filter((record) => record !== undefined && record.state !== 'metadata' && sameVersion(record, entry))
-      .map((record) => ({ bytes: this.#durableBytes(record!, range), ours: record!.loadId === load }));
+      .map((record) => ({
+        bytes: this.#durableBytes(record!, range),
+        ours: record!.loadId === load,
+        visible: record!.state !== 'loading',
+      }));
     // What this load has fetched so far counts, even while an earlier version of equal bytes is the visible one.
-    return found.find(({ ours }) => ours) ?? found[0] ?? { bytes: 0, ours: false };
+    return found.find(({ ours }) => ours) ?? found[0] ?? { bytes: 0, ours: false, visible: false };
   }
 
   /** What of a range the index has. */

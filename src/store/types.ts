@@ -158,7 +158,11 @@ export interface Store {
   /** What has landed of a version becomes visible in place of the one that was. Durable when resolved. */
   show(version: ManifestEntry): Promise<void>;
   /** What is durable of a range of a version, visible or not, and which load put it there. */
-  cachedRange(load: LoadId, entry: ManifestEntry, range: ByteRange): { readonly bytes: number; readonly ours: boolean };
+  cachedRange(
+    load: LoadId,
+    entry: ManifestEntry,
+    range: ByteRange,
+  ): { readonly bytes: number; readonly ours: boolean; readonly visible: boolean };
   /**
    * Gives up, as `failed`, every file that is half loaded by this run or an earlier one of the same load, unless another
    * run is at work on it. Durable when resolved.

@@ -141,6 +141,12 @@ function notCached(path: UfsPath, record: FileRecord): S3Error {
       { headers: { 'retry-after': '5' } },
     );
   }
+  if (record.state === 'partial') {
+    return new S3Error(
+      'FileNotCached',
+      `${path} lies on several workers: ${record.cachedBytes} of its ${record.sizeBytes} bytes are on this one, which serves whole files only.`,
+    );
+  }
   return new S3Error(
     'FileNotCached',
     `${path} is known by its metadata, but its ${record.sizeBytes} bytes are not cached. Load it without loadMetadataOnly.`,

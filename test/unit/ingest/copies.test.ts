@@ -281,9 +281,8 @@ describe('a worker that does not give what it was to give', () => {
     const [entry] = entries as [ManifestEntry];
     await ended(a, await loadedByA(entries));
     const file = a.store.open(entry.path);
-    const [{ extents }] = [...file.pages([{ offset: at, length: MiB }])] as [
-      { extents: { store: number; offset: number }[] },
-    ];
+    const [page] = file.pages([{ offset: at, length: MiB }]);
+    const { extents } = page!;
     file.close();
     writeSync(
       openSync(a.store.files[extents[0]!.store]!.path, 'r+'),
