@@ -108,7 +108,7 @@ test('worker drain, undrain and remove change what list shows, of lost workers t
   const unknown = await run(['worker', 'drain', 'w2']);
   expect([unknown.code, unknown.io.err()]).toEqual([
     1,
-    "primed: Worker 'w2' is not known here; 'primed worker list' shows those that are.\n",
+    "primed: WORKER_UNKNOWN: Worker 'w2' is not known here; 'primed worker list' shows those that are.\n",
   ]);
   expect((await run(['worker', 'drain'])).code).toBe(2);
 });

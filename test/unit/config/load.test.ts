@@ -182,7 +182,9 @@ test('every error is listed with its place', () => {
 
 test('a word that is like no other gets the list of what there is', () => {
   const file = toml('[job]\ncolour = "red"');
-  expect(errorsOf({ file })[0]).toMatch(/: job\.colour: is unknown; known here are batch_size, retention, /);
+  expect(errorsOf({ file })[0]).toMatch(
+    /: job\.colour: is unknown; known here are batch_size, segment_size, retention, /,
+  );
 });
 
 test.each(['AWS_ENDPOINT_URL', 'AWS_ENDPOINT_URL_S3'])('%s must be a URL', (name) => {
