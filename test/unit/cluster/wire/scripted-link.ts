@@ -1,0 +1,110 @@
+/** A worker in memory whose calls are recorded, and whose loads end when the test says so. */
+import { emptyProgress } from '../../../../src/cluster/fleet.ts';
+import type {
+  CachedSegment,
+  SegmentHow,
+  SegmentOutcome,
+  WorkerId,
+  WorkerLink,
+} from '../../../../src/cluster/worker-link.ts';
+import type { Segment } from '../../../../src/core/segments.ts';
+import type { DiscardReason, LoadId, ManifestEntry, RunId } from '../../../../src/core/types.ts';
+import type { RunProgress, RunSpec, VerifyOutcome } from '../../../../src/ingest/types.ts';
+
+interface StartedLoad {
+  readonly run: RunId;
+  readonly segment: Segment;
+  readonly how: SegmentHow;
+  resolve(outcome?: Partial<SegmentOutcome>): void;
+  reject(error: unknown): void;
+}
+
+export class ScriptedLink implements WorkerLink {
+  readonly id = 'worker-1' as WorkerId;
+  /** `method arguments…` of all calls but loads and progress, in order. */
+  readonly calls: unknown[][] = [];
+  /** Every load that was begun, in order. */
+  readonly loads: StartedLoad[] = [];
+  readonly reserved = new Map<RunId, number>();
+  readonly figures = new Map<RunId, RunProgress>();
+  /** Loads end by themselves, in a later turn of the loop. */
+  prompt = false;
+  /** What the next call of a method does first. */
+  readonly before = new Map<keyof WorkerLink, () => Promise<void>>();
+
+  /** How often a method was called. */
+  count(method: keyof WorkerLink): number {
+    return this.calls.filter(([name]) => name === method).length;
+  }
+
+  startRun(spec: RunSpec): Promise<void> {
+    return this.#call('startRun', spec);
+  }
+
+  async reserveMore(run: RunId, bytes: number): Promise<void> {
+    await this.#call('reserveMore', run, bytes);
+    this.reserved.set(run, (this.reserved.get(run) ?? 0) + bytes);
+  }
+
+  makeRoom(run: RunId, files: readonly ManifestEntry[]): Promise<void> {
+    return this.#call('makeRoom', run, files);
+  }
+
+  async cached(load: LoadId, segments: readonly Segment[]): Promise<readonly CachedSegment[]> {
+    await this.#call('cached', load, segments);
+    return segments.map(({ index, length }) => ({ complete: index % 2 === 0, bytes: length, ours: index % 3 === 0 }));
+  }
+
+  load(run: RunId, segment: Segment, how: SegmentHow): Promise<SegmentOutcome> {
+    return new Promise((resolve, reject) => {
+      const done = (outcome: Partial<SegmentOutcome> = {}): void =>
+        resolve({ result: 'loaded', loadedBytes: segment.length, skippedBytes: 0, ...outcome });
+      this.loads.push({ run, segment, how, resolve: done, reject });
+      if (this.prompt) setImmediate(done);
+    });
+  }
+
+  publish(run: RunId, file: ManifestEntry): Promise<void> {
+    return this.#call('publish', run, file);
+  }
+
+  abandon(run: RunId, file: ManifestEntry, reason: DiscardReason): Promise<void> {
+    return this.#call('abandon', run, file, reason);
+  }
+
+  loadMetadata(run: RunId, entries: readonly ManifestEntry[]): Promise<void> {
+    return this.#call('loadMetadata', run, entries);
+  }
+
+  async verify(run: RunId, file: ManifestEntry, segments: readonly Segment[]): Promise<VerifyOutcome> {
+    await this.#call('verify', run, file, segments);
+    const checkedBytes = segments.reduce((sum, { length }) => sum + length, 0);
+    return { path: file.path, ok: true, checkedBytes, badPages: 0, wholeObject: 'matched' };
+  }
+
+  setBandwidth(run: RunId, bytesPerSecond: number | undefined): Promise<void> {
+    return this.#call('setBandwidth', run, bytesPerSecond);
+  }
+
+  async stopRun(run: RunId): Promise<void> {
+    await this.#call('stopRun', run);
+    for (const load of this.loads) if (load.run === run) load.resolve({ result: 'stopped', loadedBytes: 0 });
+  }
+
+  async endRun(run: RunId): Promise<RunProgress> {
+    await this.#call('endRun', run);
+    this.reserved.delete(run);
+    return this.progress(run);
+  }
+
+  progress(run: RunId): RunProgress {
+    return this.figures.get(run) ?? emptyProgress();
+  }
+
+  async #call(method: keyof WorkerLink, ...args: unknown[]): Promise<void> {
+    this.calls.push([method, ...args]);
+    const first = this.before.get(method);
+    this.before.delete(method);
+    await first?.();
+  }
+}
