@@ -1,6 +1,6 @@
 /**
- * Entries, segments and results as they cross: a column for each field rather than an object for each row, which takes half
- * the bytes and a third of the time. What is the same in all rows of a column is not sent.
+ * Entries, segments and results as they cross: a column for each field rather than an object for each row.
+ * What is the same in all rows of a column is not sent.
  */
 import type { Segment } from '../../core/segments.ts';
 import type { ManifestEntry, ObjectVersion, UfsPath } from '../../core/types.ts';

@@ -54,7 +54,7 @@ const mostSessions = 64;
 const mostRefusals = 1000;
 const idPattern = /^[!-~]{1,256}$/;
 /** Close codes of our own, and of RFC 6455. */
-const code = { replaced: 4000, stale: 4001, malformed: 1002, leaving: 1001 } as const;
+const code = { replaced: 4000, stale: 4001, malformed: 1002 } as const;
 
 export function attachControl(server: Server, options: ControlOptions): Control {
   const control = new ControlServer(options);
@@ -119,9 +119,12 @@ class ControlServer {
 
   close(): void {
     clearInterval(this.#progressTimer);
-    for (const { socket, expiry } of this.#peers.values()) {
-      clearTimeout(expiry);
-      socket?.close(code.leaving, 'the worker is shutting down');
+    for (const peer of this.#peers.values()) {
+      clearTimeout(peer.expiry);
+      const { socket } = peer;
+      // Its close is no absence of the coordinator.
+      peer.socket = undefined;
+      peer.session.detach();
       socket?.terminate();
     }
     this.#peers.clear();

@@ -266,6 +266,17 @@ test.each(['session-1', 'session-2'])(
   },
 );
 
+test('a worker that shuts down leaves its runs to whoever closes it', async () => {
+  stage = await new WireStage().open();
+  await stage.begun();
+  stage.control.close();
+  await until(() => stage.log.having('is down').length === 1);
+  // A line of the worker's log would say that it counts the lease.
+  await new Promise((resolve) => setImmediate(resolve));
+  expect(stage.workerLog.having('is down')).toEqual([]);
+  expect(stage.worker.calls).toEqual([['startRun', spec]]);
+});
+
 test('progress is told anew over a new connection', async () => {
   stage = await new WireStage().open();
   const figures = { ...emptyProgress(), receivedBytes: 5 };

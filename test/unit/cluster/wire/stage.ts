@@ -64,10 +64,10 @@ export class WireStage {
   leaseMs = 60_000;
   port = 0;
   proxy!: Way;
-  #control!: Control;
+  control!: Control;
 
   async open({ token, timing = soon }: { token?: string; timing?: Timing } = {}): Promise<this> {
-    this.#control = attachControl(this.server, {
+    this.control = attachControl(this.server, {
       link: this.worker,
       ...(token === undefined ? {} : { token }),
       epoch: () => this.epoch,
@@ -106,7 +106,7 @@ export class WireStage {
 
   async close(): Promise<void> {
     for (const link of this.links) link.lost();
-    this.#control.close();
+    this.control.close();
     await this.proxy.close();
     this.server.closeAllConnections();
     this.server.close();
