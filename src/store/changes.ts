@@ -150,6 +150,7 @@ export class Changes {
     }
     this.#forgetLoading(file);
     file.reopened = true;
+    file.shownBytes = file.landedBytes;
     this.#afterwards.push(() => {
       file.visible = true;
     });

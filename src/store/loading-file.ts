@@ -44,6 +44,8 @@ export class LoadingFile {
   reopened: boolean;
   /** The same, durably. */
   visible: boolean;
+  /** What of it is visible, or gets so by the commit that runs. */
+  shownBytes: number;
   /** Landed bytes by the run that fetched them. */
   readonly runs: Map<RunId, number>;
   readonly blocks = new Map<number, Block>();
@@ -61,13 +63,15 @@ export class LoadingFile {
     load: LoadId;
     run: RunId;
     runs?: Map<RunId, number>;
-    reopened?: boolean;
+    /** Of the version that is visible in part, where it goes on with one. */
+    shownBytes?: number;
   }) {
     this.fileId = spec.fileId;
     this.entry = spec.entry;
     this.load = spec.load;
     this.run = spec.run;
-    this.reopened = spec.reopened ?? false;
+    this.shownBytes = spec.shownBytes ?? 0;
+    this.reopened = this.shownBytes > 0;
     this.visible = this.reopened;
     // A small file is complete when its only part has landed: what is kept of larger ones never has an entry.
     this.runs = spec.runs ?? (this.small ? noRuns : new Map());

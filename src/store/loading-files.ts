@@ -83,9 +83,9 @@ export class LoadingFiles {
 
   /** Goes on with a version that is visible in part. */
   reopen(visible: FileRecord, run: RunId): LoadingFile {
-    const { path, etag, sizeBytes, lastModifiedMs, versionId, fileId, loadId: load } = visible;
+    const { path, etag, sizeBytes, lastModifiedMs, versionId, fileId, loadId: load, cachedBytes } = visible;
     const entry = { path, etag, sizeBytes, lastModifiedMs, ...(versionId === undefined ? {} : { versionId }) };
-    const file = new LoadingFile({ fileId, entry, load, run, reopened: true });
+    const file = new LoadingFile({ fileId, entry, load, run, shownBytes: cachedBytes });
     this.#restore(file);
     // It has not ended, whatever is remembered of its last loading.
     this.#endings.delete(fileId);
@@ -204,8 +204,9 @@ export class LoadingFiles {
     const entry = { path: path as UfsPath, etag, sizeBytes, lastModifiedMs, ...version };
     const runs = decodeRuns(bytes);
     const run = [...runs.keys()].at(-1)!;
-    const reopened = visibleRecord(this.#index, path)?.fileId === fileId;
-    const file = new LoadingFile({ fileId, entry, load: loadId, run, runs, reopened });
+    const visible = visibleRecord(this.#index, path);
+    const shown = visible?.fileId === fileId ? { shownBytes: visible.cachedBytes } : {};
+    const file = new LoadingFile({ fileId, entry, load: loadId, run, runs, ...shown });
     this.#restore(file);
     file.indexed = true;
     this.#left--;

@@ -74,7 +74,7 @@ export function showFile(files: LoadingFiles, file: LoadingFile, settle: Settle<
     weight: 1,
     stores: 0,
     apply(changes) {
-      if (file.phase === 'loading' && file.landedBytes > 0 && !file.isShown) changes.show(file);
+      if (file.phase === 'loading' && file.landedBytes > file.shownBytes) changes.show(file);
     },
     done() {
       files.landed(file.fileId);

@@ -14,7 +14,9 @@ import { alignUp, pageBytes } from '../../src/core/units.ts';
 export interface ModelFile {
   readonly entry: ManifestEntry;
   readonly load: LoadId;
-  readonly state: 'complete' | 'metadata';
+  readonly state: 'complete' | 'partial' | 'metadata';
+  /** Of a partial one: which pages are there. */
+  readonly pages: ReadonlySet<number>;
 }
 
 export interface ModelLoading {
@@ -22,7 +24,24 @@ export interface ModelLoading {
   readonly load: LoadId;
   /** Which run fetched each page that has landed. */
   readonly pages: Map<number, RunId>;
+  /** It adds to a version that is visible in part. */
+  reopened: boolean;
+  /** Something has landed that is not visible yet. */
+  added: boolean;
 }
+
+/** All of it is visible already: it is not seen as a loading file. */
+export function isShown({ reopened, added }: ModelLoading): boolean {
+  return reopened && !added;
+}
+
+export function bytesOfPages(entry: ManifestEntry, pages: Iterable<number>): number {
+  let bytes = 0;
+  for (const page of pages) bytes += pageLengthOf(entry, page);
+  return bytes;
+}
+
+const noPages: ReadonlySet<number> = new Set();
 
 export function pageLengthOf(entry: ManifestEntry, page: number): number {
   return Math.min(pageBytes, entry.sizeBytes - page * pageBytes);
@@ -62,9 +81,24 @@ export class StoreModel {
     if (visible?.state === 'complete' && mayReuse(visible)) return 'complete';
     const current = this.loading.get(entry.path);
     if (current && mayReuse(current)) return 'resumed';
-    if (current) this.abandon(entry.path, sameVersion(current.entry, entry) ? 'replaced' : 'changed');
-    this.loading.set(entry.path, { entry, load, pages: new Map() });
+    if (current) this.drop(entry.path, sameVersion(current.entry, entry) ? 'replaced' : 'changed');
+    if (visible?.state === 'partial' && mayReuse(visible)) {
+      const pages = new Map([...visible.pages].map((page) => [page, 'somebody' as RunId]));
+      this.loading.set(entry.path, { ...visible, pages, reopened: true, added: false });
+      return 'resumed';
+    }
+    this.loading.set(entry.path, { entry, load, pages: new Map(), reopened: false, added: false });
     return 'new';
+  }
+
+  /** What has landed becomes visible; the file goes on loading. */
+  show(path: string): void {
+    const file = this.loading.get(path);
+    if (!file || file.pages.size === 0 || isShown(file)) return;
+    const { entry, load, pages } = file;
+    this.visible.set(path, { entry, load, state: 'partial', pages: new Set(pages.keys()) });
+    file.reopened = true;
+    file.added = false;
   }
 
   /** Pages from `first` on. Returns whether the file is complete by it, or was. */
@@ -76,6 +110,7 @@ export class StoreModel {
       if (!file || file.pages.has(page)) ledger.discardedBytes.replaced += bytes;
       else {
         file.pages.set(page, run);
+        file.added = true;
         ledger.cachedBytes += bytes;
       }
     }
@@ -87,11 +122,23 @@ export class StoreModel {
   complete(path: string): void {
     const { entry, load } = this.loading.get(path)!;
     this.loading.delete(path);
-    this.visible.set(path, { entry, load, state: 'complete' });
+    this.visible.set(path, { entry, load, state: 'complete', pages: noPages });
   }
 
+  /** What was added to a visible version belongs to it, and is not given up. */
   abandon(path: string, reason: DiscardReason): void {
+    if (this.loading.get(path)!.reopened) this.show(path);
+    else this.drop(path, reason);
+  }
+
+  /** Another version, or another load, takes its place. */
+  drop(path: string, reason: DiscardReason): void {
     const file = this.loading.get(path)!;
+    if (file.reopened) {
+      this.show(path);
+      this.loading.delete(path);
+      return;
+    }
     for (const [page, run] of file.pages) {
       const bytes = pageLengthOf(file.entry, page);
       this.ledger(run).cachedBytes -= bytes;
@@ -102,23 +149,41 @@ export class StoreModel {
 
   putMetadata(entry: ManifestEntry, load: LoadId): void {
     const old = this.visible.get(entry.path);
-    if (old?.state === 'complete' && sameVersion(old.entry, entry)) return;
-    this.visible.set(entry.path, { entry, load, state: 'metadata' });
+    if (old && old.state !== 'metadata' && sameVersion(old.entry, entry)) return;
+    this.withdraw(entry.path);
+    this.visible.set(entry.path, { entry, load, state: 'metadata', pages: noPages });
+  }
+
+  /** A visible version goes, and with it what is being added to it. */
+  withdraw(path: string): void {
+    this.visible.delete(path);
+    if (this.loading.get(path)?.reopened) this.loading.delete(path);
   }
 
   /** What another process finds: begun files of which nothing landed are gone, and what was in flight is lost. */
   restarted(): StoreModel {
     const after = this.clone();
-    for (const [path, { pages }] of after.loading) if (pages.size === 0) after.loading.delete(path);
+    for (const [path, file] of after.loading) if (file.pages.size === 0 || isShown(file)) after.loading.delete(path);
     for (const ledger of after.ledgers.values()) ledger.discardedBytes.crash += Math.max(0, ledgerDifference(ledger));
     return after;
   }
 
   usedBytes(): number {
     let bytes = 0;
-    for (const { entry, state } of this.visible.values()) if (state === 'complete') bytes += alignUp(entry.sizeBytes);
-    for (const { entry, pages } of this.loading.values())
-      for (const page of pages.keys()) bytes += alignUp(pageLengthOf(entry, page));
+    for (const path of new Set([...this.visible.keys(), ...this.loading.keys()])) {
+      const visible = this.visible.get(path);
+      const file = this.loading.get(path);
+      if (visible?.state === 'complete') bytes += alignUp(visible.entry.sizeBytes);
+      // What is added to a visible version has its pages too.
+      if (visible?.state === 'partial' && !file?.reopened) bytes += pagesOnDisk(visible.entry, visible.pages);
+      if (file) bytes += pagesOnDisk(file.entry, file.pages.keys());
+    }
     return bytes;
   }
+}
+
+function pagesOnDisk(entry: ManifestEntry, pages: Iterable<number>): number {
+  let bytes = 0;
+  for (const page of pages) bytes += alignUp(pageLengthOf(entry, page));
+  return bytes;
 }

@@ -355,6 +355,16 @@ describe('at one time', () => {
     expect(store.ledger(otherRun)).toMatchObject({ originBytes: 2 * MiB, cachedBytes: 2 * MiB });
   });
 
+  test('a part that lands in the very commit that shows the file again is shown with it', async () => {
+    const fileId = await loadRange(first);
+    await store.show(object);
+    begin(second);
+    const part = writePart(store, { fileId, entry: object, range: second });
+    await Promise.all([store.land(run, [part]), store.show(object)]);
+    expect(store.stat(object.path)).toMatchObject({ state: 'partial', cachedBytes: 4 * MiB });
+    expect(store.statLoading(object.path)).toBeUndefined();
+  });
+
   test('a range that is begun while the file is being shown is loaded, not taken for there', async () => {
     await loadRange(first);
     const shown = store.show(object);
