@@ -105,11 +105,18 @@ describe('what is half loaded', () => {
     return { entry, fault: bench.origin.setFault({ fault, key: keyOf(entry), rangeFrom }) };
   }
 
+  /** The good parts first: else it is a matter of time how many of them have landed when the bad one is given up. */
+  async function givenUp(run: RunId, entry: ManifestEntry): Promise<void> {
+    const good = { offset: 0, length: 32 * MiB };
+    expect(await bench.worker.load(run, entry, { range: good })).toMatchObject({ result: 'loaded' });
+    expect(await bench.worker.load(run, entry)).toMatchObject({ result: 'failed', skippedBytes: 32 * MiB });
+  }
+
   it('of a file that is given up comes back when its run ends', async () => {
     const before = bench.store.usage().usedBytes;
     const { entry, fault } = await poisoned();
     const run = bench.start();
-    expect(await bench.worker.load(run, entry)).toMatchObject({ result: 'failed', loadedBytes: 32 * MiB });
+    await givenUp(run, entry);
     expect(bench.origin.fired(fault)).toBe(3);
     expect(bench.store.usage().usedBytes).toBe(before + 32 * MiB);
     await end(run);
@@ -121,7 +128,7 @@ describe('what is half loaded', () => {
   it('stays where the run was stopped, and a run of the same load goes on with it', async () => {
     const { entry } = await poisoned();
     const run = bench.start();
-    expect(await bench.worker.load(run, entry)).toMatchObject({ result: 'failed' });
+    await givenUp(run, entry);
     await bench.worker.stopRun(run);
     await end(run);
     expect(bench.store.statLoading(entry.path)?.cachedBytes).toBe(32 * MiB);
@@ -136,7 +143,7 @@ describe('what is half loaded', () => {
   it('and cannot be used is no reason to say that there is no room', async () => {
     const { entry } = await poisoned();
     const run = bench.start();
-    expect(await bench.worker.load(run, entry)).toMatchObject({ result: 'failed' });
+    await givenUp(run, entry);
     await bench.worker.stopRun(run);
     await end(run);
     const other = bench.start();
