@@ -130,7 +130,14 @@ describe('a ledger', () => {
     const bytes = encodeLedger(ledger, new Arena());
     expect(decodeLedger(bytes)).toEqual(ledger);
     bytes[1] = 2;
-    expect(decodeLedger(bytes).discardedBytes).toEqual({ failed: 1, changed: 2, stopped: 0, crash: 0, replaced: 0, lost: 0 });
+    expect(decodeLedger(bytes).discardedBytes).toEqual({
+      failed: 1,
+      changed: 2,
+      stopped: 0,
+      crash: 0,
+      replaced: 0,
+      lost: 0,
+    });
   });
 });
 
