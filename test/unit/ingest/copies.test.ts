@@ -1,5 +1,5 @@
 /** Two workers and one origin: what one of them has, the other copies from it. */
-import { openSync, writeSync } from 'node:fs';
+import { closeSync, openSync, writeSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import Fastify, { type FastifyInstance } from 'fastify';
@@ -281,17 +281,12 @@ describe('a worker that does not give what it was to give', () => {
     const [entry] = entries as [ManifestEntry];
     await ended(a, await loadedByA(entries));
     const file = a.store.open(entry.path);
-    const [{ extents }] = [...file.pages([{ offset: at, length: MiB }])] as [
-      { extents: { store: number; offset: number }[] },
-    ];
+    const [page] = [...file.pages([{ offset: at, length: MiB }])];
+    const { store, offset } = page!.extents[0]!;
     file.close();
-    writeSync(
-      openSync(a.store.files[extents[0]!.store]!.path, 'r+'),
-      Buffer.of(0xa5, 0x5a),
-      0,
-      2,
-      extents[0]!.offset + 100,
-    );
+    const damaged = openSync(a.store.files[store]!.path, 'r+');
+    writeSync(damaged, Buffer.of(0xa5, 0x5a), 0, 2, offset + 100);
+    closeSync(damaged);
     const { url, log } = await serve();
     const run = b.start();
     const { result, error } = await b.worker.load(run, entry, { source: { url } });
