@@ -192,8 +192,7 @@ class Scene {
           wanted.filter((page) => !pages.has(page)),
         ),
       );
-      const found = this.#store.cachedRange(load, object, range);
-      if (found.ours) expect(found.bytes).toBeGreaterThanOrEqual(range.length - missingBytes);
+      expect(this.#store.cachedRange(load, object, range)).toMatchObject(next.cached(load, object, wanted));
       const count = pageCountOf(object);
       const ranges = step.all
         ? begun.missing.map(({ offset, length }) => [offset / pageBytes, Math.ceil(length / pageBytes)] as const)

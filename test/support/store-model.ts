@@ -91,6 +91,23 @@ export class StoreModel {
     return 'new';
   }
 
+  /** What is there of these pages of a version: of what this load has put there, or else of what is visible. */
+  cached(load: LoadId, entry: ManifestEntry, wanted: readonly number[]): { bytes: number; ours: boolean } {
+    const visible = this.visible.get(entry.path);
+    const loading = this.loading.get(entry.path);
+    const found: { bytes: number; ours: boolean }[] = [];
+    if (visible && visible.state !== 'metadata' && sameVersion(visible.entry, entry)) {
+      const pages = loading?.reopened ? loading.pages : visible.pages;
+      const here = wanted.filter((page) => visible.state === 'complete' || pages.has(page));
+      found.push({ bytes: bytesOfPages(entry, here), ours: visible.load === load });
+    }
+    if (loading && !isShown(loading) && sameVersion(loading.entry, entry)) {
+      const here = wanted.filter((page) => loading.pages.has(page));
+      found.push({ bytes: bytesOfPages(entry, here), ours: loading.load === load });
+    }
+    return found.find(({ ours }) => ours) ?? found[0] ?? { bytes: 0, ours: false };
+  }
+
   /** What has landed becomes visible; the file goes on loading. */
   show(path: string): void {
     const file = this.loading.get(path);

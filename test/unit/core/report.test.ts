@@ -65,6 +65,14 @@ describe('the TEXT report', () => {
     );
   });
 
+  it('says what was copied from workers, where anything was', () => {
+    const ledger = { ...failed.ledger, originBytes: 100 * MB, peerBytes: 30 * MB };
+    expect(textReport({ ...failed, ledger }, { verbose: false })).toContain(
+      '\tLedger: 104857600B from origin + 31457280B from workers = 131072000B cached + 5242880B discarded',
+    );
+    expect(jsonReport({ ...failed, ledger }).ledger).toMatchObject({ peerBytes: 30 * MB, inFlightBytes: 0 });
+  });
+
   it('lists failed files with verbose, where no key or message can forge a line', () => {
     const lines = textReport(failed, { verbose: true }).split('\n');
     expect(lines.slice(-3)).toEqual([

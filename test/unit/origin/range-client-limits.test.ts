@@ -51,6 +51,24 @@ describe('limits', () => {
     await second.close();
   });
 
+  test('another worker is asked with its token, is not held back by grants, and is forgotten with its sockets', async () => {
+    const { client, server } = await openClient([right], { grant: () => 0 });
+    const peer = await serveRaw([right]);
+    const asked = { signed: false, pathPrefix: '/internal/v1/data', peer: { bearerToken: 'the-token' } };
+    client.addOrigin(laneOf(peer.port, { originIndex: -1, ...asked }));
+    const key = 's3://bucket/a b';
+    const fetched = await fetchRange(client, request(0, 10, { originIndex: -1, key }));
+    expectExactly(fetched, 0, 10);
+    expect(peer.requests[0]!.text).toContain('GET /internal/v1/data/s3%3A//bucket/a%20b HTTP/1.1\r\n');
+    expect(peer.requests[0]!.text).toContain('\r\nAuthorization: Bearer the-token\r\n');
+    const [socket] = peer.sockets;
+    client.removeOrigin(-1);
+    if (!socket!.destroyed) await new Promise((resolve) => socket!.once('close', resolve));
+    expect([client.sockets, server.requests]).toEqual([0, []]);
+    await client.close();
+    await peer.close();
+  });
+
   test('cancel drops a run, queued and in flight, and leaves others alone', async () => {
     const held: (() => void)[] = [];
     const { client } = await openClient([(asked) => held.push(() => right(asked))], { maxSockets: 2 });

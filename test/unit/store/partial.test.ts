@@ -378,6 +378,33 @@ describe('at one time', () => {
     expect(store.stat(object.path)).toMatchObject({ state: 'complete', cachedBytes: object.sizeBytes });
   });
 
+  test('what is begun anew, and then gone on with, while a part of it becomes durable, loses none of its pages', async () => {
+    await loadRange(first);
+    await store.show(object);
+    await store.close();
+    let inCommit = (): void => {};
+    store = await fixture.open({ inCommit: async () => inCommit() });
+    const { fileId } = begin(second);
+    const part = writePart(store, { fileId, entry: object, range: second });
+    let again: Begun | undefined;
+    inCommit = () => {
+      inCommit = () => {};
+      begin(first, { load: otherLoad, run: otherRun });
+      again = begin(last);
+    };
+    await store.land(run, [part]);
+    await store.land(run, [writePart(store, { fileId: again!.fileId, entry: object, range: last })]);
+    await store.flush();
+    await store.show(object);
+    const { usedBytes } = store.usage();
+    const seen = store.stat(object.path)!;
+    const held = [first, second, last].filter((range) => bytesHere(range) > 0);
+    expect(held.reduce((sum, { length }) => sum + length, 0)).toBe(seen.cachedBytes);
+    for (const range of held) await expectBytes(range);
+    await reopen();
+    expect(store.usage().usedBytes).toBe(usedBytes);
+  });
+
   test.each([
     ['removed', (): Promise<unknown> => store.remove(object.path)],
     [
