@@ -368,11 +368,10 @@ describe('at one time', () => {
   test('a range that is begun while the file is being shown is loaded, not taken for there', async () => {
     await loadRange(first);
     const shown = store.show(object);
-    let begun: Begun | undefined;
     // In the middle of the commit, and when it has just ended.
     for (const range of [second, last]) {
       const loaded = loadRange(range, { run: otherRun });
-      begun ??= begin(range, { run: otherRun });
+      begin(range, { run: otherRun });
       await loaded;
     }
     await shown;
