@@ -433,7 +433,7 @@ export class Fleet {
     }
     const from = { hasty: false, source: { worker: source.id, url: source.url } };
     const copies = await Promise.all(
-      others.map(async (member) => ({ member, outcome: await this.#loadAt(run, member, segment, from) })),
+      others.map(async (member) => ({ member, outcome: await this.#copyTo(run, member, segment, from) })),
     );
     for (const { member, outcome } of copies) {
       if (outcome !== 'lost' && (outcome.result === 'loaded' || outcome.result === 'skipped')) onPlaced(member.link);
@@ -446,6 +446,15 @@ export class Fleet {
       return 'lost';
     }
     return outcome;
+  }
+
+  /** A source that fails, in whatever way, costs one more read of the origin, not the file. */
+  async #copyTo(run: FleetRun, member: Member, segment: Segment, from: SegmentHow): Promise<SegmentOutcome | 'lost'> {
+    const copied = await this.#loadAt(run, member, segment, from);
+    if (copied === 'lost' || copied.error?.code !== 'PEER_FAILED') return copied;
+    const facts = { path: segment.file.path, worker: member.id, reason: copied.error.message };
+    this.#options.log.warn(facts, 'a copy failed: its bytes are read from the origin');
+    return this.#loadAt(run, member, segment, { hasty: false });
   }
 
   async #loadAt(run: FleetRun, member: Member, segment: Segment, how: SegmentHow): Promise<SegmentOutcome | 'lost'> {

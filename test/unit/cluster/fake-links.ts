@@ -136,7 +136,7 @@ export class FakeLink implements WorkerLink {
         ledger.originBytes += length;
         ledger.cachedBytes += length;
       } else if (!this.#cluster.has(source.worker, segment)) {
-        return { ...nothing('failed'), error: { code: 'WORKER_LOST', message: `${source.worker} does not have it` } };
+        return { ...nothing('failed'), error: { code: 'PEER_FAILED', message: `${source.worker} does not have it` } };
       }
       this.reserved.set(run, left);
       // The whole of a file is visible at once, segments of one when they are published.

@@ -265,3 +265,19 @@ test('a call on the link of a lost worker says so', async () => {
     message: expect.stringContaining('worker a'),
   });
 });
+
+test('a copy whose source fails is read from the origin', async () => {
+  const cluster = new FakeCluster('a', 'b');
+  const fleet = await begun(cluster, { replicas: 2 });
+  const file = entryOf('s3://b/f', 50);
+  await reserved(fleet, [file]);
+  let copies = 0;
+  cluster.has = () => {
+    copies += 1;
+    return false;
+  };
+  const outcome = await fleet.load(run, file, hasty);
+  expect([outcome.result, copies]).toEqual(['loaded', 1]);
+  expect(holdersOf(cluster, file).flat().sort()).toEqual(['a', 'b']);
+  expect(cluster.source.sentBytes).toBe(100);
+});
