@@ -100,12 +100,16 @@ export class FleetRun {
 
   /** What was durable on a worker that is lost counts as discarded: the job has to have it somewhere else. */
   progress(): RunProgress {
-    let sum: RunProgress = { receivedBytes: 0, durableBytes: 0, retries: 0, partsInFlight: 0, ledger: emptyLedger() };
+    let sum = emptyProgress();
     for (const [link, { heard }] of this.#entered) sum = add(sum, heard ?? link.progress(this.spec.run));
     for (const progress of this.#lost.values())
       sum = add(sum, { ...progress, durableBytes: 0, partsInFlight: 0, ledger: writtenOff(progress.ledger) });
     return sum;
   }
+}
+
+export function emptyProgress(): RunProgress {
+  return { receivedBytes: 0, durableBytes: 0, retries: 0, partsInFlight: 0, ledger: emptyLedger() };
 }
 
 function add(a: RunProgress, b: RunProgress): RunProgress {

@@ -15,6 +15,10 @@ export function workerLost(id: WorkerId): PrimedError {
   return new PrimedError('WORKER_LOST', message, { worker: id });
 }
 
+export function isWorkerLost(error: unknown): boolean {
+  return error instanceof PrimedError && error.code === 'WORKER_LOST';
+}
+
 /** Where a worker copies a segment from, in place of the origin. */
 export interface PeerSource {
   readonly worker: WorkerId;

@@ -14,7 +14,7 @@ import { errorOf, PrimedError } from '../../core/errors.ts';
 import type { Segment } from '../../core/segments.ts';
 import type { DiscardReason, LoadId, Log, ManifestEntry, Random, RunId, WorkerId } from '../../core/types.ts';
 import type { RunProgress, RunSpec, VerifyOutcome } from '../../ingest/types.ts';
-import { emptyProgress } from '../fleet.ts';
+import { emptyProgress } from '../fleet-run.ts';
 import type { EndableLink } from '../registry-members.ts';
 import type { CachedSegment, SegmentHow, SegmentOutcome } from '../worker-link.ts';
 import { type CachedColumns, packCuts, packEntries, unpackCached, unpackOutcomes } from './columns.ts';

@@ -1,6 +1,6 @@
 /** What crosses the control link arrives as it was said, and as often. */
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { emptyProgress } from '../../../../src/cluster/fleet.ts';
+import { emptyProgress } from '../../../../src/cluster/fleet-run.ts';
 import { inFlight } from '../../../../src/cluster/wire/protocol.ts';
 import type { WorkerId, WorkerLink } from '../../../../src/cluster/worker-link.ts';
 import { PrimedError } from '../../../../src/core/errors.ts';

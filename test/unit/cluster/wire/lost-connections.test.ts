@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import type { Socket } from 'node:net';
 import { afterEach, expect, test } from 'vitest';
 import { WebSocket } from 'ws';
-import { emptyProgress } from '../../../../src/cluster/fleet.ts';
+import { emptyProgress } from '../../../../src/cluster/fleet-run.ts';
 import { controlPath, header, packDown, subprotocol } from '../../../../src/cluster/wire/protocol.ts';
 import type { RunId } from '../../../../src/core/types.ts';
 import { alert, codeOf, how, run, segmentAt, spec, until, WireStage } from './stage.ts';

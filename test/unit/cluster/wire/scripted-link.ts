@@ -1,5 +1,5 @@
 /** A worker in memory whose calls are recorded, and whose loads end when the test says so. */
-import { emptyProgress } from '../../../../src/cluster/fleet.ts';
+import { emptyProgress } from '../../../../src/cluster/fleet-run.ts';
 import type {
   CachedSegment,
   SegmentHow,

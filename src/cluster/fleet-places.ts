@@ -1,0 +1,60 @@
+/** Where the segments of a run belong: how a file is cut, which workers hold a piece, and what room it takes there. */
+import { PrimedError } from '../core/errors.ts';
+import { segmentsOf } from '../core/segments.ts';
+import type { ManifestEntry } from '../core/types.ts';
+import { alignUp } from '../core/units.ts';
+import type { FleetRun } from './fleet-run.ts';
+import type { Member, Members, Placement } from './members.ts';
+import { type Need, needAt } from './need.ts';
+import type { WorkerId } from './worker-link.ts';
+
+export interface PlacesOptions {
+  readonly members: Members;
+  readonly placement: Placement;
+  readonly segmentBytes: number;
+}
+
+export class Places {
+  readonly #options: PlacesOptions;
+
+  constructor(options: PlacesOptions) {
+    this.#options = options;
+  }
+
+  live(): readonly Member[] {
+    return this.#options.members.live();
+  }
+
+  /** Workers that a new segment may be placed on. */
+  get takers(): number {
+    return this.live().filter(({ takes }) => takes).length;
+  }
+
+  /** A file is cut only where several workers share it. */
+  segmentBytesOf(run: FleetRun, file: ManifestEntry): number {
+    const alone = run.replicas === 1 && this.takers <= 1;
+    return alone ? Math.max(1, file.sizeBytes) : this.#options.segmentBytes;
+  }
+
+  /** Who holds a segment, at least one; waits while nobody is there. Rejects when the run is stopped. */
+  async owners(run: FleetRun, path: string, index: number, unfit?: ReadonlySet<WorkerId>): Promise<readonly Member[]> {
+    for (;;) {
+      if (run.stopped) throw new PrimedError('STOPPED', `${path}: the load was stopped`, { path });
+      const owners = this.of(run, path, index, unfit);
+      if (owners.length > 0) return owners;
+      await run.change('no worker is there that takes new segments');
+    }
+  }
+
+  /** As it is now; empty while nobody is there. */
+  of(run: FleetRun, path: string, index: number, unfit?: ReadonlySet<WorkerId>): readonly Member[] {
+    return this.#options.placement.owners(path, index, run.replicas, unfit);
+  }
+
+  /** Adds (or takes away) what a file takes of which nothing is there. */
+  addNeed(run: FleetRun, file: ManifestEntry, sign: 1 | -1, need: Need): void {
+    for (const { index, length } of segmentsOf(file, this.segmentBytesOf(run, file))) {
+      for (const { id } of this.of(run, file.path, index)) needAt(need, id, sign * alignUp(length));
+    }
+  }
+}

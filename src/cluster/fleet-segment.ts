@@ -1,0 +1,113 @@
+/** One segment: one worker fetches it, the other replicas copy it from there, and who is lost or unfit is replaced. */
+import { type ErrorReport, PrimedError, reportOf } from '../core/errors.ts';
+import type { Segment } from '../core/segments.ts';
+import type { Log } from '../core/types.ts';
+import { alignUp } from '../core/units.ts';
+import type { Places } from './fleet-places.ts';
+import type { FleetRun } from './fleet-run.ts';
+import type { Member } from './members.ts';
+import { isWorkerLost, type SegmentHow, type SegmentOutcome, type WorkerId, type WorkerLink } from './worker-link.ts';
+
+export class SegmentLoads {
+  readonly #places: Places;
+  readonly #log: Log;
+
+  constructor(places: Places, log: Log) {
+    this.#places = places;
+    this.#log = log;
+  }
+
+  /** `onPlaced` is told of each worker that has it durable. Rejects when the run is stopped while nobody is there. */
+  async load(
+    run: FleetRun,
+    segment: Segment,
+    hasty: boolean,
+    onPlaced: (link: WorkerLink) => void,
+  ): Promise<SegmentOutcome> {
+    const unfit = new Set<WorkerId>();
+    for (;;) {
+      const owners = await this.#places.owners(run, segment.file.path, segment.index, unfit);
+      const [first, ...others] = owners as [Member, ...Member[]];
+      const outcome = await this.#loadAt(run, first, segment, { hasty });
+      if (outcome === 'lost') continue;
+      if (outcome.result === 'failed' && isOfWorker(outcome.error) && this.#places.takers > unfit.size + 1) {
+        unfit.add(first.id);
+        continue;
+      }
+      if (isBad(outcome)) return outcome;
+      onPlaced(first.link);
+      if (run.replicas === 1) return outcome;
+      const copied = await this.#replicate(run, segment, first, others, unfit, onPlaced);
+      if (copied === 'lost') continue;
+      return copied ?? outcome;
+    }
+  }
+
+  /** Undefined: there are as many replicas as asked; `lost`: the placement has to be looked at anew. */
+  async #replicate(
+    run: FleetRun,
+    segment: Segment,
+    source: Member,
+    others: readonly Member[],
+    unfit: Set<WorkerId>,
+    onPlaced: (link: WorkerLink) => void,
+  ): Promise<SegmentOutcome | 'lost' | undefined> {
+    if (others.length + 1 < run.replicas) {
+      const { path } = segment.file;
+      const message = `${path}: ${run.replicas} replicas are asked for and ${others.length + 1} workers can take one`;
+      return failedOutcome(reportOf(new PrimedError('WORKERS_SHORT', message, { path })));
+    }
+    const from = { hasty: false, source: { worker: source.id, url: source.url } };
+    const copies = await Promise.all(
+      others.map(async (member) => ({ member, outcome: await this.#copyTo(run, member, segment, from) })),
+    );
+    for (const { member, outcome } of copies) {
+      if (outcome !== 'lost' && (outcome.result === 'loaded' || outcome.result === 'skipped')) onPlaced(member.link);
+    }
+    const bad = copies.find(({ outcome }) => outcome !== 'lost' && isBad(outcome));
+    if (bad === undefined) return copies.some(({ outcome }) => outcome === 'lost') ? 'lost' : undefined;
+    const outcome = bad.outcome as SegmentOutcome;
+    if (outcome.result === 'failed' && isOfWorker(outcome.error) && this.#places.takers > unfit.size + run.replicas) {
+      unfit.add(bad.member.id);
+      return 'lost';
+    }
+    return outcome;
+  }
+
+  /** A source that fails, in whatever way, costs one more read of the origin, not the file. */
+  async #copyTo(run: FleetRun, member: Member, segment: Segment, from: SegmentHow): Promise<SegmentOutcome | 'lost'> {
+    const copied = await this.#loadAt(run, member, segment, from);
+    if (copied === 'lost' || copied.error?.code !== 'PEER_FAILED') return copied;
+    const facts = { path: segment.file.path, worker: member.id, reason: copied.error.message };
+    this.#log.warn(facts, 'a copy failed: its bytes are read from the origin');
+    return this.#loadAt(run, member, segment, { hasty: false });
+  }
+
+  async #loadAt(run: FleetRun, member: Member, segment: Segment, how: SegmentHow): Promise<SegmentOutcome | 'lost'> {
+    try {
+      await run.enter(member);
+      const outcome = await member.link.load(run.spec.run, segment, how);
+      if (outcome.error?.code !== 'STORE_NO_ROOM') return outcome;
+      // It was planned elsewhere: room is reserved there, not here.
+      await member.link.reserveMore(run.spec.run, alignUp(segment.length));
+      return await member.link.load(run.spec.run, segment, how);
+    } catch (error) {
+      return isWorkerLost(error) ? 'lost' : failedOutcome(reportOf(error));
+    }
+  }
+}
+
+/** Another worker may do better: it is this one's disk or process, not the origin's object. */
+function isOfWorker(error: ErrorReport | undefined): boolean {
+  return (
+    error !== undefined && (error.code.startsWith('STORE_') || error.code === 'INTERNAL' || error.code === 'STOPPING')
+  );
+}
+
+function isBad({ result }: SegmentOutcome): boolean {
+  return result !== 'loaded' && result !== 'skipped';
+}
+
+function failedOutcome(error: ErrorReport): SegmentOutcome {
+  return { result: 'failed', loadedBytes: 0, skippedBytes: 0, error };
+}
