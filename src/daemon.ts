@@ -3,12 +3,14 @@
  * close in the opposite order. What a role is made of is in nodes.ts.
  */
 import { cpus } from 'node:os';
+import { Server as TlsServer } from 'node:tls';
 import closeWithGrace from 'close-with-grace';
 import type { FastifyInstance } from 'fastify';
 import { type Config, urlOf } from './config/config.ts';
 import type { Listen } from './config/forms.ts';
 import { PrimedError, reportOf } from './core/errors.ts';
 import type { Log } from './core/types.ts';
+import { readNodeTls } from './node-tls.ts';
 import { joinCluster, type NodeBase, type Opened, openCoordinatorSide, openWorkerSide } from './nodes.ts';
 import { observedOrigins } from './observers.ts';
 import { openOrigins } from './origin/origins.ts';
@@ -68,6 +70,7 @@ async function open(config: Config, log: Log, opened: Opened, onFatal: (error: E
   const startedMs = performance.now();
   const telemetry = makeTelemetry({ role, version: PRIMED_VERSION });
   opened.telemetry = telemetry;
+  const nodeTls = readNodeTls(config);
   makeFolder(config.dataDir);
   const origins = observedOrigins(
     openOrigins({
@@ -81,7 +84,7 @@ async function open(config: Config, log: Log, opened: Opened, onFatal: (error: E
   opened.origins = origins;
   const ready = (): { ready: boolean; reason?: string } =>
     opened.ready ? { ready: true } : { ready: false, reason: 'starting or stopping' };
-  const base: NodeBase = { config, log, telemetry, origins, ready, opened };
+  const base: NodeBase = { config, log, telemetry, origins, nodeTls, ready, opened };
   const facts: Record<string, unknown> = { version: PRIMED_VERSION, role, cores: cpus().length };
 
   if (role !== 'coordinator') Object.assign(facts, await openWorkerSide(base, onFatal));
@@ -110,16 +113,17 @@ const reasonsNotToListen: Readonly<Record<string, string>> = {
 };
 
 async function listen(server: FastifyInstance, { host, port }: Listen, setting: string): Promise<string> {
+  const tls = server.server instanceof TlsServer;
   try {
     await server.listen({ host, port });
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code ?? '';
     const why = reasonsNotToListen[code] ?? reportOf(error).message;
-    const message = `${urlOf({ host, port })} (${setting}) cannot be listened on: ${why}`;
+    const message = `${urlOf({ host, port }, tls)} (${setting}) cannot be listened on: ${why}`;
     throw new PrimedError('CONFIG_INVALID', message, { setting }, { cause: error });
   }
   const address = server.server.address();
-  return urlOf({ host, port: typeof address === 'object' && address !== null ? address.port : port });
+  return urlOf({ host, port: typeof address === 'object' && address !== null ? address.port : port }, tls);
 }
 
 /** Also of what was opened only in part. Each step is tried, whatever became of the one before. */

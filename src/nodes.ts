@@ -19,14 +19,16 @@ import { attachControl, type Control } from './cluster/wire/control-server.ts';
 import { RemoteLink } from './cluster/wire/remote-link.ts';
 import type { Config } from './config/config.ts';
 import { slotShare } from './config/rules.ts';
+import type { ClientTls } from './core/node-tls.ts';
 import { formatSize } from './core/sizes.ts';
 import type { Log, WorkerId } from './core/types.ts';
 import { type IngestWorker, openIngest } from './ingest/index.ts';
+import type { NodeTls } from './node-tls.ts';
 import { observeJobs, observeS3, observeStore, observeWorker, showJobs, showWorker } from './observers.ts';
 import type { Origins } from './origin/types.ts';
 import { probeDiskEngine, systemClock } from './platform/index.ts';
 import { buildS3Server } from './server/s3/index.ts';
-import { buildApiServer, buildWorkerServer } from './servers.ts';
+import { buildApiServer, buildWorkerServer, nodeAccessOf } from './servers.ts';
 import { openStore } from './store/index.ts';
 import type { Store } from './store/types.ts';
 import { laneLayout } from './telemetry/lane-columns.ts';
@@ -56,6 +58,7 @@ export interface NodeBase {
   readonly log: Log;
   readonly telemetry: Telemetry;
   readonly origins: Origins;
+  readonly nodeTls: NodeTls;
   readonly ready: () => { ready: boolean; reason?: string };
   readonly opened: Opened;
 }
@@ -64,7 +67,7 @@ const ledgerFlushMs = 500;
 
 /** Store, lanes, and the ports that a worker answers on, not yet listening. Resolves with facts for the log. */
 export async function openWorkerSide(base: NodeBase, onFatal: (error: Error) => void): Promise<object> {
-  const { config, log, telemetry, origins, opened } = base;
+  const { config, log, nodeTls, telemetry, origins, opened } = base;
   const { worker: settings, ingest, job } = config;
   const store = await openStore({
     indexDir: config.indexDir,
@@ -93,7 +96,7 @@ export async function openWorkerSide(base: NodeBase, onFatal: (error: Error) => 
     counters: counters.buffer,
     observe: observeWorker(telemetry),
     onFatal,
-    ...(config.cluster.token === undefined ? {} : { peerToken: config.cluster.token }),
+    peerAccess: nodeProof(base),
   });
   opened.worker = worker;
   if (settings.diskEngine === 'auto' && engine === 'threads') {
@@ -105,7 +108,8 @@ export async function openWorkerSide(base: NodeBase, onFatal: (error: Error) => 
   telemetry.gauges.originConcurrencyMax.set(settings.socketsPerLane * settings.lanes);
   showWorker(telemetry, { store, worker });
   opened.http = buildWorkerServer({ ...base, ...(config.role === 'worker' ? { store } : {}) });
-  opened.s3 = buildS3Server({ store, log, ...observeS3(telemetry) });
+  const s3Tls = config.tls.s3 && nodeTls.server && { tls: nodeTls.server };
+  opened.s3 = buildS3Server({ store, log, ...s3Tls, ...observeS3(telemetry) });
   const { capacityBytes, files, blocks } = store.usage();
   return { diskEngine: engine, lanes: settings.lanes, slots, capacity: formatSize(capacityBytes), files, blocks };
 }
@@ -135,17 +139,20 @@ export async function openCoordinatorSide(base: NodeBase): Promise<void> {
   opened.api = buildApiServer({ ...base, jobs, ...(store && { store }), ...(registry && { registry }) });
 }
 
-function registeredFleet({ config, log, origins, opened }: NodeBase): Fleet {
+function registeredFleet(base: NodeBase): Fleet {
+  const { config, log, origins, opened } = base;
   const { cluster, job, workersDir } = config;
   const registry = openRegistry({ dir: workersDir, leaseMs: cluster.leaseMs, clock: systemClock, log });
   opened.registry = registry;
-  const token = cluster.token === undefined ? {} : { token: cluster.token };
+  const proof = nodeProof(base);
   // A coordinator that comes back is another one to the workers: what the last one had asked for was given up with it.
   const coordinator = randomUUID();
   const members = registryMembers({
     registry,
-    connect: ({ id, epoch, host, httpPort }) =>
-      new RemoteLink({ id, epoch, coordinator, log, url: workerUrl(host, httpPort), ...token }),
+    connect: (row) => {
+      const { id, epoch } = row;
+      return new RemoteLink({ id, epoch, coordinator, log, url: workerUrl(row), ...proof });
+    },
   });
   opened.members = members;
   return new Fleet({
@@ -161,12 +168,12 @@ function registeredFleet({ config, log, origins, opened }: NodeBase): Fleet {
 }
 
 /** After its ports are open: registers with the coordinator, and takes its orders. */
-export function joinCluster({ config, log, opened }: NodeBase): void {
+export function joinCluster(base: NodeBase): void {
+  const { config, log, nodeTls, opened } = base;
   const { cluster } = config;
   const { worker, store, http, s3 } = opened;
   if (worker === undefined || store === undefined || http === undefined || s3 === undefined) return;
   const id = cluster.id as WorkerId;
-  const token = cluster.token === undefined ? {} : { token: cluster.token };
   const registrar = openRegistrar({
     coordinator: cluster.coordinator,
     id,
@@ -175,6 +182,7 @@ export function joinCluster({ config, log, opened }: NodeBase): void {
       httpPort: portOf(http),
       s3Port: portOf(s3),
       version: PRIMED_VERSION,
+      ...(nodeTls.server === undefined ? {} : { tls: true }),
       ...(cluster.zone === undefined ? {} : { zone: cluster.zone }),
     },
     figures: () => {
@@ -182,7 +190,7 @@ export function joinCluster({ config, log, opened }: NodeBase): void {
       return { capacityBytes, freeBytes: Math.max(0, freeBytes), files };
     },
     log,
-    ...token,
+    ...nodeProof(base),
   });
   opened.registrar = registrar;
   opened.control = attachControl(http.server, {
@@ -191,8 +199,16 @@ export function joinCluster({ config, log, opened }: NodeBase): void {
     leaseMs: () => cluster.leaseMs,
     version: PRIMED_VERSION,
     log,
-    ...token,
+    ...nodeAccessOf(config),
   });
+}
+
+/** By what this node is let in by others, and whom it trusts. */
+function nodeProof({ config: { cluster, tls }, nodeTls }: NodeBase): { token?: string; tls?: ClientTls } {
+  return {
+    ...(cluster.token === undefined || tls.nodes === 'mtls' ? {} : { token: cluster.token }),
+    ...(nodeTls.client === undefined ? {} : { tls: nodeTls.client }),
+  };
 }
 
 function portOf({ server }: FastifyInstance): number {

@@ -1,16 +1,19 @@
 /** The HTTP servers of a node, made of the plugins in server/. Which routes lie on which port is decided here. */
-import Fastify, { type FastifyInstance } from 'fastify';
+import type { FastifyInstance } from 'fastify';
 import type { Registry } from './cluster/registry.ts';
 import type { JobService } from './cluster/types.ts';
+import type { NodeAccess } from './cluster/wire/node-check.ts';
 import type { Config } from './config/config.ts';
 import type { Log } from './core/types.ts';
 import { MiB } from './core/units.ts';
+import type { NodeTls } from './node-tls.ts';
 import { bearerAuth } from './server/auth.ts';
 import { installErrorHandler } from './server/errors.ts';
 import { fsApi } from './server/fs-api.ts';
 import { healthRoutes } from './server/health.ts';
 import { jobApi } from './server/job-api.ts';
 import { metricsRoutes, requestMetrics } from './server/metrics.ts';
+import { fastifyOver } from './server/over-tls.ts';
 import { peerData } from './server/peer-data.ts';
 import { workerApi } from './server/worker-api.ts';
 import type { Store } from './store/types.ts';
@@ -20,6 +23,7 @@ export interface ServerOptions {
   readonly config: Config;
   readonly telemetry: Telemetry;
   readonly log: Log;
+  readonly nodeTls: NodeTls;
   readonly ready: () => { ready: boolean; reason?: string };
 }
 
@@ -35,7 +39,7 @@ export function buildApiServer(
   const app = buildServer(options, 'api');
   app.register(jobApi, { jobs, batchSize: config.job.batchSize });
   if (store !== undefined) app.register(fsApi, { store, log });
-  if (registry !== undefined) app.register(workerApi, { registry, log, ...clusterTokenOf(config) });
+  if (registry !== undefined) app.register(workerApi, { registry, log, ...nodeAccessOf(config) });
   return app;
 }
 
@@ -46,17 +50,19 @@ export function buildWorkerServer(options: ServerOptions & { store?: Store }): F
   const onServed = (bytes: number): void => telemetry.counters.peerServedBytes.inc(bytes);
   if (store !== undefined) {
     app.register(fsApi, { store, log });
-    app.register(peerData, { store, log, onServed, ...clusterTokenOf(config) });
+    app.register(peerData, { store, log, onServed, ...nodeAccessOf(config) });
   }
   return app;
 }
 
-function clusterTokenOf({ cluster: { token } }: Config): { clusterToken?: string } {
+/** What the ports of this node ask of other nodes. */
+export function nodeAccessOf({ cluster: { token }, tls }: Config): NodeAccess {
+  if (tls.nodes === 'mtls') return { certificates: true };
   return token === undefined ? {} : { clusterToken: token };
 }
 
-function buildServer({ config, telemetry, ready }: ServerOptions, port: 'api' | 'worker'): FastifyInstance {
-  const app = Fastify({
+function buildServer({ config, nodeTls, telemetry, ready }: ServerOptions, port: 'api' | 'worker'): FastifyInstance {
+  const app = fastifyOver(nodeTls.server, {
     logger: false,
     bodyLimit: bodyLimitBytes,
     requestTimeout: requestTimeoutMs,

@@ -1,6 +1,8 @@
 /** What all verbs share: the world, the exit code, and the way to the coordinator. */
+import { readFileSync } from 'node:fs';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { PrimedClient } from '../client/client.ts';
+import { PrimedError } from '../core/errors.ts';
 import type { CliIo } from './io.ts';
 
 export const defaultCoordinator = 'http://127.0.0.1:19999';
@@ -51,21 +53,34 @@ export function positiveInteger(written: string): number {
   return Number(written);
 }
 
-/** Calls `use` with a client that is closed whatever happens. The token is that of PRIMED_API_TOKEN. */
+/**
+ * Calls `use` with a client that is closed whatever happens. The token is that of PRIMED_API_TOKEN, and certificates to trust
+ * are those of the file PRIMED_TLS_CA_FILE.
+ */
 export async function withClient<T>(
   { io }: CliContext,
   options: ClientOptions,
   use: (client: PrimedClient) => Promise<T>,
 ): Promise<T> {
-  const { PRIMED_COORDINATOR: coordinator, PRIMED_API_TOKEN: token } = io.env;
+  const { PRIMED_COORDINATOR: coordinator, PRIMED_API_TOKEN: token, PRIMED_TLS_CA_FILE: caFile } = io.env;
   const client = new PrimedClient({
     coordinator: options.coordinator ?? (coordinator || defaultCoordinator),
     ...(token ? { token } : {}),
+    ...(caFile ? { tls: { ca: certificatesIn(caFile) } } : {}),
   });
   try {
     return await use(client);
   } finally {
     await client.close();
+  }
+}
+
+function certificatesIn(file: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch (cause) {
+    const message = `PRIMED_TLS_CA_FILE: ${cause instanceof Error ? cause.message : String(cause)}`;
+    throw new PrimedError('REQUEST_INVALID', message, { file }, { cause });
   }
 }
 

@@ -1,12 +1,15 @@
 /** HTTP to a coordinator: one request, its time limits, and every way to fail as a PrimedError. */
 import { Agent, type Dispatcher, request } from 'undici';
 import { type ErrorCode, errorCatalogue, PrimedError, type StatusCode } from '../core/errors.ts';
+import type { ClientTls } from '../core/node-tls.ts';
 
 export interface TransportOptions {
   /** `http://host:port`; `host:port` is understood. */
   readonly coordinator: string;
   /** Sent as a bearer token. */
   readonly token?: string;
+  /** Of https. */
+  readonly tls?: ClientTls;
   /** Time for a connection. */
   readonly connectTimeoutMs?: number;
   /** Longest silence: before the answer begins, and within it. */
@@ -39,12 +42,12 @@ export class Transport {
   readonly #token: string | undefined;
 
   /** Throws REQUEST_INVALID when the address is not a URL. */
-  constructor({ coordinator, token, connectTimeoutMs, answerTimeoutMs }: TransportOptions) {
+  constructor({ coordinator, token, tls, connectTimeoutMs, answerTimeoutMs }: TransportOptions) {
     this.url = baseUrl(coordinator);
     this.#token = token;
     const silenceMs = answerTimeoutMs ?? defaultAnswerTimeoutMs;
     this.#agent = new Agent({
-      connect: { timeout: connectTimeoutMs ?? defaultConnectTimeoutMs },
+      connect: { timeout: connectTimeoutMs ?? defaultConnectTimeoutMs, ...tls },
       headersTimeout: silenceMs,
       bodyTimeout: silenceMs,
       keepAliveTimeout: 4_000,

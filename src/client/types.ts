@@ -103,6 +103,8 @@ export interface WorkerInfo {
   readonly host: string;
   readonly httpPort: number;
   readonly s3Port: number;
+  /** Its ports speak TLS. */
+  readonly tls?: boolean;
   readonly zone?: string;
   readonly version: string;
   readonly epoch: number;

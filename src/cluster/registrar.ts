@@ -15,6 +15,7 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { Transport } from '../client/transport.ts';
 import { type ErrorCode, PrimedError } from '../core/errors.ts';
 import type { WorkerFigures, WorkerReport } from '../core/membership.ts';
+import type { ClientTls } from '../core/node-tls.ts';
 import { clusterProtocol } from '../core/protocol.ts';
 import type { Log, Random, WorkerId } from '../core/types.ts';
 
@@ -23,6 +24,7 @@ export interface RegistrarOptions {
   readonly coordinator: string;
   /** The cluster's. */
   readonly token?: string;
+  readonly tls?: ClientTls;
   readonly id: WorkerId;
   readonly address: Omit<WorkerReport, 'protocol' | keyof WorkerFigures>;
   /** Asked at each call; must be cheap. */
@@ -83,6 +85,7 @@ class HttpRegistrar implements Registrar {
     this.#transport = new Transport({
       coordinator: options.coordinator,
       ...(options.token === undefined ? {} : { token: options.token }),
+      ...(options.tls === undefined ? {} : { tls: options.tls }),
     });
     this.#running = this.#run();
   }

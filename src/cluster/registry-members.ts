@@ -45,8 +45,8 @@ export function registryMembers({ registry, connect }: RegistryMembersOptions): 
     live = Array.from(rows.values(), (row) => {
       const known = linked.get(row.id) ?? { epoch: row.epoch, link: connect(row) };
       linked.set(row.id, known);
-      const { id, host, httpPort, drains, zone } = row;
-      const member = { id, url: urlOf(host, httpPort), takes: !drains, link: known.link };
+      const { id, drains, zone } = row;
+      const member = { id, url: urlOf(row), takes: !drains, link: known.link };
       return zone === undefined ? member : { ...member, zone };
     });
     for (const listener of listeners) listener();
@@ -90,6 +90,7 @@ export function membersSettled(registry: RegistryMembersOptions['registry'], lim
   });
 }
 
-export function urlOf(host: string, port: number): string {
-  return `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
+/** Of its HTTP port. */
+export function urlOf({ host, httpPort: port, tls = false }: Pick<WorkerRow, 'host' | 'httpPort' | 'tls'>): string {
+  return `${tls ? 'https' : 'http'}://${host.includes(':') ? `[${host}]` : host}:${port}`;
 }

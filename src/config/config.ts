@@ -59,6 +59,16 @@ export interface Config {
     readonly host: string;
     readonly zone?: string;
   };
+  readonly tls: {
+    /** What the ports of this node show; undefined: they speak no TLS. */
+    readonly own?: { readonly certFile: string; readonly keyFile: string };
+    /** Trusted in place of the system's certificates. */
+    readonly caFile?: string;
+    /** By what nodes of the cluster know each other. */
+    readonly nodes: 'token' | 'mtls';
+    /** Whether the S3 port speaks TLS too, where the others do. */
+    readonly s3: boolean;
+  };
   readonly ingest: {
     readonly retry: RetrySettings;
     readonly timeouts: { readonly connectMs: number; readonly firstByteMs: number; readonly stallMs: number };
@@ -106,6 +116,7 @@ export function configOf(role: Role, draft: Draft): Config {
       stores: storesOf(draft, dataDir),
     },
     cluster: clusterOf(draft),
+    tls: tlsOf(draft),
     ingest: {
       retry: {
         maxAttempts: get('ingest.max_attempts'),
@@ -154,6 +165,18 @@ export function clusterOf({ values }: Draft): Config['cluster'] {
     id: optional('cluster.id') ?? host,
     host,
     ...(zone === undefined ? {} : { zone }),
+  };
+}
+
+function tlsOf({ values }: Draft): Config['tls'] {
+  const [certFile, keyFile, caFile] = ['cert_file', 'key_file', 'ca_file'].map(
+    (name) => values.get(`tls.${name}`) as string | undefined,
+  );
+  return {
+    ...(certFile === undefined || keyFile === undefined ? {} : { own: { certFile, keyFile } }),
+    ...(caFile === undefined ? {} : { caFile }),
+    nodes: values.get('tls.nodes') as 'token' | 'mtls',
+    s3: values.get('tls.s3') as boolean,
   };
 }
 
@@ -213,6 +236,6 @@ function ufsOf(draft: Draft, index: number): UfsConfig {
 }
 
 /** A listening address as a URL: what a client would connect to. */
-export function urlOf({ host, port }: Listen): string {
-  return `http://${isIP(host) === 6 ? `[${host}]` : host}:${port}`;
+export function urlOf({ host, port }: Listen, tls = false): string {
+  return `${tls ? 'https' : 'http'}://${isIP(host) === 6 ? `[${host}]` : host}:${port}`;
 }

@@ -19,6 +19,7 @@ export function checkRules(draft: Draft, role: Role): void {
   checkMemory(draft);
   checkStores(draft);
   if (role === 'worker') checkWorker(draft);
+  checkTls(draft, role);
   for (let index = 0; index < (draft.counts.get('ufs') ?? 0); index++) checkUfs(draft, index);
   checkOrder(draft, 'ingest.retry_base', 'ingest.retry_max');
 }
@@ -70,6 +71,22 @@ function checkWorker(draft: Draft): void {
   if (!new RegExp(hostPattern).test(host)) complain(draft, 'cluster.host', `"${host}" is not a host name or address`);
   else if (!new RegExp(workerIdPattern).test(id))
     complain(draft, 'cluster.id', `"${id}", the host, cannot be an id: it has more than 100 characters; set one`);
+}
+
+function checkTls(draft: Draft, role: Role): void {
+  const has = (name: string): boolean => draft.values.has(`tls.${name}`);
+  for (const [one, other] of [
+    ['cert_file', 'key_file'],
+    ['key_file', 'cert_file'],
+  ] as const) {
+    if (has(one) && !has(other)) complain(draft, `tls.${one}`, `needs tls.${other} beside it`);
+  }
+  if (draft.values.get('tls.nodes') !== 'mtls') return;
+  for (const name of ['cert_file', 'key_file', 'ca_file'])
+    if (!has(name)) complain(draft, 'tls.nodes', `mtls needs tls.${name}`);
+  const coordinator = String(draft.values.get('cluster.coordinator'));
+  if (role === 'worker' && !/^https:/i.test(coordinator))
+    complain(draft, 'cluster.coordinator', `has to be https://…, because tls.nodes is mtls, not "${coordinator}"`);
 }
 
 /** What slots may take of the memory budget; the rest is for runtime, index and queues. */

@@ -202,6 +202,34 @@ export const configSchema = Type.Object(
       },
       { ...closed, description: 'Workers on other machines.' },
     ),
+    tls: Type.Object(
+      {
+        cert_file: Type.Optional(
+          path({
+            description:
+              'Certificate of this node (PEM, with its chain), for the names and addresses by which others reach it. With it the ports speak TLS only.',
+            unset: 'plain HTTP',
+          }),
+        ),
+        key_file: Type.Optional(path({ description: 'Key of that certificate (PEM, without a passphrase).' })),
+        ca_file: Type.Optional(
+          path({
+            description: 'Certificates (PEM) by which nodes of the cluster check each other.',
+            unset: "the system's",
+          }),
+        ),
+        nodes: choice(['token', 'mtls'], {
+          description:
+            'By what nodes know each other: `token` is `cluster.token`; `mtls` is a client certificate that `ca_file` has signed, so that CA has to be one that signs nodes only.',
+          default: 'token',
+        }),
+        s3: flag({
+          description: 'Whether the S3 port speaks TLS as well, where `cert_file` is set.',
+          default: true,
+        }),
+      },
+      { ...closed, description: 'HTTPS on the ports, and TLS between nodes. The same in the whole cluster.' },
+    ),
     ingest: Type.Object(
       {
         max_attempts: integer({

@@ -35,6 +35,8 @@ export interface WorkerReport extends WorkerFigures {
   readonly host: string;
   readonly httpPort: number;
   readonly s3Port: number;
+  /** Its ports speak TLS. */
+  readonly tls?: boolean;
   readonly zone?: string;
   /** Of primed. */
   readonly version: string;

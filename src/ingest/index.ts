@@ -4,6 +4,7 @@ import type { Log } from '../core/types.ts';
 import type { Origins, OriginTimeouts } from '../origin/types.ts';
 import type { Store } from '../store/types.ts';
 import { LanePool } from './lanes.ts';
+import type { PeerAccess } from './peer-links.ts';
 import { makeRunBoard } from './run-board.ts';
 import type { WorkerObserver } from './types.ts';
 import { IngestWorker } from './worker.ts';
@@ -24,7 +25,7 @@ export interface IngestOptions {
   readonly retry: RetrySettings;
   readonly maxRestarts: number;
   /** What other workers ask for, of those who copy from them; undefined: nothing. */
-  readonly peerToken?: string;
+  readonly peerAccess?: PeerAccess;
   readonly diskEngine: 'auto' | 'io_uring' | 'threads';
   /** Shared counters with a row for each lane (telemetry/lane-columns). */
   readonly counters: SharedArrayBuffer;
@@ -66,7 +67,7 @@ export async function openIngest(
     socketsPerLane: options.socketsPerLane,
     retry: options.retry,
     maxRestarts: options.maxRestarts,
-    ...(options.peerToken === undefined ? {} : { peerToken: options.peerToken }),
+    ...(options.peerAccess === undefined ? {} : { peerAccess: options.peerAccess }),
     observe: options.observe,
   });
   return { worker, engine: lanes.engine, slots: lanes.count * lanes.slotsPerLane };

@@ -3,6 +3,7 @@
  * whose keys are whole UFS paths.
  */
 import { PrimedError } from '../core/errors.ts';
+import type { ClientTls } from '../core/node-tls.ts';
 import type { LaneOrigin } from '../origin/types.ts';
 import type { LanePool } from './lanes.ts';
 
@@ -10,6 +11,12 @@ import type { LanePool } from './lanes.ts';
 const dataPath = '/internal/v1/data';
 /** Workers that nobody copies from at the moment, and that the lanes still know. */
 const idlePeersKept = 64;
+
+/** By what a worker lets another one in. */
+export interface PeerAccess {
+  readonly token?: string;
+  readonly tls?: ClientTls;
+}
 
 interface Peer {
   /** Those of origins count from 0 up, those of workers from -1 down; none is used twice. */
@@ -19,15 +26,14 @@ interface Peer {
 
 export class PeerLinks {
   readonly #lanes: Pick<LanePool, 'broadcast'>;
-  readonly #token: string | undefined;
+  readonly #access: PeerAccess;
   /** By URL, the longest unused first. */
   readonly #peers = new Map<string, Peer>();
   #last = 0;
 
-  /** @param token what workers ask each other for; undefined: nothing. */
-  constructor(lanes: Pick<LanePool, 'broadcast'>, token?: string) {
+  constructor(lanes: Pick<LanePool, 'broadcast'>, access: PeerAccess = {}) {
     this.#lanes = lanes;
-    this.#token = token;
+    this.#access = access;
   }
 
   /** The lanes know the worker for as long as `act` takes. Rejects with PEER_FAILED when that is no URL of a worker. */
@@ -46,7 +52,7 @@ export class PeerLinks {
 
   #introduce(url: string): Peer {
     const originIndex = this.#last - 1;
-    const origin = laneOriginOf(url, originIndex, this.#token);
+    const origin = laneOriginOf(url, originIndex, this.#access);
     this.#last = originIndex;
     this.#lanes.broadcast({ type: 'origin', origin });
     return { originIndex, users: 0 };
@@ -62,7 +68,7 @@ export class PeerLinks {
   }
 }
 
-function laneOriginOf(url: string, originIndex: number, bearerToken: string | undefined): LaneOrigin {
+function laneOriginOf(url: string, originIndex: number, { token, tls: shown = {} }: PeerAccess): LaneOrigin {
   const { protocol, hostname, host, port } = parsed(url);
   const tls = protocol === 'https:';
   return {
@@ -77,7 +83,9 @@ function laneOriginOf(url: string, originIndex: number, bearerToken: string | un
     region: '',
     forcePathStyle: true,
     signed: false,
-    peer: bearerToken === undefined ? {} : { bearerToken },
+    peer: token === undefined ? {} : { bearerToken: token },
+    ...(shown.ca !== undefined && { caPem: shown.ca }),
+    ...(shown.cert !== undefined && shown.key !== undefined && { certificate: { cert: shown.cert, key: shown.key } }),
   };
 }
 

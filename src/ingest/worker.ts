@@ -22,7 +22,7 @@ import type { LanePool } from './lanes.ts';
 import { Limits } from './limits.ts';
 import { OriginLinks } from './origin-links.ts';
 import { Parts } from './parts.ts';
-import { PeerLinks } from './peer-links.ts';
+import { type PeerAccess, PeerLinks } from './peer-links.ts';
 import { Run } from './run.ts';
 import { clearRow, type RunBoard, runRows } from './run-board.ts';
 import type {
@@ -51,7 +51,7 @@ export interface WorkerOptions {
   readonly retry: RetrySettings;
   readonly maxRestarts: number;
   /** What other workers ask for, of those who copy from them. */
-  readonly peerToken?: string;
+  readonly peerAccess?: PeerAccess;
   readonly observe: WorkerObserver;
 }
 
@@ -88,7 +88,7 @@ export class IngestWorker implements Worker {
       observe,
     });
     this.#links = new OriginLinks(origins, lanes, log);
-    this.#peers = new PeerLinks(lanes, options.peerToken);
+    this.#peers = new PeerLinks(lanes, options.peerAccess);
     const onPlanned = (): void => this.#parts.schedule();
     this.#files = new Files({ store, origins, log, partBytes, maxRestarts, onPlanned });
     this.#verifier = new Verifier({ store, origins, lanes, onSlot: onPlanned, observe });

@@ -32,7 +32,10 @@ export function makeS3Origin(lane: S3LaneOrigin): S3Origin {
 
   const openTls: OpenSocket = (onread) => {
     // Parsed once: a system bundle holds 150 certificates.
-    secureContext ??= createSecureContext({ ...(lane.caPem !== undefined && { ca: lane.caPem }) });
+    secureContext ??= createSecureContext({
+      ...(lane.caPem !== undefined && { ca: lane.caPem }),
+      ...lane.certificate,
+    });
     const socket = connectTls({
       host: lane.host,
       port: lane.port,

@@ -19,6 +19,8 @@ export type LaneOrigin =
       readonly tls: boolean;
       /** PEM bundle to trust in place of the system's. */
       readonly caPem?: string;
+      /** What is shown to an origin that asks for a certificate. */
+      readonly certificate?: { readonly cert: string; readonly key: string };
       /** Value of the Host header, with the port where it is not the default. */
       readonly hostHeader: string;
       /** `/bucket` in path style, empty in virtual-hosted style; a base path of the endpoint comes first. */

@@ -1,6 +1,6 @@
 /** The bearer token of the API and worker ports. */
-import { createHash, timingSafeEqual } from 'node:crypto';
-import type { FastifyPluginCallback, FastifyRequest } from 'fastify';
+import type { FastifyPluginCallback } from 'fastify';
+import { tokenCheck } from '../cluster/wire/node-check.ts';
 import { forParent } from './plugin.ts';
 
 export interface AuthOptions {
@@ -25,7 +25,7 @@ export const bearerAuth: FastifyPluginCallback<AuthOptions> = forParent((app, { 
     app.addHook('onRequest', async (request, reply) => {
       const { url, routeOptions } = request;
       if (openPaths.has(url.split('?', 1)[0]!) || routeOptions.config.ownToken === true) return;
-      const message = problemWith(request);
+      const message = problemWith(request.raw);
       if (message === undefined) return;
       const body = { statusCode: 'UNAUTHENTICATED', message, code: 'UNAUTHENTICATED' };
       await reply.code(401).header('www-authenticate', 'Bearer').send(body);
@@ -33,21 +33,3 @@ export const bearerAuth: FastifyPluginCallback<AuthOptions> = forParent((app, { 
   }
   done();
 });
-
-/**
- * What is wrong with the token of a request, in a sentence; undefined: nothing.
- * @param whose what the sentence calls the token
- */
-export function tokenCheck(token: string, whose: string): (request: FastifyRequest) => string | undefined {
-  const wanted = digest(token);
-  return ({ headers }) => {
-    const given = /^Bearer +(\S+) *$/i.exec(headers.authorization ?? '')?.[1];
-    if (given !== undefined && timingSafeEqual(digest(given), wanted)) return undefined;
-    return `The request carries ${given === undefined ? 'no' : 'a wrong'} token; send 'Authorization: Bearer <token>' with the ${whose}.`;
-  };
-}
-
-/** Of equal length whatever the token, so that comparing says nothing about its length either. */
-function digest(token: string): Buffer {
-  return createHash('sha256').update(token).digest();
-}

@@ -7,20 +7,18 @@
  * read, each page is compared with its checksum before a byte of it leaves; a bad one that is met later cuts the answer off.
  */
 import type { FastifyPluginCallback, FastifyReply, FastifyRequest } from 'fastify';
+import { type NodeAccess, nodeCheck } from '../cluster/wire/node-check.ts';
 import { PrimedError } from '../core/errors.ts';
 import type { ByteRange, Log, UfsPath } from '../core/types.ts';
 import type { OpenFile, Store, WantedVersion } from '../store/types.ts';
-import { tokenCheck } from './auth.ts';
 import { BodyCut, openBody, sendBody } from './body.ts';
 import { watchAnswers } from './in-flight.ts';
 import { document, element } from './s3/xml.ts';
 import { Turns } from './turns.ts';
 
-export interface PeerDataOptions {
+export interface PeerDataOptions extends NodeAccess {
   readonly store: Pick<Store, 'openVersion' | 'stat' | 'statLoading'>;
   readonly log: Log;
-  /** What other workers send as a bearer token; undefined: nothing is asked for. */
-  readonly clusterToken?: string;
   /** Bodies under way at once; each holds the page that is being sent and what the store reads ahead: about 3 MiB. */
   readonly maxBodies?: number;
   /** Longest wait for a turn; after it 503. Shorter than a lane is patient with another worker. */
@@ -37,11 +35,11 @@ const prefix = '/internal/v1/data/';
 const defaults = { maxBodies: 16, turnWaitMs: 800, stallMs: 30_000, closeGraceMs: 1_000 };
 
 export const peerData: FastifyPluginCallback<PeerDataOptions> = (app, options, done) => {
-  const { store, log, clusterToken, onServed = () => {} } = options;
+  const { store, log, onServed = () => {} } = options;
   const limits = { ...defaults, ...options };
   const turns = new Turns({ limit: limits.maxBodies, waitLimitMs: limits.turnWaitMs });
   const watch = watchAnswers(app, limits.closeGraceMs);
-  const problemWith = clusterToken === undefined ? () => undefined : tokenCheck(clusterToken, 'cluster.token');
+  const problemWith = nodeCheck(options, 'cluster.token');
 
   const answer = async (request: FastifyRequest, reply: FastifyReply): Promise<void> => {
     const wanted = wantedOf(request);
@@ -87,7 +85,7 @@ export const peerData: FastifyPluginCallback<PeerDataOptions> = (app, options, d
     exposeHeadRoute: false,
     config: { ownToken: true },
     onRequest: async (request) => {
-      const problem = problemWith(request);
+      const problem = problemWith?.(request.raw);
       if (problem !== undefined) throw new PrimedError('UNAUTHENTICATED', problem);
     },
     handler: async (request, reply) => {

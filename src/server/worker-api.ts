@@ -8,17 +8,15 @@ import { type TypeBoxTypeProvider, TypeBoxValidatorCompiler } from '@fastify/typ
 import type { FastifyInstance, FastifyPluginCallback, FastifyRequest } from 'fastify';
 import { Type } from 'typebox';
 import type { Registry } from '../cluster/registry.ts';
+import { type NodeAccess, nodeCheck } from '../cluster/wire/node-check.ts';
 import { PrimedError } from '../core/errors.ts';
 import { hostPattern, type WorkerRow, workerIdPattern } from '../core/membership.ts';
 import { clusterProtocol } from '../core/protocol.ts';
 import type { Log, WorkerId } from '../core/types.ts';
-import { tokenCheck } from './auth.ts';
 
-export interface WorkerApiOptions {
+export interface WorkerApiOptions extends NodeAccess {
   readonly registry: Registry;
   readonly log: Log;
-  /** What workers send as a bearer token; undefined: nothing is asked for. */
-  readonly clusterToken?: string;
 }
 
 /** A registration has a dozen short fields. */
@@ -41,6 +39,7 @@ const WorkerBody = Type.Object(
     host: Type.String({ pattern: hostPattern }),
     httpPort: port,
     s3Port: port,
+    tls: Type.Optional(Type.Boolean()),
     zone: Type.Optional(Type.String({ pattern: workerIdPattern })),
     capacityBytes: figure,
     freeBytes: figure,
@@ -59,13 +58,12 @@ export const workerApi: FastifyPluginCallback<WorkerApiOptions> = (scope, option
   done();
 };
 
-function internalRoutes(scope: FastifyInstance, { registry, log, clusterToken }: WorkerApiOptions): void {
+function internalRoutes(scope: FastifyInstance, { registry, log, ...access }: WorkerApiOptions): void {
   const app = scope.withTypeProvider<TypeBoxTypeProvider>();
   const refusals = new Refusals(log);
-  const problemWith =
-    clusterToken === undefined ? undefined : tokenCheck(clusterToken, 'cluster.token of the coordinator');
+  const problemWith = nodeCheck(access, 'cluster.token of the coordinator');
   app.addHook('onRequest', async (request, reply) => {
-    const message = problemWith?.(request);
+    const message = problemWith?.(request.raw);
     if (message === undefined) return;
     void reply.header('www-authenticate', 'Bearer');
     throw new PrimedError('UNAUTHENTICATED', message);

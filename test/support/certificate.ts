@@ -1,6 +1,6 @@
-/** A certificate of its own for `localhost` and 127.0.0.1, by openssl: nobody trusts it who was not given it. */
+/** Certificates for `localhost` and 127.0.0.1, by openssl: nobody trusts them who was not given theirs, or their CA's. */
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -10,18 +10,49 @@ export interface Certificate {
   readonly cert: string;
 }
 
+/** Its own CA. */
 export function makeCertificate(): Certificate {
-  const dir = mkdtempSync(join(tmpdir(), 'primed-tls-'));
+  return inFolder((dir) => issue(dir, 'self', []));
+}
+
+/** A CA, and what it signs. */
+export interface Authority {
+  readonly cert: string;
+  /** Of a node: for servers and for clients. */
+  sign(name: string): Certificate;
+}
+
+export function makeAuthority(name: string): Authority {
+  return inFolder((dir) => {
+    const ca = issue(dir, name, ['-addext', 'basicConstraints=critical,CA:TRUE']);
+    return {
+      cert: ca.cert,
+      sign: (node) =>
+        inFolder((at) => {
+          writeFileSync(join(at, 'ca-key'), ca.key);
+          writeFileSync(join(at, 'ca-cert'), ca.cert);
+          return issue(at, node, ['-CA', join(at, 'ca-cert'), '-CAkey', join(at, 'ca-key')]);
+        }),
+    };
+  });
+}
+
+function issue(dir: string, name: string, more: readonly string[]): Certificate {
   const [key, cert] = [join(dir, 'key'), join(dir, 'cert')];
   const curve = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256'];
-  const names = ['-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost,IP:127.0.0.1'];
+  const names = ['-subj', `/CN=${name}`, '-addext', 'subjectAltName=DNS:localhost,IP:127.0.0.1'];
+  execFileSync(
+    'openssl',
+    ['req', '-x509', ...curve, '-nodes', '-days', '2', ...names, ...more, '-keyout', key, '-out', cert],
+    { stdio: 'ignore' },
+  );
+  return { key: readFileSync(key, 'utf8'), cert: readFileSync(cert, 'utf8') };
+}
+
+function inFolder<T>(act: (dir: string) => T): T {
+  const dir = mkdtempSync(join(tmpdir(), 'primed-tls-'));
   try {
-    execFileSync(
-      'openssl',
-      ['req', '-x509', ...curve, '-nodes', '-days', '2', ...names, '-keyout', key, '-out', cert],
-      { stdio: 'ignore' },
-    );
-    return { key: readFileSync(key, 'utf8'), cert: readFileSync(cert, 'utf8') };
+    return act(dir);
   } finally {
     rmSync(dir, { recursive: true, force: true });
   }

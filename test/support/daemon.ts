@@ -3,6 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, openSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { Agent, request } from 'undici';
 import { freePort, plainEnvironment } from '../../bench/support/process.ts';
 import { projectRoot } from './files.ts';
 
@@ -22,6 +23,8 @@ export interface DaemonOrder {
   readonly by?: readonly string[];
   /** The same ports again, for a restart; default: free ones. */
   readonly ports?: DaemonPorts;
+  /** Its ports speak TLS, with a certificate that this one (PEM) has signed. */
+  readonly ca?: string;
 }
 
 export interface DaemonPorts {
@@ -40,6 +43,7 @@ export interface Daemon {
   readonly ports: DaemonPorts;
   /** `http://127.0.0.1:<api>`; of a worker its HTTP port. */
   readonly api: string;
+  readonly ca?: string;
   readonly s3: string;
   /** Resolves when the process has ended, however. */
   readonly exited: Promise<Exit>;
@@ -83,11 +87,13 @@ export async function spawnDaemon(order: DaemonOrder): Promise<Daemon> {
   });
   closeSync(log);
   const exited = exitOf(child);
+  const scheme = order.ca === undefined ? 'http' : 'https';
   return {
     pid: child.pid!,
     ports,
-    api: `http://${at(role === 'worker' ? ports.http : ports.api)}`,
-    s3: `http://${at(ports.s3)}`,
+    ...(order.ca === undefined ? {} : { ca: order.ca }),
+    api: `${scheme}://${at(role === 'worker' ? ports.http : ports.api)}`,
+    s3: `${scheme}://${at(ports.s3)}`,
     exited,
     log: () => readFileSync(logPath, 'utf8'),
     kill: () => {
@@ -111,19 +117,22 @@ export async function untilReady(daemon: Daemon, limitMs = startLimitMs): Promis
     const exit = await within(daemon.exited, 0);
     if (exit !== undefined)
       throw new Error(`the daemon ended with ${exit.signal ?? exit.code}:\n${lastLines(daemon.log())}`);
-    if (await answersOk(`${daemon.api}/health/ready`)) return;
+    if (await answersOk(`${daemon.api}/health/ready`, daemon.ca)) return;
     if (performance.now() > deadline) throw new Error(`not ready within ${limitMs} ms:\n${lastLines(daemon.log())}`);
     await sleep(20);
   }
 }
 
-async function answersOk(url: string): Promise<boolean> {
+async function answersOk(url: string, ca?: string): Promise<boolean> {
+  const dispatcher = new Agent(ca === undefined ? {} : { connect: { ca } });
   try {
-    const answer = await fetch(url, { signal: AbortSignal.timeout(5_000) });
-    await answer.arrayBuffer();
-    return answer.status === 200;
+    const answer = await request(url, { dispatcher, signal: AbortSignal.timeout(5_000) });
+    await answer.body.dump();
+    return answer.statusCode === 200;
   } catch {
     return false;
+  } finally {
+    await dispatcher.destroy();
   }
 }
 

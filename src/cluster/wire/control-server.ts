@@ -4,22 +4,20 @@
  * A coordinator has one connection at a time; a new one replaces the one before, of which nothing is heard any more. Its
  * session outlives the connection by the lease. Then its runs are stopped: somebody else has been given their segments.
  */
-import { createHash, timingSafeEqual } from 'node:crypto';
 import { type IncomingMessage, type Server, STATUS_CODES } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { type WebSocket, WebSocketServer } from 'ws';
 import { PrimedError } from '../../core/errors.ts';
 import type { Log, RunId } from '../../core/types.ts';
 import type { WorkerLink } from '../worker-link.ts';
+import { type NodeAccess, nodeCheck, type RequestCheck } from './node-check.ts';
 import { controlPath, defaultTiming, header, maxFrameBytes, subprotocol, type Timing } from './protocol.ts';
 import { Pulse } from './pulse.ts';
 import { Session } from './session.ts';
 
-export interface ControlOptions {
+export interface ControlOptions extends NodeAccess {
   /** Of this process. */
   readonly link: WorkerLink;
-  /** The cluster's; undefined: nothing is asked for. */
-  readonly token?: string;
   /** Of the registration that holds; undefined: there is none. */
   readonly epoch: () => number | undefined;
   /** So long the runs of a coordinator go on while it is away. */
@@ -74,6 +72,7 @@ export function attachControl(server: Server, options: ControlOptions): Control 
 class ControlServer {
   readonly #options: ControlOptions;
   readonly #timing: Timing;
+  readonly #problemWith: RequestCheck | undefined;
   readonly #sockets: WebSocketServer;
   /** By the session's name. */
   readonly #peers = new Map<string, Peer>();
@@ -86,6 +85,7 @@ class ControlServer {
   constructor(options: ControlOptions) {
     this.#options = options;
     this.#timing = options.timing ?? defaultTiming;
+    this.#problemWith = nodeCheck(options, `cluster.token of worker '${options.link.id}'`);
     this.#sockets = new WebSocketServer({
       noServer: true,
       maxPayload: maxFrameBytes,
@@ -235,16 +235,16 @@ class ControlServer {
     if (owner !== undefined && owner !== claimer) await owner.giveUp(run);
   }
 
-  #refusalOf({ headers }: IncomingMessage): Refusal | undefined {
-    const { token, epoch, version, link } = this.#options;
+  #refusalOf(request: IncomingMessage): Refusal | undefined {
+    const { headers } = request;
+    const { epoch, version, link } = this.#options;
     const worker = link.id;
     const refusal = (status: Refusal['status'], message: string, facts: object): Refusal => ({
       status,
       error: new PrimedError('WORKER_REFUSED', message, { worker, ...facts }),
     });
-    const problem = token === undefined ? undefined : problemWithToken(headers.authorization, token);
-    if (problem !== undefined)
-      return refusal(401, `${problem} Set the same cluster.token for the coordinator and for worker '${worker}'.`, {});
+    const problem = this.#problemWith?.(request);
+    if (problem !== undefined) return refusal(401, problem, {});
     const offered = headers['sec-websocket-protocol'] ?? '';
     if (!offered.split(',').some((one) => one.trim() === subprotocol)) {
       const message = `The coordinator speaks '${offered.slice(0, 64)}', and worker '${worker}' (primed ${version}) speaks '${subprotocol}'; run the same version of primed on both.`;
@@ -279,17 +279,6 @@ class ControlServer {
 
 function isId(value: string | string[] | undefined): value is string {
   return typeof value === 'string' && idPattern.test(value);
-}
-
-function problemWithToken(authorization: string | undefined, token: string): string | undefined {
-  const given = /^Bearer +(\S+) *$/i.exec(authorization ?? '')?.[1];
-  if (given === undefined) return 'The coordinator sent no token, and one is needed.';
-  return timingSafeEqual(digest(given), digest(token)) ? undefined : 'The coordinator sent a wrong token.';
-}
-
-/** Of equal length whatever the token, so that comparing says nothing about its length either. */
-function digest(token: string): Buffer {
-  return createHash('sha256').update(token).digest();
 }
 
 function refuse(socket: Duplex, { status, error }: Refusal): void {

@@ -9,18 +9,20 @@ import { STATUS_CODES } from 'node:http';
 import { text } from 'node:stream/consumers';
 import { WebSocket } from 'ws';
 import { PrimedError } from '../../core/errors.ts';
+import type { ClientTls } from '../../core/node-tls.ts';
 import type { Log, Random, WorkerId } from '../../core/types.ts';
 import { controlPath, header, maxFrameBytes, subprotocol, type Timing } from './protocol.ts';
 import { Pulse } from './pulse.ts';
 
 export interface DialerOptions {
   readonly worker: WorkerId;
-  /** `http://host:port` of the worker. */
+  /** `http://host:port` or `https://host:port` of the worker. */
   readonly url: string;
   readonly epoch: number;
   readonly coordinator: string;
   readonly session: string;
   readonly token?: string;
+  readonly tls?: ClientTls;
   readonly timing: Timing;
   readonly random: Random;
   readonly log: Log;
@@ -73,7 +75,7 @@ export class Dialer {
   }
 
   #dial(): void {
-    const { url, epoch, coordinator, session, token, timing } = this.#options;
+    const { url, epoch, coordinator, session, token, tls, timing } = this.#options;
     const socket = new WebSocket(`${url.replace(/^http/, 'ws')}${controlPath}`, [subprotocol], {
       headers: {
         [header.epoch]: String(epoch),
@@ -81,6 +83,7 @@ export class Dialer {
         [header.session]: session,
         ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
       },
+      ...tls,
       handshakeTimeout: timing.handshakeMs,
       maxPayload: maxFrameBytes,
       perMessageDeflate: false,

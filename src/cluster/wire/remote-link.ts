@@ -11,6 +11,7 @@
 import { randomUUID } from 'node:crypto';
 import { Deque } from '../../core/deque.ts';
 import { errorOf, PrimedError } from '../../core/errors.ts';
+import type { ClientTls } from '../../core/node-tls.ts';
 import type { Segment } from '../../core/segments.ts';
 import type { DiscardReason, LoadId, Log, ManifestEntry, Random, RunId, WorkerId } from '../../core/types.ts';
 import type { RunProgress, RunSpec, VerifyOutcome } from '../../ingest/types.ts';
@@ -48,6 +49,7 @@ export interface RemoteLinkOptions {
   readonly coordinator: string;
   /** The cluster's. */
   readonly token?: string;
+  readonly tls?: ClientTls;
   readonly log: Log;
   readonly random?: Random;
   readonly timing?: Timing;
@@ -110,7 +112,7 @@ export class RemoteLink implements EndableLink {
 
   /** Begins to connect; calls wait until that has succeeded. */
   constructor(options: RemoteLinkOptions) {
-    const { id, url, epoch, coordinator, token, log, random = Math.random, timing = defaultTiming } = options;
+    const { id, url, epoch, coordinator, token, tls, log, random = Math.random, timing = defaultTiming } = options;
     this.id = id;
     this.#url = url;
     this.#dialer = new Dialer(
@@ -118,6 +120,7 @@ export class RemoteLink implements EndableLink {
         ...{ worker: id, url, epoch, coordinator, log, random, timing },
         session: randomUUID(),
         ...(token === undefined ? {} : { token }),
+        ...(tls === undefined ? {} : { tls }),
       },
       {
         opened: () => this.#opened(),

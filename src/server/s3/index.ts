@@ -11,15 +11,12 @@
  * at. So the port belongs on loopback, or behind something that authenticates.
  */
 import { randomBytes } from 'node:crypto';
-import Fastify, {
-  type FastifyInstance,
-  type FastifyPluginCallback,
-  type FastifyReply,
-  type FastifyRequest,
-} from 'fastify';
+import type { FastifyInstance, FastifyPluginCallback, FastifyReply, FastifyRequest } from 'fastify';
+import type { ServerTls } from '../../core/node-tls.ts';
 import type { Log } from '../../core/types.ts';
 import { BodyCut } from '../body.ts';
 import { watchAnswers } from '../in-flight.ts';
+import { fastifyOver } from '../over-tls.ts';
 import { Turns } from '../turns.ts';
 import { parseAddress, type S3Address } from './address.ts';
 import { bucketsXml, listingXml, locationXml, versioningXml } from './bucket.ts';
@@ -38,6 +35,8 @@ export interface S3Answered {
 export interface S3GatewayOptions {
   readonly store: CachedFiles;
   readonly log: Log;
+  /** Undefined: plain HTTP. */
+  readonly tls?: ServerTls;
   /** Bodies under way at once; each holds the page that is being sent and what the store reads ahead: about 3 MiB. */
   readonly maxBodies?: number;
   /** Longest wait for a turn; after it 503 SlowDown. */
@@ -60,7 +59,7 @@ const requestTimeoutMs = 30_000;
 
 /** The whole S3 server, not yet listening. Its router never sees the target: keys are not paths. */
 export function buildS3Server(options: S3GatewayOptions): FastifyInstance {
-  const app = Fastify({
+  const app = fastifyOver(options.tls, {
     logger: false,
     requestTimeout: requestTimeoutMs,
     forceCloseConnections: 'idle',

@@ -389,3 +389,15 @@ test('the configuration cannot be changed', () => {
   }).toThrow(TypeError);
   expect(Object.isFrozen(config.worker.stores[0])).toBe(true);
 });
+
+test('certificates need their keys, and nodes that show them a CA and a coordinator of https', () => {
+  const errors = (lines: string, role: 'coordinator' | 'worker' = 'coordinator') =>
+    errorsOf({ role, file: toml(`[tls]\n${lines}`) }).map((line) => line.slice(line.indexOf('.toml') + 7));
+  expect(errors('cert_file = "c"')).toEqual(['tls.cert_file: needs tls.key_file beside it']);
+  expect(errors('key_file = "k"')).toEqual(['tls.key_file: needs tls.cert_file beside it']);
+  const whole = 'cert_file = "c"\nkey_file = "k"\nnodes = "mtls"';
+  expect(errors(whole)).toEqual(['tls.nodes: mtls needs tls.ca_file']);
+  expect(errorsOf({ role: 'worker', file: toml(`[tls]\nca_file = "a"\n${whole}`) })).toEqual([
+    'cluster.coordinator: has to be https://…, because tls.nodes is mtls, not "http://127.0.0.1:19999"',
+  ]);
+});

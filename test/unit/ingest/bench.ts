@@ -5,6 +5,7 @@ import type { Log, ManifestEntry, UfsPath } from '../../../src/core/types.ts';
 import { MiB } from '../../../src/core/units.ts';
 import type { EmbeddedOrigin, OriginOptions } from '../../../src/demo/origin/api.ts';
 import { openIngest } from '../../../src/ingest/index.ts';
+import type { PeerAccess } from '../../../src/ingest/peer-links.ts';
 import type { RunSpec, Worker, WorkerObserver } from '../../../src/ingest/types.ts';
 import { openOrigins } from '../../../src/origin/origins.ts';
 import { openStore } from '../../../src/store/index.ts';
@@ -33,7 +34,7 @@ const quiet: Log = { debug() {}, info() {}, warn() {}, error() {} };
 export async function openBench(
   options: OriginOptions = {},
   storeBytes = 512 * MiB,
-  more: { readonly origin?: EmbeddedOrigin; readonly peerToken?: string } = {},
+  more: { readonly origin?: EmbeddedOrigin; readonly peerAccess?: PeerAccess } = {},
 ): Promise<Bench> {
   const folder = temporaryFolder('worker');
   const origin = more.origin ?? (await startTestOrigin(options));
@@ -67,7 +68,7 @@ export async function openBench(
     slotBudgetBytes: 64 * MiB,
     retry: { ...defaultRetry, baseMs: 5, maxMs: 20, maxAttempts: 3 },
     maxRestarts: 2,
-    ...(more.peerToken === undefined ? {} : { peerToken: more.peerToken }),
+    ...(more.peerAccess === undefined ? {} : { peerAccess: more.peerAccess }),
     diskEngine: 'auto',
     counters: makeSharedCounters(laneLayout, lanes).buffer,
     onFatal: (error) => {

@@ -24,7 +24,7 @@ let served = 0;
 
 beforeAll(async () => {
   a = await openBench({ objects: [], wholeHashMaxBytes: 128 * MiB });
-  b = await openBench({}, 512 * MiB, { origin: a.origin, peerToken: token });
+  b = await openBench({}, 512 * MiB, { origin: a.origin, peerAccess: { token } });
 });
 afterAll(async () => {
   await b?.close();
@@ -173,7 +173,7 @@ describe('a copy', () => {
       key: throttled.path.slice('s3://demo/'.length),
     });
     // A worker of its own: what the origin asked for is kept by it, whatever the run.
-    const c = await openBench({}, 512 * MiB, { origin: a.origin, peerToken: token });
+    const c = await openBench({}, 512 * MiB, { origin: a.origin, peerAccess: { token } });
     try {
       const run = c.start({ bandwidthBytesPerSecond: 64 * KiB });
       const other = c.start();

@@ -5,7 +5,8 @@ import type { ToLane } from '../../../src/ingest/protocol.ts';
 
 function peers(token?: string): { links: PeerLinks; said: ToLane[]; known: () => number[] } {
   const said: ToLane[] = [];
-  const links = new PeerLinks({ broadcast: (message) => said.push(message) }, token);
+  const access = token === undefined ? {} : { token };
+  const links = new PeerLinks({ broadcast: (message) => said.push(message) }, access);
   const known = (): number[] => {
     const indexes = new Set<number>();
     for (const message of said) {

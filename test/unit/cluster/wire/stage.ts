@@ -69,7 +69,7 @@ export class WireStage {
   async open({ token, timing = soon }: { token?: string; timing?: Timing } = {}): Promise<this> {
     this.control = attachControl(this.server, {
       link: this.worker,
-      ...(token === undefined ? {} : { token }),
+      ...(token === undefined ? {} : { clusterToken: token }),
       epoch: () => this.epoch,
       leaseMs: () => this.leaseMs,
       version: '1.2.3',

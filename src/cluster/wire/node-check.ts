@@ -1,0 +1,51 @@
+/** By what nodes of a cluster know each other: a token that all of them have, or certificates of a CA of their own. */
+import { createHash, timingSafeEqual } from 'node:crypto';
+import type { IncomingMessage } from 'node:http';
+import type { TLSSocket } from 'node:tls';
+
+/** What a port asks of the nodes that speak to it; nothing where both are absent. */
+export interface NodeAccess {
+  /** The cluster's, as a bearer token. */
+  readonly clusterToken?: string;
+  /** A certificate that the CA of the cluster has signed, in place of the token. The port has to ask for one. */
+  readonly certificates?: boolean;
+}
+
+/** What a request lacks, in a sentence; undefined: nothing. */
+export type RequestCheck = (request: Pick<IncomingMessage, 'headers' | 'socket'>) => string | undefined;
+
+/**
+ * Undefined: nothing is asked for.
+ * @param whose what the sentence calls the token
+ */
+export function nodeCheck({ clusterToken, certificates }: NodeAccess, whose: string): RequestCheck | undefined {
+  if (certificates === true) return ({ socket }) => problemWithCertificate(socket as TLSSocket);
+  return clusterToken === undefined ? undefined : tokenCheck(clusterToken, whose);
+}
+
+/** @param whose what the sentence calls the token */
+export function tokenCheck(token: string, whose: string): RequestCheck {
+  const wanted = digest(token);
+  return ({ headers }) => {
+    const given = /^Bearer +(\S+) *$/i.exec(headers.authorization ?? '')?.[1];
+    if (given !== undefined && timingSafeEqual(digest(given), wanted)) return undefined;
+    return `The request carries ${given === undefined ? 'no' : 'a wrong'} token; send 'Authorization: Bearer <token>' with the ${whose}.`;
+  };
+}
+
+/**
+ * A resumed session of TLS 1.3 counts as authorized whether or not there ever was a certificate, so the certificate itself
+ * is looked for as well.
+ */
+function problemWithCertificate(socket: TLSSocket): string | undefined {
+  if (socket.encrypted !== true) return 'The connection is not TLS, and nodes of this cluster show certificates.';
+  const shown = Object.keys(socket.getPeerCertificate()).length > 0;
+  if (shown && socket.authorized) return undefined;
+  const why = shown ? `is not accepted (${String(socket.authorizationError)})` : 'is missing';
+  return `The client certificate ${why}; nodes of this cluster show one that the CA of tls.ca_file has signed.`;
+}
+
+/** Of equal length whatever the token, so that comparing says nothing about its length either. */
+function digest(token: string): Buffer {
+  return createHash('sha256').update(token).digest();
+}

@@ -1,0 +1,16 @@
+/** Keys and certificates of a node, as PEM texts. */
+
+/** What a node trusts, and what it shows to those that ask. */
+export interface ClientTls {
+  /** Trusted in place of the system's. */
+  readonly ca?: string;
+  readonly cert?: string;
+  readonly key?: string;
+}
+
+export interface ServerTls {
+  readonly cert: string;
+  readonly key: string;
+  /** Clients are asked for a certificate that one of these has signed; who has none is let in, for the routes to judge. */
+  readonly clientCa?: string;
+}

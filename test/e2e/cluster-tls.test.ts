@@ -1,0 +1,177 @@
+/** A cluster whose nodes know each other by certificates, and what those get who have none, or another CA's. */
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { request as httpsRequest } from 'node:https';
+import { join } from 'node:path';
+import { connect, type TLSSocket } from 'node:tls';
+import { afterAll, beforeAll, expect, it, vi } from 'vitest';
+import { PrimedClient } from '../../src/client/client.ts';
+import { MiB } from '../../src/core/units.ts';
+import type { EmbeddedOrigin } from '../../src/demo/origin/api.ts';
+import { type Certificate, makeAuthority } from '../support/certificate.ts';
+import { run } from '../support/cli.ts';
+import { type Daemon, executable, spawnDaemon, startDaemon } from '../support/daemon.ts';
+import { temporaryFolder } from '../support/files.ts';
+import { originEnvironment, startTestOrigin } from '../support/origin.ts';
+
+const cluster = makeAuthority('cluster');
+const stranger = makeAuthority('stranger').sign('stranger');
+const objects = [
+  { key: 'data/cut.bin', sizeBytes: 10 * MiB + 77 },
+  { key: 'data/small.bin', sizeBytes: 5_000 },
+];
+const path = 's3://demo/data/';
+const folder = temporaryFolder('cluster-tls');
+let origin: EmbeddedOrigin;
+let coordinator: Daemon;
+let workers: Daemon[];
+let client: PrimedClient;
+
+function files(name: string, { cert, key }: Certificate): Record<string, string> {
+  const dir = join(folder.path, `pem-${name}`);
+  mkdirSync(dir);
+  for (const [file, text] of Object.entries({ cert, key, ca: cluster.cert })) writeFileSync(join(dir, file), text);
+  return {
+    PRIMED_TLS_CERT_FILE: join(dir, 'cert'),
+    PRIMED_TLS_KEY_FILE: join(dir, 'key'),
+    PRIMED_TLS_CA_FILE: join(dir, 'ca'),
+    PRIMED_TLS_NODES: 'mtls',
+  };
+}
+
+function order(role: 'coordinator' | 'worker', id: string, env: Record<string, string>) {
+  return {
+    role,
+    dataDir: join(folder.path, id),
+    storeSize: role === 'worker' ? '128MB' : null,
+    ca: cluster.cert,
+    env: {
+      ...originEnvironment(origin),
+      PRIMED_JOB_SEGMENT_SIZE: '4MB',
+      PRIMED_CLUSTER_LEASE: '2s',
+      PRIMED_CLUSTER_ID: id,
+      ...(role === 'worker' ? { PRIMED_COORDINATOR: coordinator.api } : {}),
+      ...env,
+    },
+  };
+}
+
+beforeAll(async () => {
+  origin = await startTestOrigin({ objects });
+  coordinator = await startDaemon(order('coordinator', 'coordinator', files('coordinator', cluster.sign('c'))));
+  workers = await Promise.all(['w1', 'w2'].map((id) => startDaemon(order('worker', id, files(id, cluster.sign(id))))));
+  client = new PrimedClient({ coordinator: coordinator.api, tls: { ca: cluster.cert } });
+  await vi.waitFor(
+    async () => expect((await client.workers()).filter(({ state }) => state === 'LIVE')).toHaveLength(2),
+    { timeout: 20_000 },
+  );
+});
+
+afterAll(async () => {
+  await client?.close();
+  await Promise.all([coordinator, ...(workers ?? [])].map((daemon) => daemon?.kill()));
+  await origin?.close();
+  folder.remove();
+});
+
+/** Status of a request that shows `shown`, if anything, over a connection of its own. */
+function statusOf(
+  to: Daemon,
+  target: string,
+  { shown, method = 'GET', headers = {} }: { shown?: Certificate; method?: string; headers?: Record<string, string> },
+): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const asked = httpsRequest(
+      `${to.api}${target}`,
+      { method, headers, ca: cluster.cert, agent: false, ...(shown && { cert: shown.cert, key: shown.key }) },
+      (answer) => {
+        answer.resume();
+        resolve(answer.statusCode!);
+      },
+    );
+    asked.on('error', reject);
+    asked.end();
+  });
+}
+
+it('loads over TLS, copies between workers over TLS, and reads the origin once', async () => {
+  await client.submit({ path }, { replicas: '2' });
+  await expect.poll(async () => (await client.progress(path)).mJobState, { timeout: 30_000 }).toBe('SUCCEEDED');
+  const bytes = objects.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+  const fetched = Object.values(origin.stats().bytesByKey).reduce((sum, some) => sum + some, 0);
+  expect(fetched).toBe(bytes);
+  expect((await client.workers()).map(({ tls }) => tls)).toEqual([true, true]);
+});
+
+it('what is between nodes answers 401 without a certificate, and with one of another CA', async () => {
+  const data = `/internal/v1/data/${encodeURIComponent(`${path}small.bin`)}`;
+  const upgrade = { connection: 'Upgrade', upgrade: 'websocket', 'sec-websocket-key': 'AAAAAAAAAAAAAAAAAAAAAA==' };
+  const asked = [
+    { to: coordinator, target: '/internal/v1/workers/w9?instance=x&epoch=1', method: 'DELETE' },
+    { to: workers[0]!, target: data },
+    { to: workers[0]!, target: '/internal/v1/control', headers: { ...upgrade, 'sec-websocket-version': '13' } },
+  ];
+  for (const { to, target, ...how } of asked) {
+    expect([target, await statusOf(to, target, how)]).toEqual([target, 401]);
+    expect([target, await statusOf(to, target, { ...how, shown: stranger })]).toEqual([target, 401]);
+  }
+  // Let in, and asked for no version.
+  expect(await statusOf(workers[0]!, data, { shown: cluster.sign('node') })).toBe(412);
+});
+
+it('a resumed session of somebody without a certificate is not let in either', async () => {
+  const port = workers[0]!.ports.http;
+  const target = `/internal/v1/data/${encodeURIComponent(`${path}small.bin`)}`;
+  const ask = (session?: Buffer): Promise<{ status: string; ticket: Buffer; reused: boolean }> =>
+    new Promise((resolve, reject) => {
+      // A resumed session brings no new ticket.
+      let ticket = session;
+      let status = '';
+      const socket: TLSSocket = connect({ port, host: '127.0.0.1', ca: cluster.cert, ...(session && { session }) });
+      const done = (): void => {
+        if (ticket === undefined || status === '') return;
+        resolve({ status, ticket, reused: socket.isSessionReused() });
+        socket.destroy();
+      };
+      socket.on('session', (got) => {
+        ticket = got;
+        done();
+      });
+      socket.once('data', (bytes) => {
+        status = bytes.toString('latin1').slice(9, 12);
+        done();
+      });
+      socket.on('error', reject);
+      socket.write(`GET ${target} HTTP/1.1\r\nHost: localhost\r\n\r\n`);
+    });
+  const first = await ask();
+  expect([first.status, first.reused]).toEqual(['401', false]);
+  const second = await ask(first.ticket);
+  expect([second.status, second.reused]).toEqual(['401', true]);
+});
+
+it('people need no certificate, and the command line trusts the CA that it is told', async () => {
+  const env = { PRIMED_COORDINATOR: coordinator.api };
+  const { PRIMED_TLS_CA_FILE } = files('people', stranger) as { PRIMED_TLS_CA_FILE: string };
+  const list = [executable, 'job', 'list'];
+  const trusting = await run(process.execPath, list, { ...env, PRIMED_TLS_CA_FILE });
+  expect([trusting.code, trusting.stdout]).toEqual([0, expect.stringContaining(path)]);
+  const other = await run(process.execPath, list, env);
+  expect([other.code, other.stderr]).toEqual([3, expect.stringContaining('certificate')]);
+});
+
+it('a worker with a certificate of another CA does not become a member, and says why', async () => {
+  const worker = await spawnDaemon(order('worker', 'w3', files('w3', stranger)));
+  await expect
+    .poll(() => worker.log(), { timeout: 20_000 })
+    .toMatch(/UNAUTHENTICATED.*client certificate is not accepted/);
+  expect((await client.workers()).map(({ id }) => id)).not.toContain('w3');
+  await worker.kill();
+});
+
+it('a key that is not that of the certificate ends the start by name', async () => {
+  const mixed = { cert: cluster.sign('a').cert, key: cluster.sign('b').key };
+  const daemon = await spawnDaemon(order('coordinator', 'mixed', files('mixed', mixed)));
+  const { code } = await daemon.exited;
+  expect(code).toBe(2);
+  expect(daemon.log()).toMatch(/tls\.key_file: .*is not the key of/);
+});
