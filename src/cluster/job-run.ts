@@ -21,6 +21,7 @@ const failuresInMemory = 10;
 
 export class JobRun {
   readonly definition: JobRecord['definition'];
+  readonly claim: JobRecord['claim'];
   readonly #deps: JobDeps;
   readonly #marks: JobMarks;
   #progress: JobProgress;
@@ -48,6 +49,7 @@ export class JobRun {
   constructor(record: Omit<JobRecord, 'version'>, origin: 'new' | 'stored', deps: JobDeps) {
     const {
       definition,
+      claim,
       progress,
       chunks,
       cursor,
@@ -59,6 +61,7 @@ export class JobRun {
       bytesPerSecond,
     } = record;
     this.definition = definition;
+    this.claim = claim;
     this.#deps = deps;
     // Every HEAD of an index file's paths listens.
     setMaxListeners(0, this.#abort.signal);
@@ -96,17 +99,16 @@ export class JobRun {
       for (const done of store.tallies(this.definition.number)) tally = addTally(tally, done);
       this.#progress = { ...this.#progress, tally };
     }
-    this.#progress = nextState(this.#progress, { type: 'recovered' }, clock.wallMs());
-    if (!this.active) {
-      await store.putJob(this.#record());
-      this.#observeEnd();
-      this.#end(this.#final ?? this.#figures.atRest);
-    }
+    const recovered = nextState(this.#progress, { type: 'recovered' }, clock.wallMs());
+    if (isEnded(recovered.state)) await this.#conclude(recovered, this.#figures.atRest);
+    else this.#progress = recovered;
   }
 
   /** Starts the job, or goes on with it. Returns at once. */
   drive(): void {
     assert(this.#driver === undefined, 'one driver a job');
+    // It is being stopped where it waits.
+    if (this.#finishing) return;
     this.#apply({ type: 'started' });
     this.#driver = this.#drive();
   }
@@ -123,15 +125,14 @@ export class JobRun {
       await this.#inTime(this.#driver, 'the end of the job');
       return this.#progress.state === 'STOPPED';
     }
-    const { store } = this.#deps;
-    const waiting = this.#progress.state === 'WAITING';
-    this.#apply({ type: 'stopRequested' });
-    if (waiting) {
-      await store.putJob(this.#record());
-      this.#observeEnd();
-      this.#end(this.#final ?? this.#figures.atRest);
-      return true;
+    const { store, clock } = this.#deps;
+    const asked = nextState(this.#progress, { type: 'stopRequested' }, clock.wallMs());
+    if (isEnded(asked.state)) {
+      this.#finishing = true;
+      await this.#conclude(asked, this.#figures.atRest);
+      return !this.active;
     }
+    this.#progress = asked;
     // Durable or not: when the daemon dies now, the job is found stopping, or was never answered for.
     store.saveJob(this.#record()).catch((error: unknown) => this.#logStoreFailure(error));
     this.#abort.abort();
@@ -143,8 +144,11 @@ export class JobRun {
     return this.#progress.state === 'STOPPED';
   }
 
-  /** Drops what is in flight, for `limitMs` at most, and saves the job, so that the next process goes on with it. */
-  async pause(limitMs: number): Promise<void> {
+  /**
+   * Drops what is in flight, for `limitMs` at most, and saves the job, so that another JobRun, of this process or of the next
+   * one, goes on with it. `ended` rejects with `why`.
+   */
+  async pause(limitMs: number, why = this.#goesDown()): Promise<void> {
     if (!this.active) return;
     this.#pausing = true;
     this.#abort.abort();
@@ -153,9 +157,16 @@ export class JobRun {
     await this.#inTime(this.#driver, 'the phases of the job', untilMs);
     if (!this.active) return;
     this.#apply({ type: 'paused' });
-    await this.#deps.store.putJob(this.#record()).catch((error: unknown) => this.#logStoreFailure(error));
-    this.#rejectEnded(
-      new PrimedError('STOPPING', `The daemon goes down; job ${this.definition.jobId} goes on when it comes back.`),
+    // The last word of the store is the end, if that was written and nobody could be told of it.
+    if (!this.#finishing)
+      await this.#deps.store.putJob(this.#record()).catch((error: unknown) => this.#logStoreFailure(error));
+    this.#rejectEnded(why);
+  }
+
+  #goesDown(): PrimedError {
+    return new PrimedError(
+      'STOPPING',
+      `The daemon goes down; job ${this.definition.jobId} goes on when it comes back.`,
     );
   }
 
@@ -212,6 +223,7 @@ export class JobRun {
         run: definition.runId,
         job: definition.jobId,
         load: definition.loadId,
+        term: this.claim?.term ?? 0,
         reuse: skipIfExists ? ('any' as const) : ('load' as const),
         onChange: this.#deps.settings.onChange,
         ...(bandwidthBytesPerSecond === undefined ? {} : { bandwidthBytesPerSecond }),
@@ -273,11 +285,8 @@ export class JobRun {
     if (ledgerDifference(figures.ledger) !== 0) {
       log.error({ jobId: definition.jobId, ledger: figures.ledger }, 'the ledger of the run does not balance');
     }
-    this.#final = figures;
-    await store.putJob(this.#record(ended)).catch((error: unknown) => this.#logStoreFailure(error));
-    this.#progress = ended;
-    this.#observeEnd();
-    this.#end(figures);
+    await this.#conclude(ended, figures);
+    if (this.active) return;
     log[ended.state === 'FAILED' ? 'warn' : 'info'](
       {
         jobId: definition.jobId,
@@ -290,6 +299,23 @@ export class JobRun {
       'the job has ended',
     );
     await store.dropManifest(definition.number).catch((error: unknown) => this.#logStoreFailure(error));
+  }
+
+  /** The end is durable, then known to other coordinators, then told. */
+  async #conclude(ended: JobProgress, figures: Figures): Promise<void> {
+    const { store, publish, log } = this.#deps;
+    const { jobId } = this.definition;
+    this.#final = figures;
+    await store.putJob(this.#record(ended)).catch((error: unknown) => this.#logStoreFailure(error));
+    try {
+      await publish?.(snapshotOf(this.definition, ended, figures), this.claim);
+    } catch (error) {
+      log.warn({ jobId, state: ended.state, reason: reasonOf(error) }, 'the end of the job could not be published');
+      return;
+    }
+    this.#progress = ended;
+    this.#observeEnd();
+    this.#end(figures);
   }
 
   /** The job has ended here and now, rather than before this process. */
@@ -343,6 +369,7 @@ export class JobRun {
   #context(): RunContext {
     return {
       definition: this.definition,
+      claim: this.claim,
       deps: this.#deps,
       signal: this.#abort.signal,
       marks: this.#marks,
@@ -366,6 +393,7 @@ export class JobRun {
     };
     return {
       definition: this.definition,
+      ...(this.claim === undefined ? {} : { claim: this.claim }),
       progress: progress.state === 'RUNNING' ? { ...progress, tally: emptyTally } : progress,
       chunks,
       repairs,

@@ -17,7 +17,7 @@ import type { JobProgress, Tally } from '../core/job-machine.ts';
 import type { JobId, Ledger, LoadId, RunId } from '../core/types.ts';
 import { decodeChunk, encodeChunk, type ManifestChunk } from './manifest.ts';
 
-const recordVersion = 1;
+const recordVersion = 2;
 /** What `dropManifest` removes in one transaction: chunks have 100 KiB, the others far less. */
 const chunksAtOnce = 1000;
 const rowsAtOnce = 10_000;
@@ -50,9 +50,21 @@ export interface JobDefinition {
   readonly options: LoadOptions;
 }
 
+/** Under which claim a job is run, where several coordinators share the jobs. */
+export interface JobClaim {
+  /** Random; of the claim, not of the coordinator. */
+  readonly id: string;
+  /** Rises from claim to claim of all jobs. */
+  readonly term: number;
+  /** Another coordinator had the job before: what its manifest said is not here, and is found in the cache. */
+  readonly takenOver: boolean;
+}
+
 export interface JobRecord {
   readonly version: number;
   readonly definition: JobDefinition;
+  /** Undefined: this coordinator is the only one. */
+  readonly claim?: JobClaim;
   /** While RUNNING its tally is empty: the tallies of the chunks are the truth. */
   readonly progress: JobProgress;
   readonly chunks: number;

@@ -26,7 +26,7 @@ import { addNeed, type Need } from './need.ts';
 import { type RunContext, RunInterrupted } from './run-context.ts';
 import { SeenPaths } from './seen-paths.ts';
 import { outstandingLimit } from './settings.ts';
-import { type FileHistory, failedTally, freshFile, lostOrigin, metadataTally, tallyOf } from './settle.ts';
+import { type FileHistory, failedTally, failureOfRun, freshFile, metadataTally, tallyOf } from './settle.ts';
 
 /** Files set aside at most; about 500 B each. Beyond them, files are waited for in their place. */
 const setAsideLimit = 4096;
@@ -55,7 +55,7 @@ export class LoadPhase {
   readonly #limit: number;
   /** Chunks in the manifest that are not dispatched, in order. */
   readonly #ready: number[] = [];
-  /** Chunks below this were listed by an earlier process. */
+  /** Chunks below this were listed by an earlier process, or stand for some that were. */
   #replayBelow: number;
   #listed = false;
   #failure: { readonly error: unknown } | undefined;
@@ -69,7 +69,7 @@ export class LoadPhase {
     const { definition, deps } = context;
     this.#seen = definition.source.kind === 'index' ? new SeenPaths(deps.store, definition.number, 'load') : undefined;
     this.#limit = outstandingLimit(context.definition.options);
-    this.#replayBelow = context.marks.chunks;
+    this.#replayBelow = context.claim?.takenOver ? Number.POSITIVE_INFINITY : context.marks.chunks;
     context.signal.addEventListener('abort', () => this.#gate.nudge(), { once: true });
   }
 
@@ -81,7 +81,7 @@ export class LoadPhase {
     const { definition, deps } = this.#context;
     await this.#checkSource();
     this.#ready.push(...deps.store.chunks(definition.number, { open: true }));
-    const recovered = this.#replayBelow > 0;
+    const recovered = this.#context.marks.chunks > 0;
     if (definition.options.partialListing) {
       if (recovered) await this.#planAgain();
       if (!this.#halted) await this.#reserve();
@@ -358,7 +358,7 @@ export class LoadPhase {
       this.#setAside.push({ open, entry, history: { ...history, replayed: true, ours: true } });
       return;
     }
-    const lost = lostOrigin(outcome);
+    const lost = failureOfRun(outcome);
     if (lost !== undefined) {
       this.#fail(lost);
       return;

@@ -1,9 +1,10 @@
 /** What the phases of a job share: the job, the collaborators, and the signal that ends everything. */
+import type { JobSnapshot } from '../core/job.ts';
 import type { JobEvent, JobProgress } from '../core/job-machine.ts';
 import type { Clock, Log } from '../core/types.ts';
 import type { Origins } from '../origin/types.ts';
 import type { Fleet } from './fleet.ts';
-import type { JobDefinition, JobStore, ListingCursor } from './job-store.ts';
+import type { JobClaim, JobDefinition, JobStore, ListingCursor } from './job-store.ts';
 import type { JobServiceSettings } from './settings.ts';
 import type { JobObserver } from './types.ts';
 
@@ -15,6 +16,11 @@ export interface JobDeps {
   readonly log: Log;
   readonly settings: JobServiceSettings;
   readonly observe: JobObserver;
+  /**
+   * Tells other coordinators how the job has ended, before anybody hears of it here. Rejects where that is not this one's to
+   * say (any more): the job is then left as it was.
+   */
+  readonly publish?: (ended: JobSnapshot, claim: JobClaim | undefined) => Promise<void>;
 }
 
 /** What of a job changes besides its progress, and is durable with it. */
@@ -29,6 +35,7 @@ export interface JobMarks {
 
 export interface RunContext {
   readonly definition: JobDefinition;
+  readonly claim: JobClaim | undefined;
   readonly deps: JobDeps;
   /** Fires when the job is stopped, pauses or has failed: phases return soon, without an answer. */
   readonly signal: AbortSignal;

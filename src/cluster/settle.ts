@@ -1,6 +1,6 @@
 /** What the outcome of one file means for the counters of its job. Pure. */
 
-import { type ErrorReport, errorOf, type PrimedError } from '../core/errors.ts';
+import { type ErrorCode, type ErrorReport, errorOf, type PrimedError } from '../core/errors.ts';
 import type { Tally } from '../core/job-machine.ts';
 import { addTally, emptyTally } from '../core/job-machine.ts';
 import type { ManifestEntry } from '../core/types.ts';
@@ -51,8 +51,12 @@ export function tallyOf(entry: ManifestEntry, outcome: FileOutcome, history: Fil
 }
 
 /** What the worker says of the run rather than of the file; undefined: nothing. */
-export function lostOrigin({ error }: FileOutcome): PrimedError | undefined {
-  return error?.code === 'ORIGIN_LOST' ? errorOf(error) : undefined;
+export function failureOfRun({ error }: FileOutcome): PrimedError | undefined {
+  return error !== undefined && isOfRun(error.code) ? errorOf(error) : undefined;
+}
+
+export function isOfRun(code: ErrorCode): boolean {
+  return code === 'ORIGIN_LOST' || code === 'RUN_SUPERSEDED';
 }
 
 export function failedTally(entry: { path: string; sizeBytes: number }, error: ErrorReport): Tally {

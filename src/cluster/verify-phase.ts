@@ -17,7 +17,7 @@ import { listSource } from './lister.ts';
 import { mapOrdered } from './ordered.ts';
 import { type RunContext, RunInterrupted } from './run-context.ts';
 import { SeenPaths } from './seen-paths.ts';
-import { failedTally, freshFile, lostOrigin, metadataTally, tallyOf } from './settle.ts';
+import { failedTally, failureOfRun, freshFile, isOfRun, metadataTally, tallyOf } from './settle.ts';
 
 interface Checked {
   readonly files: number;
@@ -129,7 +129,7 @@ export class VerifyPhase {
     try {
       await fleet.reserveMore(definition.runId, fleet.needOf(definition.runId, [listed]));
       const outcome = await fleet.load(definition.runId, listed, { hasty: false });
-      const lost = lostOrigin(outcome);
+      const lost = failureOfRun(outcome);
       if (lost !== undefined) throw lost;
       const tally = tallyOf(listed, outcome, freshFile);
       if (tally === undefined) throw new RunInterrupted();
@@ -176,7 +176,7 @@ export class VerifyPhase {
 
   /** One at a time: a reservation says what the whole run may still take. */
   async #loadAnew(entry: ManifestEntry): Promise<ErrorReport | undefined> {
-    const { definition, deps, marks, signal } = this.#context;
+    const { definition, claim, deps, marks, signal } = this.#context;
     const { repairRunId, repairLoadId, jobId } = definition;
     if (signal.aborted) return undefined;
     if (!marks.repairs) {
@@ -187,6 +187,7 @@ export class VerifyPhase {
       run: repairRunId,
       job: jobId,
       load: repairLoadId,
+      term: claim?.term ?? 0,
       reuse: 'load' as const,
       onChange: 'fail' as const,
       ...limitOf(definition.options),
@@ -195,7 +196,7 @@ export class VerifyPhase {
       await deps.fleet.startRun(spec, definition.options.replicas);
       await deps.fleet.reserveMore(repairRunId, deps.fleet.needOf(repairRunId, [entry]));
       const outcome = await deps.fleet.load(repairRunId, entry, { hasty: false });
-      const lost = lostOrigin(outcome);
+      const lost = failureOfRun(outcome);
       if (lost !== undefined) throw lost;
       if (outcome.result === 'stopped') throw new RunInterrupted();
       return outcome.result === 'failed'
@@ -210,7 +211,7 @@ export class VerifyPhase {
 
 /** Rather than one file. */
 function endsJob(error: unknown): boolean {
-  return error instanceof RunInterrupted || (error instanceof PrimedError && error.code === 'ORIGIN_LOST');
+  return error instanceof RunInterrupted || (error instanceof PrimedError && isOfRun(error.code));
 }
 
 function limitOf(options: { bandwidthBytesPerSecond?: number }): { bandwidthBytesPerSecond?: number } {

@@ -222,6 +222,11 @@ export const errorCatalogue = {
     retryable: false,
     help: 'A worker was asked for something of a run that was not started there, or has ended; a defect of primed unless the run was being ended.',
   },
+  RUN_SUPERSEDED: {
+    status: 'FAILED_PRECONDITION',
+    retryable: false,
+    help: 'A worker was asked for something of a run by a coordinator whose claim of the job is not the newest: another coordinator has taken the job over, and goes on with it.',
+  },
   // the daemon
   CONFIG_INVALID: {
     status: 'INVALID_ARGUMENT',

@@ -31,6 +31,10 @@ export interface RunSpec {
   readonly run: RunId;
   readonly job: JobId;
   readonly load: LoadId;
+  /**
+   * Which claim of the job it is run under: a worker obeys the highest that it has heard of. 0 where there is one coordinator.
+   */
+  readonly term: number;
   /** `any`: skip what is cached at the same version, whoever loaded it. `load`: only what this very load has cached. */
   readonly reuse: 'any' | 'load';
   /** Limit on reads from the UFS by this worker for this run; undefined: none. Copies from other workers are not limited. */

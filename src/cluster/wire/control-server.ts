@@ -1,6 +1,7 @@
 /**
  * The worker's end of the control link: an upgrade of its HTTP port.
  *
+ * A run is one session's at a time: that of the highest term, and of those with the same term the last one to begin it.
  * A coordinator has one connection at a time; a new one replaces the one before, of which nothing is heard any more. Its
  * session outlives the connection by the lease. Then its runs are stopped: somebody else has been given their segments.
  */
@@ -8,7 +9,8 @@ import { type IncomingMessage, type Server, STATUS_CODES } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { type WebSocket, WebSocketServer } from 'ws';
 import { PrimedError } from '../../core/errors.ts';
-import type { Log, RunId } from '../../core/types.ts';
+import type { Log, RunId, WorkerId } from '../../core/types.ts';
+import type { RunSpec } from '../../ingest/types.ts';
 import type { WorkerLink } from '../worker-link.ts';
 import { type NodeAccess, nodeCheck, type RequestCheck } from './node-check.ts';
 import { controlPath, defaultTiming, header, maxFrameBytes, subprotocol, type Timing } from './protocol.ts';
@@ -50,6 +52,8 @@ interface Peer {
 const mostSessions = 64;
 /** Refusals that are remembered so as to be logged once; the oldest are forgotten. */
 const mostRefusals = 1000;
+/** Runs of which the term is remembered, those that have ended included: an old coordinator may yet ask for them. */
+const mostTerms = 10_000;
 const idPattern = /^[!-~]{1,256}$/;
 /** Close codes of our own, and of RFC 6455. */
 const code = { replaced: 4000, stale: 4001, malformed: 1002 } as const;
@@ -79,6 +83,8 @@ class ControlServer {
   /** Which session a coordinator speaks by now. */
   readonly #current = new Map<string, Peer>();
   readonly #owners = new Map<RunId, Session>();
+  /** The highest term of each run. */
+  readonly #terms = new Map<RunId, number>();
   readonly #refused = new Set<string>();
   readonly #progressTimer: NodeJS.Timeout;
 
@@ -181,7 +187,7 @@ class ControlServer {
       coordinator,
       link,
       log,
-      claim: (run, claimer) => this.#claim(run, claimer),
+      claim: (spec, claimer) => this.#claim(spec, claimer),
       release: (run, owner) => {
         if (this.#owners.get(run) === owner) this.#owners.delete(run);
       },
@@ -229,10 +235,19 @@ class ControlServer {
     void session.expire();
   }
 
-  async #claim(run: RunId, claimer: Session): Promise<void> {
+  /** A coordinator that stood still does not know that its jobs were taken over: terms tell who came later. */
+  #claim({ run, term }: RunSpec, claimer: Session): Promise<void> {
+    const highest = this.#terms.get(run) ?? 0;
+    if (term < highest) throw superseded({ run, term, highest, worker: this.#options.link.id });
+    if (term > 0) {
+      // The one that was heard of last is forgotten last.
+      this.#terms.delete(run);
+      this.#terms.set(run, term);
+      if (this.#terms.size > mostTerms) this.#terms.delete(this.#terms.keys().next().value!);
+    }
     const owner = this.#owners.get(run);
     this.#owners.set(run, claimer);
-    if (owner !== undefined && owner !== claimer) await owner.giveUp(run);
+    return owner === undefined || owner === claimer ? Promise.resolve() : owner.giveUp(run);
   }
 
   #refusalOf(request: IncomingMessage): Refusal | undefined {
@@ -275,6 +290,14 @@ class ControlServer {
     const level = status === 409 ? 'info' : 'warn';
     this.#options.log[level]({ from, status, reason: error.message }, 'a control link is refused');
   }
+}
+
+function superseded(of: { run: RunId; term: number; highest: number; worker: WorkerId }): PrimedError {
+  return new PrimedError(
+    'RUN_SUPERSEDED',
+    `Run ${of.run} is coordinated under claim ${of.highest} by now, and worker '${of.worker}' was asked under claim ${of.term}: another coordinator has taken the job over.`,
+    of,
+  );
 }
 
 function isId(value: string | string[] | undefined): value is string {

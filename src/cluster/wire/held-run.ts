@@ -7,6 +7,7 @@ import type { SegmentHow, SegmentOutcome, WorkerLink } from '../worker-link.ts';
 export class HeldRun {
   readonly #link: WorkerLink;
   readonly #run: RunId;
+  readonly term: number;
   readonly #loads = new Map<string, Promise<SegmentOutcome>>();
   #reservedBytes = 0;
   #said = '';
@@ -15,9 +16,10 @@ export class HeldRun {
   /** Set when the end begins: it is ended once. */
   #ended: Promise<RunProgress> | undefined;
 
-  constructor(link: WorkerLink, run: RunId) {
+  constructor(link: WorkerLink, { run, term }: Pick<RunSpec, 'run' | 'term'>) {
     this.#link = link;
     this.#run = run;
+    this.term = term;
   }
 
   start(spec: RunSpec): Promise<void> {

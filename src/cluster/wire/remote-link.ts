@@ -152,18 +152,23 @@ export class RemoteLink implements EndableLink {
   }
 
   async startRun(spec: RunSpec): Promise<void> {
-    const run: Run = this.#runs.get(spec.run) ?? {
-      ...{ spec, begun: false, stopped: false, ending: false, reservedBytes: 0 },
-      reserving: Promise.resolve(),
-      progress: emptyProgress(),
-    };
+    const known = this.#runs.get(spec.run);
+    // What was said of a run that was given up, or of its time under another term, is not said of this one.
+    const run: Run =
+      known !== undefined && !known.ending && known.spec.term === spec.term
+        ? known
+        : {
+            ...{ spec, begun: false, stopped: false, ending: false, reservedBytes: 0 },
+            reserving: Promise.resolve(),
+            progress: known?.progress ?? emptyProgress(),
+          };
     run.spec = spec;
     this.#runs.set(spec.run, run);
     try {
       await this.#call('control', 'startRun', [spec]);
       run.begun = true;
     } catch (error) {
-      if (!run.begun) this.#runs.delete(spec.run);
+      if (!run.begun) this.#forget(spec.run, run);
       throw error;
     }
   }
@@ -242,8 +247,12 @@ export class RemoteLink implements EndableLink {
     const run = this.#runs.get(runId);
     if (run !== undefined) run.ending = true;
     const progress = (await this.#call('control', 'endRun', [runId])) as RunProgress;
-    this.#runs.delete(runId);
+    this.#forget(runId, run);
     return progress;
+  }
+
+  #forget(runId: RunId, run: Run | undefined): void {
+    if (this.#runs.get(runId) === run) this.#runs.delete(runId);
   }
 
   progress(run: RunId): RunProgress {

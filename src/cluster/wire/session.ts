@@ -29,8 +29,11 @@ import {
 export interface SessionOptions {
   readonly coordinator: string;
   readonly link: WorkerLink;
-  /** Makes the run this session's; resolves when no other session has anything of it under way. */
-  readonly claim: (run: RunId, session: Session) => Promise<void>;
+  /**
+   * Makes the run this session's; resolves when no other session has anything of it under way. Throws RUN_SUPERSEDED when the
+   * run was heard of under a higher term; then nothing changed.
+   */
+  readonly claim: (spec: RunSpec, session: Session) => Promise<void>;
   readonly release: (run: RunId, session: Session) => void;
   readonly log: Log;
 }
@@ -245,13 +248,18 @@ export class Session {
 
   #start(spec: RunSpec, then?: (held: HeldRun) => Promise<void>): Promise<void> {
     const known = this.#runs.get(spec.run);
-    if (known !== undefined && !known.ending) return known.ready ?? Promise.resolve();
-    const held = new HeldRun(this.#link, spec.run);
+    if (known !== undefined && !known.ending && known.term === spec.term) return known.ready ?? Promise.resolve();
+    let claimed: Promise<void>;
+    try {
+      claimed = this.#options.claim(spec, this);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+    const held = new HeldRun(this.#link, spec);
     this.#runs.set(spec.run, held);
     held.ready = (async () => {
       try {
-        await known?.giveUp();
-        await this.#options.claim(spec.run, this);
+        await Promise.all([known?.giveUp(), claimed]);
         await held.start(spec);
         await then?.(held);
         held.ready = undefined;

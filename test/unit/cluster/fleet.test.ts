@@ -41,6 +41,7 @@ async function begun(
     run,
     job: 'job' as JobId,
     load: 'load-1' as LoadId,
+    term: 0,
     reuse: 'load',
     onChange: 'restart',
     ...spec,

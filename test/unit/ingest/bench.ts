@@ -92,7 +92,7 @@ export async function openBench(
     start(more = {}) {
       runs += 1;
       const id = `run-${runs}`;
-      const spec = { run: id, job: id, load: id, reuse: 'load', onChange: 'restart', ...more } as RunSpec;
+      const spec = { run: id, job: id, load: id, term: 0, reuse: 'load', onChange: 'restart', ...more } as RunSpec;
       worker.startRun(spec);
       worker.reserve(spec.run, storeBytes / 4);
       return spec.run;

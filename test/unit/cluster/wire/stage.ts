@@ -18,6 +18,7 @@ export const spec: RunSpec = {
   run,
   job: 'job-1' as JobId,
   load: 'load-1' as LoadId,
+  term: 0,
   reuse: 'any',
   onChange: 'restart',
 };
