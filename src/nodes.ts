@@ -4,6 +4,7 @@ import type { FastifyInstance } from 'fastify';
 import { Fleet } from './cluster/fleet.ts';
 import { openJobService } from './cluster/job-service.ts';
 import { LocalLink } from './cluster/local-link.ts';
+import { tellPeers } from './cluster/peer-news.ts';
 import { ringPlacement } from './cluster/placement.ts';
 import { openRegistrar, type Registrar } from './cluster/registrar.ts';
 import { openRegistry, type Registry } from './cluster/registry.ts';
@@ -155,11 +156,11 @@ function registeredFleet(base: NodeBase): Fleet {
     },
   });
   opened.members = members;
+  tellPeers({ members, from: coordinator, log });
   return new Fleet({
     members,
     placement: ringPlacement(members),
     origins,
-    segmentBytes: job.segmentBytes,
     maxRestarts: job.maxRestarts,
     log,
     // They renew, and so find out, three times in a lease.

@@ -37,7 +37,7 @@ export function buildApiServer(
 ): FastifyInstance {
   const { config, jobs, store, registry, log } = options;
   const app = buildServer(options, 'api');
-  app.register(jobApi, { jobs, batchSize: config.job.batchSize });
+  app.register(jobApi, { jobs, batchSize: config.job.batchSize, segmentBytes: config.job.segmentBytes });
   if (store !== undefined) app.register(fsApi, { store, log });
   if (registry !== undefined) app.register(workerApi, { registry, log, ...nodeAccessOf(config) });
   return app;

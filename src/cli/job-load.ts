@@ -31,6 +31,7 @@ interface LoadFlags extends ClientOptions {
   readonly fileFilterRegx?: string;
   readonly replicas?: string;
   readonly batchSize?: string;
+  readonly segmentSize?: string;
   readonly format?: Format;
   readonly verbose?: boolean;
 }
@@ -47,6 +48,7 @@ const optionOfFlag = {
   fileFilterRegx: 'fileFilterRegx',
   replicas: 'replicas',
   batchSize: 'batchSize',
+  segmentSize: 'segmentSize',
 } as const satisfies Partial<Record<keyof LoadFlags, string>>;
 
 /** Which flags say something in which mode; elsewhere they would be ignored, so they are refused. */
@@ -74,6 +76,7 @@ export const registerJobLoad: RegisterVerb = (job, context) => {
     .option('--file-filter-regx <pattern>', 'load only files whose whole base name matches')
     .option('--replicas <count>', 'workers that shall have each file')
     .option('--batch-size <count>', 'files handed to a worker at a time')
+    .option('--segment-size <size>', 'cut files at multiples of this, and spread them over workers, such as 8MB')
     .addOption(formatOption())
     .option('--verbose', 'name the files that failed, with reasons');
   coordinatorOption(command);

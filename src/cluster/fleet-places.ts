@@ -11,7 +11,6 @@ import type { WorkerId } from './worker-link.ts';
 export interface PlacesOptions {
   readonly members: Members;
   readonly placement: Placement;
-  readonly segmentBytes: number;
 }
 
 export class Places {
@@ -33,7 +32,7 @@ export class Places {
   /** A file is cut only where several workers share it. */
   segmentBytesOf(run: FleetRun, file: ManifestEntry): number {
     const alone = run.replicas === 1 && this.takers <= 1;
-    return alone ? Math.max(1, file.sizeBytes) : this.#options.segmentBytes;
+    return alone ? Math.max(1, file.sizeBytes) : run.spec.segmentBytes;
   }
 
   /** Who holds a segment, at least one; waits while nobody is there. Rejects when the run is stopped. */

@@ -31,7 +31,6 @@ export interface FleetOptions {
   readonly members: Members;
   readonly placement: Placement;
   readonly origins: Pick<Origins, 'head'>;
-  readonly segmentBytes: number;
   /** How often a file that changes at the origin starts anew. */
   readonly maxRestarts: number;
   readonly log: Log;

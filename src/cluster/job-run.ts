@@ -218,7 +218,7 @@ export class JobRun {
     try {
       await this.durable;
       const { definition } = this;
-      const { skipIfExists, bandwidthBytesPerSecond, replicas } = definition.options;
+      const { skipIfExists, bandwidthBytesPerSecond, replicas, segmentBytes } = definition.options;
       const spec = {
         run: definition.runId,
         job: definition.jobId,
@@ -226,6 +226,7 @@ export class JobRun {
         term: this.claim?.term ?? 0,
         reuse: skipIfExists ? ('any' as const) : ('load' as const),
         onChange: this.#deps.settings.onChange,
+        segmentBytes,
         ...(bandwidthBytesPerSecond === undefined ? {} : { bandwidthBytesPerSecond }),
       };
       await abortable(fleet.settled(), signal);

@@ -1,4 +1,5 @@
 /** The worker of this process, as the coordinator speaks to it. */
+import type { PeerList } from '../core/peers.ts';
 import { isWhole, type Segment } from '../core/segments.ts';
 import type { DiscardReason, LoadId, ManifestEntry, RunId } from '../core/types.ts';
 import type { RunProgress, RunSpec, VerifyOutcome, Worker } from '../ingest/types.ts';
@@ -7,10 +8,13 @@ import type { CachedSegment, SegmentHow, SegmentOutcome, WorkerId, WorkerLink } 
 export class LocalLink implements WorkerLink {
   readonly id: WorkerId;
   readonly #worker: Worker;
+  readonly #onPeers: (list: PeerList) => void;
 
-  constructor(id: WorkerId, worker: Worker) {
+  /** @param onPeers hears who the live workers are */
+  constructor(id: WorkerId, worker: Worker, onPeers: (list: PeerList) => void = () => undefined) {
     this.id = id;
     this.#worker = worker;
+    this.#onPeers = onPeers;
   }
 
   async startRun(spec: RunSpec): Promise<void> {
@@ -66,6 +70,10 @@ export class LocalLink implements WorkerLink {
   async endRun(run: RunId): Promise<RunProgress> {
     await this.#worker.endRun(run);
     return this.#worker.progress(run);
+  }
+
+  async setPeers(list: PeerList): Promise<void> {
+    this.#onPeers(list);
   }
 
   progress(run: RunId): RunProgress {

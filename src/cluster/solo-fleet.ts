@@ -1,6 +1,5 @@
 /** A fleet of one: the worker of this process. */
 import type { Log } from '../core/types.ts';
-import { defaultSegmentBytes } from '../core/units.ts';
 import type { Worker } from '../ingest/types.ts';
 import type { Origins } from '../origin/types.ts';
 import { Fleet } from './fleet.ts';
@@ -16,7 +15,6 @@ export function soloFleet(worker: Worker, origins: Pick<Origins, 'head'>, log: L
     members: fixedMembers(owners),
     placement: { owners: (_path, _index, _replicas, without) => (without?.has(id) ? [] : owners) },
     origins,
-    segmentBytes: defaultSegmentBytes,
     maxRestarts: 0,
     log,
   });

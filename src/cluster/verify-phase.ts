@@ -190,6 +190,7 @@ export class VerifyPhase {
       term: claim?.term ?? 0,
       reuse: 'load' as const,
       onChange: 'fail' as const,
+      segmentBytes: definition.options.segmentBytes,
       ...limitOf(definition.options),
     };
     try {

@@ -3,6 +3,7 @@
  * are the coordinator's.
  */
 import { type ErrorReport, PrimedError } from '../core/errors.ts';
+import type { PeerList } from '../core/peers.ts';
 import type { Segment } from '../core/segments.ts';
 import type { DiscardReason, LoadId, ManifestEntry, ObjectVersion, RunId, WorkerId } from '../core/types.ts';
 import type { RunProgress, RunSpec, VerifyOutcome } from '../ingest/types.ts';
@@ -83,6 +84,8 @@ export interface WorkerLink {
   stopRun(run: RunId): Promise<void>;
   /** After the last load: gives back the reservation and forgets the run. Resolves with its final figures. */
   endRun(run: RunId): Promise<RunProgress>;
+  /** Who the live workers are: what is known of them there is replaced by it, unless that is newer. */
+  setPeers(list: PeerList): Promise<void>;
   /** As last heard; cheap. */
   progress(run: RunId): RunProgress;
 }

@@ -5,7 +5,7 @@
  */
 import Type from 'typebox';
 import { hostPattern, workerIdPattern } from '../core/membership.ts';
-import { GiB, KiB, MiB, pageBytes } from '../core/units.ts';
+import { GiB, KiB, leastSegmentBytes, MiB, mostSegmentBytes, pageBytes } from '../core/units.ts';
 import { choice, duration, flag, integer, listen, number, path, size, text, url } from './forms.ts';
 
 const closed = { additionalProperties: false } as const;
@@ -300,10 +300,10 @@ export const configSchema = Type.Object(
         }),
         segment_size: size({
           description:
-            'What one worker takes of a file at a time: larger files are cut, and spread over workers. A multiple of 1 MiB.',
+            'What one worker takes of a file at a time, where a load does not say `segmentSize`: larger files are cut, and spread over workers. A multiple of 1 MiB.',
           default: '64MB',
-          minimum: MiB,
-          maximum: GiB,
+          minimum: leastSegmentBytes,
+          maximum: mostSegmentBytes,
           multipleOf: MiB,
         }),
         retention: duration({

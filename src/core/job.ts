@@ -14,6 +14,8 @@ export interface LoadOptions {
   readonly replicas: number;
   /** Files handed to a worker at a time. */
   readonly batchSize: number;
+  /** Larger files are cut at multiples of it, and spread over workers. */
+  readonly segmentBytes: number;
   readonly partialListing: boolean;
   readonly loadMetadataOnly: boolean;
   readonly skipIfExists: boolean;

@@ -3,6 +3,7 @@ import { PrimedError } from './errors.ts';
 import { compileFileFilter } from './file-filter.ts';
 import type { LoadOptions } from './job.ts';
 import { formatSize, parseSize } from './sizes.ts';
+import { defaultSegmentBytes, leastSegmentBytes, MiB, mostSegmentBytes } from './units.ts';
 
 export const defaultBatchSize = 200;
 /** Two batches are with the worker at once, about 1 KiB of bookkeeping a file: 200 MiB at the very most. */
@@ -11,6 +12,7 @@ export const maxBatchSize = 100_000;
 export const defaultLoadOptions: LoadOptions = {
   replicas: 1,
   batchSize: defaultBatchSize,
+  segmentBytes: defaultSegmentBytes,
   partialListing: false,
   loadMetadataOnly: false,
   skipIfExists: false,
@@ -21,6 +23,7 @@ export const defaultLoadOptions: LoadOptions = {
 export const loadOptionNames = [
   'replicas',
   'batchSize',
+  'segmentSize',
   'partialListing',
   'loadMetadataOnly',
   'skipIfExists',
@@ -34,7 +37,7 @@ type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 
 /**
  * Options from JSON strings (`"2"`, `"true"`) or native numbers and booleans. `bandwidth` is a size a second and per
- * worker (`"200MB"`, or bytes). Throws REQUEST_INVALID with the field in the message and in `facts.field`.
+ * worker (`"200MB"`, or bytes), `segmentSize` a size. Throws REQUEST_INVALID with the field in the message and in `facts.field`.
  */
 export function parseLoadOptions(
   raw: Readonly<Record<string, unknown>>,
@@ -51,6 +54,9 @@ export function parseLoadOptions(
         break;
       case 'batchSize':
         options.batchSize = integerOf(name, value, { from: 1, upTo: maxBatchSize });
+        break;
+      case 'segmentSize':
+        options.segmentBytes = segmentSizeOf(value);
         break;
       case 'partialListing':
       case 'loadMetadataOnly':
@@ -92,6 +98,7 @@ export function optionDifferences(running: LoadOptions, asked: LoadOptions): rea
   };
   compare('replicas', running.replicas, asked.replicas);
   compare('batchSize', running.batchSize, asked.batchSize);
+  compare('segmentSize', formatSize(running.segmentBytes), formatSize(asked.segmentBytes));
   compare('partialListing', running.partialListing, asked.partialListing);
   compare('loadMetadataOnly', running.loadMetadataOnly, asked.loadMetadataOnly);
   compare('skipIfExists', running.skipIfExists, asked.skipIfExists);
@@ -132,14 +139,24 @@ function integerOf(field: string, value: unknown, limits: { from: number; upTo: 
 
 function bandwidthOf(value: unknown): number {
   const hint = `must be a size a second above zero, such as 200MB, not ${shown(value)}`;
-  if (typeof value !== 'string' && typeof value !== 'number') throw invalid('bandwidth', hint);
-  let bytes: number;
-  try {
-    bytes = parseSize(String(value));
-  } catch (cause) {
-    throw invalid('bandwidth', hint, cause);
-  }
+  const bytes = sizeOf('bandwidth', value, hint);
   if (bytes < 1) throw invalid('bandwidth', hint);
+  return bytes;
+}
+
+function sizeOf(field: string, value: unknown, hint: string): number {
+  if (typeof value !== 'string' && typeof value !== 'number') throw invalid(field, hint);
+  try {
+    return parseSize(String(value));
+  } catch (cause) {
+    throw invalid(field, hint, cause);
+  }
+}
+
+function segmentSizeOf(value: unknown): number {
+  const hint = `must be a multiple of 1MB from ${formatSize(leastSegmentBytes)} to ${formatSize(mostSegmentBytes)}, such as 8MB, not ${shown(value)}`;
+  const bytes = sizeOf('segmentSize', value, hint);
+  if (bytes < leastSegmentBytes || bytes > mostSegmentBytes || bytes % MiB !== 0) throw invalid('segmentSize', hint);
   return bytes;
 }
 

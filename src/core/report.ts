@@ -27,6 +27,7 @@ export function textReport(job: JobSnapshot, { verbose }: ReportOptions): string
   ];
   if (job.etaMs !== undefined) lines.push(`\tETA: ${formatTimeLeft(job.etaMs)}`);
   lines.push(`\tRetries: ${job.retries}`);
+  lines.push(`\tSegment Size: ${formatSize(job.options.segmentBytes)}`);
   if (job.options.verify) lines.push(`\tFiles Verified: ${job.verifiedFiles} (${formatSize(job.verifiedBytes)})`);
   lines.push(`\tLedger: ${ledgerText(job)}`);
   if (verbose) {
@@ -64,6 +65,7 @@ export function jsonReport(job: JobSnapshot, { verbose }: ReportOptions = { verb
     loadId: job.loadId,
     reason: job.reason,
     listingDone: job.listingDone,
+    segmentBytes: job.options.segmentBytes,
     scannedFiles: job.scannedFiles,
     loadedFiles: job.loadedFiles,
     skippedFiles: job.skippedFiles,

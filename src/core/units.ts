@@ -15,6 +15,9 @@ export const defaultPartBytes = 8 * MiB;
 
 /** The unit of placement; a multiple of the part. */
 export const defaultSegmentBytes = 64 * MiB;
+/** What the unit of placement may be set to. */
+export const leastSegmentBytes = MiB;
+export const mostSegmentBytes = GiB;
 
 export function alignUp(bytes: number, grain: number = alignBytes): number {
   return Math.ceil(bytes / grain) * grain;

@@ -159,9 +159,9 @@ export class Files {
   }
 
   #begin(run: Run, entry: ManifestEntry, range: ByteRange | undefined): ReturnType<Store['beginFile']> {
-    const { run: id, load, reuse } = run.spec;
+    const { run: id, load, reuse, segmentBytes } = run.spec;
     const wanted = range === undefined ? {} : { range };
-    return this.#store.beginFile({ run: id, load, entry, reuse, partBytes: this.#partBytes, ...wanted });
+    return this.#store.beginFile({ run: id, load, entry, reuse, segmentBytes, partBytes: this.#partBytes, ...wanted });
   }
 
   /** Every byte of the file is durable. */

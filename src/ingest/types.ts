@@ -41,6 +41,8 @@ export interface RunSpec {
   readonly bandwidthBytesPerSecond?: number;
   /** What to do when an object changes under the load. */
   readonly onChange: 'restart' | 'fail';
+  /** Where files are cut: a multiple of 1 MiB. */
+  readonly segmentBytes: number;
 }
 
 export interface FileOutcome {

@@ -19,6 +19,8 @@ export interface JobApiOptions {
   readonly jobs: JobService;
   /** What a submission means that does not say `batchSize`; the product's own default if absent. */
   readonly batchSize?: number;
+  /** The same of `segmentSize`. */
+  readonly segmentBytes?: number;
 }
 
 const strict = { additionalProperties: false };
@@ -36,6 +38,7 @@ const SubmitBody = Type.Object(
         {
           replicas: number,
           batchSize: number,
+          segmentSize: number,
           partialListing: flag,
           loadMetadataOnly: flag,
           skipIfExists: flag,
@@ -65,16 +68,22 @@ const Done = Type.Object({
 });
 
 /** Also turns on bodies of GET for the server that it is registered on. Errors leave by the server's error handler. */
-export const jobApi: FastifyPluginCallback<JobApiOptions> = forParent((app, { jobs, batchSize }, done) => {
-  const defaults = { ...defaultLoadOptions, ...(batchSize === undefined ? {} : { batchSize }) };
-  acceptGetBodies(app);
-  void app.register(async (scope) => {
-    acceptAnyContentType(scope);
-    scope.setValidatorCompiler(TypeBoxValidatorCompiler);
-    routes(scope, jobs, defaults);
-  });
-  done();
-});
+export const jobApi: FastifyPluginCallback<JobApiOptions> = forParent(
+  (app, { jobs, batchSize, segmentBytes }, done) => {
+    const defaults = {
+      ...defaultLoadOptions,
+      ...(batchSize === undefined ? {} : { batchSize }),
+      ...(segmentBytes === undefined ? {} : { segmentBytes }),
+    };
+    acceptGetBodies(app);
+    void app.register(async (scope) => {
+      acceptAnyContentType(scope);
+      scope.setValidatorCompiler(TypeBoxValidatorCompiler);
+      routes(scope, jobs, defaults);
+    });
+    done();
+  },
+);
 
 function routes(scope: FastifyInstance, jobs: JobService, defaults: LoadOptions): void {
   const app = scope.withTypeProvider<TypeBoxTypeProvider>();

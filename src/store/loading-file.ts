@@ -36,6 +36,8 @@ export class LoadingFile {
   /** Runs that have begun it and have not ended. */
   readonly users = new Set<RunId>();
   phase: LoadingPhase = 'loading';
+  /** Of the load that began it last. */
+  segmentBytes: number;
   /** Why it was dropped. */
   reason: DiscardReason | undefined;
   /** Whether the index has a loading record of it. */
@@ -62,6 +64,7 @@ export class LoadingFile {
     entry: ManifestEntry;
     load: LoadId;
     run: RunId;
+    segmentBytes: number;
     runs?: Map<RunId, number>;
     /** Of the version that is visible in part, where it goes on with one. */
     shownBytes?: number;
@@ -70,6 +73,7 @@ export class LoadingFile {
     this.entry = spec.entry;
     this.load = spec.load;
     this.run = spec.run;
+    this.segmentBytes = spec.segmentBytes;
     this.shownBytes = spec.shownBytes ?? 0;
     this.reopened = this.shownBytes > 0;
     this.visible = this.reopened;
@@ -158,8 +162,9 @@ export class LoadingFile {
   /** As it is now, or as the commit that is being made leaves it. Spelt out: this runs for every object that is loaded. */
   record(state: FileState = 'loading', cachedBytes = this.durableBytes, cachedAtMs = 0): FileRecord {
     const { path, etag, sizeBytes, lastModifiedMs, versionId } = this.entry;
-    const { fileId, load: loadId } = this;
-    const record = { path, etag, sizeBytes, lastModifiedMs, fileId, state, loadId, cachedBytes, cachedAtMs };
+    const { fileId, load: loadId, segmentBytes } = this;
+    const version = { path, etag, sizeBytes, lastModifiedMs };
+    const record = { ...version, fileId, state, loadId, cachedBytes, cachedAtMs, segmentBytes };
     return versionId === undefined ? record : { ...record, versionId };
   }
 

@@ -2,6 +2,7 @@
 import type { PrimedError } from '../core/errors.ts';
 import type { DiscardReason, FileId, LoadId, ManifestEntry, RunId } from '../core/types.ts';
 import { sameVersion } from '../core/types.ts';
+import { defaultSegmentBytes } from '../core/units.ts';
 import type { Changes } from './changes.ts';
 import type { Operation } from './commit.ts';
 import type { LoadingFile } from './loading-file.ts';
@@ -155,6 +156,7 @@ export function putMetadata(
           loadId: load,
           cachedBytes: 0,
           cachedAtMs: nowMs,
+          segmentBytes: defaultSegmentBytes,
         });
       }
     },

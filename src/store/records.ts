@@ -9,7 +9,8 @@
  *
  * file       0 u8 version  1 u8 state  2 u16 etag bytes  4 u48 file id  10 u16 load bytes
  *            12 f64 size  20 f64 last modified, ms  28 f64 cached at, ms  36 f64 durable bytes
- *            44 u32 inline block bytes  48 u16 version id bytes (0xffff: none)  50 u16 path bytes  52 u16 runs  54 u16 zero
+ *            44 u32 inline block bytes  48 u16 version id bytes (0xffff: none)  50 u16 path bytes  52 u16 runs
+ *            54 u16 segment size of its placement, MiB
  *            56 inline block, etag, load, version id, path (loading only), runs x (u16 bytes, name, f64 durable bytes)
  *
  * ledger     0 u8 version  1 u8 reasons  2 6 B zero  8 f64 origin bytes  16 f64 peer bytes  24 f64 cached bytes
@@ -17,9 +18,10 @@
  */
 import type { FileId, Ledger, LoadId, RunId, StoreIndex, UfsPath } from '../core/types.ts';
 import { discardReasons, emptyLedger } from '../core/types.ts';
+import { MiB } from '../core/units.ts';
 import type { FileRecord, FileState } from './types.ts';
 
-export const recordVersion = 1;
+export const recordVersion = 2;
 
 const blockHeadBytes = 12;
 const extentBytes = 12;
@@ -212,7 +214,7 @@ export function encodeFile(value: FileValue, arena: Arena): Buffer {
   out.writeUInt16LE(record.versionId === undefined ? noVersionId : versionBytes, 48);
   out.writeUInt16LE(pathBytes, 50);
   out.writeUInt16LE(runs?.size ?? 0, 52);
-  out.writeUInt16LE(0, 54);
+  out.writeUInt16LE(record.segmentBytes / MiB, 54);
   if (block) writeBlock(block, out, fileHeadBytes);
   let at = fileHeadBytes + inlineBytes;
   at += out.write(record.etag, at, 'utf8');
@@ -247,6 +249,7 @@ export function decodeFile(bytes: Buffer, path?: string): FileRecord {
     lastModifiedMs: bytes.readDoubleLE(20),
     cachedAtMs: bytes.readDoubleLE(28),
     cachedBytes: bytes.readDoubleLE(36),
+    segmentBytes: bytes.readUInt16LE(54) * MiB,
   };
   if (versionBytes === noVersionId) return record;
   return { ...record, versionId: bytes.toString('utf8', versionAt, pathAt) };

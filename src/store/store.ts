@@ -14,7 +14,7 @@ import type {
   UfsPath,
 } from '../core/types.ts';
 import { sameVersion } from '../core/types.ts';
-import { alignDown, pageBytes } from '../core/units.ts';
+import { alignDown, defaultSegmentBytes, pageBytes } from '../core/units.ts';
 import { mergeByPath, summarize, visibleRecord, visibleRecords } from './catalog.ts';
 import type { Counters } from './changes.ts';
 import { Changes } from './changes.ts';
@@ -141,7 +141,7 @@ export class LocalStore implements Store {
   }
 
   beginFile(order: BeginOrder): Begun {
-    const { run, load, entry, partBytes, range = { offset: 0, length: entry.sizeBytes } } = order;
+    const { run, load, entry, partBytes, range = { offset: 0, length: entry.sizeBytes }, segmentBytes } = order;
     this.#checkUsable();
     checkEntry(entry);
     const visible = visibleRecord(this.#index, entry.path);
@@ -153,6 +153,7 @@ export class LocalStore implements Store {
     }
     const begin = (file: LoadingFile): Begun => {
       this.#loading.use(file, run);
+      if (segmentBytes !== undefined) file.segmentBytes = segmentBytes;
       return { state: 'loading', fileId: file.fileId, missing: file.missing(range, partBytes) };
     };
     const current = this.#loading.atPath(entry.path);
@@ -165,7 +166,10 @@ export class LocalStore implements Store {
     // One that was given up a moment ago may still have parts on their way into the index.
     if (reusable && visible.state === 'partial' && !this.#loading.inMemory(visible.fileId))
       return begin(this.#loading.reopen(visible, run));
-    const file = new LoadingFile({ fileId: this.#newId(), entry: plainEntry(entry), load, run });
+    const file = new LoadingFile({
+      ...{ fileId: this.#newId(), entry: plainEntry(entry), load, run },
+      segmentBytes: defaultSegmentBytes,
+    });
     this.#loading.add(file);
     return begin(file);
   }

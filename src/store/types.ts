@@ -61,6 +61,8 @@ export interface FileRecord extends ManifestEntry {
   readonly cachedBytes: number;
   /** Wall clock of completion, ms. */
   readonly cachedAtMs: number;
+  /** Cuts by which the file was placed over workers, MiB-aligned: readers find its other segments by the ring. */
+  readonly segmentBytes: number;
 }
 
 export interface BeginOrder {
@@ -70,6 +72,8 @@ export interface BeginOrder {
   readonly reuse: 'any' | 'load';
   readonly partBytes: number;
   readonly range?: ByteRange;
+  /** Recorded with the file; default 64 MiB. */
+  readonly segmentBytes?: number;
 }
 
 /** What `beginFile` found. */

@@ -5,14 +5,18 @@ import type { ManifestEntry } from '../../src/core/types.ts';
 import { MiB } from '../../src/core/units.ts';
 import type { EmbeddedOrigin, OriginOptions } from '../../src/demo/origin/api.ts';
 import { firstDifference } from '../../src/demo/origin/content.ts';
+import type { ObjectSpec } from '../../src/demo/origin/objects.ts';
 import { type Daemon, type DaemonPorts, startDaemon } from './daemon.ts';
 import { temporaryFolder } from './files.ts';
-import { originEnvironment, startTestOrigin } from './origin.ts';
+import { originEnvironment, smallDataset, startTestOrigin } from './origin.ts';
+import { readBack as readBackFrom } from './scene.ts';
 
 export const segmentBytes = 4 * MiB;
 
 export interface Cluster {
   readonly origin: EmbeddedOrigin;
+  /** What the origin began with. */
+  readonly objects: readonly ObjectSpec[];
   readonly workers: Map<string, Daemon>;
   coordinator: Daemon;
   /** Starts a worker, or starts it again with its data, and waits until the coordinator knows it. */
@@ -40,6 +44,7 @@ export async function openCluster(order: {
   const ports = new Map<string, DaemonPorts>();
   const cluster: Cluster = {
     origin,
+    objects: order.origin.objects ?? smallDataset,
     workers: new Map(),
     coordinator,
     async start(id) {
@@ -92,6 +97,15 @@ export async function untilLive(cluster: Cluster, ids: readonly string[]): Promi
 export async function workersOf({ coordinator }: Cluster): Promise<{ id: string; state: string }[]> {
   const answer = await fetch(`${coordinator.api}/api/v1/workers`);
   return (await answer.json()) as { id: string; state: string }[];
+}
+
+/** Reads objects of the origin, by default all, through the S3 port of one worker, and judges every byte. */
+export async function readBack(
+  { origin, objects, workers }: Cluster,
+  through: string,
+  some: readonly ObjectSpec[] = objects,
+): Promise<void> {
+  await readBackFrom(workers.get(through)!, origin.bucket, some);
 }
 
 /** Which live workers have a segment, and that what each of them gives is what the origin has. */

@@ -5,7 +5,7 @@
 import { setImmediate } from 'node:timers/promises';
 import { PrimedError } from '../../src/core/errors.ts';
 import type { ByteRange, FileId, LoadId, UfsPath } from '../../src/core/types.ts';
-import { pageBytes } from '../../src/core/units.ts';
+import { defaultSegmentBytes, pageBytes } from '../../src/core/units.ts';
 import type { FileRecord, FileState, OpenFile, PathSummary, Store } from '../../src/store/types.ts';
 
 export interface PutOptions {
@@ -37,6 +37,7 @@ export class MemoryFiles implements Pick<Store, 'stat' | 'list' | 'open' | 'summ
       lastModifiedMs: options.lastModifiedMs ?? Date.UTC(2026, 0, 2, 3, 4, 5, 678),
       cachedBytes: options.cachedBytes ?? (state === 'complete' ? data.length : 0),
       cachedAtMs: 0,
+      segmentBytes: defaultSegmentBytes,
       ...(options.versionId === undefined ? {} : { versionId: options.versionId }),
     };
     this.#files.set(path, { record, bytes: data, badPages: new Set() });

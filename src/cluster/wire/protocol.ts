@@ -120,7 +120,8 @@ export type Method =
   | 'verify'
   | 'setBandwidth'
   | 'stopRun'
-  | 'endRun';
+  | 'endRun'
+  | 'setPeers';
 
 const packr = new Packr({ useRecords: false, mapsAsObjects: true, int64AsType: 'number' });
 

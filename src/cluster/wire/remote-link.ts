@@ -12,6 +12,7 @@ import { randomUUID } from 'node:crypto';
 import { Deque } from '../../core/deque.ts';
 import { errorOf, PrimedError } from '../../core/errors.ts';
 import type { ClientTls } from '../../core/node-tls.ts';
+import type { PeerList } from '../../core/peers.ts';
 import type { Segment } from '../../core/segments.ts';
 import type { DiscardReason, LoadId, Log, ManifestEntry, Random, RunId, WorkerId } from '../../core/types.ts';
 import type { RunProgress, RunSpec, VerifyOutcome } from '../../ingest/types.ts';
@@ -109,6 +110,9 @@ export class RemoteLink implements EndableLink {
   /** Why all calls are rejected. */
   #refusal: PrimedError | undefined;
   #lost = false;
+  /** What the worker is to know by now, and whether it is being told. */
+  #peers: PeerList | undefined;
+  #telling: Promise<void> | undefined;
 
   /** Begins to connect; calls wait until that has succeeded. */
   constructor(options: RemoteLinkOptions) {
@@ -255,6 +259,22 @@ export class RemoteLink implements EndableLink {
     if (this.#runs.get(runId) === run) this.#runs.delete(runId);
   }
 
+  /** Only the newest list is told, and told again over each new connection: others may have told another meanwhile. */
+  setPeers(list: PeerList): Promise<void> {
+    this.#peers = list;
+    this.#telling ??= this.#tellPeers().finally(() => {
+      this.#telling = undefined;
+    });
+    return this.#telling;
+  }
+
+  async #tellPeers(): Promise<void> {
+    for (let told: PeerList | undefined; told !== this.#peers; ) {
+      told = this.#peers;
+      await this.#call('control', 'setPeers', [told]);
+    }
+  }
+
   progress(run: RunId): RunProgress {
     return this.#runs.get(run)?.progress ?? emptyProgress();
   }
@@ -323,6 +343,7 @@ export class RemoteLink implements EndableLink {
     ]);
     this.#outbox = [...this.#pending.values()];
     this.#flush();
+    if (this.#peers !== undefined) this.setPeers(this.#peers).catch(() => undefined);
   }
 
   /** While there is no connection everything stays pending: a new one begins with all of that. */

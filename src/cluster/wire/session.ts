@@ -6,6 +6,7 @@
  */
 import { Deque } from '../../core/deque.ts';
 import { type ErrorReport, reportOf } from '../../core/errors.ts';
+import type { PeerList } from '../../core/peers.ts';
 import type { DiscardReason, LoadId, Log, ManifestEntry, RunId, WorkerId } from '../../core/types.ts';
 import type { RunSpec } from '../../ingest/types.ts';
 import type { PeerSource, SegmentHow, SegmentOutcome, WorkerLink } from '../worker-link.ts';
@@ -202,6 +203,7 @@ export class Session {
           unpackCuts(count, cuts, () => file),
         );
       }),
+    setPeers: (list: PeerList) => this.#link.setPeers(list),
     setBandwidth: (run: RunId, bytesPerSecond: number | null) =>
       this.#inRun(run, () => this.#link.setBandwidth(run, bytesPerSecond ?? undefined)),
     // A repeated end finds the run ended; that is what was asked for.

@@ -34,7 +34,7 @@ const done = { state: 'SUCCEEDED' as JobState, loadedBytes: 400 * MiB, processed
 test('--submit says the id, and every flag is an option of the request', async () => {
   const io = world();
   const flags =
-    '--bandwidth 200MB --verify --partial-listing --metadata-only --skip-if-exists --replicas 1 --batch-size 300';
+    '--bandwidth 200MB --verify --partial-listing --metadata-only --skip-if-exists --replicas 1 --batch-size 300 --segment-size 8MB';
   expect(await load(io, path, '--submit', ...flags.split(' '), '--file-filter-regx', '.*\\.bin')).toBe(0);
   expect(io.out()).toBe(`Load '${path}' is successfully submitted. JobId: job-1\n`);
   expect(io.err()).toBe('');
@@ -50,6 +50,7 @@ test('--submit says the id, and every flag is an option of the request', async (
         skipIfExists: true,
         replicas: 1,
         batchSize: 300,
+        segmentBytes: 8 * 1024 * 1024,
         fileFilterRegex: '.*\\.bin',
       },
     },

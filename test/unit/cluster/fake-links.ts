@@ -9,6 +9,7 @@ import {
   workerLost,
 } from '../../../src/cluster/worker-link.ts';
 import { PrimedError } from '../../../src/core/errors.ts';
+import type { PeerList } from '../../../src/core/peers.ts';
 import type { Segment } from '../../../src/core/segments.ts';
 import { emptyLedger, type Ledger, type LoadId, type ManifestEntry, type RunId } from '../../../src/core/types.ts';
 import { alignUp } from '../../../src/core/units.ts';
@@ -69,6 +70,8 @@ export class FakeLink implements WorkerLink {
   /** Code of the error that loads here end with. */
   failing: 'STORE_IO' | 'ORIGIN_DENIED' | undefined;
   loads = 0;
+  /** Lists of workers that it was told. */
+  readonly heard: PeerList[] = [];
 
   constructor(id: WorkerId, disk: FakeDisk, source: FakeSource, cluster: FakeCluster) {
     this.id = id;
@@ -193,6 +196,10 @@ export class FakeLink implements WorkerLink {
       this.reserved.delete(run);
       return this.progress(run);
     });
+  }
+
+  setPeers(list: PeerList): Promise<void> {
+    return this.#call(async () => void this.heard.push(list));
   }
 
   progress(run: RunId): RunProgress {

@@ -26,7 +26,6 @@ function fleetOf(cluster: FakeCluster): Fleet {
     members: cluster,
     placement: ringPlacement(cluster),
     origins: { head: async (path) => ({ ...entryOf(path, 550, cluster.source.etag(path)), checksums: {} }) },
-    segmentBytes,
     maxRestarts: 3,
     log: silent,
   });
@@ -44,6 +43,7 @@ async function begun(
     term: 0,
     reuse: 'load',
     onChange: 'restart',
+    segmentBytes,
     ...spec,
   } as const;
   await fleet.startRun(all, replicas);

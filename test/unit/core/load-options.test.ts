@@ -24,6 +24,7 @@ describe('parseLoadOptions', () => {
     const options = parseLoadOptions({
       replicas: '2',
       batchSize: '300',
+      segmentSize: '8MB',
       partialListing: 'true',
       loadMetadataOnly: 'true',
       skipIfExists: 'TRUE',
@@ -34,6 +35,7 @@ describe('parseLoadOptions', () => {
     expect(options).toEqual({
       replicas: 2,
       batchSize: 300,
+      segmentBytes: 8 * 1024 * 1024,
       partialListing: true,
       loadMetadataOnly: true,
       skipIfExists: true,
@@ -72,6 +74,10 @@ describe('parseLoadOptions', () => {
     ['batchSize', '0'],
     ['batchSize', maxBatchSize + 1],
     ['batchSize', ''],
+    ['segmentSize', '0'],
+    ['segmentSize', '1.5MB'],
+    ['segmentSize', '2GB'],
+    ['segmentSize', true],
     ['partialListing', 'yes'],
     ['loadMetadataOnly', 1],
     ['skipIfExists', ''],
@@ -123,6 +129,7 @@ describe('optionDifferences', () => {
     const asked = parseLoadOptions({
       replicas: 2,
       batchSize: 7,
+      segmentSize: '8MB',
       partialListing: true,
       loadMetadataOnly: true,
       skipIfExists: true,
@@ -133,6 +140,7 @@ describe('optionDifferences', () => {
     expect(optionDifferences(defaultLoadOptions, asked)).toEqual([
       'replicas is 1, asked for 2',
       'batchSize is 200, asked for 7',
+      'segmentSize is 64.00MB, asked for 8.00MB',
       'partialListing is false, asked for true',
       'loadMetadataOnly is false, asked for true',
       'skipIfExists is false, asked for true',

@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import { defaultRetry } from '../../../src/core/retry.ts';
 import type { Log, ManifestEntry, UfsPath } from '../../../src/core/types.ts';
-import { MiB } from '../../../src/core/units.ts';
+import { defaultSegmentBytes, MiB } from '../../../src/core/units.ts';
 import type { EmbeddedOrigin, OriginOptions } from '../../../src/demo/origin/api.ts';
 import { openIngest } from '../../../src/ingest/index.ts';
 import type { PeerAccess } from '../../../src/ingest/peer-links.ts';
@@ -92,7 +92,16 @@ export async function openBench(
     start(more = {}) {
       runs += 1;
       const id = `run-${runs}`;
-      const spec = { run: id, job: id, load: id, term: 0, reuse: 'load', onChange: 'restart', ...more } as RunSpec;
+      const spec = {
+        run: id,
+        job: id,
+        load: id,
+        term: 0,
+        reuse: 'load',
+        onChange: 'restart',
+        segmentBytes: defaultSegmentBytes,
+        ...more,
+      } as RunSpec;
       worker.startRun(spec);
       worker.reserve(spec.run, storeBytes / 4);
       return spec.run;

@@ -102,6 +102,7 @@ describe('submit', () => {
       options: {
         replicas: '1',
         batchSize: '300',
+        segmentSize: '8MB',
         partialListing: 'true',
         loadMetadataOnly: 'true',
         skipIfExists: 'true',
@@ -122,6 +123,7 @@ describe('submit', () => {
         options: {
           ...defaultLoadOptions,
           batchSize: 300,
+          segmentBytes: 8 * 1024 * 1024,
           partialListing: true,
           loadMetadataOnly: true,
           skipIfExists: true,

@@ -124,6 +124,7 @@ describe('metadata', () => {
       loadId: 'l2',
       cachedBytes: 0,
       cachedAtMs: 1_800_000_000_000,
+      segmentBytes: 64 * MiB,
       fileId: expect.any(Number),
     });
     expect(store.stat(path('plain'))).toMatchObject({ sizeBytes: 2 ** 45 });

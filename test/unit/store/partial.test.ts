@@ -52,6 +52,7 @@ interface Order {
   readonly run?: RunId;
   readonly load?: LoadId;
   readonly reuse?: 'any' | 'load';
+  readonly segmentBytes?: number;
 }
 
 function begin(range: ByteRange, { of = object, ...order }: Order = {}): Begun {
@@ -580,4 +581,17 @@ describe('a version that is opened by what somebody else knows of it', () => {
       expect(store.openVersion({ path: path as typeof object.path, etag: 'v1' })).toBeUndefined();
     }
   });
+});
+
+test('the cuts by which a file was placed are kept with it: those of the load that began it last', async () => {
+  await loadRange(first, { segmentBytes: 2 * MiB });
+  await store.show(object);
+  expect(store.stat(object.path)).toMatchObject({ state: 'partial', segmentBytes: 2 * MiB });
+  await reopen();
+  expect(store.stat(object.path)).toMatchObject({ state: 'partial', segmentBytes: 2 * MiB });
+  await loadRange(second, { segmentBytes: 4 * MiB });
+  await store.show(object);
+  expect(store.stat(object.path)).toMatchObject({ cachedBytes: 4 * MiB, segmentBytes: 4 * MiB });
+  await loadRange(last);
+  expect(store.stat(object.path)).toMatchObject({ state: 'complete', segmentBytes: 4 * MiB });
 });

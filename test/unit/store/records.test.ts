@@ -9,6 +9,7 @@ import {
   type StoreIndex,
   type UfsPath,
 } from '../../../src/core/types.ts';
+import { MiB } from '../../../src/core/units.ts';
 import {
   Arena,
   blockBytes,
@@ -40,6 +41,7 @@ const record: FileRecord = {
   loadId: '3c9f…load' as LoadId,
   cachedBytes: 2 ** 44,
   cachedAtMs: 0,
+  segmentBytes: 1024 * MiB,
 };
 
 function blockOf(pages: number) {
@@ -81,8 +83,8 @@ describe('a block', () => {
   test('of another version is not read', () => {
     const bytes = Buffer.alloc(100);
     writeBlock(blockOf(1), bytes, 0);
-    bytes[0] = 2;
-    expect(() => readBlock(bytes)).toThrow('block record of version 2');
+    bytes[0] = 3;
+    expect(() => readBlock(bytes)).toThrow('block record of version 3');
   });
 });
 

@@ -5,7 +5,8 @@ import { afterEach, expect, test } from 'vitest';
 import { WebSocket } from 'ws';
 import { emptyProgress } from '../../../../src/cluster/fleet-run.ts';
 import { controlPath, header, packDown, subprotocol } from '../../../../src/cluster/wire/protocol.ts';
-import type { RunId } from '../../../../src/core/types.ts';
+import type { PeerList } from '../../../../src/core/peers.ts';
+import type { RunId, WorkerId } from '../../../../src/core/types.ts';
 import { alert, codeOf, how, run, segmentAt, spec, until, WireStage } from './stage.ts';
 
 let stage: WireStage;
@@ -290,4 +291,27 @@ test('progress is told anew over a new connection', async () => {
   expect(link.progress(run)).toEqual(figures);
   stage.proxy.refusing = false;
   await until(() => link.progress(run).receivedBytes === 6);
+});
+
+test('who the live workers are is told anew over each connection, and of what was missed only the last', async () => {
+  stage = await new WireStage().open();
+  const link = stage.link();
+  const list = (version: number): PeerList => ({
+    from: 'coordinator-1',
+    version,
+    peers: [{ id: 'w' as WorkerId, url: 'http://w:1', takes: version > 1 }],
+  });
+  const heard = () => stage.worker.calls.flatMap(([method, told]) => (method === 'setPeers' ? [told] : []));
+  await link.setPeers(list(1));
+  expect(heard()).toEqual([list(1)]);
+  stage.proxy.cut();
+  await until(() => heard().length === 2);
+  expect(heard()).toEqual([list(1), list(1)]);
+  stage.proxy.refusing = true;
+  stage.proxy.cut();
+  const told = [2, 3, 4].map((version) => link.setPeers(list(version)));
+  stage.proxy.refusing = false;
+  await Promise.all(told);
+  expect(heard().slice(2).at(-1)).toEqual(list(4));
+  expect(heard()).not.toContainEqual(list(3));
 });

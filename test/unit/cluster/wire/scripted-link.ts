@@ -7,6 +7,7 @@ import type {
   WorkerId,
   WorkerLink,
 } from '../../../../src/cluster/worker-link.ts';
+import type { PeerList } from '../../../../src/core/peers.ts';
 import type { Segment } from '../../../../src/core/segments.ts';
 import type { DiscardReason, LoadId, ManifestEntry, RunId } from '../../../../src/core/types.ts';
 import type { RunProgress, RunSpec, VerifyOutcome } from '../../../../src/ingest/types.ts';
@@ -95,6 +96,10 @@ export class ScriptedLink implements WorkerLink {
     await this.#call('endRun', run);
     this.reserved.delete(run);
     return this.progress(run);
+  }
+
+  setPeers(list: PeerList): Promise<void> {
+    return this.#call('setPeers', list);
   }
 
   progress(run: RunId): RunProgress {

@@ -9,6 +9,7 @@ import { RemoteLink, type RemoteLinkOptions } from '../../../../src/cluster/wire
 import { PrimedError } from '../../../../src/core/errors.ts';
 import type { Segment } from '../../../../src/core/segments.ts';
 import type { JobId, LoadId, Log, RunId, UfsPath } from '../../../../src/core/types.ts';
+import { MiB } from '../../../../src/core/units.ts';
 import type { RunSpec } from '../../../../src/ingest/types.ts';
 import { startProxy, type Way } from './proxy.ts';
 import { ScriptedLink } from './scripted-link.ts';
@@ -21,6 +22,7 @@ export const spec: RunSpec = {
   term: 0,
   reuse: 'any',
   onChange: 'restart',
+  segmentBytes: 8 * MiB,
 };
 export const soon: Timing = { ...defaultTiming, firstRetryMs: 2, longestRetryMs: 20, progressMs: 10 };
 /** A side that is silent is found out soon. */
