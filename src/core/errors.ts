@@ -227,6 +227,27 @@ export const errorCatalogue = {
     retryable: false,
     help: 'A worker was asked for something of a run by a coordinator whose claim of the job is not the newest: another coordinator has taken the job over, and goes on with it.',
   },
+  // etcd
+  ETCD_UNAVAILABLE: {
+    status: 'UNAVAILABLE',
+    retryable: true,
+    help: 'No endpoint of etcd answered in time, or most of its members are away; what needs etcd waits or is refused until it is back, and nothing is lost. Check `cluster.etcd.endpoints`.',
+  },
+  ETCD_REFUSED: {
+    status: 'PERMISSION_DENIED',
+    retryable: false,
+    help: 'etcd refused a request: user or password are wrong, the user has no permission below `cluster.etcd.prefix`, or etcd has a limit that the message names.',
+  },
+  ETCD_LEASE_ENDED: {
+    status: 'FAILED_PRECONDITION',
+    retryable: false,
+    help: 'Something was to be written to etcd under a lease that has ended meanwhile; who held it begins anew by itself.',
+  },
+  ETCD_COMPACTED: {
+    status: 'FAILED_PRECONDITION',
+    retryable: false,
+    help: 'etcd has forgotten the revision that was asked for; what is there now has to be read.',
+  },
   // the daemon
   CONFIG_INVALID: {
     status: 'INVALID_ARGUMENT',
