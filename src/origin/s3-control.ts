@@ -71,6 +71,7 @@ export async function headBySdk(
     lastModifiedMs: output.LastModified?.getTime() ?? 0,
     ...(output.VersionId !== undefined && output.VersionId !== 'null' && { versionId: output.VersionId }),
     ...(output.ContentType !== undefined && { contentType: output.ContentType }),
+    ...(sealedByKey(output) && { etagIsMd5: false }),
     checksums: wholeObjectChecksums(output),
   };
 }
@@ -99,6 +100,11 @@ async function refusalWithReason(error: unknown, bucket: Bucket, get: GetObjectC
   } catch (reason) {
     return failureOfSdk(reason).httpStatus === httpStatus ? reason : error;
   }
+}
+
+/** With a KMS key (`aws:kms`, `aws:kms:dsse`) or one of the customer's the ETag is not the MD5 of the bytes. */
+function sealedByKey({ ServerSideEncryption, SSECustomerAlgorithm }: HeadObjectCommandOutput): boolean {
+  return ServerSideEncryption?.startsWith('aws:kms') === true || SSECustomerAlgorithm !== undefined;
 }
 
 /** Checksums of checksums (COMPOSITE, `…-3`) say nothing about the bytes as a whole. */

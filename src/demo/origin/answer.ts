@@ -85,6 +85,7 @@ export function objectAnswer(table: ObjectTable, object: StoredObject, request: 
     'Content-Type': object.contentType,
   };
   if (request.versioned) headers['x-amz-version-id'] = versionIdOf(object);
+  if (table.encryption !== undefined) headers['x-amz-server-side-encryption'] = table.encryption;
   const verdict = judgeConditions(request.header, etag, object.lastModifiedMs);
   if (verdict === 'failed') {
     throw new S3Refusal(412, 'PreconditionFailed', 'At least one of the pre-conditions you specified did not hold');

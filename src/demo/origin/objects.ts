@@ -38,12 +38,14 @@ export type ChecksumName = 'crc64nvme' | 'crc32';
  * (S3 states FULL_OBJECT checksums of multipart uploads too).
  */
 export const defaultWholeHashMaxBytes = 16 * MiB;
-/** Up to which size objects have which hash; both for generated objects only. */
+/** Which hashes objects have; the sizes are for generated ones only. */
 export interface HashLimits {
   /** An MD5 as ETag. Default: defaultWholeHashMaxBytes. */
   readonly wholeHashMaxBytes?: number;
   /** Whole-object checksums. Default: `wholeHashMaxBytes`. */
   readonly checksumMaxBytes?: number;
+  /** Said by every answer. The ETag of an object that a KMS key encrypts looks like an MD5, and is not that of its bytes. */
+  readonly encryption?: 'AES256' | 'aws:kms';
 }
 const partBytesOfEtag = 8 * MiB;
 /** Generated objects were last modified at this time plus one second a version. */
@@ -81,14 +83,16 @@ export class ObjectTable {
   readonly #checksums = new WeakMap<StoredObject, Map<ChecksumName, string>>();
   readonly #wholeHashMaxBytes: number;
   readonly #checksumMaxBytes: number;
+  readonly encryption: HashLimits['encryption'];
 
   constructor(
     bucketNames: readonly string[],
-    { wholeHashMaxBytes = defaultWholeHashMaxBytes, checksumMaxBytes = wholeHashMaxBytes }: HashLimits = {},
+    { wholeHashMaxBytes = defaultWholeHashMaxBytes, checksumMaxBytes = wholeHashMaxBytes, encryption }: HashLimits = {},
   ) {
     for (const name of bucketNames) this.#buckets.set(name, new Bucket());
     this.#wholeHashMaxBytes = wholeHashMaxBytes;
     this.#checksumMaxBytes = checksumMaxBytes;
+    this.encryption = encryption;
   }
 
   bucketNames(): string[] {
@@ -196,6 +200,7 @@ export class ObjectTable {
       return `${hash.digest('hex')}-${Math.ceil(object.sizeBytes / partBytesOfEtag)}`;
     }
     for (const piece of piecesOf(object, 0, object.sizeBytes)) hash.update(piece);
+    if (this.encryption === 'aws:kms') hash.update('sealed');
     return hash.digest('hex');
   }
 
