@@ -6,6 +6,7 @@ import { cpus, hostname } from 'node:os';
 import { dirname, join } from 'node:path';
 import type { RetrySettings } from '../core/retry.ts';
 import { alignDown } from '../core/units.ts';
+import { type EtcdConfig, etcdOf } from './etcd.ts';
 import { type Listen, parseListen } from './forms.ts';
 import type { Draft, Source } from './layers.ts';
 import { defaultStoreBytes, defaultStoreShare, mostDefaultLanes } from './schema.ts';
@@ -49,6 +50,10 @@ export interface Config {
     readonly stores: readonly { readonly dir: string; readonly sizeBytes: number }[];
   };
   readonly cluster: {
+    readonly backend: 'embedded' | 'etcd';
+    readonly name: string;
+    /** There if it is the backend. */
+    readonly etcd?: EtcdConfig;
     /** What coordinator and workers send each other; undefined: nothing is asked for. */
     readonly token?: string;
     /** The coordinator's. */
@@ -153,12 +158,17 @@ export function defaultLanes(): number {
   return Math.max(1, Math.min(mostDefaultLanes, Math.floor(cpus().length / 2)));
 }
 
-export function clusterOf({ values }: Draft): Config['cluster'] {
+export function clusterOf(draft: Draft): Config['cluster'] {
+  const { values } = draft;
   const optional = (key: string): string | undefined => values.get(key) as string | undefined;
   const token = optional('cluster.token') ?? optional('api_token');
   const zone = optional('cluster.zone');
   const host = optional('cluster.host') ?? reachableHost(parseListen(values.get('worker.http_listen') as string)!);
+  const etcd = etcdOf(draft);
   return {
+    backend: values.get('cluster.backend') as 'embedded' | 'etcd',
+    name: values.get('cluster.name') as string,
+    ...(etcd === undefined ? {} : { etcd }),
     ...(token === undefined ? {} : { token }),
     leaseMs: values.get('cluster.lease') as number,
     coordinator: values.get('cluster.coordinator') as string,

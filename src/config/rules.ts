@@ -4,6 +4,7 @@ import { isAbsolute } from 'node:path';
 import { hostPattern, workerIdPattern } from '../core/membership.ts';
 import { formatSize } from '../core/sizes.ts';
 import { clusterOf, defaultLanes, type Role } from './config.ts';
+import { checkEtcd } from './etcd.ts';
 import { isLoopback, parseListen } from './forms.ts';
 import type { Draft } from './layers.ts';
 
@@ -19,6 +20,7 @@ export function checkRules(draft: Draft, role: Role): void {
   checkMemory(draft);
   checkStores(draft);
   if (role === 'worker') checkWorker(draft);
+  checkEtcd(draft, role, complain);
   checkTls(draft, role);
   for (let index = 0; index < (draft.counts.get('ufs') ?? 0); index++) checkUfs(draft, index);
   checkOrder(draft, 'ingest.retry_base', 'ingest.retry_max');
@@ -53,13 +55,29 @@ function checkListening(draft: Draft, role: Role): void {
 
 /** A worker has to find its coordinator, and to be found under an address and an id that no other worker has. */
 function checkWorker(draft: Draft): void {
+  if (draft.values.get('cluster.backend') === 'etcd') checkNoCoordinator(draft);
+  else checkCoordinator(draft);
+  const { id, host } = clusterOf(draft);
+  if (!new RegExp(hostPattern).test(host)) complain(draft, 'cluster.host', `"${host}" is not a host name or address`);
+  else if (!new RegExp(workerIdPattern).test(id))
+    complain(draft, 'cluster.id', `"${id}", the host, cannot be an id: it has more than 100 characters; set one`);
+}
+
+/** In the environment it may be meant for the client verbs. */
+function checkNoCoordinator(draft: Draft): void {
+  const kind = draft.sources.get('cluster.coordinator')?.kind;
+  if (kind === 'file' || kind === 'flag')
+    complain(draft, 'cluster.coordinator', 'is of no use with cluster.backend = "etcd": workers are found there');
+}
+
+function checkCoordinator(draft: Draft): void {
   const written = String(draft.values.get('cluster.coordinator'));
   const url = /^[a-z]+:\/\//i.test(written) ? written : `http://${written}`;
   if (!URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol)) {
     complain(draft, 'cluster.coordinator', `must be the address of a coordinator, http://HOST:PORT, not "${written}"`);
     return;
   }
-  const { id, host } = clusterOf(draft);
+  const { host } = clusterOf(draft);
   const coordinatorHost = new URL(url).hostname.replace(/^\[|\]$/g, '');
   if (!draft.values.has('cluster.host') && isLoopback(host) && !isLoopback(coordinatorHost)) {
     complain(
@@ -68,9 +86,6 @@ function checkWorker(draft: Draft): void {
       `the coordinator ${coordinatorHost} cannot reach ${host}; listen on an address of the network, or set cluster.host`,
     );
   }
-  if (!new RegExp(hostPattern).test(host)) complain(draft, 'cluster.host', `"${host}" is not a host name or address`);
-  else if (!new RegExp(workerIdPattern).test(id))
-    complain(draft, 'cluster.id', `"${id}", the host, cannot be an id: it has more than 100 characters; set one`);
 }
 
 function checkTls(draft: Draft, role: Role): void {
@@ -85,7 +100,8 @@ function checkTls(draft: Draft, role: Role): void {
   for (const name of ['cert_file', 'key_file', 'ca_file'])
     if (!has(name)) complain(draft, 'tls.nodes', `mtls needs tls.${name}`);
   const coordinator = String(draft.values.get('cluster.coordinator'));
-  if (role === 'worker' && !/^https:/i.test(coordinator))
+  const dials = role === 'worker' && draft.values.get('cluster.backend') !== 'etcd';
+  if (dials && !/^https:/i.test(coordinator))
     complain(draft, 'cluster.coordinator', `has to be https://…, because tls.nodes is mtls, not "${coordinator}"`);
 }
 

@@ -6,6 +6,7 @@
 import Type from 'typebox';
 import { hostPattern, workerIdPattern } from '../core/membership.ts';
 import { GiB, KiB, leastSegmentBytes, MiB, mostSegmentBytes, pageBytes } from '../core/units.ts';
+import { etcdSchema } from './etcd.ts';
 import { choice, duration, flag, integer, listen, number, path, size, text, url } from './forms.ts';
 
 const closed = { additionalProperties: false } as const;
@@ -155,6 +156,18 @@ export const configSchema = Type.Object(
     ),
     cluster: Type.Object(
       {
+        backend: choice(['embedded', 'etcd'], {
+          description:
+            'Who knows the workers: `embedded` is the one coordinator, with which they register; `etcd` is etcd, for several coordinators.',
+          default: 'embedded',
+        }),
+        name: text({
+          description:
+            'Backend etcd: name of the cluster, the same for all of its nodes and for clients that look workers up in etcd: letters, digits, `.`, `_`, `-`.',
+          pattern: '^[A-Za-z0-9._-]{1,100}$',
+          default: 'DefaultAlluxioCluster',
+        }),
+        etcd: etcdSchema,
         token: Type.Optional(
           text({
             description:
@@ -166,13 +179,13 @@ export const configSchema = Type.Object(
         ),
         lease: duration({
           description:
-            'Coordinator: a worker that is silent for so long is lost. Workers renew their lease three times as often.',
+            'A worker that is silent for so long is lost. Workers renew their lease three times as often. Coordinators say it, with the backend etcd each worker for itself: in whole seconds, and no less than etcd allows.',
           default: '10s',
           minimum: 1000,
           maximum: 600_000,
         }),
         coordinator: text({
-          description: 'Worker: address of its coordinator, `http://HOST:PORT`.',
+          description: 'Worker: address of its coordinator, `http://HOST:PORT`; not with the backend etcd.',
           default: 'http://127.0.0.1:19999',
           flag: 'coordinator',
           env: 'PRIMED_COORDINATOR',

@@ -317,7 +317,9 @@ test('a budget that cannot hold the slots of all lanes is refused with the numbe
 test('a worker finds its coordinator, and has a host and an id of its own', () => {
   const outside = { PRIMED_INSECURE: 'true', PRIMED_WORKER_HTTP_LISTEN: '0.0.0.0:1' };
   const clusterOf = (given: Parameters<typeof load>[0]) => load({ role: 'worker', ...given }).cluster;
+  const embedded = { backend: 'embedded', name: 'DefaultAlluxioCluster' };
   expect(clusterOf({})).toEqual({
+    ...embedded,
     leaseMs: 10_000,
     coordinator: 'http://127.0.0.1:19999',
     host: '127.0.0.1',
@@ -330,6 +332,7 @@ test('a worker finds its coordinator, and has a host and an id of its own', () =
   });
   const all = '[cluster]\ntoken = "t"\nlease = "3s"\ncoordinator = "http://a:1"\nhost = "w"\nid = "seven"\nzone = "z"';
   expect(clusterOf({ file: toml(all), env: { PRIMED_API_TOKEN: 'other' }, flags: { host: 'fd00::7' } })).toEqual({
+    ...embedded,
     token: 't',
     leaseMs: 3000,
     coordinator: 'http://a:1',
