@@ -69,6 +69,11 @@ export class Fleet {
     return this.#places.takers;
   }
 
+  /** Who is there now, for what is asked of every worker rather than placed. */
+  get members(): Pick<Members, 'live' | 'absent' | 'onChange'> {
+    return this.#options.members;
+  }
+
   /** Idempotent for a run id. Resolves when every live worker knows the run. */
   async startRun(spec: RunSpec, replicas: number): Promise<void> {
     if (this.#runs.has(spec.run)) return;

@@ -9,6 +9,7 @@ import { PrimedError } from '../core/errors.ts';
 import type { JobSnapshot } from '../core/job.ts';
 import { addTally, emptyTally, isEnded, type JobEvent, type JobProgress, nextState } from '../core/job-machine.ts';
 import { emptyLedger, ledgerDifference } from '../core/types.ts';
+import { FreePhase } from './free-phase.ts';
 import type { JobRecord } from './job-store.ts';
 import { LoadPhase } from './load-phase.ts';
 import { type JobDeps, type JobMarks, type RunContext, RunInterrupted } from './run-context.ts';
@@ -230,6 +231,11 @@ export class JobRun {
         ...(bandwidthBytesPerSecond === undefined ? {} : { bandwidthBytesPerSecond }),
       };
       await abortable(fleet.settled(), signal);
+      if (definition.type === 'FREE') {
+        const absent = await new FreePhase(context).run();
+        if (!signal.aborted) await this.#finish({ type: 'freeEnded', absent });
+        return undefined;
+      }
       this.#started = true;
       await fleet.startRun(spec, replicas);
       this.#live();

@@ -1,15 +1,17 @@
 /** The coordinator's jobs: who may start, who waits, who is asked about. See types.ts for the whole picture. */
 import { randomUUID } from 'node:crypto';
 import { PrimedError } from '../core/errors.ts';
-import type { JobSnapshot, JobSource, JobState, LoadOptions } from '../core/job.ts';
-import { newJob } from '../core/job-machine.ts';
-import { checkReplicas } from '../core/load-options.ts';
+import { newFree } from '../core/free-job.ts';
+import type { JobSnapshot, JobSource, JobState, JobType, LoadOptions } from '../core/job.ts';
+import { type JobProgress, newJob } from '../core/job-machine.ts';
+import { checkReplicas, defaultLoadOptions } from '../core/load-options.ts';
 import type { Clock, JobId, LoadId, Log, RunId } from '../core/types.ts';
 import type { Origins } from '../origin/types.ts';
 import type { Fleet } from './fleet.ts';
-import { already, keyOf, lookupKey, submitted } from './job-paths.ts';
+import { refuseOverlaps } from './job-overlaps.ts';
+import { already, freeKeyOf, keyOf, lookupKey, type Order, submitted } from './job-paths.ts';
 import { JobRun } from './job-run.ts';
-import { JobStore } from './job-store.ts';
+import { type JobDefinition, JobStore } from './job-store.ts';
 import { JobTurns } from './job-turns.ts';
 import type { JobDeps } from './run-context.ts';
 import { defaultJobServiceSettings, type JobServiceSettings } from './settings.ts';
@@ -42,8 +44,9 @@ class LocalJobService implements JobService {
   /** By number: oldest first. */
   readonly #jobs = new Map<number, JobRun>();
   readonly #byId = new Map<string, JobRun>();
-  /** The newest job of each path. */
+  /** The newest job of each path, and of each alias. */
   readonly #byKey = new Map<string, JobRun>();
+  readonly #byAlias = new Map<string, JobRun>();
   readonly #turns: JobTurns;
   readonly #timer: NodeJS.Timeout;
   #nextNumber = 1;
@@ -72,37 +75,54 @@ class LocalJobService implements JobService {
     await this.#prune();
   }
 
-  async submit(source: JobSource, options: LoadOptions): Promise<SubmitResult> {
+  async submit(source: JobSource, options: LoadOptions, alias?: string): Promise<SubmitResult> {
     const key = keyOf(source, this.#deps.origins);
     // While no worker is there, the job waits for one.
     checkReplicas(options, Math.max(1, this.#deps.fleet.takers));
+    const name = source.kind === 'paths' ? source.path : alias;
+    const order: Order = { type: 'LOAD', source, options, key, ...(name === undefined ? {} : { alias: name }) };
+    return this.#submit(order, newJob({ verify: options.verify }, this.#deps.clock.wallMs()));
+  }
+
+  async free(path: string, { dryRun }: { readonly dryRun: boolean }): Promise<SubmitResult> {
+    const source = { kind: 'path', path } as const;
+    const key = freeKeyOf(path, this.#deps.origins);
+    const order: Order = { type: 'FREE', source, options: defaultLoadOptions, key, dryRun };
+    return this.#submit(order, newJob({ verify: false, free: newFree(dryRun) }, this.#deps.clock.wallMs()));
+  }
+
+  async #submit(order: Order, progress: JobProgress): Promise<SubmitResult> {
     for (;;) {
       this.#refuseWhenClosing();
-      const latest = this.#byKey.get(key);
-      if (latest?.active !== true) return await this.#begin(source, options, key, latest);
+      const latest = this.#byKey.get(order.key);
+      if (latest?.active !== true) {
+        refuseOverlaps(order, this.#jobs.values(), this.#deps.origins);
+        return await this.#begin(order, progress, latest);
+      }
       await latest.durable.catch(() => undefined);
       if (latest.progress.stopping) await latest.ended;
-      else if (latest.active) return already(latest.definition, source, options);
+      else if (latest.active) return already(latest.definition, order);
     }
   }
 
-  async stop(path: string): Promise<boolean> {
-    const job = this.#byKey.get(this.#lookupKey(path));
+  async stop(handle: string, type: JobType = 'LOAD'): Promise<boolean> {
+    const job = this.#find(handle, type);
     return job === undefined || !job.active ? false : job.stop();
   }
 
-  snapshot(path: string): JobSnapshot | undefined {
-    return this.#byKey.get(this.#lookupKey(path))?.snapshot({ allFailures: true });
+  snapshot(handle: string, type: JobType = 'LOAD'): JobSnapshot | undefined {
+    return this.#find(handle, type)?.snapshot({ allFailures: true });
   }
 
   byId(jobId: string): JobSnapshot | undefined {
     return this.#byId.get(jobId)?.snapshot({ allFailures: true });
   }
 
-  list({ states }: { states?: readonly JobState[] }): readonly JobSnapshot[] {
+  list({ states, types }: { states?: readonly JobState[]; types?: readonly JobType[] }): readonly JobSnapshot[] {
     const jobs = [...this.#jobs.values()].reverse();
     return jobs
       .filter((job) => states === undefined || states.includes(job.progress.state))
+      .filter((job) => types === undefined || types.includes(job.definition.type))
       .map((job) => job.snapshot());
   }
 
@@ -126,18 +146,14 @@ class LocalJobService implements JobService {
 
   // --- submission
 
-  async #begin(
-    source: JobSource,
-    options: LoadOptions,
-    key: string,
-    latest: JobRun | undefined,
-  ): Promise<SubmitResult> {
-    const { clock } = this.#deps;
-    this.#turns.check(source.path);
+  async #begin(order: Order, progress: JobProgress, latest: JobRun | undefined): Promise<SubmitResult> {
+    const { type, source } = order;
+    this.#turns.check(source.path, type);
     const jobId = randomUUID() as JobId;
     const stopped =
       latest?.progress.state === 'STOPPED' && latest.definition.source.kind === source.kind ? latest : undefined;
-    const definition = {
+    const definition: JobDefinition = {
+      ...order,
       number: this.#nextNumber,
       jobId,
       runId: randomUUID() as RunId,
@@ -145,11 +161,7 @@ class LocalJobService implements JobService {
       resumed: stopped !== undefined,
       repairRunId: randomUUID() as RunId,
       repairLoadId: randomUUID() as LoadId,
-      source,
-      key,
-      options,
     };
-    const progress = newJob({ verify: options.verify }, clock.wallMs());
     const job = new JobRun({ definition, progress, chunks: 0, repairs: false, retries: 0 }, 'new', this.#deps);
     this.#know(job);
     try {
@@ -158,27 +170,31 @@ class LocalJobService implements JobService {
       this.#forget(job);
       throw new PrimedError(
         'STORE_IO',
-        `The load of '${source.path}' could not be made durable: ${String(cause)}`,
+        `The job of '${source.path}' could not be made durable: ${String(cause)}`,
         { path: source.path },
         { cause },
       );
     }
     this.#deps.observe.submitted();
     if (job.active && this.#closing === undefined) this.#turns.enter(job);
-    return submitted(jobId, source);
+    return submitted(jobId, order);
   }
 
   #refuseWhenClosing(): void {
     if (this.#closing !== undefined)
-      throw new PrimedError('STOPPING', 'The daemon is shutting down; submit the load again when it is back.');
+      throw new PrimedError('STOPPING', 'The daemon is shutting down; submit the job again when it is back.');
   }
 
-  #lookupKey(path: string): string {
-    return lookupKey(path, this.#deps.origins, (key) => this.#byKey.has(key));
+  /** By path, index file, alias or id. */
+  #find(handle: string, type: JobType): JobRun | undefined {
+    const key = lookupKey(handle, type, this.#deps.origins, (normal) => this.#byKey.has(normal));
+    const found = [this.#byKey.get(key), this.#byAlias.get(handle), this.#byId.get(handle)];
+    return found.find((job) => job?.definition.type === type);
   }
 
   #know(job: JobRun): void {
-    const { number, jobId, key } = job.definition;
+    const { number, jobId, key, alias } = job.definition;
+    if (alias !== undefined) this.#byAlias.set(alias, job);
     this.#jobs.set(number, job);
     this.#byId.set(jobId, job);
     this.#byKey.set(key, job);
@@ -186,7 +202,8 @@ class LocalJobService implements JobService {
   }
 
   #forget(job: JobRun): void {
-    const { number, jobId, key } = job.definition;
+    const { number, jobId, key, alias } = job.definition;
+    if (alias !== undefined && this.#byAlias.get(alias) === job) this.#byAlias.delete(alias);
     this.#jobs.delete(number);
     this.#byId.delete(jobId);
     if (this.#byKey.get(key) === job) this.#byKey.delete(key);

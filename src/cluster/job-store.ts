@@ -12,7 +12,7 @@
 import { mkdirSync } from 'node:fs';
 import { type Database, open, type RootDatabase } from 'lmdb';
 import { PrimedError } from '../core/errors.ts';
-import type { JobSource, LoadOptions } from '../core/job.ts';
+import type { JobSource, JobType, LoadOptions } from '../core/job.ts';
 import type { JobProgress, Tally } from '../core/job-machine.ts';
 import type { JobId, Ledger, LoadId, RunId } from '../core/types.ts';
 import { decodeChunk, encodeChunk, type ManifestChunk } from './manifest.ts';
@@ -24,7 +24,7 @@ const rowsAtOnce = 10_000;
 
 /** Where a listing goes on: behind the last page that is in the manifest. */
 export interface ListingCursor {
-  /** Lines of the index file that are done; 0 for a path. */
+  /** Lines of the index file, or paths of a list, that are done; 0 for a path. */
   readonly line: number;
   /** Resumes the listing of the prefix (of the next line). */
   readonly after?: string;
@@ -36,6 +36,11 @@ export interface JobDefinition {
   /** Rises with each submission, over restarts. */
   readonly number: number;
   readonly jobId: JobId;
+  readonly type: JobType;
+  /** A name that finds the job, given by whoever submitted it. */
+  readonly alias?: string;
+  /** Of a FREE: it says what would go, and removes nothing. */
+  readonly dryRun?: boolean;
   readonly runId: RunId;
   readonly loadId: LoadId;
   /** The load id is that of an earlier job, which was stopped. */
@@ -45,7 +50,7 @@ export interface JobDefinition {
   readonly repairLoadId: LoadId;
   /** The path as it was written. */
   readonly source: JobSource;
-  /** The path as jobs are told apart. */
+  /** The path as jobs are told apart; of a FREE with its type before it, of a list a hash of the paths. */
   readonly key: string;
   readonly options: LoadOptions;
 }

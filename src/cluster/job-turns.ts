@@ -1,5 +1,9 @@
-/** Whose turn it is: so many jobs run at once, the others wait in the order in which they came. */
+/**
+ * Whose turn it is: so many jobs of each type run at once, the others wait in the order in which they came. Room is freed
+ * while all loads that may run do: they may be waiting for just that.
+ */
 import { PrimedError } from '../core/errors.ts';
+import type { JobType } from '../core/job.ts';
 import type { JobRun } from './job-run.ts';
 import type { JobServiceSettings } from './settings.ts';
 
@@ -18,24 +22,25 @@ export class JobTurns {
   }
 
   /** Throws JOB_LIMIT when neither a job more may run, nor one more wait. */
-  check(path: string): void {
-    const { maxActive, maxWaiting } = this.#settings;
-    if (this.#running.size < maxActive || this.#waiting.length < maxWaiting) return;
+  check(path: string, type: JobType): void {
+    if (this.#hasTurn(type) || this.#waiting.length < this.#settings.maxWaiting) return;
+    const running = this.#runningOf(type);
     throw new PrimedError(
       'JOB_LIMIT',
-      `${this.#running.size} jobs run and ${this.#waiting.length} wait already, as many as job.max_active and job.max_waiting allow; submit '${path}' again when one has ended.`,
-      { running: this.#running.size, waiting: this.#waiting.length },
+      `${running} jobs run and ${this.#waiting.length} wait already, as many as job.max_active and job.max_waiting allow; submit '${path}' again when one has ended.`,
+      { running, waiting: this.#waiting.length },
     );
   }
 
   /** Drives the job, now or when its turn comes. */
   enter(job: JobRun): void {
-    if (this.#running.size < this.#settings.maxActive) {
+    const { type } = job.definition;
+    if (this.#hasTurn(type)) {
       this.start(job);
       return;
     }
     this.#waiting.push(job);
-    job.queue(`waits for its turn: ${this.#running.size} jobs run already`);
+    job.queue(`waits for its turn: ${this.#runningOf(type)} jobs run already`);
     // A job that is stopped while it waits leaves the queue.
     void job.ended.then(
       () => this.#leaveQueue(job),
@@ -57,16 +62,27 @@ export class JobTurns {
   leave(job: JobRun): void {
     this.#leaveQueue(job);
     if (!this.#running.delete(job)) return;
-    while (!this.#closed && this.#running.size < this.#settings.maxActive) {
-      const next = this.#waiting.shift();
-      if (next === undefined) return;
-      if (next.active) this.start(next);
+    while (!this.#closed) {
+      const at = this.#waiting.findIndex(({ definition }) => this.#hasTurn(definition.type));
+      if (at < 0) return;
+      const [next] = this.#waiting.splice(at, 1);
+      if (next!.active) this.start(next!);
     }
   }
 
   /** From now on nobody's turn comes. */
   close(): void {
     this.#closed = true;
+  }
+
+  #hasTurn(type: JobType): boolean {
+    return this.#runningOf(type) < this.#settings.maxActive;
+  }
+
+  #runningOf(type: JobType): number {
+    let count = 0;
+    for (const { definition } of this.#running) if (definition.type === type) count += 1;
+    return count;
   }
 
   #leaveQueue(job: JobRun): void {

@@ -1,6 +1,6 @@
 /**
  * The listing of a job: from what the user named to pages of files with their versions, in an order that a restart
- * can resume. A path is one object or one prefix; an index file is a sequence of them.
+ * can resume. A path is one object or one prefix; an index file and a list of paths are sequences of them.
  */
 import { abortable } from '../core/abortable.ts';
 import { PrimedError, reportOf } from '../core/errors.ts';
@@ -36,11 +36,34 @@ const groupLines = 1000;
 const directoriesAtOnce = 8;
 
 /**
- * Pages of a source behind `from`, the last one included. Rejects with ORIGIN_NOT_FOUND where nothing exists at a path,
+ * Pages of a source behind `from`, the last one included. Rejects with ORIGIN_NOT_FOUND where nothing exists at the path,
  * PATH_INVALID for a bad index line, and other ORIGIN_* codes after bounded retries.
  */
 export function listSource(source: JobSource, from: ListingCursor, options: ListerOptions): AsyncGenerator<ListedPage> {
+  if (source.kind === 'paths') return listPaths(source.paths, from, options);
   return source.kind === 'path' ? listPath(source.path, from, options) : listIndex(source.path, from, options);
+}
+
+/** One after the other. A path that the origin does not give is refused, and the others go on. */
+async function* listPaths(
+  paths: readonly string[],
+  from: ListingCursor,
+  options: ListerOptions,
+): AsyncGenerator<ListedPage> {
+  for (let at = from.line; at < paths.length; at += 1) {
+    const path = paths[at]!;
+    const after = at === from.line ? from.after : undefined;
+    let listed = after !== undefined;
+    try {
+      for await (const page of listPath(path, { line: 0, ...(after === undefined ? {} : { after }) }, options)) {
+        listed = true;
+        yield { ...page, cursor: { ...page.cursor, line: at + page.cursor.line } };
+      }
+    } catch (error) {
+      if (listed) throw error;
+      yield { entries: [], refused: [refusal(path, error)], scanned: 0, cursor: { line: at + 1 } };
+    }
+  }
 }
 
 async function* listPath(path: string, from: ListingCursor, options: ListerOptions): AsyncGenerator<ListedPage> {

@@ -67,7 +67,7 @@ export class LoadPhase {
   constructor(context: RunContext) {
     this.#context = context;
     const { definition, deps } = context;
-    this.#seen = definition.source.kind === 'index' ? new SeenPaths(deps.store, definition.number, 'load') : undefined;
+    this.#seen = definition.source.kind === 'path' ? undefined : new SeenPaths(deps.store, definition.number, 'load');
     this.#limit = outstandingLimit(context.definition.options);
     this.#replayBelow = context.claim?.takenOver ? Number.POSITIVE_INFINITY : context.marks.chunks;
     context.signal.addEventListener('abort', () => this.#gate.nudge(), { once: true });
@@ -112,7 +112,7 @@ export class LoadPhase {
   /** A cursor into an index file is worth something only for the same file: else the listing starts anew. */
   async #checkSource(): Promise<void> {
     const { definition, marks, deps, signal, apply } = this.#context;
-    if (definition.source.kind === 'path' || this.#context.progress().listingDone) return;
+    if (definition.source.kind !== 'index' || this.#context.progress().listingDone) return;
     const version = await abortable(indexVersion(definition.source.path, deps.origins, signal), signal);
     if (marks.sourceVersion !== undefined && marks.sourceVersion !== version) {
       deps.log.warn(

@@ -3,6 +3,7 @@ import type { PeerList } from '../core/peers.ts';
 import { isWhole, type Segment } from '../core/segments.ts';
 import type { DiscardReason, LoadId, ManifestEntry, RunId } from '../core/types.ts';
 import type { RunProgress, RunSpec, VerifyOutcome, Worker } from '../ingest/types.ts';
+import type { Freed, FreeOrder } from '../store/types.ts';
 import type { CachedSegment, SegmentHow, SegmentOutcome, WorkerId, WorkerLink } from './worker-link.ts';
 
 export class LocalLink implements WorkerLink {
@@ -57,6 +58,10 @@ export class LocalLink implements WorkerLink {
   verify(run: RunId, file: ManifestEntry, segments: readonly Segment[]): Promise<VerifyOutcome> {
     const bytes = segments.reduce((sum, { length }) => sum + length, 0);
     return this.#worker.verify(run, file, bytes === file.sizeBytes ? undefined : segments);
+  }
+
+  free(order: FreeOrder): Promise<Freed> {
+    return this.#worker.free(order);
   }
 
   async setBandwidth(run: RunId, bytesPerSecond: number | undefined): Promise<void> {

@@ -15,13 +15,15 @@ export interface Member {
 
 export interface Members {
   live(): readonly Member[];
+  /** Workers that are known and not there; what they have they keep. */
+  absent(): readonly WorkerId[];
   /** Calls `listener` after each change; returns how to end that. */
   onChange(listener: () => void): () => void;
 }
 
 /** Members that never change: those of a daemon without a cluster. */
 export function fixedMembers(members: readonly Member[]): Members {
-  return { live: () => members, onChange: () => () => undefined };
+  return { live: () => members, absent: () => [], onChange: () => () => undefined };
 }
 
 export interface Placement {

@@ -56,6 +56,11 @@ export function registryMembers({ registry, connect }: RegistryMembersOptions): 
   refresh();
   return {
     live: () => live,
+    absent: () =>
+      registry
+        .workers()
+        .filter((row) => !isMember(row))
+        .map(({ id }) => id),
     onChange(listener) {
       listeners.add(listener);
       return () => listeners.delete(listener);

@@ -16,8 +16,8 @@ export interface LiveFigures {
 }
 
 export function snapshotOf(definition: JobDefinition, progress: JobProgress, live: LiveFigures): JobSnapshot {
-  const { jobId, runId, loadId, source, options } = definition;
-  const { state, startedAtMs, endedAtMs, listing, listingDone, tally } = progress;
+  const { jobId, type, alias, runId, loadId, source, options } = definition;
+  const { state, startedAtMs, endedAtMs, listing, listingDone, tally, free } = progress;
   const reason = progress.reason ?? live.waitingFor;
   const totalBytes = listingDone ? listing.bytes + tally.grownBytes : undefined;
   // What a stopped run has of a file waits for the next one; a failed run gives it back.
@@ -28,6 +28,9 @@ export function snapshotOf(definition: JobDefinition, progress: JobProgress, liv
   const etaMs = state === 'RUNNING' ? etaMsOf(remaining, live.bytesPerSecond) : undefined;
   return {
     jobId,
+    type,
+    ...(alias === undefined ? {} : { alias }),
+    ...(free === undefined ? {} : { free }),
     runId,
     loadId,
     source,

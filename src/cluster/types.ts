@@ -12,7 +12,7 @@
  * asked of the worker, never remembered here.
  */
 
-import type { JobSnapshot, JobSource, JobState, LoadOptions } from '../core/job.ts';
+import type { JobSnapshot, JobSource, JobState, JobType, LoadOptions } from '../core/job.ts';
 import type { Tally } from '../core/job-machine.ts';
 
 export interface SubmitResult {
@@ -32,15 +32,23 @@ export interface JobObserver {
 }
 
 export interface JobService {
-  /** Rejects with PATH_INVALID, PATH_WILDCARD, OPTION_UNSUPPORTED, JOB_CONFLICT, JOB_LIMIT, STOPPING. Durable when resolved. */
-  submit(source: JobSource, options: LoadOptions): Promise<SubmitResult>;
-  /** False: no such job is active. Resolves when nothing is in flight any more (within 2 s) and STOPPED is durable. */
-  stop(path: string): Promise<boolean>;
-  /** The newest job of the path; undefined: none. Cheap. */
-  snapshot(path: string): JobSnapshot | undefined;
+  /**
+   * Rejects with PATH_INVALID, PATH_WILDCARD, OPTION_UNSUPPORTED, JOB_CONFLICT, JOB_LIMIT, STOPPING. Durable when resolved.
+   * @param alias another name of the job; a list of paths is called by the one in its source.
+   */
+  submit(source: JobSource, options: LoadOptions, alias?: string): Promise<SubmitResult>;
+  /** Removes what is cached at and below a path from every worker; with `dryRun` says what that is. Rejects as `submit`. */
+  free(path: string, options: { readonly dryRun: boolean }): Promise<SubmitResult>;
+  /**
+   * False: no such job is active. Resolves when nothing is in flight any more (within 2 s) and STOPPED is durable.
+   * @param job its path, index file, alias or id
+   */
+  stop(job: string, type?: JobType): Promise<boolean>;
+  /** The newest job of a path, index file or alias, or the one of this id; undefined: none. Cheap. */
+  snapshot(job: string, type?: JobType): JobSnapshot | undefined;
   byId(jobId: string): JobSnapshot | undefined;
   /** Newest first. */
-  list(filter: { states?: readonly JobState[] }): readonly JobSnapshot[];
+  list(filter: { states?: readonly JobState[]; types?: readonly JobType[] }): readonly JobSnapshot[];
   /** Resolves when the job has reached an end state. */
   ended(jobId: string): Promise<JobSnapshot>;
   /** Pauses all jobs so that a restart continues them; state is saved. What is in flight has `limitMs` to be dropped. */

@@ -50,8 +50,7 @@ export class VerifyPhase {
     const { origins, settings } = deps;
     const filter = boundedFilter(definition.options.fileFilterRegex);
     const options = { origins, settings, signal, pause: (ms: number) => sleep(ms, undefined, { signal }) };
-    const seen =
-      definition.source.kind === 'index' ? new SeenPaths(deps.store, definition.number, 'verify') : undefined;
+    const seen = definition.source.kind === 'path' ? undefined : new SeenPaths(deps.store, definition.number, 'verify');
     for await (const page of listSource(definition.source, marks.verifyCursor ?? { line: 0 }, options)) {
       const kept = filter(page.entries.map(({ path }) => path));
       const named = { entries: page.entries.filter((_, index) => kept[index]), refused: page.refused };

@@ -7,6 +7,7 @@ import type { PeerList } from '../core/peers.ts';
 import type { Segment } from '../core/segments.ts';
 import type { DiscardReason, LoadId, ManifestEntry, ObjectVersion, RunId, WorkerId } from '../core/types.ts';
 import type { RunProgress, RunSpec, VerifyOutcome } from '../ingest/types.ts';
+import type { Freed, FreeOrder } from '../store/types.ts';
 
 export type { WorkerId };
 
@@ -79,6 +80,8 @@ export interface WorkerLink {
   loadMetadata(run: RunId, entries: readonly ManifestEntry[]): Promise<void>;
   /** Every page of these segments of the file; the whole object too, when they are all of it. */
   verify(run: RunId, file: ManifestEntry, segments: readonly Segment[]): Promise<VerifyOutcome>;
+  /** One page of what is cached at and below a path is removed, or of a dry run counted; of no run. */
+  free(order: FreeOrder): Promise<Freed>;
   setBandwidth(run: RunId, bytesPerSecond: number | undefined): Promise<void>;
   /** Drops what is in flight; pending loads resolve as `stopped` within 2 s. */
   stopRun(run: RunId): Promise<void>;

@@ -1,14 +1,17 @@
 /**
- * The life of a load job, as a pure function: `nextState(job, event, now)`. Whoever drives a job (the coordinator)
+ * The life of a job, as a pure function: `nextState(job, event, now)`. Whoever drives a job (the coordinator)
  * turns what happens into events and makes the answer durable; nothing else decides about states and counters.
  *
  *   WAITING ──started──▶ RUNNING ──loadingEnded──▶ VERIFYING ──verifyEnded──▶ SUCCEEDED
  *      │                    │  └───────────────────────┴──────failed───────▶ FAILED
  *      └──────stopped───────┴─────(stopRequested, stopped)─────────────────▶ STOPPED
  *
+ * A FREE goes from RUNNING to its end by `freeEnded`.
+ *
  * End states absorb every event, so that a late message changes nothing. SUCCEEDED has one entrance, `succeeded`,
  * which counts: every file of the manifest is accounted for, none failed, and every byte is loaded or was there.
  */
+import { type FreeEvent, type FreeProgress, nextFree, unfreed } from './free-job.ts';
 import type { FileFailure, JobState } from './job.ts';
 
 /** Failures that are kept with their reasons; the count goes on. About 200 bytes each. */
@@ -73,9 +76,14 @@ export interface JobProgress {
   readonly verifiedBytes: number;
   /** What the second listing has shown so far, in the versions that are cached. */
   readonly seenAgain: { readonly files: number; readonly bytes: number };
+  /** Of a FREE, which has none of the figures of a load. */
+  readonly free?: FreeProgress;
 }
 
 export type JobEvent =
+  | FreeEvent
+  /** Every worker that is there was asked; `absent` are those that are not. */
+  | { readonly type: 'freeEnded'; readonly absent: readonly string[] }
   /** Its turn has come. */
   | { readonly type: 'started' }
   /** It has to wait; says why. */
@@ -117,8 +125,9 @@ export type JobEvent =
   /** The daemon goes down in good order: the clock stands still. */
   | { readonly type: 'paused' };
 
-export function newJob(options: { verify: boolean }, nowMs: number): JobProgress {
+export function newJob(options: { verify: boolean; free?: FreeProgress }, nowMs: number): JobProgress {
   return {
+    ...(options.free === undefined ? {} : { free: options.free }),
     state: 'WAITING',
     submittedAtMs: nowMs,
     activeMs: 0,
@@ -174,6 +183,12 @@ export function nextState(job: JobProgress, event: JobEvent, nowMs: number): Job
       return job.state === 'VERIFYING' ? verified(job, event) : job;
     case 'verifyEnded':
       return job.state === 'VERIFYING' ? succeeded(withoutGone(job), nowMs) : job;
+    case 'found':
+    case 'freed':
+    case 'workerFreed':
+      return job.state === 'RUNNING' && job.free !== undefined ? { ...job, free: nextFree(job.free, event) } : job;
+    case 'freeEnded':
+      return job.state === 'RUNNING' && job.free !== undefined ? freeEnded(job, job.free, event.absent, nowMs) : job;
     case 'failed':
       return job.stopping ? ended(job, 'STOPPED', nowMs) : ended(job, 'FAILED', nowMs, event.reason);
     case 'stopRequested':
@@ -284,7 +299,15 @@ function withoutLost(tally: Tally, { failure, sizeBytes }: LostFile): Tally {
   };
 }
 
-/** The only way to SUCCEEDED. */
+/** The only way of a FREE to SUCCEEDED. */
+function freeEnded(job: JobProgress, free: FreeProgress, absent: readonly string[], nowMs: number): JobProgress {
+  if (job.stopping) return ended(job, 'STOPPED', nowMs);
+  const whyNot = unfreed(free, absent);
+  const asked = { ...job, free: { ...free, absent } };
+  return whyNot === undefined ? ended(asked, 'SUCCEEDED', nowMs) : ended(asked, 'FAILED', nowMs, whyNot);
+}
+
+/** The only way of a load to SUCCEEDED. */
 function succeeded(job: JobProgress, nowMs: number): JobProgress {
   if (job.stopping) return ended(job, 'STOPPED', nowMs);
   const whyNot = unfinished(job);

@@ -1,14 +1,23 @@
-/** A load job: what was asked, where it stands, and what can be said about it. Plain data. */
+/** A job: what was asked, where it stands, and what can be said about it. Plain data. */
 import type { ErrorReport } from './errors.ts';
+import type { FreeProgress } from './free-job.ts';
 import type { JobId, Ledger, LoadId, RunId } from './types.ts';
 
 export type JobState = 'WAITING' | 'RUNNING' | 'VERIFYING' | 'STOPPED' | 'SUCCEEDED' | 'FAILED';
 export const jobStates: readonly JobState[] = ['WAITING', 'RUNNING', 'VERIFYING', 'STOPPED', 'SUCCEEDED', 'FAILED'];
 
-/** What is loaded: a path, or the paths named by the lines of an index file. The job is keyed by this path. */
+/** LOAD brings files into the cache, FREE removes what is cached of a path. */
+export type JobType = 'LOAD' | 'FREE';
+export const jobTypes: readonly JobType[] = ['LOAD', 'FREE'];
+
+/**
+ * What is loaded: a path, the paths named by the lines of an index file, or a list of paths. `path` is what the job is
+ * called: of a list its alias.
+ */
 export type JobSource =
   | { readonly kind: 'path'; readonly path: string }
-  | { readonly kind: 'index'; readonly path: string };
+  | { readonly kind: 'index'; readonly path: string }
+  | { readonly kind: 'paths'; readonly path: string; readonly paths: readonly string[] };
 
 export interface LoadOptions {
   readonly replicas: number;
@@ -33,6 +42,11 @@ export interface FileFailure extends ErrorReport {
 /** Everything that reports, lists and progress objects are made of. Undefined: not known (yet). */
 export interface JobSnapshot {
   readonly jobId: JobId;
+  readonly type: JobType;
+  /** Another name of the job, of those who submitted it. */
+  readonly alias?: string;
+  /** Of a FREE; its figures of a load are all zero. */
+  readonly free?: FreeProgress;
   readonly runId: RunId;
   readonly loadId: LoadId;
   readonly source: JobSource;

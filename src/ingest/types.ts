@@ -26,6 +26,7 @@ import type {
   UfsPath,
 } from '../core/types.ts';
 import type { FailureCause } from '../origin/types.ts';
+import type { Freed, FreeOrder } from '../store/types.ts';
 
 export interface RunSpec {
   readonly run: RunId;
@@ -144,6 +145,8 @@ export interface Worker {
   publish(version: ManifestEntry): Promise<void>;
   /** Frees what is half loaded of this version. */
   abandon(version: ManifestEntry, reason: DiscardReason): Promise<void>;
+  /** One page of what is cached at and below a path is removed, or of a dry run counted. */
+  free(order: FreeOrder): Promise<Freed>;
   setBandwidth(run: RunId, bytesPerSecond: number | undefined): void;
   /** Drops what is in flight; every pending load resolves as `stopped` within 2 s, then the books are balanced. */
   stopRun(run: RunId): Promise<void>;

@@ -15,7 +15,7 @@ import {
 } from '../core/types.ts';
 import { alignUp } from '../core/units.ts';
 import type { Origins } from '../origin/types.ts';
-import type { FileRecord, Store } from '../store/types.ts';
+import type { FileRecord, Freed, FreeOrder, Store } from '../store/types.ts';
 import { Books } from './books.ts';
 import { Files, stoppedOutcome } from './files.ts';
 import type { LanePool } from './lanes.ts';
@@ -195,6 +195,10 @@ export class IngestWorker implements Worker {
 
   setBandwidth(run: RunId, bytesPerSecond: number | undefined): void {
     this.#limits.setBandwidth(this.#run(run), bytesPerSecond);
+  }
+
+  free(order: FreeOrder): Promise<Freed> {
+    return this.#store.free(order);
   }
 
   async stopRun(runId: RunId): Promise<void> {

@@ -162,11 +162,6 @@ export class LoadingFiles {
     }
   }
 
-  /** Ids of all loading files at or below a path. */
-  idsBelow(matches: (path: string) => boolean, prefix: string): FileId[] {
-    return [...this.records(prefix)].filter(({ path }) => matches(path)).map(({ fileId }) => fileId);
-  }
-
   /** Files that runs of the load, or this run, have half loaded, and that no other run is at work on. */
   leftBy(run: RunId, load: LoadId): FileId[] {
     const files: FileId[] = [];

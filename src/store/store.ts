@@ -15,6 +15,7 @@ import type {
 } from '../core/types.ts';
 import { sameVersion } from '../core/types.ts';
 import { alignDown, defaultSegmentBytes, pageBytes } from '../core/units.ts';
+import { pageBelow } from './below.ts';
 import { mergeByPath, summarize, visibleRecord, visibleRecords } from './catalog.ts';
 import type { Counters } from './changes.ts';
 import { Changes } from './changes.ts';
@@ -34,6 +35,8 @@ import type {
   BeginOrder,
   Begun,
   FileRecord,
+  Freed,
+  FreeOrder,
   LandedPart,
   OpenFile,
   PathSummary,
@@ -48,7 +51,7 @@ import type { Volume } from './volume.ts';
 const idsReserved = 2 ** 24;
 /** S3's limit of a version id; its ETags are far shorter. */
 const maxTagBytes = 1024;
-/** Records that one operation of `putMetadata` and `remove` covers: files, and the blocks of those that are removed. */
+/** Records that one operation of `putMetadata`, and one page of `free`, covers: files, and the blocks of those that are removed. */
 const recordsAtOnce = 2048;
 
 export interface StoreParts {
@@ -290,35 +293,31 @@ export class LocalStore implements Store {
     }
   }
 
-  async remove(path: UfsPath): Promise<{ files: number; bytes: number }> {
+  async free({ path, after, dryRun = false }: FreeOrder): Promise<Freed> {
+    this.#checkUsable();
     // What has landed by now becomes visible first, so that it is found.
-    await this.flush();
-    const folder = path.endsWith('/') ? path : `${path}/`;
-    const matches = (candidate: string): boolean => candidate === path || candidate.startsWith(folder);
-    await Promise.all(this.#loading.idsBelow(matches, path).map((id) => this.abandonFile(id, 'stopped')));
-    const removed = { files: 0, bytes: 0 };
-    let some = { paths: [] as string[], records: 0 };
-    const removeSome = async (): Promise<void> => {
-      const { paths, records } = some;
-      some = { paths: [], records: 0 };
-      const { files, bytes } = await this.#commit<{ files: number; bytes: number }>((settle) =>
-        removeVisible({ paths, records }, settle),
-      );
-      removed.files += files;
-      removed.bytes += bytes;
-    };
-    const add = (record: FileRecord): void => {
-      some.paths.push(record.path);
-      some.records += recordsOf(record);
-    };
-    const named = visibleRecord(this.#index, path);
-    if (named) add(named);
-    for (const record of visibleRecords(this.#index, folder)) {
-      if (record.path !== path) add(record);
-      if (some.records >= recordsAtOnce) await removeSome();
+    if (after === undefined) await this.flush();
+    const order = { path, records: recordsAtOnce, ...(after === undefined ? {} : { after }) };
+    const { files, bytes, visible, loading, records, next } = pageBelow(this.#index, this.#loading, order);
+    if (!dryRun) {
+      await Promise.all(loading.map((id) => this.abandonFile(id, 'stopped')));
+      if (visible.length > 0)
+        await this.#commit<{ files: number; bytes: number }>((settle) =>
+          removeVisible({ paths: visible, records }, settle),
+        );
     }
-    if (some.paths.length > 0) await removeSome();
-    return removed;
+    return { files, bytes, ...(next === undefined ? {} : { next }) };
+  }
+
+  async remove(path: UfsPath): Promise<{ files: number; bytes: number }> {
+    let { files, bytes, next } = await this.free({ path });
+    while (next !== undefined) {
+      const page = await this.free({ path, after: next });
+      files += page.files;
+      bytes += page.bytes;
+      next = page.next;
+    }
+    return { files, bytes };
   }
 
   async removeVersion(path: UfsPath, file: FileId): Promise<void> {
@@ -473,11 +472,6 @@ function checkEntry({ path, etag, sizeBytes, versionId }: ManifestEntry): void {
     `${path} cannot be cached: the origin says it has ${wrong}; at most ${maxTagBytes} bytes of ETag and of version id, and a whole number of bytes as size, are accepted`,
     { path, maxTagBytes },
   );
-}
-
-/** The record of the file and those of its blocks. */
-function recordsOf({ cachedBytes }: FileRecord): number {
-  return 1 + Math.ceil(cachedBytes / segmentBytes);
 }
 
 /** Without what the caller's object may carry besides. */

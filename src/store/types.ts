@@ -132,6 +132,21 @@ export interface WantedVersion {
   readonly versionId?: string;
 }
 
+export interface FreeOrder {
+  readonly path: UfsPath;
+  /** The `next` of the page before. */
+  readonly after?: UfsPath;
+  readonly dryRun?: boolean;
+}
+
+export interface Freed {
+  readonly files: number;
+  /** Bytes of them that were durable here. */
+  readonly bytes: number;
+  /** There is more, behind this path. */
+  readonly next?: UfsPath;
+}
+
 export interface PathSummary {
   readonly files: number;
   readonly bytes: number;
@@ -205,7 +220,12 @@ export interface Store {
 
   /** Size, ETag and times without data. A complete file of the same version is left as it is. Durable when resolved. */
   putMetadata(load: LoadId, entries: readonly ManifestEntry[]): Promise<void>;
-  /** Removes files at or below a path; their extents are free when this resolves (or when their readers close). */
+  /**
+   * One page of what is at and below a path, files that are loaded in part included, is counted and, unless it is a dry run,
+   * removed. Durable when resolved; extents are free then, or when the last reader of their file closes.
+   */
+  free(order: FreeOrder): Promise<Freed>;
+  /** All pages. */
   remove(path: UfsPath): Promise<{ files: number; bytes: number }>;
   /** Removes one version of one file, unless another has taken its place. Durable when resolved. */
   removeVersion(path: UfsPath, file: FileId): Promise<void>;

@@ -255,13 +255,24 @@ class Scene {
     const prefix = path(at);
     const folder = prefix.endsWith('/') ? prefix : `${prefix}/`;
     const below = (candidate: string): boolean => candidate === prefix || candidate.startsWith(folder);
-    let [files, bytes] = [0, 0];
-    for (const candidate of [...this.model.loading.keys()].filter(below)) this.model.abandon(candidate, 'stopped');
-    for (const [candidate, file] of [...this.model.visible].filter(([candidate]) => below(candidate))) {
-      this.model.withdraw(candidate);
-      files++;
-      bytes += cachedBytesOf(file);
+    const { visible, loading } = this.model;
+    let bytes = 0;
+    const found = new Set<string>();
+    for (const [candidate, file] of visible) {
+      if (!below(candidate)) continue;
+      found.add(candidate);
+      // What is being added to it has its bytes too.
+      if (loading.get(candidate)?.reopened !== true) bytes += cachedBytesOf(file);
     }
+    for (const [candidate, file] of loading) {
+      if (!below(candidate)) continue;
+      found.add(candidate);
+      bytes += bytesOfPages(file.entry, file.pages.keys());
+    }
+    const files = found.size;
+    for (const candidate of [...loading.keys()].filter(below)) this.model.abandon(candidate, 'stopped');
+    for (const candidate of [...visible.keys()].filter(below)) this.model.withdraw(candidate);
+    expect(await this.#store.free({ path: prefix, dryRun: true })).toEqual({ files, bytes });
     expect(await this.#store.remove(prefix)).toEqual({ files, bytes });
   }
 

@@ -14,6 +14,7 @@ import { MemoryFiles } from './memory-files.ts';
 export class ScriptedJobs implements JobService {
   readonly submissions: { source: JobSource; options: LoadOptions }[] = [];
   readonly stops: string[] = [];
+  readonly frees: { path: string; dryRun: boolean }[] = [];
   /** Answer of the next submissions; an error is thrown. */
   answer: SubmitResult | PrimedError = { jobId: 'job-1', started: true, message: '' };
   /** Called with the path at each progress. */
@@ -28,6 +29,16 @@ export class ScriptedJobs implements JobService {
     return {
       ...this.answer,
       message: this.answer.message || `Load '${source.path}' is successfully submitted. JobId: ${jobId}`,
+    };
+  }
+
+  async free(path: string, { dryRun }: { dryRun: boolean }): Promise<SubmitResult> {
+    this.frees.push({ path, dryRun });
+    if (this.answer instanceof Error) throw this.answer;
+    const { jobId } = this.answer;
+    return {
+      ...this.answer,
+      message: this.answer.message || `Free '${path}' is successfully submitted. JobId: ${jobId}`,
     };
   }
 

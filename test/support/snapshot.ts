@@ -8,6 +8,7 @@ import { MiB } from '../../src/core/units.ts';
 export function newSnapshot(path: string, more: Partial<JobSnapshot> = {}): JobSnapshot {
   return {
     jobId: 'job-1' as JobId,
+    type: 'LOAD',
     runId: 'run-1' as RunId,
     loadId: 'load-1' as LoadId,
     source: { kind: 'path', path },

@@ -118,6 +118,7 @@ export type Method =
   | 'abandon'
   | 'loadMetadata'
   | 'verify'
+  | 'free'
   | 'setBandwidth'
   | 'stopRun'
   | 'endRun'

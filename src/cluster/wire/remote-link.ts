@@ -16,6 +16,7 @@ import type { PeerList } from '../../core/peers.ts';
 import type { Segment } from '../../core/segments.ts';
 import type { DiscardReason, LoadId, Log, ManifestEntry, Random, RunId, WorkerId } from '../../core/types.ts';
 import type { RunProgress, RunSpec, VerifyOutcome } from '../../ingest/types.ts';
+import type { Freed, FreeOrder } from '../../store/types.ts';
 import { emptyProgress } from '../fleet-run.ts';
 import type { EndableLink } from '../registry-members.ts';
 import type { CachedSegment, SegmentHow, SegmentOutcome } from '../worker-link.ts';
@@ -230,6 +231,10 @@ export class RemoteLink implements EndableLink {
     const args = [run, packEntries([file]), segments.length, packCuts(segments)];
     const weight = 1 + Math.floor(segments.length / cutsPerEntry);
     return this.#call('verify', 'verify', args, weight) as Promise<VerifyOutcome>;
+  }
+
+  async free({ path, after, dryRun = false }: FreeOrder): Promise<Freed> {
+    return (await this.#call('query', 'free', [path, after ?? null, dryRun])) as Freed;
   }
 
   async setBandwidth(runId: RunId, bytesPerSecond: number | undefined): Promise<void> {

@@ -7,7 +7,7 @@
 import { Deque } from '../../core/deque.ts';
 import { type ErrorReport, reportOf } from '../../core/errors.ts';
 import type { PeerList } from '../../core/peers.ts';
-import type { DiscardReason, LoadId, Log, ManifestEntry, RunId, WorkerId } from '../../core/types.ts';
+import type { DiscardReason, LoadId, Log, ManifestEntry, RunId, UfsPath, WorkerId } from '../../core/types.ts';
 import type { RunSpec } from '../../ingest/types.ts';
 import type { PeerSource, SegmentHow, SegmentOutcome, WorkerLink } from '../worker-link.ts';
 import { type Cuts, type EntryColumns, packCached, packOutcomes, unpackCuts, unpackEntries } from './columns.ts';
@@ -204,6 +204,8 @@ export class Session {
         );
       }),
     setPeers: (list: PeerList) => this.#link.setPeers(list),
+    free: (path: UfsPath, after: UfsPath | null, dryRun: boolean) =>
+      this.#link.free({ path, dryRun, ...(after === null ? {} : { after }) }),
     setBandwidth: (run: RunId, bytesPerSecond: number | null) =>
       this.#inRun(run, () => this.#link.setBandwidth(run, bytesPerSecond ?? undefined)),
     // A repeated end finds the run ended; that is what was asked for.

@@ -9,11 +9,20 @@ import {
   workerLost,
 } from '../../../src/cluster/worker-link.ts';
 import { PrimedError } from '../../../src/core/errors.ts';
+import { covers } from '../../../src/core/path-scope.ts';
 import type { PeerList } from '../../../src/core/peers.ts';
 import type { Segment } from '../../../src/core/segments.ts';
-import { emptyLedger, type Ledger, type LoadId, type ManifestEntry, type RunId } from '../../../src/core/types.ts';
+import {
+  emptyLedger,
+  type Ledger,
+  type LoadId,
+  type ManifestEntry,
+  type RunId,
+  type UfsPath,
+} from '../../../src/core/types.ts';
 import { alignUp } from '../../../src/core/units.ts';
 import type { RunProgress, RunSpec, VerifyOutcome } from '../../../src/ingest/types.ts';
+import type { Freed, FreeOrder } from '../../../src/store/types.ts';
 
 /** What the origin has, and what it was asked for. */
 export class FakeSource {
@@ -72,6 +81,8 @@ export class FakeLink implements WorkerLink {
   loads = 0;
   /** Lists of workers that it was told. */
   readonly heard: PeerList[] = [];
+  /** Called before each page of a free. */
+  onFree: (dryRun: boolean) => void | Promise<void> = () => undefined;
 
   constructor(id: WorkerId, disk: FakeDisk, source: FakeSource, cluster: FakeCluster) {
     this.id = id;
@@ -183,6 +194,19 @@ export class FakeLink implements WorkerLink {
     });
   }
 
+  /** One segment a page. */
+  free({ path, after = '' as UfsPath, dryRun = false }: FreeOrder): Promise<Freed> {
+    return this.#call(async () => {
+      await this.onFree(dryRun);
+      const all = [...this.disk.segments.keys()].filter((key) => covers(path, key.split(' ')[0]!)).sort();
+      const [key, next] = all.filter((one) => one > after);
+      if (key === undefined) return { files: 0, bytes: 0 };
+      const bytes = this.disk.segments.get(key)!.length;
+      if (!dryRun) this.disk.segments.delete(key);
+      return { files: 1, bytes, ...(next === undefined ? {} : { next: key as UfsPath }) };
+    });
+  }
+
   setBandwidth(): Promise<void> {
     return this.#call(async () => undefined);
   }
@@ -257,6 +281,11 @@ export class FakeCluster implements Members {
       const member = { id: link.id, url: `http://${link.id}`, takes: !this.draining.has(link.id), link };
       return zone === undefined ? member : { ...member, zone };
     });
+  }
+
+  /** Those whose disks are known, and who are not there. */
+  absent(): readonly WorkerId[] {
+    return [...this.disks.keys()].filter((id) => !this.links.has(id));
   }
 
   onChange(listener: () => void): () => void {

@@ -1,5 +1,6 @@
 /** In-memory doubles of the two rooms that jobs are made of: an origin, and a worker whose disk outlives it. */
 import { PrimedError } from '../../../src/core/errors.ts';
+import { covers } from '../../../src/core/path-scope.ts';
 import {
   emptyLedger,
   type Ledger,
@@ -12,6 +13,7 @@ import {
 import { alignUp } from '../../../src/core/units.ts';
 import type { FileOutcome, RunProgress, RunSpec, VerifyOutcome, Worker } from '../../../src/ingest/types.ts';
 import type { ListingPage, ObjectDetails, Origins } from '../../../src/origin/types.ts';
+import type { Freed, FreeOrder } from '../../../src/store/types.ts';
 
 export const silent: Log = { debug() {}, info() {}, warn() {}, error() {} };
 
@@ -135,6 +137,8 @@ export class FakeWorker implements Worker {
   readonly badLoads = new Map<string, number>();
   retries = 0;
   onLoad: (entry: ManifestEntry) => void = () => undefined;
+  /** Called before each page of a free. */
+  onFree: (dryRun: boolean) => void | Promise<void> = () => undefined;
 
   constructor(disk = new FakeDisk()) {
     this.disk = disk;
@@ -264,6 +268,20 @@ export class FakeWorker implements Worker {
 
   async abandon(): Promise<void> {
     throw new Error('this worker is given whole files only');
+  }
+
+  /** Two files a page. */
+  async free({ path, after = '' as UfsPath, dryRun = false }: FreeOrder): Promise<Freed> {
+    await this.onFree(dryRun);
+    const all = [...this.disk.files.keys()].filter((name) => covers(path, name)).sort();
+    const left = all.filter((name) => name > after);
+    const page = left.slice(0, 2);
+    let bytes = 0;
+    for (const name of page) {
+      bytes += this.disk.files.get(name)!.bytes;
+      if (!dryRun) this.disk.files.delete(name);
+    }
+    return { files: page.length, bytes, ...(left.length > 2 ? { next: page.at(-1)! as UfsPath } : {}) };
   }
 
   setBandwidth(): void {}

@@ -12,6 +12,7 @@ import { jobApi } from '../../../src/server/job-api.ts';
 
 const snapshot: JobSnapshot = {
   jobId: 'id-1' as JobId,
+  type: 'LOAD',
   runId: 'run-1' as RunId,
   loadId: 'load-1' as LoadId,
   source: { kind: 'path', path: 's3://bucket/dir/' },
@@ -40,6 +41,7 @@ const snapshot: JobSnapshot = {
 class FakeJobs implements JobService {
   readonly submitted: { source: JobSource; options: LoadOptions }[] = [];
   readonly stoppedPaths: string[] = [];
+  readonly freed: { path: string; dryRun: boolean }[] = [];
   readonly filters: { states?: readonly JobState[] }[] = [];
   failure: Error | undefined;
 
@@ -47,6 +49,11 @@ class FakeJobs implements JobService {
     if (this.failure !== undefined) throw this.failure;
     this.submitted.push({ source, options });
     return { jobId: 'id-1', started: true, message: `Load '${source.path}' is successfully submitted. JobId: id-1` };
+  }
+  async free(path: string, { dryRun }: { dryRun: boolean }) {
+    if (this.failure !== undefined) throw this.failure;
+    this.freed.push({ path, dryRun });
+    return { jobId: 'id-2', started: true, message: `Free '${path}' is successfully submitted. JobId: id-2` };
   }
   async stop(path: string) {
     this.stoppedPaths.push(path);

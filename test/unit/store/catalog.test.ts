@@ -151,7 +151,10 @@ describe('removal', () => {
     await store.putMetadata(load, [entry('dir/m', 500)]);
     await halfLoaded('dir/loading');
     await halfLoaded('dir-2/loading');
-    expect(await store.remove(path('dir'))).toEqual({ files: 4, bytes: 3000 });
+    const all = { files: 5, bytes: 3000 + 2 * MiB };
+    expect(await store.free({ path: path('dir'), dryRun: true })).toEqual(all);
+    expect(store.usage().files).toBe(6);
+    expect(await store.remove(path('dir'))).toEqual(all);
     expect(names({ prefix: '', includeLoading: true })).toEqual(['dir-2', 'dir-2/loading loading', 'dirx/a']);
     expect(store.usage()).toMatchObject({ files: 2, usedBytes: 2 * 4096 + 2 * MiB });
     expect(store.ledger(run).discardedBytes.stopped).toBe(2 * MiB);
@@ -175,7 +178,10 @@ describe('removal', () => {
       load,
       Array.from({ length: 5000 }, (_, i) => entry(`many/${i}`, 1)),
     );
-    expect(await store.remove(path('many'))).toEqual({ files: 5000, bytes: 0 });
+    const first = await store.free({ path: path('many') });
+    expect(first.files).toBe(2048);
+    expect(first.next).toBeDefined();
+    expect(await store.remove(path('many'))).toEqual({ files: 5000 - 2048, bytes: 0 });
     expect(store.usage().files).toBe(0);
     expect(names({ prefix: '' })).toEqual([]);
   });

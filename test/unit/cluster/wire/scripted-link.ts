@@ -11,6 +11,7 @@ import type { PeerList } from '../../../../src/core/peers.ts';
 import type { Segment } from '../../../../src/core/segments.ts';
 import type { DiscardReason, LoadId, ManifestEntry, RunId } from '../../../../src/core/types.ts';
 import type { RunProgress, RunSpec, VerifyOutcome } from '../../../../src/ingest/types.ts';
+import type { Freed, FreeOrder } from '../../../../src/store/types.ts';
 
 interface StartedLoad {
   readonly run: RunId;
@@ -81,6 +82,11 @@ export class ScriptedLink implements WorkerLink {
     await this.#call('verify', run, file, segments);
     const checkedBytes = segments.reduce((sum, { length }) => sum + length, 0);
     return { path: file.path, ok: true, checkedBytes, badPages: 0, wholeObject: 'matched' };
+  }
+
+  async free(order: FreeOrder): Promise<Freed> {
+    await this.#call('free', order);
+    return { files: 3, bytes: 300, ...(order.after === undefined ? { next: order.path } : {}) };
   }
 
   setBandwidth(run: RunId, bytesPerSecond: number | undefined): Promise<void> {
