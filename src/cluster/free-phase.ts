@@ -39,7 +39,9 @@ export class FreePhase {
     for (;;) {
       const left = members.live().filter(({ link }) => !this.#asked.has(link));
       if (left.length === 0 || this.#context.signal.aborted) return members.absent();
-      await Promise.all(left.map((member) => this.#ask(member)));
+      // Each worker is asked to the end, also when another fails.
+      const asked = await Promise.allSettled(left.map((member) => this.#ask(member)));
+      for (const one of asked) if (one.status === 'rejected') throw one.reason;
     }
   }
 

@@ -1,8 +1,11 @@
 /** What a job looks like to people (TEXT) and programs (JSON): Alluxio's lines and keys in their order, then ours. */
+import { freeTotals } from './free-job.ts';
+import { freeJson, freeTextLines } from './free-report.ts';
 import type { JobSnapshot } from './job.ts';
 import { failureReason } from './job-machine.ts';
 import { bandwidthText } from './load-options.ts';
 import { formatSize, formatTimeLeft } from './sizes.ts';
+import { printable, timesOf, withoutUnknown } from './text.ts';
 import { discardReasons, ledgerDifference } from './types.ts';
 
 export interface ReportOptions {
@@ -11,6 +14,11 @@ export interface ReportOptions {
 
 /** The TEXT report, each line ended by a newline. Unknown values are left out or zero, never NaN. */
 export function textReport(job: JobSnapshot, { verbose }: ReportOptions): string {
+  const lines = job.free === undefined ? loadTextLines(job, verbose) : freeTextLines(job, job.free);
+  return `${lines.join('\n')}\n`;
+}
+
+function loadTextLines(job: JobSnapshot, verbose: boolean): string[] {
   const outOfFiles = job.totalFiles === undefined ? '' : ` out of ${job.totalFiles}`;
   const outOfBytes = job.totalBytes === undefined ? '' : ` out of ${formatSize(job.totalBytes)}`;
   const lines = [
@@ -36,11 +44,12 @@ export function textReport(job: JobSnapshot, { verbose }: ReportOptions): string
     const unlisted = job.failedFiles - job.failures.length;
     if (job.failures.length > 0 && unlisted > 0) lines.push(`\t\t... and ${unlisted} more`);
   }
-  return `${lines.join('\n')}\n`;
+  return lines;
 }
 
 /** The JSON report. Keys whose value is not known are absent. */
 export function jsonReport(job: JobSnapshot, { verbose }: ReportOptions = { verbose: false }): Record<string, unknown> {
+  if (job.free !== undefined) return freeJson(job, job.free);
   return withoutUnknown({
     mVerbose: verbose,
     mJobState: job.state,
@@ -82,16 +91,22 @@ export function jsonReport(job: JobSnapshot, { verbose }: ReportOptions = { verb
   });
 }
 
-/** One row of the job list. `files` and `bytes` are those of the manifest, once known; `failures` is their count. */
+/**
+ * One row of the job list. `files` and `bytes` are those of the manifest, once known; `failures` is their count. Of a FREE
+ * they are what the workers had, and `failures` counts workers that did not answer.
+ */
 export function listRow(job: JobSnapshot): Record<string, unknown> {
   const { jobId, ...source } = identityOf(job);
+  const common = {
+    ...{ jobId, type: job.type, ...source },
+    ...{ state: job.state, reason: job.reason, ...timesOf(job) },
+  };
+  if (job.free !== undefined) {
+    const { dryRun, absent } = job.free;
+    return withoutUnknown({ ...common, options: { dryRun }, ...freeTotals(job.free), failures: absent.length });
+  }
   return withoutUnknown({
-    jobId,
-    type: 'LOAD',
-    ...source,
-    state: job.state,
-    reason: job.reason,
-    ...timesOf(job),
+    ...common,
     options: withoutUnknown({ ...job.options }),
     files: job.totalFiles,
     bytes: job.totalBytes,
@@ -120,29 +135,8 @@ function ledgerText(job: JobSnapshot): string {
 }
 
 function identityOf(job: JobSnapshot): Record<string, unknown> {
-  return { jobId: job.jobId, [job.source.kind === 'path' ? 'path' : 'indexFile']: job.source.path };
-}
-
-function timesOf(job: JobSnapshot): Record<string, unknown> {
-  return {
-    submittedAt: isoTime(job.submittedAtMs),
-    startedAt: isoTime(job.startedAtMs),
-    endedAt: isoTime(job.endedAtMs),
-  };
-}
-
-function isoTime(wallMs: number | undefined): string | undefined {
-  return wallMs === undefined ? undefined : new Date(wallMs).toISOString();
-}
-
-function withoutUnknown(object: Record<string, unknown>): Record<string, unknown> {
-  return Object.fromEntries(Object.entries(object).filter(([, value]) => value !== undefined));
-}
-
-/** Keys may hold any character; one that ends a line would forge the next. */
-function printable(text: string): string {
-  return text.replace(
-    /[\p{Cc}\p{Zl}\p{Zp}]/gu,
-    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
-  );
+  const { jobId, alias, source } = job;
+  const named = alias === undefined ? {} : { alias };
+  if (source.kind === 'paths') return { jobId, paths: source.paths, ...named };
+  return { jobId, [source.kind === 'path' ? 'path' : 'indexFile']: source.path, ...named };
 }
