@@ -120,7 +120,10 @@ describe('freeing', () => {
     await load(stage, dir);
     let pages = 0;
     const { promise: held } = hanging();
-    stage.worker.onFree = (dryRun) => (!dryRun && (pages += 1) > 2 ? held : undefined);
+    stage.worker.onFree = (dryRun) => {
+      pages += dryRun ? 0 : 1;
+      return pages > 2 ? held : undefined;
+    };
     const { jobId } = await stage.jobs.free(dir, really);
     await until(() => pages > 2);
     expect(await stage.jobs.stop(dir, 'FREE')).toBe(true);
@@ -136,7 +139,10 @@ describe('freeing', () => {
     await load(stage, dir);
     let pages = 0;
     const { promise: held } = hanging();
-    stage.worker.onFree = (dryRun) => (!dryRun && (pages += 1) > 2 ? held : undefined);
+    stage.worker.onFree = (dryRun) => {
+      pages += dryRun ? 0 : 1;
+      return pages > 2 ? held : undefined;
+    };
     const { jobId } = await stage.jobs.free(dir, really);
     await until(() => pages > 2);
     const next = await crash(stage);
@@ -158,7 +164,6 @@ describe('freeing on several workers', () => {
         members: cluster,
         placement: ringPlacement(cluster),
         origins,
-        segmentBytes: 100,
         maxRestarts: 3,
         log: silent,
       }),
@@ -207,7 +212,10 @@ describe('freeing on several workers', () => {
     const { promise: held, reject } = hanging();
     cluster.link('a').onFree = (dryRun) => (dryRun ? undefined : held.catch(() => undefined));
     let pages = 0;
-    cluster.link('b').onFree = (dryRun) => (!dryRun && (pages += 1) > 1 ? new Promise(() => undefined) : undefined);
+    cluster.link('b').onFree = (dryRun) => {
+      pages += dryRun ? 0 : 1;
+      return pages > 1 ? new Promise(() => undefined) : undefined;
+    };
     const { jobId } = await jobs.free(dir, really);
     await until(() => pages > 1);
     cluster.lose('b');
