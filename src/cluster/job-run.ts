@@ -228,6 +228,7 @@ export class JobRun {
         reuse: skipIfExists ? ('any' as const) : ('load' as const),
         onChange: this.#deps.settings.onChange,
         segmentBytes,
+        weight: definition.options.priority,
         ...(bandwidthBytesPerSecond === undefined ? {} : { bandwidthBytesPerSecond }),
       };
       await abortable(fleet.settled(), signal);

@@ -37,6 +37,7 @@ export default async function lane(start: LaneStart): Promise<void> {
     timeouts: start.timeouts,
     idleMs: idleSocketMs,
     grant: (run, wantedBytes) => grantBytes(board, run, wantedBytes),
+    weightOf: (run) => Atomics.load(board.weights, run),
     paceRetryMs,
   });
   const post = (message: FromLane, transfer: ArrayBuffer[] = []): void => port.postMessage(message, transfer);
