@@ -142,6 +142,7 @@ export class JobRun {
     await this.#inTime(this.#driver, 'the phases of the job', untilMs);
     // A driver that was interrupted, or is late, has left the job without an end.
     if (this.active && !this.#finishing) await this.#finish({ type: 'stopped' });
+    else if (this.active) await this.#inTime(this.ended, 'the end of the job');
     return this.#progress.state === 'STOPPED';
   }
 
