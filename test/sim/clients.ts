@@ -16,6 +16,7 @@ export interface JobPlan {
   readonly verify: boolean;
   readonly loadMetadataOnly: boolean;
   readonly batchSize: number;
+  readonly segmentBytes: number;
   readonly submitMs: number;
   readonly stopAfterMs: number | undefined;
 }
@@ -48,7 +49,9 @@ export class Client {
   }
 
   get done(): boolean {
-    return this.end !== undefined && (this.plan.stopAfterMs === undefined || !this.#stopAsked || this.stopped !== undefined);
+    return (
+      this.end !== undefined && (this.plan.stopAfterMs === undefined || !this.#stopAsked || this.stopped !== undefined)
+    );
   }
 
   /** A coordinator that has come (back). */
@@ -60,7 +63,11 @@ export class Client {
       return;
     }
     if (endedStates.includes(job.state)) this.#ended(job);
-    else void jobs.ended(this.jobId).then((end) => this.#ended(end), () => undefined);
+    else
+      void jobs.ended(this.jobId).then(
+        (end) => this.#ended(end),
+        () => undefined,
+      );
   }
 
   // --- what it does

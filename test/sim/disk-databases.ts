@@ -106,7 +106,8 @@ class Root {
         apply(this.#tables, changes);
         this.#disk.committed.push(changes);
       }
-      const upTo = (this.#disk.committedCount += batches.length);
+      this.#disk.committedCount += batches.length;
+      const upTo = this.#disk.committedCount;
       for (const { resolve } of batches) resolve();
       world.after(world.between(0.2, world.chance(0.05) ? 60 : 3), this.#process, () => {
         this.#disk.flush(upTo);

@@ -100,7 +100,11 @@ export class Faults {
   #duration(): number {
     const world = this.#world;
     // Shorter than a lease, about one, and much longer.
-    return world.pick([world.between(50, 2500), world.between(2000, 1.6 * leaseMs), world.between(leaseMs, 4 * leaseMs)]);
+    return world.pick([
+      world.between(50, 2500),
+      world.between(2000, 1.6 * leaseMs),
+      world.between(leaseMs, 4 * leaseMs),
+    ]);
   }
 
   #worker(): WorkerNode | undefined {

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { Fleet } from '../../src/cluster/fleet.ts';
 import { openJobService } from '../../src/cluster/job-service.ts';
 import { LocalLink } from '../../src/cluster/local-link.ts';
+import { tellPeers } from '../../src/cluster/peer-news.ts';
 import { ringPlacement } from '../../src/cluster/placement.ts';
 import { openRegistrar, type Registrar } from '../../src/cluster/registrar.ts';
 import { openRegistry, type Registry } from '../../src/cluster/registry.ts';
@@ -22,10 +23,10 @@ import { Network } from './network.ts';
 import { Bucket, SimOrigins } from './origin.ts';
 import { SimStore } from './store.ts';
 import { SimWorker } from './worker.ts';
-import { Machine, Process, World } from './world.ts';
+import { Machine, Process, type World } from './world.ts';
 
 export const leaseMs = 6_000;
-export const segmentBytes = 4 * MiB;
+const segmentBytes = 4 * MiB;
 const timing: Timing = { ...defaultTiming, pingMs: 1000, silenceMs: 2500, progressMs: 1000 };
 /** Real, but nothing is in it: databases are in memory. */
 const folder = join(tmpdir(), 'primed-simulated');
@@ -138,7 +139,8 @@ abstract class Node {
   start(): void {
     if (this.up) return;
     const { machine, cluster } = this;
-    const process = new Process(machine, `${machine.name}#${(machine.restarts += 1)}`);
+    machine.restarts += 1;
+    const process = new Process(machine, `${machine.name}#${machine.restarts}`);
     machine.process = process;
     this.process = process;
     cluster.world.log(`${process.name} starts`);
@@ -201,17 +203,19 @@ export class CoordinatorNode extends Node {
     const coordinator = randomUUID();
     const members = registryMembers({
       registry,
-      connect: ({ id, epoch, host, httpPort: port }) =>
-        this.#watched(new RemoteLink({ id, epoch, coordinator, log, url: urlOf(host, port), timing })),
+      connect: (row) => {
+        const { id, epoch } = row;
+        return this.#watched(new RemoteLink({ id, epoch, coordinator, log, url: urlOf(row), timing }));
+      },
     });
     this.#members = members;
+    tellPeers({ members, from: coordinator, log });
     registry.onChange(() => this.#noteMembers());
     const origins = new SimOrigins(cluster.bucket);
     const fleet = new Fleet({
       members,
       placement: ringPlacement(members),
       origins,
-      segmentBytes,
       maxRestarts: 2,
       log,
       settled: membersSettled(registry, leaseMs),

@@ -2,10 +2,10 @@
 import { mkdirSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { MiB } from '../../src/core/units.ts';
 import { ledgerDifference } from '../../src/core/types.ts';
+import { MiB } from '../../src/core/units.ts';
 import { Client, type JobPlan } from './clients.ts';
-import { type FaultKind, faultKinds, Faults } from './faults.ts';
+import { type FaultKind, Faults, faultKinds } from './faults.ts';
 import { simulateGlobals } from './globals.ts';
 import { Cluster, leaseMs } from './nodes.ts';
 import { setCoordinators } from './transport.ts';
@@ -76,7 +76,8 @@ async function simulated(seed: number, world: World): Promise<Verdict> {
   for (let count = 0; count < workerCount; count += 1) cluster.addWorker();
   const plans = planJobs(world, workerCount);
   const files = world.chance(0.3) ? world.integer(1, 3) : world.integer(3, 16);
-  for (let at = 0; at < files; at += 1) bucket.put(`${world.pick(plans).path}f${String(at).padStart(2, '0')}`, cluster.sizeBytes());
+  for (let at = 0; at < files; at += 1)
+    bucket.put(`${world.pick(plans).path}f${String(at).padStart(2, '0')}`, cluster.sizeBytes());
   for (const { path } of plans) bucket.put(`${path}last`, cluster.sizeBytes());
   bucket.slowMs = world.pick([300, 1500, 4000]);
 
@@ -90,7 +91,8 @@ async function simulated(seed: number, world: World): Promise<Verdict> {
   const faults = new Faults(cluster, needed);
   const calm = world.chance(0.1);
   const count = calm ? 0 : world.integer(1, 7);
-  for (let at = 0; at < count; at += 1) faults.plan(world.pick(faultKinds), world.between(400, world.pick([4000, 10_000, faultsUntilMs])));
+  for (let at = 0; at < count; at += 1)
+    faults.plan(world.pick(faultKinds), world.between(400, world.pick([4000, 10_000, faultsUntilMs])));
 
   await world.run(Number.POSITIVE_INFINITY, () => faults.over && world.nowMs > 1000);
   // What a fault left for good is mended now, but for what is gone for good.
@@ -102,7 +104,8 @@ async function simulated(seed: number, world: World): Promise<Verdict> {
   const ended = await world.run(quietMs + endLimitMs, () => clients.every(({ done }) => done));
   if (!ended) {
     for (const { plan, end, jobId } of clients)
-      if (end === undefined) world.wrong(`${plan.path} (${jobId ?? 'not accepted'}) never ended: ${cluster.stateOf(plan.path)}`);
+      if (end === undefined)
+        world.wrong(`${plan.path} (${jobId ?? 'not accepted'}) never ended: ${cluster.stateOf(plan.path)}`);
       else world.wrong(`the stop of ${plan.path} was never answered`);
   }
   await world.run(world.nowMs + (calm ? 3000 : 2 * leaseMs + 9000), () => false);
@@ -130,6 +133,7 @@ function planJobs(world: World, workers: number): JobPlan[] {
       verify: world.chance(0.25),
       loadMetadataOnly: world.chance(0.04),
       batchSize: world.pick([1, 3, 10]),
+      segmentBytes: world.pick([2 * MiB, 4 * MiB, 4 * MiB, 64 * MiB]),
       submitMs: world.between(300, 2500),
       stopAfterMs: stops ? world.between(10, 8000) : undefined,
     };
@@ -152,5 +156,6 @@ function checkRest(cluster: Cluster, clients: readonly Client[], calm: boolean):
   for (const { plan, end } of clients)
     if (plan.stopAfterMs === undefined && end?.state !== 'SUCCEEDED')
       world.wrong(`${plan.path}: ${end?.state} in a calm world: ${end?.reason}`);
-  for (const [key, times] of bucket.sent) if (times > 1) world.wrong(`${key} left the origin ${times} times in a calm world`);
+  for (const [key, times] of bucket.sent)
+    if (times > 1) world.wrong(`${key} left the origin ${times} times in a calm world`);
 }

@@ -2,7 +2,14 @@
 import type { ByteRange, DiscardReason, LoadId, ManifestEntry, RunId } from '../../src/core/types.ts';
 import { sameVersion } from '../../src/core/types.ts';
 import { alignUp, pageBytes } from '../../src/core/units.ts';
-import { bytesOfPages, isShown, type ModelFile, type ModelLoading, pageCountOf, StoreModel } from '../support/store-model.ts';
+import {
+  bytesOfPages,
+  isShown,
+  type ModelFile,
+  type ModelLoading,
+  pageCountOf,
+  StoreModel,
+} from '../support/store-model.ts';
 
 export class SimStore {
   model = new StoreModel();
@@ -26,7 +33,11 @@ export class SimStore {
     return Array.from({ length: end - first }, (_, at) => first + at);
   }
 
-  cachedRange(load: LoadId, entry: ManifestEntry, range: ByteRange): { bytes: number; ours: boolean; visible: boolean } {
+  cachedRange(
+    load: LoadId,
+    entry: ManifestEntry,
+    range: ByteRange,
+  ): { bytes: number; ours: boolean; visible: boolean } {
     const wanted = this.pagesOf(entry, range);
     const visible = this.model.visible.get(entry.path);
     const loading = this.model.loading.get(entry.path);
@@ -102,6 +113,26 @@ export class SimStore {
 
   abandon(path: string, reason: DiscardReason): void {
     if (this.model.loading.has(path)) this.model.abandon(path, reason);
+  }
+
+  /** All that is at and below a path, half loaded or not. */
+  free(path: string, dryRun: boolean): { files: number; bytes: number } {
+    const folder = path.endsWith('/') ? path : `${path}/`;
+    const all = new Set([...this.model.visible.keys(), ...this.model.loading.keys()]);
+    const freed = { files: 0, bytes: 0 };
+    for (const one of all) {
+      if (one !== path && !one.startsWith(folder)) continue;
+      freed.files += 1;
+      const visible = this.model.visible.get(one);
+      const loading = this.model.loading.get(one);
+      if (visible?.state === 'complete') freed.bytes += visible.entry.sizeBytes;
+      else if (visible?.state === 'partial') freed.bytes += bytesOfPages(visible.entry, visible.pages);
+      else if (loading !== undefined) freed.bytes += bytesOfPages(loading.entry, loading.pages.keys());
+      if (dryRun) continue;
+      this.model.withdraw(one);
+      if (this.model.loading.has(one)) this.model.drop(one, 'stopped');
+    }
+    return freed;
   }
 
   spoil(path: string): void {

@@ -1,9 +1,10 @@
 /** In place of `client/transport`: calls of a worker to the port of a coordinator of the world. */
+
+import type { Registry } from '../../src/cluster/registry.ts';
+import { abortable } from '../../src/core/abortable.ts';
 import { PrimedError } from '../../src/core/errors.ts';
 import type { WorkerReport } from '../../src/core/membership.ts';
-import { abortable } from '../../src/core/abortable.ts';
 import type { WorkerId } from '../../src/core/types.ts';
-import type { Registry } from '../../src/cluster/registry.ts';
 import type { Network } from './network.ts';
 import type { Machine, Process } from './world.ts';
 

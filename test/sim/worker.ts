@@ -20,11 +20,11 @@ import { pageBytes } from '../../src/core/units.ts';
 import { lostError, partError, peerError } from '../../src/ingest/failures.ts';
 import type { FileOutcome, LoadHow, RunProgress, RunSpec, VerifyOutcome, Worker } from '../../src/ingest/types.ts';
 import type { FailureCause } from '../../src/origin/types.ts';
+import type { Freed, FreeOrder } from '../../src/store/types.ts';
 import { bytesOfPages, type ModelLoading } from '../support/store-model.ts';
-import type { Bucket } from './origin.ts';
-import type { SimOrigins } from './origin.ts';
+import type { Bucket, SimOrigins } from './origin.ts';
 import { roomOf, type SimStore } from './store.ts';
-import { type Process, type World, here } from './world.ts';
+import { here, type Process, type World } from './world.ts';
 
 export interface SimWorkerOptions {
   readonly name: string;
@@ -172,9 +172,11 @@ export class SimWorker implements Worker {
       if (how.range !== undefined) return await this.#load(run, entry, how);
       const earlier = this.#turns.get(entry.path);
       const outcome = (earlier ?? Promise.resolve()).then(() => this.#load(run, entry, how));
-      const turn = outcome.catch(() => undefined).then(() => {
-        if (this.#turns.get(entry.path) === turn) this.#turns.delete(entry.path);
-      });
+      const turn = outcome
+        .catch(() => undefined)
+        .then(() => {
+          if (this.#turns.get(entry.path) === turn) this.#turns.delete(entry.path);
+        });
       this.#turns.set(entry.path, turn);
       return await outcome;
     } catch (error) {
@@ -219,6 +221,12 @@ export class SimWorker implements Worker {
     await this.#commit();
     const file = this.store.model.loading.get(version.path);
     if (file !== undefined && sameVersion(file.entry, version)) this.#giveUp(file, reason);
+  }
+
+  async free({ path, dryRun = false }: FreeOrder): Promise<Freed> {
+    this.#options.onCall('free', undefined);
+    await this.#commit();
+    return this.store.free(path, dryRun);
   }
 
   setBandwidth(run: RunId): void {
@@ -347,7 +355,10 @@ export class SimWorker implements Worker {
         return;
       }
       if (ends.includes('dropped'))
-        throw new PrimedError('FILE_NOT_CACHED', `${entry.path}: the file was removed from the cache while it was loaded`);
+        throw new PrimedError(
+          'FILE_NOT_CACHED',
+          `${entry.path}: the file was removed from the cache while it was loaded`,
+        );
       assert.equal(loadedBytes + skippedBytes, wantedBytes, 'a file is loaded when every byte of it has landed');
       this.#finish(run, file, { ...outcomeOf(entry, 'loaded'), loadedBytes, skippedBytes, version: entry });
       return;
@@ -475,13 +486,7 @@ export class SimWorker implements Worker {
     }
   }
 
-  async #fromPeer(
-    run: Run,
-    file: FileTask,
-    url: string,
-    pages: readonly number[],
-    bytes: number,
-  ): Promise<PartEnd> {
+  async #fromPeer(run: Run, file: FileTask, url: string, pages: readonly number[], bytes: number): Promise<PartEnd> {
     const range = { offset: pages[0]! * pageBytes, length: bytes };
     for (let attempt = 1; ; attempt += 1) {
       if (run.stopping) return 'dropped';

@@ -103,7 +103,8 @@ export class World {
 
   /** After `delayMs`, in this process (undefined: nobody's, the world's own). */
   after(delayMs: number, process: Process | undefined, run: () => void, kind: Event['kind'] = 'message'): Event {
-    const event: Event = { atMs: this.nowMs + Math.max(0, delayMs), order: (this.#order += 1), process, kind, run };
+    this.#order += 1;
+    const event: Event = { atMs: this.nowMs + Math.max(0, delayMs), order: this.#order, process, kind, run };
     this.#push(event);
     return event;
   }
@@ -132,7 +133,8 @@ export class World {
     missed.sort((a, b) => rank(a) - rank(b) || a.atMs - b.atMs || a.order - b.order);
     for (const event of missed) {
       event.atMs = this.nowMs;
-      event.order = this.#order += 1;
+      this.#order += 1;
+      event.order = this.#order;
       this.#push(event);
     }
   }
