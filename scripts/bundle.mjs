@@ -11,6 +11,7 @@ const entries = {
   main: 'src/main.ts',
   lane: 'src/ingest/lane.ts',
   bench: 'bench/main.ts',
+  gateway: 'bench/support/gateway.ts',
   'demo-origin': 'src/demo/origin/process.ts',
 };
 

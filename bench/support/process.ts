@@ -39,8 +39,8 @@ export interface Child {
   readonly logPath: string;
   /** Defined when the process has ended. */
   readonly ended: () => string | undefined;
-  /** SIGTERM, and SIGKILL after ten seconds. Resolves when the process has ended. */
-  stop(): Promise<void>;
+  /** Default SIGTERM; and SIGKILL after ten seconds. Resolves when the process has ended. */
+  stop(signal?: NodeJS.Signals): Promise<void>;
 }
 
 export function startChild(command: readonly string[], options: { logPath: string; env?: NodeJS.ProcessEnv }): Child {
@@ -65,9 +65,9 @@ export function startChild(command: readonly string[], options: { logPath: strin
     pid: child.pid ?? -1,
     logPath: options.logPath,
     ended: () => ended,
-    async stop() {
+    async stop(signal = 'SIGTERM') {
       if (ended !== undefined) return;
-      child.kill('SIGTERM');
+      child.kill(signal);
       const killer = setTimeout(() => child.kill('SIGKILL'), 10_000);
       await over;
       clearTimeout(killer);

@@ -8,9 +8,6 @@ import type { FleetRun } from './fleet-run.ts';
 import type { Member } from './members.ts';
 import { isWorkerLost, type SegmentHow, type SegmentOutcome, type WorkerId, type WorkerLink } from './worker-link.ts';
 
-/** Others may draw the room that one of them has reserved; each of those goes on by it, so that this ends soon. */
-const roomAttempts = 16;
-
 export class SegmentLoads {
   readonly #places: Places;
   readonly #log: Log;
@@ -28,15 +25,23 @@ export class SegmentLoads {
     onPlaced: (link: WorkerLink) => void,
   ): Promise<SegmentOutcome> {
     const unfit = new Set<WorkerId>();
+    const astray = new Astray();
     for (;;) {
       const owners = await this.#places.owners(run, segment.file.path, segment.index, unfit);
-      const [first, ...others] = owners as [Member, ...Member[]];
+      const first = owners.find(({ id }) => !astray.has(id));
+      if (first === undefined) {
+        if (this.#places.takers <= unfit.size + owners.length) return astray.failure;
+        for (const { id } of owners) unfit.add(id);
+        continue;
+      }
+      const others = owners.filter((owner) => owner !== first);
       const outcome = await this.#loadAt(run, first, segment, { hasty });
       if (outcome === 'lost') continue;
       if (outcome.result === 'failed' && isOfWorker(outcome.error) && this.#places.takers > unfit.size + 1) {
         unfit.add(first.id);
         continue;
       }
+      if (outcome.result === 'failed' && this.#places.takers > 1 && astray.add(first.id, outcome)) continue;
       if (isBad(outcome)) return outcome;
       onPlaced(first.link);
       if (run.replicas === 1) return outcome;
@@ -89,18 +94,49 @@ export class SegmentLoads {
   async #loadAt(run: FleetRun, member: Member, segment: Segment, how: SegmentHow): Promise<SegmentOutcome | 'lost'> {
     try {
       await run.enter(member);
-      for (let attempt = 1; ; attempt += 1) {
-        const outcome = await member.link.load(run.spec.run, segment, how);
-        if (outcome.error?.code !== 'STORE_NO_ROOM' || attempt === roomAttempts) return outcome;
-        // It was planned elsewhere, or its room was taken by one that was: what it lacks is reserved here, or refused.
-        const lacking = segment.length - outcome.loadedBytes - outcome.skippedBytes;
-        await member.link.reserveMore(run.spec.run, alignUp(lacking));
-      }
+      const outcome = await member.link.load(run.spec.run, segment, how);
+      if (outcome.error?.code !== 'STORE_NO_ROOM') return outcome;
+      // It was planned elsewhere: room is reserved there, not here.
+      await member.link.reserveMore(run.spec.run, alignUp(segment.length));
+      return await member.link.load(run.spec.run, segment, how);
     } catch (error) {
       return isWorkerLost(error) ? 'lost' : failedOutcome(reportOf(error));
     }
   }
 }
+
+/**
+ * Workers that do not get through to the origin for a segment: another may, as it goes another way, and the first can still
+ * copy it from there. One more worker is asked, so that an object which answers nobody does not cost attempts on all of them.
+ * Who has found that the origin is lost asks it for nothing, so that does not count.
+ */
+class Astray {
+  readonly #ids = new Set<WorkerId>();
+  #asked = 0;
+  #failure: SegmentOutcome | undefined;
+
+  has(id: WorkerId): boolean {
+    return this.#ids.has(id);
+  }
+
+  /** How the last of them failed. */
+  get failure(): SegmentOutcome {
+    return this.#failure!;
+  }
+
+  /** False: the outcome says nothing about the way, or enough were asked. */
+  add(id: WorkerId, failure: SegmentOutcome): boolean {
+    const code = failure.error?.code;
+    if (code === undefined || !(code === 'ORIGIN_LOST' || noWayToOrigin.has(code))) return false;
+    if (code !== 'ORIGIN_LOST') this.#asked += 1;
+    this.#ids.add(id);
+    this.#failure = failure;
+    return this.#asked < workersAsked;
+  }
+}
+
+const workersAsked = 2;
+const noWayToOrigin: ReadonlySet<string> = new Set(['ORIGIN_UNREACHABLE', 'ORIGIN_TIMEOUT', 'ORIGIN_RESET']);
 
 /** Another worker may do better: it is this one's disk or process, not the origin's object. */
 function isOfWorker(error: ErrorReport | undefined): boolean {

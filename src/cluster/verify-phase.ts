@@ -190,7 +190,6 @@ export class VerifyPhase {
       reuse: 'load' as const,
       onChange: 'fail' as const,
       segmentBytes: definition.options.segmentBytes,
-      weight: definition.options.priority,
       ...limitOf(definition.options),
     };
     try {

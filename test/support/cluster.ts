@@ -108,8 +108,13 @@ export async function readBack(
   await readBackFrom(workers.get(through)!, origin.bucket, some);
 }
 
+/** Workers as they are asked for what they have: those of a cluster, on whatever network. */
+interface Workers {
+  readonly workers: ReadonlyMap<string, { readonly api: string }>;
+}
+
 /** Which live workers have a segment, and that what each of them gives is what the origin has. */
-export async function holders({ workers }: Cluster, entry: ManifestEntry, offset: number): Promise<string[]> {
+export async function holders({ workers }: Workers, entry: ManifestEntry, offset: number): Promise<string[]> {
   const { path, etag, sizeBytes } = entry;
   const end = Math.min(offset + segmentBytes, sizeBytes);
   const found: string[] = [];
@@ -128,7 +133,7 @@ export async function holders({ workers }: Cluster, entry: ManifestEntry, offset
 }
 
 /** Every segment of these files, with who has it. */
-export async function placesOf(cluster: Cluster, entries: readonly ManifestEntry[]): Promise<string[][]> {
+export async function placesOf(cluster: Workers, entries: readonly ManifestEntry[]): Promise<string[][]> {
   const places: string[][] = [];
   for (const entry of entries) {
     for (let offset = 0; offset < entry.sizeBytes; offset += segmentBytes) {

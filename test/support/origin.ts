@@ -49,8 +49,9 @@ export function originEnvironment(origin: { endpoint: string }): Record<string, 
 export async function listedBy(
   { endpoint, bucket }: { readonly endpoint: string; readonly bucket: string },
   prefix: string,
+  credentials: { readonly accessKeyId: string; readonly secretAccessKey: string } = testCredentials,
 ): Promise<ManifestEntry[]> {
-  const client = new S3Client({ endpoint, region: 'us-east-1', forcePathStyle: true, credentials: testCredentials });
+  const client = new S3Client({ endpoint, region: 'us-east-1', forcePathStyle: true, credentials });
   const { Contents = [] } = await client.send(new ListObjectsV2Command({ Bucket: bucket, Prefix: prefix }));
   client.destroy();
   return Contents.map((one) => manifestEntry(bucket, one));

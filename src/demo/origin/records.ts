@@ -14,6 +14,8 @@ export interface RequestRecord {
   readonly range?: string;
   readonly ifMatch?: string;
   readonly userAgent?: string;
+  /** The address that asked. */
+  readonly client: string;
   readonly status: number;
   /** Body bytes given to the socket. A connection that breaks may have lost the last of them on the way. */
   readonly bytesSent: number;
@@ -33,6 +35,8 @@ export interface OriginStats {
   readonly byOperation: Readonly<Record<string, number>>;
   /** Body bytes of GetObject by key. */
   readonly bytesByKey: Readonly<Record<string, number>>;
+  /** Body bytes of GetObject by the address that asked, with those of answers under way. */
+  readonly bytesByClient: Readonly<Record<string, number>>;
   readonly connectionsOpened: number;
   /** Requests being answered at this moment, and the most there ever were at once. */
   readonly inFlight: number;
@@ -46,6 +50,8 @@ export class Recorder {
   #byStatus = new Map<string, number>();
   #byOperation = new Map<string, number>();
   #bytesByKey = new Map<string, number>();
+  #bytesByClient = new Map<string, number>();
+  readonly #sending = new Map<number, { readonly client: string; readonly sent: { readonly bytes: number } }>();
   #requests = 0;
   #bytesSent = 0;
   #nextSequence = 0;
@@ -65,13 +71,22 @@ export class Recorder {
     return this.#nextSequence - 1;
   }
 
+  /** The answer to a GetObject is on its way: `sent` says how far it is. */
+  sending(sequence: number, client: string, sent: { readonly bytes: number }): void {
+    this.#sending.set(sequence, { client, sent });
+  }
+
   answered(record: RequestRecord): void {
     this.#inFlight -= 1;
+    this.#sending.delete(record.sequence);
     this.#requests += 1;
     this.#bytesSent += record.bytesSent;
     add(this.#byStatus, String(record.status), 1);
     add(this.#byOperation, record.operation, 1);
-    if (record.operation === 'GetObject') add(this.#bytesByKey, record.key, record.bytesSent);
+    if (record.operation === 'GetObject') {
+      add(this.#bytesByKey, record.key, record.bytesSent);
+      add(this.#bytesByClient, record.client, record.bytesSent);
+    }
     if (this.#limit === 0) return;
     if (this.#log.length < this.#limit) {
       this.#log.push(record);
@@ -93,10 +108,17 @@ export class Recorder {
       byStatus: Object.fromEntries(this.#byStatus),
       byOperation: Object.fromEntries(this.#byOperation),
       bytesByKey: Object.fromEntries(this.#bytesByKey),
+      bytesByClient: Object.fromEntries(this.#bytesByClientNow()),
       connectionsOpened: this.connectionsOpened,
       inFlight: this.#inFlight,
       peakInFlight: this.#peakInFlight,
     };
+  }
+
+  #bytesByClientNow(): Map<string, number> {
+    const now = new Map(this.#bytesByClient);
+    for (const { client, sent } of this.#sending.values()) add(now, client, sent.bytes);
+    return now;
   }
 
   /** Forgets the log and sets counters to zero; requests in flight are counted when they end. */
@@ -106,6 +128,7 @@ export class Recorder {
     this.#byStatus = new Map();
     this.#byOperation = new Map();
     this.#bytesByKey = new Map();
+    this.#bytesByClient = new Map();
     this.#requests = 0;
     this.#bytesSent = 0;
     this.#peakInFlight = this.#inFlight;

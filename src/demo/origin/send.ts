@@ -44,11 +44,10 @@ const corkBytes = 4096;
  */
 const readFirstMs = 10;
 
-/** Resolves when the answer is out or the connection is gone; never rejects. */
-export async function sendAnswer(response: ServerResponse, answer: Answer, plan: SendPlan): Promise<Sent> {
-  const sent: Sent = { bytes: 0, complete: false };
+/** Resolves when the answer is out or the connection is gone; never rejects. `sent` is kept up to date all the while. */
+export async function sendAnswer(response: ServerResponse, answer: Answer, plan: SendPlan, sent: Sent): Promise<void> {
   const cut = plan.cut;
-  if (cut !== undefined && cut.afterBytes === undefined && !(await interrupt(response, cut))) return sent;
+  if (cut !== undefined && cut.afterBytes === undefined && !(await interrupt(response, cut))) return;
   const bodyBytes = answer.body === undefined ? 0 : answer.length;
   writeHead(response, answer, plan);
   if (bodyBytes > 0) {
@@ -56,25 +55,25 @@ export async function sendAnswer(response: ServerResponse, answer: Answer, plan:
       sent.bytes = bodyBytes;
       response.end(Buffer.concat([...answer.body!(0, bodyBytes)], bodyBytes));
       sent.complete = await finished(response);
-      return sent;
+      return;
     }
-    if (!(await sendBody(response, answer, plan, sent))) return sent;
+    if (!(await sendBody(response, answer, plan, sent))) return;
   } else if (cut?.afterBytes !== undefined && !(await interrupt(response, cut))) {
-    return sent;
+    return;
   }
   if (plan.extra !== undefined && answer.body !== undefined) {
     const extra = Buffer.alloc(plan.extra.bytes, 0x2e);
-    if (!(await pump(response, [extra], plan, sent))) return sent;
+    if (!(await pump(response, [extra], plan, sent))) return;
     if (!plan.extra.declared) {
       // The framing of the connection is broken now; nothing sensible can follow.
       await flushed(response);
       response.socket?.destroySoon();
-      return sent;
+      return;
     }
   }
   response.end();
   sent.complete = await finished(response);
-  return sent;
+  return;
 }
 
 function isPlain(plan: SendPlan): boolean {

@@ -193,10 +193,11 @@ class Origin implements EmbeddedOrigin {
     const requestId = randomBytes(8).toString('hex').toUpperCase();
     const sequence = this.#recorder.arrived();
     const isHead = request.method === 'HEAD';
+    const client = request.socket.remoteAddress ?? '';
     let target: Target | undefined;
     let fault: Fault | undefined;
     let answer: Answer;
-    let sent: Sent = { bytes: 0, complete: false };
+    const sent: Sent = { bytes: 0, complete: false };
     try {
       target = targetOf(request);
       this.#checkSignature(request, target);
@@ -216,7 +217,10 @@ class Origin implements EmbeddedOrigin {
       'x-amz-id-2': hostIdOf(requestId),
       Server: 'primed-demo-origin',
     });
-    if (!response.destroyed) sent = await sendAnswer(response, answer, this.#sendPlan(request, fault));
+    if (!response.destroyed) {
+      if (target?.operation === 'GetObject') this.#recorder.sending(sequence, client, sent);
+      await sendAnswer(response, answer, this.#sendPlan(request, fault), sent);
+    }
     const { range, 'if-match': ifMatch, 'user-agent': userAgent } = request.headers;
     this.#recorder.answered({
       sequence,
@@ -228,6 +232,7 @@ class Origin implements EmbeddedOrigin {
       ...(range === undefined ? {} : { range }),
       ...(ifMatch === undefined ? {} : { ifMatch }),
       ...(userAgent === undefined ? {} : { userAgent }),
+      client,
       status: answer.status,
       bytesSent: sent.bytes,
       at: startedMs,

@@ -12,6 +12,8 @@ const closeLimitMs = 5_000;
 export interface SpawnOptions {
   /** The built process.ts; default: `demo-origin.js` of the built product. */
   readonly script?: string;
+  /** A program with its arguments that becomes the process (exec), in place of starting it directly. */
+  readonly by?: readonly string[];
 }
 
 /**
@@ -20,12 +22,14 @@ export interface SpawnOptions {
  */
 export async function spawnOrigin(
   options: OriginOptions = {},
-  { script = builtScript() }: SpawnOptions = {},
+  { script = builtScript(), by = [] }: SpawnOptions = {},
 ): Promise<SpawnedOrigin> {
+  const [execPath, ...execArgv] = [...by, process.execPath];
   const child = fork(script, [], {
     serialization: 'advanced',
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
-    execArgv: [],
+    execPath: execPath!,
+    execArgv,
   });
   const line = new Line(child);
   try {

@@ -8,7 +8,7 @@ import {
   type WorkerLink,
   workerLost,
 } from '../../../src/cluster/worker-link.ts';
-import { PrimedError } from '../../../src/core/errors.ts';
+import { type ErrorCode, PrimedError } from '../../../src/core/errors.ts';
 import { covers } from '../../../src/core/path-scope.ts';
 import type { PeerList } from '../../../src/core/peers.ts';
 import type { Segment } from '../../../src/core/segments.ts';
@@ -77,7 +77,7 @@ export class FakeLink implements WorkerLink {
   /** What a load waits for before it does anything. */
   delay: (segment: Segment) => Promise<void> = () => Promise.resolve();
   /** Code of the error that loads here end with. */
-  failing: 'STORE_IO' | 'ORIGIN_DENIED' | undefined;
+  failing: ErrorCode | undefined;
   loads = 0;
   /** Lists of workers that it was told. */
   readonly heard: PeerList[] = [];
@@ -136,7 +136,8 @@ export class FakeLink implements WorkerLink {
       if (this.#lost) await new Promise(() => undefined);
       const spec = this.runs.get(run);
       if (spec === undefined) throw new Error(`run ${run} was not started at ${this.id}`);
-      if (this.failing !== undefined)
+      // What the origin has done to it does not concern a copy.
+      if (this.failing !== undefined && !(source !== undefined && this.failing.startsWith('ORIGIN_')))
         return { ...nothing('failed'), error: { code: this.failing, message: `${this.id} fails` } };
       const held = this.disk.segments.get(keyOf(segment));
       const { length, file } = segment;

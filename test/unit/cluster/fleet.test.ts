@@ -44,7 +44,6 @@ async function begun(
     reuse: 'load',
     onChange: 'restart',
     segmentBytes,
-    weight: 10,
     ...spec,
   } as const;
   await fleet.startRun(all, replicas);
@@ -158,6 +157,39 @@ test('a worker whose disk fails is not asked for the segment again: another take
   const outcomes = await Promise.all(some.map((file) => fleet.load(run, file, hasty)));
   expect(cluster.link('c').loads).toBeGreaterThan(0);
   expect(outcomes.every(({ result }) => result === 'loaded')).toBe(true);
+});
+
+test('what one worker cannot get from the origin is got by another, and copied by the first where it is a replica', async () => {
+  for (const replicas of [1, 3]) {
+    const cluster = new FakeCluster(...names);
+    const fleet = await begun(cluster, { replicas });
+    cluster.link('c').failing = 'ORIGIN_LOST';
+    const some = files(10);
+    await reserved(fleet, some);
+    const outcomes = await Promise.all(some.map((file) => fleet.load(run, file, hasty)));
+    expect(cluster.link('c').loads).toBeGreaterThan(0);
+    expect(outcomes.every(({ result }) => result === 'loaded')).toBe(true);
+    const holders = some.flatMap((file) => holdersOf(cluster, file));
+    expect(holders.filter((ids) => ids.length !== replicas)).toEqual([]);
+    expect(holders.some((ids) => ids.includes('c' as WorkerId))).toBe(replicas > 1);
+    expect(cluster.source.sentBytes).toBe(10 * 950);
+  }
+});
+
+test('an object that answers nobody is asked for by two workers, an origin that is lost to all of them once by each', async () => {
+  const cluster = new FakeCluster(...names);
+  const fleet = await begun(cluster);
+  const loads = () => names.reduce((sum, name) => sum + cluster.link(name).loads, 0);
+  for (const [code, workers] of [
+    ['ORIGIN_TIMEOUT', 2],
+    ['ORIGIN_LOST', names.length],
+  ] as const) {
+    const before = loads();
+    for (const name of names) cluster.link(name).failing = code;
+    const outcome = await fleet.load(run, entryOf('s3://b/f', 50), hasty);
+    expect(outcome).toMatchObject({ result: 'failed', error: { code } });
+    expect(loads() - before).toBe(workers);
+  }
 });
 
 test('what the origin refuses is refused once, whatever the number of workers', async () => {

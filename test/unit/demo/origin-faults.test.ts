@@ -251,6 +251,15 @@ describe('what is remembered', () => {
     expect(origin.stats()).toMatchObject({ requests: 0, bytesSent: 0, byStatus: {} });
   });
 
+  test('bytes are known by who asked for them, those of an answer under way too', async () => {
+    origin.setKnobs({ bytesPerSecond: 1 });
+    const answer = request({ range: 'bytes=0-99' }).catch(() => undefined);
+    await expect.poll(() => origin.stats().bytesByClient['127.0.0.1']).toBeGreaterThan(0);
+    expect(origin.stats()).toMatchObject({ inFlight: 1, bytesSent: 0 });
+    origin.dropConnections();
+    await answer;
+  });
+
   test('a pace holds its rate whatever the sizes of the pieces', () => {
     const pace = new Pace(1000, 0);
     let nowMs = 0;

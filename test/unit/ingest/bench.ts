@@ -100,7 +100,6 @@ export async function openBench(
         reuse: 'load',
         onChange: 'restart',
         segmentBytes: defaultSegmentBytes,
-        weight: 10,
         ...more,
       } as RunSpec;
       worker.startRun(spec);
