@@ -3,7 +3,7 @@ import { defineConfig } from 'vitest/config';
 export default defineConfig({
   define: { PRIMED_VERSION: JSON.stringify('test') },
   test: {
-    include: ['test/{unit,property,model,fault,e2e}/**/*.test.ts'],
+    include: ['test/{unit,property,model,sim,fault,e2e}/**/*.test.ts'],
     testTimeout: 60_000,
     hookTimeout: 60_000,
     pool: 'forks',

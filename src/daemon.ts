@@ -2,7 +2,7 @@
  * The life of a node, whatever its role: open in the order in which things depend on each other, say that it is ready, and
  * close in the opposite order. What a role is made of is in nodes.ts.
  */
-import { cpus } from 'node:os';
+import { availableParallelism } from 'node:os';
 import { Server as TlsServer } from 'node:tls';
 import closeWithGrace from 'close-with-grace';
 import type { FastifyInstance } from 'fastify';
@@ -15,6 +15,8 @@ import { joinCluster, type NodeBase, type Opened, openCoordinatorSide, openWorke
 import { observedOrigins } from './observers.ts';
 import { openOrigins } from './origin/origins.ts';
 import { makeFolder, sdNotify } from './platform/index.ts';
+import { watchThreads } from './service-manager.ts';
+import { statusLine } from './status-line.ts';
 import { makeLog } from './telemetry/log.ts';
 import { makeTelemetry } from './telemetry/registry.ts';
 
@@ -85,7 +87,7 @@ async function open(config: Config, log: Log, opened: Opened, onFatal: (error: E
   const ready = (): { ready: boolean; reason?: string } =>
     opened.ready ? { ready: true } : { ready: false, reason: 'starting or stopping' };
   const base: NodeBase = { config, log, telemetry, origins, nodeTls, ready, opened };
-  const facts: Record<string, unknown> = { version: PRIMED_VERSION, role, cores: cpus().length };
+  const facts: Record<string, unknown> = { version: PRIMED_VERSION, role, cores: availableParallelism() };
 
   if (role !== 'coordinator') Object.assign(facts, await openWorkerSide(base, onFatal));
   if (role !== 'worker') await openCoordinatorSide(base);
@@ -97,6 +99,7 @@ async function open(config: Config, log: Log, opened: Opened, onFatal: (error: E
   opened.ready = true;
   log.info({ ...facts, startMs: Math.round(performance.now() - startedMs) }, 'ready');
   tellManager('READY=1', log);
+  opened.unwatch = watchThreads({ log, status: statusLine(opened), ...(opened.lanes && { lanes: opened.lanes }) });
 }
 
 /** One that waits for READY=1 and does not hear it ends the daemon after a while: the log has to say why. */
@@ -129,6 +132,7 @@ async function listen(server: FastifyInstance, { host, port }: Listen, setting: 
 /** Also of what was opened only in part. Each step is tried, whatever became of the one before. */
 async function close(opened: Opened, log: Log): Promise<void> {
   const steps = {
+    watch: () => opened.unwatch?.(),
     registrar: () => opened.registrar?.close(),
     control: () => opened.control?.close(),
     jobs: () => opened.jobs?.close(jobsLimitMs),

@@ -32,7 +32,7 @@ import { buildS3Server } from './server/s3/index.ts';
 import { buildApiServer, buildWorkerServer, nodeAccessOf } from './servers.ts';
 import { openStore } from './store/index.ts';
 import type { Store } from './store/types.ts';
-import { laneLayout } from './telemetry/lane-columns.ts';
+import { type LaneCounters, laneLayout } from './telemetry/lane-columns.ts';
 import type { Telemetry } from './telemetry/registry.ts';
 import { makeSharedCounters } from './telemetry/shared-counters.ts';
 
@@ -43,12 +43,15 @@ export interface Opened {
   telemetry?: Telemetry;
   origins?: Origins;
   store?: Store;
+  lanes?: LaneCounters;
   worker?: IngestWorker;
   control?: Control;
   registrar?: Registrar;
   registry?: Registry;
   members?: RegistryMembers;
   jobs?: JobService;
+  /** Ends what the service manager is told. */
+  unwatch?: () => void;
   api?: FastifyInstance;
   http?: FastifyInstance;
   s3?: FastifyInstance;
@@ -81,6 +84,7 @@ export async function openWorkerSide(base: NodeBase, onFatal: (error: Error) => 
   opened.store = store;
   const counters = makeSharedCounters(laneLayout, settings.lanes);
   telemetry.attachLanes(counters);
+  opened.lanes = counters;
   const { worker, engine, slots } = await openIngest({
     store,
     origins,

@@ -4,6 +4,7 @@
 
 NAPI_MODULE_INIT() {
   using namespace primed;
-  for (const auto add : {addChecksums, addDiskQueue, addFiles, addSlots, addSdNotify}) PRIMED_NAPI(add(env, exports));
+  for (const auto add : {addChecksums, addDiskQueue, addFiles, addSlots, addSdNotify, addThreadName})
+    PRIMED_NAPI(add(env, exports));
   return exports;
 }

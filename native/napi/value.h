@@ -60,5 +60,6 @@ napi_status addDiskQueue(napi_env env, napi_value exports);
 napi_status addFiles(napi_env env, napi_value exports);
 napi_status addSlots(napi_env env, napi_value exports);
 napi_status addSdNotify(napi_env env, napi_value exports);
+napi_status addThreadName(napi_env env, napi_value exports);
 
 }  // namespace primed

@@ -32,6 +32,7 @@ interface LoadFlags extends ClientOptions {
   readonly replicas?: string;
   readonly batchSize?: string;
   readonly segmentSize?: string;
+  readonly priority?: string;
   readonly format?: Format;
   readonly verbose?: boolean;
 }
@@ -49,6 +50,7 @@ const optionOfFlag = {
   replicas: 'replicas',
   batchSize: 'batchSize',
   segmentSize: 'segmentSize',
+  priority: 'priority',
 } as const satisfies Partial<Record<keyof LoadFlags, string>>;
 
 /** Which flags say something in which mode; elsewhere they would be ignored, so they are refused. */
@@ -77,6 +79,7 @@ export const registerJobLoad: RegisterVerb = (job, context) => {
     .option('--replicas <count>', 'workers that shall have each file')
     .option('--batch-size <count>', 'files handed to a worker at a time')
     .option('--segment-size <size>', 'cut files at multiples of this, and spread them over workers, such as 8MB')
+    .option('--priority <weight>', 'share of the workers while several loads run, 1 to 100 (default: 10)')
     .addOption(formatOption())
     .option('--verbose', 'name the files that failed, with reasons');
   coordinatorOption(command);

@@ -8,6 +8,9 @@ import type { FleetRun } from './fleet-run.ts';
 import type { Member } from './members.ts';
 import { isWorkerLost, type SegmentHow, type SegmentOutcome, type WorkerId, type WorkerLink } from './worker-link.ts';
 
+/** Others may draw the room that one of them has reserved; each of those goes on by it, so that this ends soon. */
+const roomAttempts = 16;
+
 export class SegmentLoads {
   readonly #places: Places;
   readonly #log: Log;
@@ -94,11 +97,13 @@ export class SegmentLoads {
   async #loadAt(run: FleetRun, member: Member, segment: Segment, how: SegmentHow): Promise<SegmentOutcome | 'lost'> {
     try {
       await run.enter(member);
-      const outcome = await member.link.load(run.spec.run, segment, how);
-      if (outcome.error?.code !== 'STORE_NO_ROOM') return outcome;
-      // It was planned elsewhere: room is reserved there, not here.
-      await member.link.reserveMore(run.spec.run, alignUp(segment.length));
-      return await member.link.load(run.spec.run, segment, how);
+      for (let attempt = 1; ; attempt += 1) {
+        const outcome = await member.link.load(run.spec.run, segment, how);
+        if (outcome.error?.code !== 'STORE_NO_ROOM' || attempt === roomAttempts) return outcome;
+        // It was planned elsewhere, or its room was taken by one that was: what it lacks is reserved here, or refused.
+        const lacking = segment.length - outcome.loadedBytes - outcome.skippedBytes;
+        await member.link.reserveMore(run.spec.run, alignUp(lacking));
+      }
     } catch (error) {
       return isWorkerLost(error) ? 'lost' : failedOutcome(reportOf(error));
     }

@@ -142,6 +142,7 @@ export class JobRun {
     await this.#inTime(this.#driver, 'the phases of the job', untilMs);
     // A driver that was interrupted, or is late, has left the job without an end.
     if (this.active && !this.#finishing) await this.#finish({ type: 'stopped' });
+    else if (this.active) await this.#inTime(this.ended, 'the end of the job');
     return this.#progress.state === 'STOPPED';
   }
 
@@ -228,6 +229,7 @@ export class JobRun {
         reuse: skipIfExists ? ('any' as const) : ('load' as const),
         onChange: this.#deps.settings.onChange,
         segmentBytes,
+        weight: definition.options.priority,
         ...(bandwidthBytesPerSecond === undefined ? {} : { bandwidthBytesPerSecond }),
       };
       await abortable(fleet.settled(), signal);

@@ -1,6 +1,6 @@
 /**
- * Whose turn it is: so many jobs of each type run at once, the others wait in the order in which they came. Room is freed
- * while all loads that may run do: they may be waiting for just that.
+ * Whose turn it is: so many jobs of each type run at once, the others wait, the highest priority first and in the order in
+ * which they came. Room is freed while all loads that may run do: they may be waiting for just that.
  */
 import { PrimedError } from '../core/errors.ts';
 import type { JobType } from '../core/job.ts';
@@ -39,7 +39,9 @@ export class JobTurns {
       this.start(job);
       return;
     }
-    this.#waiting.push(job);
+    const { priority } = job.definition.options;
+    const after = this.#waiting.findIndex((other) => other.definition.options.priority < priority);
+    this.#waiting.splice(after < 0 ? this.#waiting.length : after, 0, job);
     job.queue(`waits for its turn: ${this.#runningOf(type)} jobs run already`);
     // A job that is stopped while it waits leaves the queue.
     void job.ended.then(

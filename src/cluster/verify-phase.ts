@@ -190,6 +190,7 @@ export class VerifyPhase {
       reuse: 'load' as const,
       onChange: 'fail' as const,
       segmentBytes: definition.options.segmentBytes,
+      weight: definition.options.priority,
       ...limitOf(definition.options),
     };
     try {

@@ -2,7 +2,7 @@
 
 import { statfsSync, statSync } from 'node:fs';
 import { isIP } from 'node:net';
-import { cpus, hostname } from 'node:os';
+import { availableParallelism, hostname } from 'node:os';
 import { dirname, join } from 'node:path';
 import type { RetrySettings } from '../core/retry.ts';
 import { alignDown } from '../core/units.ts';
@@ -155,7 +155,7 @@ export function configOf(role: Role, draft: Draft): Config {
 
 /** One lane for two cores: the other one is the kernel's share of receiving and writing, and the main thread's. */
 export function defaultLanes(): number {
-  return Math.max(1, Math.min(mostDefaultLanes, Math.floor(cpus().length / 2)));
+  return Math.max(1, Math.min(mostDefaultLanes, Math.floor(availableParallelism() / 2)));
 }
 
 export function clusterOf(draft: Draft): Config['cluster'] {

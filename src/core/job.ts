@@ -29,6 +29,8 @@ export interface LoadOptions {
   readonly loadMetadataOnly: boolean;
   readonly skipIfExists: boolean;
   readonly verify: boolean;
+  /** Weight of the job where several share something; see core/priority. */
+  readonly priority: number;
   /** Per worker; undefined: unlimited. */
   readonly bandwidthBytesPerSecond?: number;
   /** Must match the whole base name. */

@@ -2,6 +2,7 @@
 import { PrimedError } from './errors.ts';
 import { compileFileFilter } from './file-filter.ts';
 import type { LoadOptions } from './job.ts';
+import { defaultPriority, highestPriority, lowestPriority } from './priority.ts';
 import { formatSize, parseSize } from './sizes.ts';
 import { defaultSegmentBytes, leastSegmentBytes, MiB, mostSegmentBytes } from './units.ts';
 
@@ -17,6 +18,7 @@ export const defaultLoadOptions: LoadOptions = {
   loadMetadataOnly: false,
   skipIfExists: false,
   verify: false,
+  priority: defaultPriority,
 };
 
 /** The names that `parseLoadOptions` knows, as they are written in requests. */
@@ -29,6 +31,7 @@ export const loadOptionNames = [
   'skipIfExists',
   'verify',
   'bandwidth',
+  'priority',
   'fileFilterRegx',
   'fileFilterRegex',
 ] as const;
@@ -57,6 +60,9 @@ export function parseLoadOptions(
         break;
       case 'segmentSize':
         options.segmentBytes = segmentSizeOf(value);
+        break;
+      case 'priority':
+        options.priority = integerOf(name, value, { from: lowestPriority, upTo: highestPriority });
         break;
       case 'partialListing':
       case 'loadMetadataOnly':
@@ -103,6 +109,7 @@ export function optionDifferences(running: LoadOptions, asked: LoadOptions): rea
   compare('loadMetadataOnly', running.loadMetadataOnly, asked.loadMetadataOnly);
   compare('skipIfExists', running.skipIfExists, asked.skipIfExists);
   compare('verify', running.verify, asked.verify);
+  compare('priority', running.priority, asked.priority);
   if (running.bandwidthBytesPerSecond !== asked.bandwidthBytesPerSecond) {
     const [runs, wants] = [bandwidthText(running), bandwidthText(asked)];
     const exact = ({ bandwidthBytesPerSecond }: LoadOptions) => `${bandwidthBytesPerSecond}B/s`;

@@ -10,6 +10,7 @@ import { closeSync } from 'node:fs';
 import { makeRangeClient } from '../origin/range-client.ts';
 import { openDirect } from '../platform/files.ts';
 import { makeSlots } from '../platform/slots.ts';
+import { nameThread } from '../platform/thread-name.ts';
 import { publishEventLoop } from '../telemetry/event-loop.ts';
 import { laneColumns, laneLayout } from '../telemetry/lane-columns.ts';
 import { attachSharedCounters } from '../telemetry/shared-counters.ts';
@@ -26,6 +27,7 @@ const paceRetryMs = 5;
 
 export default async function lane(start: LaneStart): Promise<void> {
   const { port } = start;
+  nameThread(`lane-${start.laneIndex}`);
   const row = attachSharedCounters(start.counters, laneLayout, start.laneIndex);
   const board = attachRunBoard(start.runBoard);
   const slots = makeSlots({ slotBytes: start.slotBytes, slotCount: start.slotCount });
@@ -37,13 +39,17 @@ export default async function lane(start: LaneStart): Promise<void> {
     timeouts: start.timeouts,
     idleMs: idleSocketMs,
     grant: (run, wantedBytes) => grantBytes(board, run, wantedBytes),
+    weightOf: (run) => Atomics.load(board.weights, run),
     paceRetryMs,
   });
   const post = (message: FromLane, transfer: ArrayBuffer[] = []): void => port.postMessage(message, transfer);
   const runner = new UnitRunner({ client, disk, board, laneIndex: start.laneIndex, row, post });
   const checker = new CheckRunner({ disk, row, post });
   const stopLoopWatch = publishEventLoop(row);
-  const sweep = setInterval(() => runner.sweep(performance.now()), sweepMs);
+  const sweep = setInterval(() => {
+    row.add(laneColumns.heartbeats, 1);
+    runner.sweep(performance.now());
+  }, sweepMs);
 
   const takeSlot = (): number => {
     const slot = free.pop();

@@ -128,6 +128,11 @@ export class LanePool {
     return this.#lanes.length;
   }
 
+  /** Over all lanes. */
+  get freeSlots(): number {
+    return this.#lanes.reduce((sum, { freeSlots }) => sum + freeSlots, 0);
+  }
+
   nextUnitId(): number {
     return this.#nextUnit++;
   }

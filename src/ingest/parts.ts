@@ -6,6 +6,7 @@
  */
 import assert from 'node:assert/strict';
 import { PrimedError } from '../core/errors.ts';
+import { FairShare } from '../core/fair-share.ts';
 import { packSize, sliceExtents } from '../core/part-plan.ts';
 import { decideRetry, type RetrySettings } from '../core/retry.ts';
 import { isLost, isSilent, noSilence, setsAside, silenceAfter } from '../core/silence.ts';
@@ -29,6 +30,8 @@ const packBytes = 4 * MiB;
 const packParts = 256;
 /** Fewest parts of a pack while lanes are idle: below, the write costs more than the waiting saves. */
 const smallestPack = 16;
+/** One slot in so many is kept from units that wait for the origin with all of their patience. */
+const reservedShare = 8;
 
 /**
  * Of a part that is copied from another worker. There are other workers, and the origin: a busy one is waited for, a few
@@ -50,6 +53,7 @@ interface UnitInFlight {
   readonly extents: readonly Extent[];
   readonly slotOffsets: readonly number[];
   readonly bytes: number;
+  readonly sinceMs: number;
 }
 
 export interface PartsOptions {
@@ -75,8 +79,9 @@ export class Parts {
   readonly #books: Books;
   readonly #options: PartsOptions;
   readonly #files: () => Files;
-  /** The queues of all runs, in the order of their turns. */
-  readonly #turn: PartQueue[] = [];
+  readonly #share: FairShare<Run>;
+  /** Slots that patient units may not have: what is silent for long must not hold them all, or others would wait for it. */
+  readonly #slotsForOthers: number;
   #holdTimer: NodeJS.Timeout | undefined;
   #scheduled = false;
 
@@ -87,14 +92,17 @@ export class Parts {
     this.#books = options.books;
     this.#options = options;
     this.#files = files;
+    const slots = options.lanes.count * options.lanes.slotsPerLane;
+    this.#share = new FairShare(slots);
+    this.#slotsForOthers = Math.floor(slots / reservedShare);
   }
 
   add(run: Run): void {
-    this.#turn.push(run.fetches, run.copies);
+    this.#share.join(run, run.spec.weight);
   }
 
   remove(run: Run): void {
-    for (const queue of [run.fetches, run.copies]) this.#leaveTurn(queue);
+    this.#share.leave(run);
   }
 
   close(): void {
@@ -121,37 +129,27 @@ export class Parts {
     for (;;) {
       const lane = this.#lanes.idlest(this.#limits.requests);
       if (lane === undefined) return;
-      const queue = this.#nextQueue(holdMs > 0);
-      if (queue === undefined) return;
-      this.#dispatch(queue, lane);
+      const nowMs = performance.now();
+      const run = this.#share.next((one) => this.#nextQueue(one, holdMs > 0) !== undefined, nowMs);
+      if (run === undefined) return;
+      this.#dispatch(this.#nextQueue(run, holdMs > 0) as PartQueue, lane, nowMs);
     }
   }
 
   /**
-   * The queue with the fewest units in flight, of those that have something to fetch. Turns alone would not do: a unit of a
-   * slow run, or of a limited one, holds its slot longer, so that turn by turn such a run would get hold of all slots.
+   * Of the two queues of a run the one with fewer units in flight, if it has something to fetch.
    * @param held whether the origin wants to be left alone
    */
-  #nextQueue(held: boolean): PartQueue | undefined {
-    let next: PartQueue | undefined;
-    for (const queue of this.#turn) {
-      const { run } = queue;
-      if (run.stopping) continue;
-      if (queue === run.fetches && (held || this.#limits.isOverWindow(run))) continue;
-      if (next !== undefined && queue.unitsInFlight >= next.unitsInFlight) continue;
+  #nextQueue(run: Run, held: boolean): PartQueue | undefined {
+    if (run.stopping) return undefined;
+    const { fetches, copies } = run;
+    const order = copies.unitsInFlight < fetches.unitsInFlight ? [copies, fetches] : [fetches, copies];
+    return order.find((queue) => {
+      if (queue === fetches && (held || this.#limits.isOverWindow(run))) return false;
       this.#dropStale(queue);
-      if (queue.peek(0) !== undefined) next = queue;
-    }
-    if (next === undefined) return undefined;
-    // among equals it is the last one next time
-    this.#leaveTurn(next);
-    this.#turn.push(next);
-    return next;
-  }
-
-  #leaveTurn(queue: PartQueue): void {
-    const at = this.#turn.indexOf(queue);
-    if (at >= 0) this.#turn.splice(at, 1);
+      const first = queue.peek(0);
+      return first !== undefined && (first.file.hasty || this.#lanes.freeSlots > this.#slotsForOthers);
+    });
   }
 
   /** Parts of files that are given up, set aside or start anew are not fetched. */
@@ -162,7 +160,7 @@ export class Parts {
     }
   }
 
-  #dispatch(queue: PartQueue, lane: number): void {
+  #dispatch(queue: PartQueue, lane: number, sinceMs: number): void {
     const { run } = queue;
     const { originIndex, hasty } = (queue.peek(0) as PartTask).file;
     // what is queued is shared among the lanes rather than given to the first idle one
@@ -190,7 +188,7 @@ export class Parts {
     }
     try {
       const extents = this.#store.allocate(run.spec.run, bytes);
-      this.#send(lane, { run, queue, parts, extents, slotOffsets, bytes });
+      this.#send(lane, { run, queue, parts, extents, slotOffsets, bytes, sinceMs });
     } catch (error) {
       if (!(error instanceof PrimedError)) throw error;
       for (const part of parts) this.#giveUp(run, part, error);
@@ -223,6 +221,7 @@ export class Parts {
       slotOffsets,
     };
     queue.unitsInFlight += 1;
+    this.#share.took(run, inFlight.sinceMs);
     run.partsInFlight += parts.length;
     if (queue === run.fetches) run.bytesInFlight += bytes;
     this.#lanes.send(lane, unit, (message) => this.#written(inFlight, message));
@@ -247,6 +246,7 @@ export class Parts {
     }
     if (message.final) {
       queue.unitsInFlight -= 1;
+      this.#share.gaveBack(run, unit.sinceMs, performance.now());
       if (queue === run.fetches) run.bytesInFlight -= unit.bytes;
     }
     if (message.arrived.length > 0 && queue === run.fetches) {

@@ -3,16 +3,19 @@
  *
  *   per run       Int32   tokens     bytes that may be granted now; below 0 is debt      (main adds, lanes subtract)
  *                 Int32   viewBytes  largest grant while limited; 0: not limited          (main writes)
+ *                 Int32   weight     share of sockets, beside other runs                   (main writes)
  *   per run, lane Float64 received   body bytes from origins since the run got this row   (that lane writes)
  *                 Float64 copied     body bytes from other workers                        (that lane writes)
  */
 /** Twice what may run at once (`job.max_active` is at most 64): a job that repairs files has a second run. */
 export const runRows = 128;
+const int32Bytes = runRows * 3 * 4;
 
 export interface RunBoard {
   readonly buffer: SharedArrayBuffer;
   readonly tokens: Int32Array;
   readonly viewBytes: Int32Array;
+  readonly weights: Int32Array;
   /** received[run * lanes + lane] */
   readonly received: Float64Array;
   /** The same for what comes from other workers. */
@@ -21,17 +24,18 @@ export interface RunBoard {
 }
 
 export function makeRunBoard(lanes: number): RunBoard {
-  return attachRunBoard(new SharedArrayBuffer(runRows * 8 + runRows * lanes * 16));
+  return attachRunBoard(new SharedArrayBuffer(int32Bytes + runRows * lanes * 16));
 }
 
 export function attachRunBoard(buffer: SharedArrayBuffer): RunBoard {
-  const lanes = (buffer.byteLength - runRows * 8) / (runRows * 16);
+  const lanes = (buffer.byteLength - int32Bytes) / (runRows * 16);
   return {
     buffer,
     tokens: new Int32Array(buffer, 0, runRows),
     viewBytes: new Int32Array(buffer, runRows * 4, runRows),
-    received: new Float64Array(buffer, runRows * 8, runRows * lanes),
-    copied: new Float64Array(buffer, runRows * 8 + runRows * lanes * 8, runRows * lanes),
+    weights: new Int32Array(buffer, runRows * 8, runRows),
+    received: new Float64Array(buffer, int32Bytes, runRows * lanes),
+    copied: new Float64Array(buffer, int32Bytes + runRows * lanes * 8, runRows * lanes),
     lanes,
   };
 }

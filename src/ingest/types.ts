@@ -40,6 +40,8 @@ export interface RunSpec {
   readonly reuse: 'any' | 'load';
   /** Limit on reads from the UFS by this worker for this run; undefined: none. Copies from other workers are not limited. */
   readonly bandwidthBytesPerSecond?: number;
+  /** Its share of slots and sockets, beside those of other runs: see core/priority. */
+  readonly weight: number;
   /** What to do when an object changes under the load. */
   readonly onChange: 'restart' | 'fail';
   /** Where files are cut: a multiple of 1 MiB. */

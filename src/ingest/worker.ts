@@ -115,6 +115,7 @@ export class IngestWorker implements Worker {
     assert(row < runRows, `at most ${runRows} runs at a time`);
     this.#rowsInUse.add(row);
     clearRow(this.#board, row);
+    Atomics.store(this.#board.weights, row, spec.weight);
     const run = new Run(spec, row);
     this.#runs.set(spec.run, run);
     this.#parts.add(run);

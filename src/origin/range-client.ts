@@ -1,12 +1,14 @@
 /**
  * The data plane of one lane: sockets, the requests on them, and those that wait for one.
  *
- * `get` starts a request at once while fewer than `limit` are active, else it queues (in order, over all origins; the
- * caller's slots bound the queue). Active are: an exchange on a socket, a read of a file, a fetch by the general way. The
+ * `get` starts a request at once while fewer than `limit` are active, else it queues (the caller's slots bound the queue):
+ * in order within a run, over all origins, and by weight between runs. Patient requests, which wait long for a silent
+ * origin, never hold all sockets: the last eighth is for hasty ones. Active are: an exchange on a socket, a read of a file, a fetch by the general way. The
  * number of sockets, idle ones included, never passes `maxSockets`: the longest idle one is closed for a new one.
  * One sweep timer serves every time limit, and one pace timer every socket that waits for `grant`.
  */
 import assert from 'node:assert/strict';
+import { FairQueue } from '../core/fair-queue.ts';
 import { hastyMs } from '../core/silence.ts';
 import { Connection, type ConnectionHost, type Exchange } from './connection.ts';
 import { makeFileReader } from './file-reader.ts';
@@ -18,6 +20,8 @@ import type { OriginFailure, RangeClient, RangeClientOptions, RangeRequest, Rang
 const sweepsPerLimit = 8;
 const sweepMsMax = 500;
 const defaultPaceRetryMs = 10;
+/** One socket in so many is kept from patient requests. */
+const reservedShare = 8;
 
 interface Job extends Exchange {
   readonly onDone: (result: RangeResult) => void;
@@ -28,7 +32,7 @@ interface Job extends Exchange {
 }
 
 export function makeRangeClient(options: RangeClientOptions): RangeClient {
-  const { timeouts, maxSockets, idleMs, grant } = options;
+  const { timeouts, maxSockets, idleMs, grant, weightOf = () => 1 } = options;
   const hastyFirstByteMs = hastyMs(timeouts.firstByteMs);
   const hastyStallMs = hastyMs(timeouts.stallMs);
   const shortestMs = Math.min(timeouts.connectMs, hastyFirstByteMs, hastyStallMs, idleMs);
@@ -43,9 +47,10 @@ export function makeRangeClient(options: RangeClientOptions): RangeClient {
   const pacing = new Set<Connection>();
   /** Jobs that are not on a socket of ours: files and the general way. */
   const elsewhere = new Map<Job, AbortController>();
-  let queue: Job[] = [];
-  let queueHead = 0;
+  const queue = new FairQueue<number, Job>();
   let active = 0;
+  let patient = 0;
+  const mostPatient = maxSockets - Math.floor(maxSockets / reservedShare);
   let limit = maxSockets;
   let closed = false;
   let tick = 0;
@@ -143,6 +148,7 @@ export function makeRangeClient(options: RangeClientOptions): RangeClient {
 
   function start(job: Job): void {
     active += 1;
+    if (isPatient(job)) patient += 1;
     job.startedAtMs = performance.now();
     const origin = origins.get(job.request.originIndex);
     assert(origin !== undefined, 'an origin is added before it is used');
@@ -171,6 +177,8 @@ export function makeRangeClient(options: RangeClientOptions): RangeClient {
 
   function finish(job: Job, failure: OriginFailure | undefined): void {
     active -= 1;
+    if (isPatient(job)) patient -= 1;
+    queue.giveBack(lineOf(job));
     elsewhere.delete(job);
     assert(failure !== undefined || job.receivedBytes === job.request.length, 'success means every byte');
     answer(job, job.cancelled ? cancelled : failure);
@@ -191,25 +199,18 @@ export function makeRangeClient(options: RangeClientOptions): RangeClient {
     });
   }
 
+  const mayStart = (job: Job): boolean => !isPatient(job) || patient < mostPatient;
+
   function pump(): void {
-    while (active < limit && queueHead < queue.length) {
-      const job = queue[queueHead]!;
-      queueHead += 1;
+    while (active < limit) {
+      const job = queue.take(mayStart);
+      if (job === undefined) return;
       start(job);
-    }
-    if (queueHead === queue.length) {
-      queue = [];
-      queueHead = 0;
-    } else if (queueHead > 1024) {
-      queue = queue.slice(queueHead);
-      queueHead = 0;
     }
   }
 
   function dropWhere(matches: (job: Job) => boolean): void {
-    const waiting = queue.slice(queueHead);
-    queue = waiting.filter((job) => !matches(job));
-    queueHead = 0;
+    const waiting = queue.remove(matches);
     for (const [job, abort] of elsewhere) {
       if (!matches(job)) continue;
       job.cancelled = true;
@@ -221,7 +222,7 @@ export function makeRangeClient(options: RangeClientOptions): RangeClient {
       job.cancelled = true;
       connection.destroy('cancelled', cancelled.message);
     }
-    for (const job of waiting) if (matches(job)) answer(job, cancelled);
+    for (const job of waiting) answer(job, cancelled);
   }
 
   return {
@@ -262,8 +263,14 @@ export function makeRangeClient(options: RangeClientOptions): RangeClient {
         cancelled: false,
       };
       if (closed) queueMicrotask(() => answer(job, cancelled));
-      else if (active < limit && queueHead === queue.length) start(job);
-      else queue.push(job);
+      else if (active < limit && queue.length === 0 && mayStart(job)) {
+        queue.enter(lineOf(job));
+        start(job);
+      } else {
+        queue.push(lineOf(job), job, weightOf(request.run));
+        // A patient one may wait while there are sockets for others.
+        pump();
+      }
     },
     setConcurrency(next) {
       limit = Math.max(1, Math.min(next, maxSockets));
@@ -273,7 +280,7 @@ export function makeRangeClient(options: RangeClientOptions): RangeClient {
       dropWhere((job) => job.request.run === run);
     },
     get queued() {
-      return queue.length - queueHead;
+      return queue.length;
     },
     get active() {
       return active;
@@ -297,6 +304,16 @@ export function makeRangeClient(options: RangeClientOptions): RangeClient {
       await general.close();
     },
   };
+}
+
+/** It waits for a silent origin as long as the time limits allow; the others give up after an eighth of that. */
+function isPatient({ request }: Job): boolean {
+  return request.hasty !== true;
+}
+
+/** Hasty requests of a run do not wait behind its patient ones. */
+function lineOf(job: Job): number {
+  return 2 * job.request.run + Number(isPatient(job));
 }
 
 const cancelled: OriginFailure = { cause: 'cancelled', message: 'the run was stopped' };

@@ -118,6 +118,8 @@ export interface RangeClientOptions {
    */
   readonly grant?: (run: number, wantedBytes: number) => number;
   readonly paceRetryMs?: number;
+  /** Of a run, where several want sockets; without it all have the same. */
+  readonly weightOf?: (run: number) => number;
 }
 
 /**

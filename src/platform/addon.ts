@@ -37,6 +37,7 @@ export interface Addon {
   lockExclusive(fd: number): number;
   releaseMapped(path: string): number;
   sdNotify(socketPath: string, state: string): number;
+  nameThread(name: string): void;
 }
 
 let loaded: Addon | undefined;

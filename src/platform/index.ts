@@ -8,7 +8,7 @@
  * - files: direct opening, allocation, locks, memory of mapped files (`openDirect`,
  *   `allocateFile`, `lockFile`, `releaseMapped`);
  * - checksums over memory in place (`crc32c`, `crc64nvme`, `pageChecksums`);
- * - `sdNotify` and `systemClock`.
+ * - `sdNotify`, `nameThread` and `systemClock`.
  *
  * Nothing here decides anything, and nothing waits but `close()` and `allocateFile`. Nothing survives a crash.
  * The addon is loaded at the first call that needs it; without it that call is NATIVE_MISSING.
@@ -29,4 +29,5 @@ export { allocateFile, lockFile, openDirect, releaseMapped } from './files.ts';
 export { makeFolder } from './folder.ts';
 export { type SdNotified, sdNotify } from './sd-notify.ts';
 export { makeAligned, makeSlots } from './slots.ts';
+export { nameThread } from './thread-name.ts';
 export type { DiskEngine, DiskQueue, DiskQueueOptions, OpenedFile, Slots } from './types.ts';

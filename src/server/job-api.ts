@@ -44,6 +44,7 @@ const SubmitBody = Type.Object(
           skipIfExists: flag,
           verify: flag,
           bandwidth: number,
+          priority: number,
           fileFilterRegx: Type.Optional(Type.String()),
           fileFilterRegex: Type.Optional(Type.String()),
         },

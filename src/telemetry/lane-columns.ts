@@ -42,6 +42,8 @@ const totals = [
   /** Requests that went through the AWS SDK, because their answer was not one that the response reader takes. */
   'generalWay',
   'writeErrors',
+  /** Rises while the loop turns: the watchdog looks at it. */
+  'heartbeats',
 ] as const;
 
 /** Set, not added. */

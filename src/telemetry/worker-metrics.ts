@@ -63,6 +63,15 @@ export const workerMetrics = {
     lane: { sum: 'generalWay' },
     help: 'Requests that went through the AWS SDK because the fast reader did not take the answer.',
   },
+  laneHeartbeats: {
+    name: 'primed_lane_heartbeats_total',
+    type: 'counter',
+    unit: 'count',
+    role: 'worker',
+    stability: 'experimental',
+    lane: { sum: 'heartbeats' },
+    help: 'Turns of a timer of 100 ms in the lanes, all together; slower than ten a second for each lane: threads hang, or have no CPU.',
+  },
   originConcurrencyLimit: {
     name: 'primed_origin_concurrency_limit',
     type: 'gauge',

@@ -1,6 +1,7 @@
 /** The daemon under a service manager that wants to be told, sd_notify(3): systemd's Type=notify. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
 import { freePort } from '../../bench/support/process.ts';
@@ -53,12 +54,32 @@ int main(int, char** arguments) {
   }
 }`;
 
+/** Stops one thread of a process (ptrace) until its standard input ends. */
+const freezerSource = `
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/ptrace.h>
+#include <sys/wait.h>
+int main(int, char** arguments) {
+  const pid_t thread = atoi(arguments[1]);
+  if (ptrace(PTRACE_SEIZE, thread, 0, 0) != 0 || ptrace(PTRACE_INTERRUPT, thread, 0, 0) != 0) { perror("ptrace"); return 1; }
+  int status;
+  if (waitpid(thread, &status, __WALL) != thread) { perror("waitpid"); return 1; }
+  setvbuf(stdout, nullptr, _IONBF, 0);
+  fputs("frozen\\n", stdout);
+  while (getchar() != EOF) {}
+  ptrace(PTRACE_DETACH, thread, 0, 0);
+  return 0;
+}`;
+
 let place: Place;
 let program: string;
+let freezer: string;
 let manager: ChildProcess | undefined;
 beforeAll(() => {
   place = openPlace('service-manager');
   program = compileProgram(join(place.path, 'manager'), managerSource);
+  freezer = compileProgram(join(place.path, 'freezer'), freezerSource);
 });
 afterEach(() => void manager?.kill());
 afterAll(() => place?.close());
@@ -82,12 +103,45 @@ it.each([
   const ports = { api: await freePort(), http: await freePort(), s3: await freePort() };
   const heard = await listenAt(nameOf(), ports.api);
   const daemon = await place.start('', { ports, env: { NOTIFY_SOCKET: nameOf() } });
-  await expect.poll(heard, { timeout: 10_000, interval: 5 }).toEqual(['READY=1 200']);
-  expect(await daemon.terminate()).toEqual({ code: 0, signal: null });
+  const states = () => heard().filter((line) => !line.startsWith('STATUS='));
+  await expect.poll(states, { timeout: 10_000, interval: 5 }).toEqual(['READY=1 200']);
   await expect
     .poll(heard, { timeout: 10_000, interval: 5 })
+    .toContainEqual(expect.stringMatching(/^STATUS=0 jobs at work; 0B\/s received; .* in use 200$/));
+  expect(await daemon.terminate()).toEqual({ code: 0, signal: null });
+  await expect
+    .poll(states, { timeout: 10_000, interval: 5 })
     .toEqual(['READY=1 200', expect.stringMatching(/^STOPPING=1 (503|0)$/)]);
 });
+
+it('hears signs of life as often as it asks for them, and none while a lane hangs', async () => {
+  const ports = { api: await freePort(), http: await freePort(), s3: await freePort() };
+  const socketPath = join(place.path, 'watchdog');
+  const heard = await listenAt(socketPath, ports.api);
+  const daemon = await place.start('', { ports, env: { NOTIFY_SOCKET: socketPath, WATCHDOG_USEC: '900000' } });
+  const signs = () => heard().filter((line) => line.startsWith('WATCHDOG=1')).length;
+  const many = { timeout: 20_000, interval: 10 };
+  await expect.poll(signs, many).toBeGreaterThanOrEqual(3);
+  const frozen = await freeze(daemon.pid, 'lane-0');
+  const hangs = () => daemon.log().match(/"lane":0,.*a lane hangs/g)?.length ?? 0;
+  await expect.poll(hangs, many).toBeGreaterThanOrEqual(1);
+  const before = signs();
+  await expect.poll(hangs, many).toBeGreaterThanOrEqual(4);
+  expect(signs()).toBe(before);
+  frozen.stdin!.end();
+  await expect.poll(signs, many).toBeGreaterThanOrEqual(before + 2);
+  expect(await daemon.terminate()).toEqual({ code: 0, signal: null });
+});
+
+/** A thread is found by its name. */
+async function freeze(pid: number, name: string): Promise<ChildProcess> {
+  const thread = readdirSync(`/proc/${pid}/task`).find(
+    (one) => readFileSync(`/proc/${pid}/task/${one}/comm`, 'utf8').trim() === name,
+  );
+  const child = spawn(freezer, [thread!], { stdio: ['pipe', 'pipe', 'inherit'] });
+  expect(String(await once(child.stdout!, 'data'))).toBe('frozen\n');
+  return child;
+}
 
 it('hears nothing of a daemon that cannot start', async () => {
   const port = await freePort();

@@ -9,10 +9,11 @@
  * runs up in the meantime, it begins them again first, with what was reserved.
  */
 import { randomUUID } from 'node:crypto';
-import { Deque } from '../../core/deque.ts';
 import { errorOf, PrimedError } from '../../core/errors.ts';
+import { FairQueue } from '../../core/fair-queue.ts';
 import type { ClientTls } from '../../core/node-tls.ts';
 import type { PeerList } from '../../core/peers.ts';
+import { defaultPriority } from '../../core/priority.ts';
 import type { Segment } from '../../core/segments.ts';
 import type { DiscardReason, LoadId, Log, ManifestEntry, Random, RunId, WorkerId } from '../../core/types.ts';
 import type { RunProgress, RunSpec, VerifyOutcome } from '../../ingest/types.ts';
@@ -96,11 +97,12 @@ export class RemoteLink implements EndableLink {
   readonly #runs = new Map<RunId, Run>();
   /** In the order in which they were said first. */
   readonly #pending = new Map<number, Pending>();
-  readonly #queues: Record<Kind, Deque<Pending>> = {
-    load: new Deque(),
-    verify: new Deque(),
-    query: new Deque(),
-    control: new Deque(),
+  /** Runs share the windows by weight; what concerns none of them counts as one more. */
+  readonly #queues: Record<Kind, FairQueue<RunId | undefined, Pending>> = {
+    load: new FairQueue(),
+    verify: new FairQueue(),
+    query: new FairQueue(),
+    control: new FairQueue(),
   };
   readonly #inFlight: Record<Kind, number> = { load: 0, verify: 0, query: 0, control: 0 };
   #outbox: Pending[] = [];
@@ -295,14 +297,16 @@ export class RemoteLink implements EndableLink {
       call.reject(this.#refusal);
       return;
     }
-    this.#queues[call.kind].push({ ...call, number: 0 });
+    const run = runOf(call);
+    const { weight } = this.#runs.get(run as RunId)?.spec ?? { weight: defaultPriority };
+    this.#queues[call.kind].push(run, { ...call, number: 0 }, weight);
     this.#admit(call.kind);
   }
 
   #admit(kind: Kind): void {
     const queue = this.#queues[kind];
     while (queue.length > 0 && this.#inFlight[kind] < inFlight[kind]) {
-      const call = queue.shift()!;
+      const call = queue.take()!;
       this.#inFlight[kind] += 1;
       call.number = this.#lastNumber += 1;
       this.#pending.set(call.number, call);
@@ -321,12 +325,15 @@ export class RemoteLink implements EndableLink {
     if (call === undefined) return undefined;
     this.#pending.delete(number);
     this.#inFlight[call.kind] -= 1;
+    this.#queues[call.kind].giveBack(runOf(call));
     this.#admit(call.kind);
     return call;
   }
 
   #rejectAll(error: PrimedError): void {
-    const calls = [...this.#pending.values(), ...Object.values(this.#queues).flatMap((queue) => queue.clear())];
+    const calls = [...this.#pending.values()];
+    for (const { kind, ...call } of calls) this.#queues[kind].giveBack(runOf(call));
+    for (const queue of Object.values(this.#queues)) calls.push(...queue.remove(() => true));
     this.#pending.clear();
     this.#outbox = [];
     for (const kind of Object.keys(this.#inFlight) as Kind[]) this.#inFlight[kind] = 0;
@@ -430,6 +437,12 @@ export class RemoteLink implements EndableLink {
         throw new TypeError(`message ${String(message[0])} is not known`);
     }
   }
+}
+
+/** Whose place in the window it takes. */
+function runOf({ load, method, args }: Pick<Pending, 'load' | 'method' | 'args'>): RunId | undefined {
+  if (load !== undefined) return load.run;
+  return method === 'cached' ? undefined : (args?.[0] as RunId | undefined);
 }
 
 /** Of one call, or of loads of one run. */

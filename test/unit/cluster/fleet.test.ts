@@ -44,6 +44,7 @@ async function begun(
     reuse: 'load',
     onChange: 'restart',
     segmentBytes,
+    weight: 10,
     ...spec,
   } as const;
   await fleet.startRun(all, replicas);

@@ -58,6 +58,27 @@ describe('submission', () => {
     expect((await stage.jobs.ended(ids[3]!)).state).toBe('SUCCEEDED');
     expect(stage.jobs.byId(ids[2]!)?.state).toBe('STOPPED');
   });
+
+  it('starts those that wait by priority, and in order within one', async () => {
+    const stage = await openStage({ settings: { maxActive: 1 } });
+    const names = ['first', 'low', 'high', 'highest', 'high too'];
+    const priorities = [1, 5, 50, 100, 50];
+    for (const name of names) stage.origins.put(`s3://b/${name}/x`, 10);
+    stage.worker.flowing = false;
+    const ids = [];
+    for (const [at, name] of names.entries()) {
+      const options = parseLoadOptions({ priority: priorities[at] });
+      ids.push((await stage.jobs.submit({ kind: 'path', path: `s3://b/${name}/` }, options)).jobId);
+    }
+    const order: string[] = [];
+    for (const [at, id] of ids.entries()) void stage.jobs.ended(id).then(() => order.push(names[at]!));
+    for (let count = 1; count <= names.length; count += 1) {
+      await until(() => stage.worker.pending.length === 1);
+      stage.worker.release();
+      await until(() => order.length === count);
+    }
+    expect(order).toEqual(['first', 'highest', 'high', 'high too', 'low']);
+  });
 });
 
 describe('stopping', () => {

@@ -30,6 +30,7 @@ describe('parseLoadOptions', () => {
       skipIfExists: 'TRUE',
       verify: 'false',
       bandwidth: '200MB',
+      priority: '40',
       fileFilterRegx: '.*\\.parquet',
     });
     expect(options).toEqual({
@@ -41,6 +42,7 @@ describe('parseLoadOptions', () => {
       skipIfExists: true,
       verify: false,
       bandwidthBytesPerSecond: 200 * 1024 * 1024,
+      priority: 40,
       fileFilterRegex: '.*\\.parquet',
     });
   });
@@ -72,6 +74,9 @@ describe('parseLoadOptions', () => {
     ['replicas', 'two'],
     ['replicas', true],
     ['batchSize', '0'],
+    ['priority', 0],
+    ['priority', '101'],
+    ['priority', 'high'],
     ['batchSize', maxBatchSize + 1],
     ['batchSize', ''],
     ['segmentSize', '0'],

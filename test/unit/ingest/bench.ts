@@ -100,6 +100,7 @@ export async function openBench(
         reuse: 'load',
         onChange: 'restart',
         segmentBytes: defaultSegmentBytes,
+        weight: 10,
         ...more,
       } as RunSpec;
       worker.startRun(spec);

@@ -23,6 +23,7 @@ export const spec: RunSpec = {
   reuse: 'any',
   onChange: 'restart',
   segmentBytes: 8 * MiB,
+  weight: 10,
 };
 export const soon: Timing = { ...defaultTiming, firstRetryMs: 2, longestRetryMs: 20, progressMs: 10 };
 /** A side that is silent is found out soon. */

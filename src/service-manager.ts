@@ -1,0 +1,63 @@
+/**
+ * What the service manager hears from a daemon that runs: that every thread of it lives, and in one line what it does.
+ *
+ * The watchdog of sd_notify(3) is fed by this timer of the main thread, and only while each lane's loop has turned since the
+ * last time. So a main thread or a lane that hangs ends the daemon, which its manager then starts again: what is durable
+ * stays, and loads go on.
+ */
+import type { Log } from './core/types.ts';
+import { sdNotify } from './platform/index.ts';
+import { type LaneCounters, laneColumns } from './telemetry/lane-columns.ts';
+
+export interface WatchOptions {
+  readonly log: Log;
+  /** Undefined: there are none. */
+  readonly lanes?: LaneCounters;
+  /** What the daemon does, in a few words. Cheap. */
+  readonly status: () => string;
+  readonly environment?: Readonly<Record<string, string | undefined>>;
+}
+
+const usPerMs = 1000;
+/** Shares of the manager's limit: one feeding may be late, or be missed, and the next one is still in time. */
+const feedShare = 1 / 3;
+/** A lane's loop turns every 100 ms, by a timer. */
+const leastFeedMs = 250;
+const statusEveryMs = 5_000;
+
+/** Returns the function that ends it; where there is no service manager, nothing begins. */
+export function watchThreads({ log, lanes, status, environment = process.env }: WatchOptions): () => void {
+  if (!environment.NOTIFY_SOCKET) return () => undefined;
+  const timers = [setInterval(() => tell(`STATUS=${status()}`), statusEveryMs)];
+  const limitMs = watchdogMs(environment);
+  if (limitMs !== undefined) {
+    let before: readonly number[] | undefined;
+    const feed = (): void => {
+      const beats = heartbeatsOf(lanes);
+      const hung = before === undefined ? -1 : beats.findIndex((count, lane) => count === before![lane]);
+      before = beats;
+      if (hung < 0) tell('WATCHDOG=1');
+      else log.error({ lane: hung, limitMs }, 'a lane hangs: the service manager is not told that the daemon lives');
+    };
+    timers.push(setInterval(feed, Math.max(limitMs * feedShare, leastFeedMs)));
+  }
+  for (const timer of timers) timer.unref();
+  tell(`STATUS=${status()}`);
+  return () => timers.forEach(clearInterval);
+}
+
+function tell(state: string): void {
+  sdNotify(state);
+}
+
+function heartbeatsOf(lanes: LaneCounters | undefined): number[] {
+  if (lanes === undefined) return [];
+  return Array.from({ length: lanes.rows }, (_, row) => lanes.at(row, laneColumns.heartbeats));
+}
+
+/** Undefined: nobody asks for signs of life, or asks somebody else. */
+function watchdogMs({ WATCHDOG_USEC, WATCHDOG_PID }: NonNullable<WatchOptions['environment']>): number | undefined {
+  const limitUs = Number(WATCHDOG_USEC);
+  if (!Number.isFinite(limitUs) || limitUs <= 0) return undefined;
+  return WATCHDOG_PID === undefined || WATCHDOG_PID === String(process.pid) ? limitUs / usPerMs : undefined;
+}

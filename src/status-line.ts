@@ -1,0 +1,48 @@
+/** What a node does, in one line: for `systemctl status`. */
+import type { JobService } from './cluster/types.ts';
+import { isMember, type WorkerRow } from './core/membership.ts';
+import { formatSize } from './core/sizes.ts';
+import type { Store } from './store/types.ts';
+import { type LaneCounters, laneColumns } from './telemetry/lane-columns.ts';
+
+export interface StatusParts {
+  readonly lanes?: LaneCounters;
+  readonly store?: Pick<Store, 'usage'>;
+  readonly jobs?: Pick<JobService, 'list'>;
+  readonly registry?: { workers(): readonly WorkerRow[] };
+}
+
+/** A function that says what goes on now, with the rate since it was last called. `nowMs` must not go backwards. */
+export function statusLine(parts: StatusParts, nowMs: () => number = () => performance.now()): () => string {
+  let before = { bytes: receivedBytes(parts), ms: nowMs() };
+  return () => {
+    const { lanes, store, jobs, registry } = parts;
+    const now = { bytes: receivedBytes(parts), ms: nowMs() };
+    const rate = now.ms > before.ms ? ((now.bytes - before.bytes) * 1000) / (now.ms - before.ms) : 0;
+    before = now;
+    const said: string[] = [];
+    if (jobs !== undefined) {
+      const active = jobs.list({ states: ['RUNNING', 'VERIFYING'] }).length;
+      const waiting = jobs.list({ states: ['WAITING'] }).length;
+      said.push(`${count(active, 'job')} at work${waiting === 0 ? '' : `, ${waiting} waiting`}`);
+    }
+    if (registry !== undefined) {
+      const workers = registry.workers();
+      said.push(`${workers.filter(isMember).length} of ${count(workers.length, 'worker')} live`);
+    }
+    if (lanes !== undefined) said.push(`${formatSize(Math.round(rate))}/s received`);
+    if (store !== undefined) {
+      const { usedBytes, capacityBytes } = store.usage();
+      said.push(`${formatSize(usedBytes)} of ${formatSize(capacityBytes)} in use`);
+    }
+    return said.join('; ');
+  };
+}
+
+function receivedBytes({ lanes }: StatusParts): number {
+  return lanes === undefined ? 0 : lanes.total(laneColumns.originBytes) + lanes.total(laneColumns.peerBytes);
+}
+
+function count(many: number, what: string): string {
+  return `${many} ${what}${many === 1 ? '' : 's'}`;
+}

@@ -1,0 +1,233 @@
+/** Who submits loads, waits for them, stops some; and what must be true of a job at the moment of its end. */
+import type { JobService } from '../../src/cluster/types.ts';
+import { PrimedError } from '../../src/core/errors.ts';
+import type { JobSnapshot } from '../../src/core/job.ts';
+import { defaultLoadOptions } from '../../src/core/load-options.ts';
+import { ledgerDifference, type ManifestEntry, type RunId } from '../../src/core/types.ts';
+import { pageBytes } from '../../src/core/units.ts';
+import type { Cluster } from './nodes.ts';
+import type { World } from './world.ts';
+
+export interface JobPlan {
+  readonly path: string;
+  readonly replicas: number;
+  readonly skipIfExists: boolean;
+  readonly partialListing: boolean;
+  readonly verify: boolean;
+  readonly loadMetadataOnly: boolean;
+  readonly batchSize: number;
+  readonly segmentBytes: number;
+  readonly submitMs: number;
+  readonly stopAfterMs: number | undefined;
+}
+
+/** What a client asks the coordinator again after. */
+const retryMs = 300;
+/** A worker that was lost so shortly before the end of a job may still be counted by that. */
+const noticeMs = 6_000;
+const endedStates: readonly string[] = ['SUCCEEDED', 'FAILED', 'STOPPED'];
+/** What files may fail with, if the world did it to them. */
+const codesOfChange: readonly string[] = ['ORIGIN_CHANGED'];
+
+export class Client {
+  readonly plan: JobPlan;
+  readonly #cluster: Cluster;
+  readonly #world: World;
+  jobId: string | undefined;
+  /** Number of versions that each object had when the job was accepted last. */
+  readonly #versionsBefore = new Map<string, number>();
+  #checked = false;
+  end: JobSnapshot | undefined;
+  #stopAsked = false;
+  stopped: boolean | undefined;
+
+  constructor(plan: JobPlan, cluster: Cluster) {
+    this.plan = plan;
+    this.#cluster = cluster;
+    this.#world = cluster.world;
+    this.#world.after(plan.submitMs, undefined, () => this.#submit());
+  }
+
+  get done(): boolean {
+    return (
+      this.end !== undefined && (this.plan.stopAfterMs === undefined || !this.#stopAsked || this.stopped !== undefined)
+    );
+  }
+
+  /** A coordinator that has come (back). */
+  watch(jobs: JobService): void {
+    if (this.jobId === undefined || this.end !== undefined) return;
+    const job = jobs.byId(this.jobId);
+    if (job === undefined) {
+      this.#world.wrong(`job ${this.jobId}, which was accepted, is not known after a restart`);
+      return;
+    }
+    if (endedStates.includes(job.state)) this.#ended(job);
+    else
+      void jobs.ended(this.jobId).then(
+        (end) => this.#ended(end),
+        () => undefined,
+      );
+  }
+
+  // --- what it does
+
+  /** In the coordinator's process, and `again` when there is none, or no answer in time. */
+  #ask(act: (jobs: JobService) => void, answerMs: number, again: () => void): void {
+    const { coordinator, network } = this.#cluster;
+    const { process, jobs } = coordinator;
+    if (process === undefined || !coordinator.up || jobs === undefined) {
+      this.#world.after(retryMs, undefined, again);
+      return;
+    }
+    this.#world.after(answerMs, undefined, again);
+    this.#world.after(network.latencyMs(), process, () => {
+      if (coordinator.jobs !== undefined) act(coordinator.jobs);
+    });
+  }
+
+  #submit(): void {
+    if (this.jobId !== undefined) return;
+    const again = (): void => this.#submit();
+    const { path, submitMs: _, stopAfterMs: __, ...options } = this.plan;
+    const act = (jobs: JobService): void => {
+      for (const [name, { versions }] of this.#cluster.bucket.objects) this.#versionsBefore.set(name, versions.length);
+      jobs.submit({ kind: 'path', path }, { ...defaultLoadOptions, ...options }).then(
+        ({ jobId }) => {
+          if (this.jobId !== undefined) return;
+          this.jobId = jobId;
+          this.#world.log(`client: ${path} is job ${jobId.slice(0, 8)}`);
+          this.watch(jobs);
+          this.#planStop();
+        },
+        (error: unknown) => {
+          if (!(error instanceof PrimedError)) this.#world.wrong(`a submission ended with ${String(error)}`);
+          else if (!['OPTION_UNSUPPORTED', 'STOPPING', 'JOB_CONFLICT'].includes(error.code))
+            this.#world.wrong(`a submission was refused: ${error.code}: ${error.message}`);
+        },
+      );
+    };
+    this.#ask(act, 2000, again);
+  }
+
+  #planStop(): void {
+    const { stopAfterMs } = this.plan;
+    if (stopAfterMs !== undefined) this.#world.after(stopAfterMs, undefined, () => this.#stop());
+  }
+
+  #stop(): void {
+    if (this.end !== undefined && !this.#stopAsked) return;
+    if (this.stopped !== undefined) return;
+    this.#stopAsked = true;
+    const again = (): void => this.#stop();
+    const act = (jobs: JobService): void => {
+      const askedMs = this.#world.nowMs - this.#cluster.coordinator.frozenMs;
+      const { disturbances } = this.#cluster;
+      jobs.stop(this.plan.path).then(
+        (stopped) => {
+          if (this.stopped !== undefined) return;
+          this.stopped = stopped;
+          const tookMs = this.#world.nowMs - this.#cluster.coordinator.frozenMs - askedMs;
+          const calm = disturbances === this.#cluster.disturbances && this.#cluster.calm;
+          // Two limits of 5 s follow each other where a worker is not reached, and the job store is written to.
+          const limitMs = calm ? 2_000 : 11_000;
+          if (tookMs > limitMs) this.#world.wrong(`a stop took ${Math.round(tookMs)} ms`);
+          this.#world.log(`client: stop of ${this.plan.path}: ${stopped}`);
+        },
+        (error: unknown) => this.#world.wrong(`a stop ended with ${String(error)}`),
+      );
+    };
+    this.#ask(act, 15_000, again);
+  }
+
+  // --- what must be true
+
+  #ended(job: JobSnapshot): void {
+    if (this.#checked) return;
+    this.#checked = true;
+    this.end = job;
+    const world = this.#world;
+    world.log(`client: job ${job.jobId.slice(0, 8)} ${job.state} ${job.reason ?? ''}`);
+    this.#cluster.runEnded(job.runId);
+    const { state, reason = '' } = job;
+    if (/defect of primed/.test(reason)) world.wrong(`${state}: ${reason}`);
+    if (ledgerDifference(job.ledger) !== 0)
+      world.wrong(`the ledger of ${job.jobId} does not balance: ${JSON.stringify(job.ledger)}`);
+    const sent = this.#cluster.bucket.sentByRun.get(job.runId) ?? 0;
+    if (!this.plan.verify && job.ledger.originBytes > sent)
+      world.wrong(`the ledger has ${job.ledger.originBytes} bytes from the origin, which sent ${sent}`);
+    if (state === 'SUCCEEDED') this.#checkSuccess(job);
+    else if (state === 'FAILED') this.#checkFailure(job);
+    else if (state === 'STOPPED' && !this.#stopAsked) world.wrong('a job is STOPPED that nobody stopped');
+  }
+
+  #checkSuccess(job: JobSnapshot): void {
+    const world = this.#world;
+    const { path, replicas, loadMetadataOnly } = this.plan;
+    if (job.failedFiles > 0 || job.failures.length > 0) world.wrong('SUCCEEDED with failed files');
+    let files = 0;
+    for (const object of this.#cluster.bucket.objects.values()) {
+      if (!object.path.startsWith(path) || object.gone) continue;
+      files += 1;
+      if (loadMetadataOnly) continue;
+      const first = (this.#versionsBefore.get(object.path) ?? 1) - 1;
+      const versions = object.versions.slice(first);
+      const held = versions.map((version) => this.#replicasOf(version));
+      if (Math.max(...held) < replicas) {
+        world.wrong(
+          `SUCCEEDED, and ${object.path} (${versions.map(({ etag }) => etag).join()}) is on ${held.join()} workers, not ${replicas}`,
+        );
+      }
+    }
+    if (job.totalFiles !== undefined && job.totalFiles < files)
+      world.wrong(`SUCCEEDED with ${job.totalFiles} files of ${files}`);
+  }
+
+  /** The fewest live workers that show any page of it. */
+  #replicasOf(version: ManifestEntry): number {
+    const { workers, coordinator } = this.#cluster;
+    const live = workers.filter(({ id }) => coordinator.wasMember(id, noticeMs));
+    const range = (page: number) => ({
+      offset: page * pageBytes,
+      length: Math.min(pageBytes, version.sizeBytes - page * pageBytes),
+    });
+    const pages = Math.max(1, Math.ceil(version.sizeBytes / pageBytes));
+    let fewest = Number.POSITIVE_INFINITY;
+    for (let page = 0; page < pages; page += 1) {
+      const count = live.filter(({ store }) => store.shows(version, range(page))).length;
+      fewest = Math.min(fewest, count);
+    }
+    return fewest;
+  }
+
+  #checkFailure(job: JobSnapshot): void {
+    const world = this.#world;
+    const { reason = '', failures } = job;
+    if (failures.length === 0 && !this.#mayFailAsAWhole(reason)) world.wrong(`FAILED, and nothing did: ${reason}`);
+    for (const { path, code, message } of failures) {
+      if (!this.#mayFail(path, code)) world.wrong(`${path} failed, and nothing was wrong with it: ${code}: ${message}`);
+    }
+  }
+
+  #mayFailAsAWhole(reason: string): boolean {
+    if (this.#cluster.tight && reason.startsWith('STORE_NO_ROOM')) return true;
+    const objects = [...this.#cluster.bucket.objects.values()].filter(({ path }) => path.startsWith(this.plan.path));
+    return reason.startsWith('ORIGIN_NOT_FOUND') && objects.every(({ gone }) => gone);
+  }
+
+  #mayFail(path: string, code: string): boolean {
+    const object = this.#cluster.bucket.objects.get(path);
+    if (code === 'WORKERS_SHORT') return this.#cluster.fewestTakers < this.plan.replicas;
+    if (code === 'STORE_NO_ROOM') return this.#cluster.tight;
+    if (object === undefined) return false;
+    if (code === 'ORIGIN_NOT_FOUND') return object.gone;
+    if (codesOfChange.includes(code))
+      return object.versions.length > 3 || (object.versions.length > 1 && this.#cluster.options.onChange === 'fail');
+    const { trouble } = object;
+    return trouble?.kind === 'poison' && trouble.code === code;
+  }
+}
+
+export function runOf(job: JobSnapshot): RunId {
+  return job.runId;
+}

@@ -1,0 +1,357 @@
+/** Coordinator and workers of a world, wired as src/nodes.ts wires them. */
+import { randomUUID } from 'node:crypto';
+import { EventEmitter } from 'node:events';
+import type { Server } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Fleet } from '../../src/cluster/fleet.ts';
+import { openJobService } from '../../src/cluster/job-service.ts';
+import { LocalLink } from '../../src/cluster/local-link.ts';
+import { tellPeers } from '../../src/cluster/peer-news.ts';
+import { ringPlacement } from '../../src/cluster/placement.ts';
+import { openRegistrar, type Registrar } from '../../src/cluster/registrar.ts';
+import { openRegistry, type Registry } from '../../src/cluster/registry.ts';
+import { type EndableLink, membersSettled, registryMembers, urlOf } from '../../src/cluster/registry-members.ts';
+import type { JobService } from '../../src/cluster/types.ts';
+import { attachControl, type Control } from '../../src/cluster/wire/control-server.ts';
+import { defaultTiming, type Timing } from '../../src/cluster/wire/protocol.ts';
+import { RemoteLink } from '../../src/cluster/wire/remote-link.ts';
+import { isMember } from '../../src/core/membership.ts';
+import type { Log, RunId, WorkerId } from '../../src/core/types.ts';
+import { KiB, MiB } from '../../src/core/units.ts';
+import { Network } from './network.ts';
+import { Bucket, SimOrigins } from './origin.ts';
+import { SimStore } from './store.ts';
+import { SimWorker } from './worker.ts';
+import { Machine, Process, type World } from './world.ts';
+
+export const leaseMs = 6_000;
+const segmentBytes = 4 * MiB;
+const timing: Timing = { ...defaultTiming, pingMs: 1000, silenceMs: 2500, progressMs: 1000 };
+/** Real, but nothing is in it: databases are in memory. */
+const folder = join(tmpdir(), 'primed-simulated');
+const httpPort = 28080;
+
+function sizeOf(world: World): number {
+  if (world.chance(0.05)) return 0;
+  if (world.chance(0.4)) return world.integer(1, 900 * KiB);
+  const segments = world.integer(1, 6);
+  return world.chance(0.4) ? segments * segmentBytes : world.integer(1, segments * segmentBytes);
+}
+
+export interface ClusterOptions {
+  readonly capacityBytes: number;
+  readonly onChange: 'restart' | 'fail';
+}
+
+export class Cluster {
+  readonly world: World;
+  readonly network: Network;
+  readonly bucket: Bucket;
+  readonly options: ClusterOptions;
+  readonly coordinator: CoordinatorNode;
+  readonly workers: WorkerNode[] = [];
+  /** Told of each coordinator that has opened its jobs. */
+  onJobs: (jobs: JobService) => void = () => undefined;
+  /** Epochs that workers were given, ever. */
+  readonly epochs = new Set<number>();
+  /** Least workers that took segments since jobs began. */
+  fewestTakers = Number.POSITIVE_INFINITY;
+  /** Stores have little room. */
+  tight = false;
+  /** Nothing is done to the world any more. */
+  calm = false;
+  /** What was done to it so far. */
+  disturbances = 0;
+
+  constructor(world: World, options: ClusterOptions) {
+    this.world = world;
+    this.options = options;
+    this.network = new Network(world);
+    this.bucket = new Bucket(world);
+    this.coordinator = new CoordinatorNode(this);
+  }
+
+  get machines(): Machine[] {
+    return [this.coordinator.machine, ...this.workers.map(({ machine }) => machine)];
+  }
+
+  addWorker(): WorkerNode {
+    const worker = new WorkerNode(this, `w${this.workers.length + 1}`);
+    this.workers.push(worker);
+    return worker;
+  }
+
+  machineAt(host: string): Machine | undefined {
+    const [name] = host.split(':');
+    return this.machines.find((machine) => machine.name === name);
+  }
+
+  workerOf(process: Process): WorkerNode | undefined {
+    return this.workers.find((worker) => worker.process === process);
+  }
+
+  /** Bytes are on their way somewhere. */
+  get atWork(): boolean {
+    return this.workers.some(({ up, worker }) => up && worker !== undefined && worker.partsInFlight > 0);
+  }
+
+  sizeBytes(): number {
+    return sizeOf(this.world);
+  }
+
+  stateOf(path: string): string {
+    const job = this.coordinator.jobs?.snapshot(path);
+    return job === undefined ? 'unknown' : `${job.state} ${job.reason ?? ''} ${job.processedFiles}/${job.totalFiles}`;
+  }
+
+  runEnded(_run: RunId): void {}
+
+  thawed(_process: Process): void {}
+
+  logOf(process: Process): Log {
+    const { world } = this;
+    const say = (level: string) => (facts: object, message: string) => {
+      if (world.logging) world.log(`${process.name} ${level} ${message} ${JSON.stringify(facts, shown)}`);
+    };
+    return { debug: say('debug'), info: say('info'), warn: say('warn'), error: say('error') };
+  }
+}
+
+function shown(_key: string, value: unknown): unknown {
+  return value instanceof Error ? (value.stack ?? value.message) : value;
+}
+
+abstract class Node {
+  readonly cluster: Cluster;
+  readonly machine: Machine;
+  process: Process | undefined;
+
+  constructor(cluster: Cluster, name: string) {
+    this.cluster = cluster;
+    this.machine = new Machine(name);
+  }
+
+  get up(): boolean {
+    return this.process?.alive === true;
+  }
+
+  start(): void {
+    if (this.up) return;
+    const { machine, cluster } = this;
+    machine.restarts += 1;
+    const process = new Process(machine, `${machine.name}#${machine.restarts}`);
+    machine.process = process;
+    this.process = process;
+    cluster.world.log(`${process.name} starts`);
+    cluster.world.after(0, process, () => this.#run(() => this.open(process)));
+  }
+
+  die(how: 'kill' | 'power'): void {
+    if (this.process === undefined || !this.up) return;
+    this.cluster.world.log(`${this.process.name} dies (${how})`);
+    this.cluster.world.kill(this.process, how);
+  }
+
+  /** As after SIGTERM: it has 5 s. */
+  leave(): void {
+    const { process, cluster } = this;
+    if (process === undefined || !this.up) return;
+    cluster.world.log(`${process.name} is told to end`);
+    const end = (): void => {
+      cluster.world.log(`${process.name} ends`);
+      cluster.world.kill(process, 'kill');
+    };
+    cluster.world.after(5000, process, end, 'timer');
+    cluster.world.after(0, process, () => this.#run(() => this.close().then(end)));
+  }
+
+  protected abstract open(process: Process): Promise<void>;
+  protected abstract close(): Promise<void>;
+
+  #run(act: () => Promise<void>): void {
+    act().catch((error: unknown) =>
+      this.cluster.world.wrong(`${this.process?.name}: ${error instanceof Error ? error.stack : String(error)}`),
+    );
+  }
+}
+
+export class CoordinatorNode extends Node {
+  registry: Registry | undefined;
+  jobs: JobService | undefined;
+  #members: { close(): void } | undefined;
+  /** Calls on links that have not been answered, by what they are. */
+  readonly pending = new Map<symbol, string>();
+  /** How long it stood still, ever. */
+  frozenMs = 0;
+  /** When workers were last members. */
+  readonly memberUntilMs = new Map<WorkerId, number>();
+
+  constructor(cluster: Cluster) {
+    super(cluster, 'c');
+  }
+
+  protected async open(process: Process): Promise<void> {
+    const { cluster } = this;
+    const { world, options } = cluster;
+    const log = cluster.logOf(process);
+    this.jobs = undefined;
+    this.pending.clear();
+    const clock = { monotonicMs: () => world.nowMs, wallMs: () => Math.floor(world.wallMs) };
+    const registry = openRegistry({ dir: join(folder, 'workers'), leaseMs, clock, log });
+    this.registry = registry;
+    const coordinator = randomUUID();
+    const members = registryMembers({
+      registry,
+      connect: (row) => {
+        const { id, epoch } = row;
+        return this.#watched(new RemoteLink({ id, epoch, coordinator, log, url: urlOf(row), timing }));
+      },
+    });
+    this.#members = members;
+    tellPeers({ members, from: coordinator, log });
+    registry.onChange(() => this.#noteMembers());
+    const origins = new SimOrigins(cluster.bucket);
+    const fleet = new Fleet({
+      members,
+      placement: ringPlacement(members),
+      origins,
+      maxRestarts: 2,
+      log,
+      settled: membersSettled(registry, leaseMs),
+    });
+    const jobs = await openJobService({
+      dir: join(folder, 'jobs'),
+      ...{ fleet, origins, clock, log },
+      settings: { listingKeys: 4, maxActive: 2, onChange: options.onChange, listingRetryMs: 100 },
+    });
+    this.jobs = jobs;
+    cluster.onJobs(jobs);
+  }
+
+  /** Is a member, or was one a moment ago. */
+  wasMember(id: WorkerId, withinMs: number): boolean {
+    const row = this.registry?.workers().find((one) => one.id === id);
+    if (row !== undefined && isMember(row)) return true;
+    return (this.memberUntilMs.get(id) ?? Number.NEGATIVE_INFINITY) >= this.cluster.world.nowMs - withinMs;
+  }
+
+  protected async close(): Promise<void> {
+    await this.jobs?.close(2500);
+    this.#members?.close();
+    await this.registry?.close();
+  }
+
+  #noteMembers(): void {
+    const { world } = this.cluster;
+    const rows = this.registry!.workers();
+    let takers = 0;
+    for (const row of rows) {
+      if (isMember(row)) {
+        this.memberUntilMs.set(row.id, Number.POSITIVE_INFINITY);
+        if (!row.drains) takers += 1;
+      } else if (this.memberUntilMs.get(row.id) === Number.POSITIVE_INFINITY)
+        this.memberUntilMs.set(row.id, world.nowMs);
+    }
+    this.cluster.fewestTakers = Math.min(this.cluster.fewestTakers, takers);
+  }
+
+  /** The link, with an account of what it has not answered. */
+  #watched(link: RemoteLink): EndableLink {
+    const { pending } = this;
+    return new Proxy(link, {
+      get(target, name) {
+        const value: unknown = Reflect.get(target, name, target);
+        if (typeof value !== 'function') return value;
+        return (...args: unknown[]) => {
+          const result: unknown = Reflect.apply(value, target, args);
+          if (!(result instanceof Promise)) return result;
+          const call = Symbol(String(name));
+          pending.set(call, `${String(name)} at ${link.id}`);
+          const settled = (): void => void pending.delete(call);
+          result.then(settled, settled);
+          return result;
+        };
+      },
+    });
+  }
+}
+
+export class WorkerNode extends Node {
+  readonly id: WorkerId;
+  readonly store: SimStore;
+  readonly server = new EventEmitter();
+  worker: SimWorker | undefined;
+  goneForGood = false;
+  drains = false;
+  registrar: Registrar | undefined;
+  #control: Control | undefined;
+  /** Calls that changed something, ever. */
+  changes = 0;
+  onLanded: (run: RunId, bytes: number) => void = () => undefined;
+
+  constructor(cluster: Cluster, name: string) {
+    super(cluster, name);
+    this.id = name as WorkerId;
+    this.store = new SimStore(cluster.options.capacityBytes);
+  }
+
+  protected async open(process: Process): Promise<void> {
+    const { cluster, store } = this;
+    const { world } = cluster;
+    const log = cluster.logOf(process);
+    if (this.machine.restarts > 1) store.restart();
+    this.server.removeAllListeners();
+    const worker = new SimWorker({
+      ...{ name: this.machine.name, process, store },
+      ...{ bucket: cluster.bucket, origins: new SimOrigins(cluster.bucket) },
+      askPeer: (url, serve) => this.#askPeer(url, serve),
+      onCall: (method, run) => {
+        this.changes += 1;
+        if (world.logging && method !== 'load') world.log(`${process.name} ${method} ${run?.slice(0, 8) ?? ''}`);
+      },
+      onLanded: (run, bytes) => this.onLanded(run, bytes),
+    });
+    this.worker = worker;
+    // Ports are open a while after the process began.
+    await new Promise((resolve) => setTimeout(resolve, world.between(1, 50)));
+    const registrar = openRegistrar({
+      coordinator: 'http://c:19999',
+      id: this.id,
+      address: { host: this.machine.name, httpPort, s3Port: 29998, version: 'test' },
+      figures: () => ({ capacityBytes: store.capacityBytes, freeBytes: store.capacityBytes, files: 0 }),
+      log,
+    });
+    this.registrar = registrar;
+    registrar.onEpoch((epoch) => {
+      if (epoch === undefined) return;
+      if (cluster.epochs.has(epoch)) world.wrong(`epoch ${epoch} was given twice, now to ${this.id}`);
+      cluster.epochs.add(epoch);
+    });
+    this.#control = attachControl(this.server as unknown as Server, {
+      link: new LocalLink(this.id, worker),
+      epoch: () => registrar.epoch(),
+      leaseMs: () => leaseMs,
+      version: 'test',
+      log,
+      timing,
+    });
+  }
+
+  protected async close(): Promise<void> {
+    await this.registrar?.close();
+    this.#control?.close();
+    await this.worker?.close();
+  }
+
+  #askPeer(url: string, serve: (worker: SimWorker) => boolean): Promise<boolean> {
+    const { cluster } = this;
+    const machine = cluster.machineAt(new URL(url).host)!;
+    const refused = (): Error => new Error('connect ECONNREFUSED');
+    return cluster.network.ask(machine, refused, async (process) => {
+      const worker = cluster.workerOf(process)?.worker;
+      if (worker === undefined) throw refused();
+      return serve(worker);
+    });
+  }
+}
