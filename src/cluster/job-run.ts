@@ -33,6 +33,7 @@ export class JobRun {
   #started = false;
   readonly #abort = new AbortController();
   #pausing = false;
+  #interrupted = false;
   #verifyPhase: VerifyPhase | undefined;
   /** The last word is being written: nothing else may be. */
   #finishing = false;
@@ -91,6 +92,19 @@ export class JobRun {
     return !isEnded(this.#progress.state);
   }
 
+  /** A repair run was started. */
+  get repairs(): boolean {
+    return this.#marks.repairs;
+  }
+
+  /**
+   * The workers have given the run up, or its end could not be published: nothing goes on until another JobRun takes it from
+   * there.
+   */
+  get interrupted(): boolean {
+    return this.#interrupted && this.active && !this.#pausing;
+  }
+
   /** Puts the job that was read from the store where it left off. Ends it when a stop was under way. */
   async recover(): Promise<void> {
     const { store, clock } = this.#deps;
@@ -129,7 +143,6 @@ export class JobRun {
     const { store, clock } = this.#deps;
     const asked = nextState(this.#progress, { type: 'stopRequested' }, clock.wallMs());
     if (isEnded(asked.state)) {
-      this.#finishing = true;
       await this.#conclude(asked, this.#figures.atRest);
       return !this.active;
     }
@@ -201,7 +214,8 @@ export class JobRun {
 
   async #drive(): Promise<void> {
     const failure = await this.#runPhases();
-    if (this.#pausing || !this.active || failure instanceof RunInterrupted) return;
+    this.#interrupted = failure instanceof RunInterrupted;
+    if (this.#pausing || !this.active || this.#interrupted) return;
     if (this.#progress.stopping) {
       await this.#stopWorker();
       await this.#finish({ type: 'stopped' });
@@ -314,12 +328,14 @@ export class JobRun {
   async #conclude(ended: JobProgress, figures: Figures): Promise<void> {
     const { store, publish, log } = this.#deps;
     const { jobId } = this.definition;
+    this.#finishing = true;
     this.#final = figures;
     await store.putJob(this.#record(ended)).catch((error: unknown) => this.#logStoreFailure(error));
     try {
       await publish?.(snapshotOf(this.definition, ended, figures), this.claim);
     } catch (error) {
       log.warn({ jobId, state: ended.state, reason: reasonOf(error) }, 'the end of the job could not be published');
+      this.#interrupted = true;
       return;
     }
     this.#progress = ended;

@@ -15,7 +15,7 @@ import { type JobDefinition, JobStore } from './job-store.ts';
 import { JobTurns } from './job-turns.ts';
 import type { JobDeps } from './run-context.ts';
 import { defaultJobServiceSettings, type JobServiceSettings } from './settings.ts';
-import type { JobObserver, JobService, SubmitResult } from './types.ts';
+import { type JobObserver, type JobService, nobody, type SubmitResult } from './types.ts';
 
 export interface JobServiceOptions {
   /** Folder of the job store. */
@@ -27,8 +27,6 @@ export interface JobServiceOptions {
   readonly settings?: Partial<JobServiceSettings>;
   readonly observe?: JobObserver;
 }
-
-const nobody: JobObserver = { submitted() {}, settled() {}, verified() {}, ended() {} };
 
 /** Opens the job store and goes on with the jobs that had not ended. Throws STORE_VERSION. */
 export async function openJobService(options: JobServiceOptions): Promise<JobService> {
@@ -130,6 +128,10 @@ class LocalJobService implements JobService {
     const job = this.#byId.get(jobId);
     if (job === undefined) throw new PrimedError('JOB_NOT_FOUND', `Job ${jobId} cannot be found.`, { jobId });
     return job.ended;
+  }
+
+  trouble(): undefined {
+    return undefined;
   }
 
   close(limitMs = this.#deps.settings.stopDeadlineMs): Promise<void> {

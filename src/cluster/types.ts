@@ -31,16 +31,19 @@ export interface JobObserver {
   ended(state: 'SUCCEEDED' | 'FAILED' | 'STOPPED', activeMs: number): void;
 }
 
+export const nobody: JobObserver = { submitted() {}, settled() {}, verified() {}, ended() {} };
+
 export interface JobService {
   /**
-   * Rejects with PATH_INVALID, PATH_WILDCARD, OPTION_UNSUPPORTED, JOB_CONFLICT, JOB_LIMIT, STOPPING. Durable when resolved.
+   * Rejects with PATH_INVALID, PATH_WILDCARD, OPTION_UNSUPPORTED, JOB_CONFLICT, JOB_LIMIT, STOPPING, ETCD_UNAVAILABLE. Durable when resolved.
    * @param alias another name of the job; a list of paths is called by the one in its source.
    */
   submit(source: JobSource, options: LoadOptions, alias?: string): Promise<SubmitResult>;
   /** Removes what is cached at and below a path from every worker; with `dryRun` says what that is. Rejects as `submit`. */
   free(path: string, options: { readonly dryRun: boolean }): Promise<SubmitResult>;
   /**
-   * False: no such job is active. Resolves when nothing is in flight any more (within 2 s) and STOPPED is durable.
+   * False: no such job is active. Resolves when nothing is in flight any more (within 2 s) and STOPPED is durable;
+   * rejects with STOP_PENDING, ETCD_UNAVAILABLE.
    * @param job its path, index file, alias or id
    */
   stop(job: string, type?: JobType): Promise<boolean>;
@@ -51,6 +54,8 @@ export interface JobService {
   list(filter: { states?: readonly JobState[]; types?: readonly JobType[] }): readonly JobSnapshot[];
   /** Resolves when the job has reached an end state. */
   ended(jobId: string): Promise<JobSnapshot>;
+  /** Why no job can be submitted or stopped now, though the daemon runs; undefined: they can. */
+  trouble(): string | undefined;
   /** Pauses all jobs so that a restart continues them; state is saved. What is in flight has `limitMs` to be dropped. */
   close(limitMs?: number): Promise<void>;
 }

@@ -61,6 +61,11 @@ export const errorCatalogue = {
     retryable: false,
     help: 'A load of the same path runs with other options; stop it first, or submit the same options.',
   },
+  STOP_PENDING: {
+    status: 'UNAVAILABLE',
+    retryable: true,
+    help: 'The stop of a load is written down, and the coordinator that runs the load has not carried it out in time; it is done as soon as one does, and need not be asked for again.',
+  },
   JOB_LIMIT: {
     status: 'RESOURCE_EXHAUSTED',
     retryable: true,

@@ -63,6 +63,7 @@ export class ScriptedJobs implements JobService {
     throw new Error('no test waits here');
   }
 
+  trouble(): undefined {}
   async close(): Promise<void> {}
 }
 

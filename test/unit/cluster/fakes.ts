@@ -297,6 +297,7 @@ export class FakeWorker implements Worker {
   async endRun(run: RunId): Promise<void> {
     if (this.pending.some((pending) => pending.run === run)) throw new Error('a run ended with loads under way');
     this.specs.delete(run);
+    this.stopped.delete(run);
   }
 
   progress(run: RunId): RunProgress {

@@ -72,6 +72,7 @@ class FakeJobs implements JobService {
   async ended() {
     return snapshot;
   }
+  trouble(): undefined {}
   async close() {}
 }
 

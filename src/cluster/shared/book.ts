@@ -1,0 +1,144 @@
+/**
+ * What is written about shared jobs: each change is one transaction, which fails where something else was true than its
+ * author thought. So it does not matter how old that was.
+ */
+import { randomUUID } from 'node:crypto';
+import { PrimedError } from '../../core/errors.ts';
+import type { JobSnapshot } from '../../core/job.ts';
+import { isEnded } from '../../core/job-machine.ts';
+import type { Compare, Etcd, Lease, Operation, Revision } from '../etcd/types.ts';
+import type { JobDefinition } from '../job-store.ts';
+import type { SharedKeys } from './keys.ts';
+import type { WatchedClaim, WatchedJob } from './mirror.ts';
+import { decodeShared, encodeClaim, encodeJob, type SharedClaim, type SharedJob } from './records.ts';
+
+export interface BookOptions {
+  readonly etcd: Pick<Etcd, 'txn'>;
+  readonly keys: SharedKeys;
+  /** This coordinator. */
+  readonly me: string;
+  readonly url: string;
+}
+
+export class Book {
+  readonly #options: BookOptions;
+
+  constructor(options: BookOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * A new job, claimed by this coordinator. False: there is one of this path that has not ended. `revision` is that of etcd,
+   * and the number of the job if it is made.
+   */
+  async begin(
+    definition: Omit<JobDefinition, 'number'>,
+    snapshot: JobSnapshot,
+    lease: Lease,
+  ): Promise<{ begun: boolean; revision: Revision }> {
+    const { keys } = this.#options;
+    const { jobId, key } = definition;
+    const claimId = randomUUID();
+    const { succeeded, revision } = await this.#write(
+      [{ key: keys.active(key), exists: false }],
+      [
+        { put: keys.record(jobId), value: encodeJob({ definition, claimId, repairs: false, snapshot }) },
+        { put: keys.active(key), value: jobId },
+        this.#claim(jobId, { id: claimId }, lease),
+      ],
+    );
+    return { begun: succeeded, revision };
+  }
+
+  /** False: somebody else was faster, or the job has changed. */
+  async claim(job: WatchedJob, lease: Lease): Promise<boolean> {
+    const { keys } = this.#options;
+    const { jobId } = job.definition;
+    const claimId = randomUUID();
+    const { succeeded } = await this.#write(
+      [
+        { key: keys.claim(jobId), exists: false },
+        { key: keys.record(jobId), modRevision: job.modRevision },
+      ],
+      [
+        { put: keys.record(jobId), value: encodeJob({ ...job, claimId }) },
+        this.#claim(jobId, { id: claimId, before: job.claimId }, lease),
+      ],
+    );
+    return succeeded;
+  }
+
+  /** Puts a claim of this coordinator under the lease that it holds now. */
+  async renew(jobId: string, { id, before, term }: WatchedClaim, lease: Lease): Promise<boolean> {
+    const { succeeded } = await this.#write(
+      [this.#isOurs(jobId, term)],
+      [this.#claim(jobId, before === undefined ? { id } : { id, before }, lease)],
+    );
+    return succeeded;
+  }
+
+  /** How a job stands. False: the claim of this term is not there any more. */
+  async say(jobId: string, term: number, job: string): Promise<boolean> {
+    const { keys } = this.#options;
+    const { succeeded } = await this.#write([this.#isOurs(jobId, term)], [{ put: keys.record(jobId), value: job }]);
+    return succeeded;
+  }
+
+  /** The end of a job, said by whoever has the claim of this term; said twice it is said once. False: it is another's to say. */
+  async end(job: Omit<SharedJob, 'version'>, term: number): Promise<{ ended: boolean; revision: Revision }> {
+    const { keys } = this.#options;
+    const { jobId, key } = job.definition;
+    const { succeeded, revision, results } = await this.#write(
+      [this.#isOurs(jobId, term)],
+      [
+        { put: keys.record(jobId), value: encodeJob(job) },
+        { delete: keys.claim(jobId) },
+        { delete: keys.stop(jobId) },
+        { delete: keys.active(key) },
+      ],
+      [{ get: keys.record(jobId) }],
+    );
+    if (succeeded) return { ended: true, revision };
+    // The answer to an earlier attempt may have been lost.
+    const [entry] = results[0]!.entries;
+    const found = entry === undefined ? undefined : decodeShared<SharedJob>(entry.value);
+    const ended = found !== undefined && found.claimId === job.claimId && isEnded(found.snapshot.state);
+    return { ended, revision };
+  }
+
+  /** False: the job has ended. */
+  async askToStop(job: WatchedJob): Promise<boolean> {
+    const { keys } = this.#options;
+    const { jobId, key } = job.definition;
+    const { succeeded } = await this.#write(
+      [{ key: keys.active(key), value: jobId }],
+      [{ put: keys.stop(jobId), value: jobId }],
+    );
+    return succeeded;
+  }
+
+  /** Forgets jobs that have ended; by whom, and how often, does not matter. */
+  async forget({ definition: { jobId }, modRevision }: WatchedJob): Promise<void> {
+    const { keys } = this.#options;
+    await this.#write([{ key: keys.record(jobId), modRevision }], [{ delete: keys.record(jobId) }]);
+  }
+
+  #isOurs(jobId: string, term: number): Compare {
+    return { key: this.#options.keys.claim(jobId), createRevision: term };
+  }
+
+  #claim(jobId: string, claim: Pick<SharedClaim, 'id' | 'before'>, lease: Lease): Operation {
+    const { keys, me, url } = this.#options;
+    return { put: keys.claim(jobId), value: encodeClaim({ coordinator: me, url, ...claim }), lease: lease.id };
+  }
+
+  #write(compare: readonly Compare[], success: readonly Operation[], failure: readonly Operation[] = []) {
+    return this.#options.etcd.txn({ compare, success, failure });
+  }
+}
+
+/** What is not this coordinator's to say any more. */
+export function notOurs(jobId: string, term: number): PrimedError {
+  const message = `Job ${jobId}: the claim ${term} of this coordinator has ended, and another coordinator may have the job by now.`;
+  return new PrimedError('RUN_SUPERSEDED', message, { jobId, term });
+}

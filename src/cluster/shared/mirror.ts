@@ -1,0 +1,165 @@
+/** All shared jobs, as etcd has told of them: what this coordinator answers from, and decides on. */
+
+import type { Claim } from '../../core/job-claims.ts';
+import { isEnded } from '../../core/job-machine.ts';
+import type { Log } from '../../core/types.ts';
+import type { Etcd, EtcdEntry, Revision, Watch, WatchEvent } from '../etcd/types.ts';
+import type { SharedKeys } from './keys.ts';
+import { decodeShared, type SharedClaim, type SharedCoordinator, type SharedJob } from './records.ts';
+import type { Timers } from './timers.ts';
+
+export interface WatchedJob extends SharedJob {
+  readonly number: number;
+  readonly modRevision: Revision;
+}
+
+export interface WatchedClaim extends Claim, Omit<SharedClaim, 'version'> {}
+
+export interface JobsMirrorOptions {
+  readonly etcd: Pick<Etcd, 'watchPrefix'>;
+  readonly keys: SharedKeys;
+  readonly timers: Timers;
+  readonly log: Log;
+  readonly onChange: () => void;
+}
+
+export class JobsMirror {
+  readonly #options: JobsMirrorOptions;
+  readonly #watch: Watch;
+  readonly #jobs = new Map<string, WatchedJob>();
+  readonly #claims = new Map<string, WatchedClaim>();
+  readonly #stops = new Set<string>();
+  readonly #coordinators = new Map<string, SharedCoordinator>();
+  /** The newest job of each path; made anew when it is asked for after a change. */
+  #latest: Map<string, WatchedJob> | undefined;
+  #revision: Revision | undefined;
+  readonly #waiting = new Set<() => void>();
+
+  constructor(options: JobsMirrorOptions) {
+    this.#options = options;
+    this.#watch = options.etcd.watchPrefix({
+      prefix: options.keys.root,
+      onReset: (entries, revision) => this.#reset(entries, revision),
+      onEvents: (events, revision) => this.#take(events, revision),
+      onHealth: () => options.onChange(),
+    });
+  }
+
+  /** All has been heard at least once. */
+  get known(): boolean {
+    return this.#revision !== undefined;
+  }
+
+  /** Why nothing new is heard; undefined: it is. */
+  get problem(): Error | undefined {
+    return this.#watch.problem();
+  }
+
+  get jobs(): ReadonlyMap<string, WatchedJob> {
+    return this.#jobs;
+  }
+
+  get claims(): ReadonlyMap<string, WatchedClaim> {
+    return this.#claims;
+  }
+
+  get stops(): ReadonlySet<string> {
+    return this.#stops;
+  }
+
+  get coordinators(): ReadonlyMap<string, SharedCoordinator> {
+    return this.#coordinators;
+  }
+
+  /** The newest job of a key. */
+  latest(key: string): WatchedJob | undefined {
+    if (this.#latest === undefined) {
+      this.#latest = new Map();
+      for (const job of this.#jobs.values()) {
+        const other = this.#latest.get(job.definition.key);
+        if (other === undefined || other.number < job.number) this.#latest.set(job.definition.key, job);
+      }
+    }
+    return this.#latest.get(key);
+  }
+
+  /** Resolves with whether `what` came true within the limit, if there is one; it is looked at after each change. */
+  until(what: () => boolean, limitMs?: number): Promise<boolean> {
+    return new Promise((resolve) => {
+      const end = (came: boolean): void => {
+        cancel();
+        this.#waiting.delete(look);
+        resolve(came);
+      };
+      const look = (): void => {
+        if (what()) end(true);
+      };
+      const cancel = limitMs === undefined ? () => undefined : this.#options.timers.after(limitMs, () => end(what()));
+      this.#waiting.add(look);
+      look();
+    });
+  }
+
+  /** Resolves with whether everything up to this revision was heard within the limit. */
+  reached(revision: Revision, limitMs: number): Promise<boolean> {
+    return this.until(() => this.#revision !== undefined && this.#revision >= revision, limitMs);
+  }
+
+  close(): void {
+    this.#watch.close();
+    for (const look of [...this.#waiting]) look();
+  }
+
+  #reset(entries: readonly EtcdEntry[], revision: Revision): void {
+    for (const map of [this.#jobs, this.#claims, this.#coordinators, this.#stops]) map.clear();
+    for (const entry of entries) this.#put(entry);
+    this.#changed(revision);
+  }
+
+  #take(events: readonly WatchEvent[], revision: Revision): void {
+    for (const event of events) {
+      if (event.type === 'put') this.#put(event.entry);
+      else this.#delete(event.key);
+    }
+    this.#changed(revision);
+  }
+
+  #changed(revision: Revision): void {
+    this.#revision = revision;
+    for (const look of [...this.#waiting]) look();
+    this.#options.onChange();
+  }
+
+  #put(entry: EtcdEntry): void {
+    const parsed = this.#options.keys.parse(entry.key);
+    if (parsed === undefined) return;
+    const { kind, id } = parsed;
+    try {
+      if (kind === 'record') {
+        const job = decodeShared<SharedJob>(entry.value);
+        this.#jobs.set(id, { ...job, number: entry.createRevision, modRevision: entry.modRevision });
+        this.#latest = undefined;
+      } else if (kind === 'claim') {
+        const { version: _, ...claim } = decodeShared<SharedClaim>(entry.value);
+        this.#claims.set(id, { ...claim, term: entry.createRevision, lease: entry.lease ?? '' });
+      } else if (kind === 'coordinator') this.#coordinators.set(id, decodeShared<SharedCoordinator>(entry.value));
+      else if (kind === 'stop') this.#stops.add(id);
+    } catch (error) {
+      this.#options.log.error({ key: entry.key, error: String(error) }, 'what lies in etcd cannot be read');
+    }
+  }
+
+  #delete(key: string): void {
+    const parsed = this.#options.keys.parse(key);
+    if (parsed === undefined) return;
+    const { kind, id } = parsed;
+    if (kind === 'record' && this.#jobs.delete(id)) this.#latest = undefined;
+    else if (kind === 'claim') this.#claims.delete(id);
+    else if (kind === 'coordinator') this.#coordinators.delete(id);
+    else if (kind === 'stop') this.#stops.delete(id);
+  }
+}
+
+export function isOpen({ snapshot }: SharedJob): boolean {
+  return !isEnded(snapshot.state);
+}

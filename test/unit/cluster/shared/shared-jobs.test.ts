@@ -1,0 +1,152 @@
+/** Jobs that several coordinators share: any of them answers, one of them runs each job. */
+import { afterEach, expect, it } from 'vitest';
+import { parseLoadOptions } from '../../../../src/core/load-options.ts';
+import { codeOf } from '../stage.ts';
+import { type Coordinator, dir, root, SharedStage, submit } from './stage.ts';
+
+let stage: SharedStage;
+afterEach(() => stage.close());
+
+async function two(files?: number): Promise<[Coordinator, Coordinator]> {
+  stage = new SharedStage(files);
+  return [await stage.open('a'), await stage.open('b')];
+}
+
+it('a job that one coordinator runs is answered for by both, to its end, which leaves nothing but its record', async () => {
+  const [a, b] = await two();
+  const { jobId } = await submit(a);
+  await stage.untilState(a, 'SUCCEEDED');
+  await stage.untilState(b, 'SUCCEEDED');
+  for (const { jobs } of [a, b]) {
+    expect(jobs.byId(jobId)).toMatchObject({ jobId, state: 'SUCCEEDED', loadedFiles: 40, loadedBytes: 200_000 });
+    expect(jobs.list({}).map((job) => job.jobId)).toEqual([jobId]);
+    expect(jobs.list({ states: ['RUNNING'] })).toEqual([]);
+    expect((await jobs.ended(jobId)).state).toBe('SUCCEEDED');
+  }
+  expect(b.jobs.snapshot(dir)).toEqual(a.jobs.snapshot(dir));
+  expect([a.worker.loads, b.worker.loads]).toEqual([40, 0]);
+  expect(stage.etcd.keys(root).filter((key) => !key.includes('coordinator'))).toEqual([`${root}record/${jobId}`]);
+});
+
+it('progress of a job is known to the coordinator that does not run it, while it runs', async () => {
+  const [a, b] = await two();
+  a.worker.flowing = false;
+  await submit(a, { batchSize: 5 });
+  await stage.time.until(() => a.worker.pending.length > 0);
+  a.worker.release(3);
+  await stage.time.until(() => b.jobs.snapshot(dir)?.loadedFiles === 3);
+  expect(b.jobs.snapshot(dir)).toMatchObject({ state: 'RUNNING', processedFiles: 3, totalFiles: 40 });
+});
+
+it('one path submitted at both at once gives one job; other options are refused by either', async () => {
+  const [a, b] = await two();
+  a.worker.flowing = false;
+  b.worker.flowing = false;
+  const [one, other] = await Promise.all([submit(a), submit(b)]);
+  expect(one.jobId).toBe(other.jobId);
+  expect([one.started, other.started].sort()).toEqual([false, true]);
+  expect(await codeOf(submit(b, { verify: true }))).toMatch(/^JOB_CONFLICT: .*verify/);
+  expect(await codeOf(submit(a, { verify: true }))).toMatch(/^JOB_CONFLICT: .*verify/);
+  expect(a.jobs.list({})).toHaveLength(1);
+  expect(stage.etcd.keys(`${root}claim/`)).toHaveLength(1);
+});
+
+it('many submissions of many paths at three coordinators give one job a path', async () => {
+  stage = new SharedStage();
+  const all = await Promise.all(['a', 'b', 'c'].map((name) => stage.open(name)));
+  for (const { worker } of all) worker.flowing = false;
+  const paths = Array.from({ length: 4 }, (_, n) => `${dir}0000${n}`);
+  const answers = await Promise.all(all.flatMap((one) => paths.map((path) => submit(one, {}, path))));
+  expect(answers.filter(({ started }) => started)).toHaveLength(4);
+  expect(new Set(answers.map(({ jobId }) => jobId)).size).toBe(4);
+});
+
+it('a job is stopped through the coordinator that does not run it, and resumed by it', async () => {
+  const [a, b] = await two();
+  a.worker.flowing = false;
+  await submit(a);
+  await stage.time.until(() => a.worker.pending.length > 0);
+  a.worker.release(4);
+  const stopped = b.jobs.stop(dir);
+  await stage.untilState(b, 'STOPPED');
+  expect(await stopped).toBe(true);
+  await stage.untilState(a, 'STOPPED');
+  expect(a.worker.pending).toHaveLength(0);
+  expect(await b.jobs.stop(dir)).toBe(false);
+  const before = b.jobs.snapshot(dir)!;
+  expect(before.loadedFiles).toBe(4);
+  await submit(b);
+  await stage.untilState(b, 'SUCCEEDED');
+  const after = b.jobs.snapshot(dir)!;
+  expect([after.loadId, after.runId === before.runId]).toEqual([before.loadId, false]);
+  expect([after.skippedFiles, after.loadedFiles]).toEqual([4, 36]);
+  expect(stage.fetchedTwice()).toEqual([]);
+});
+
+it('a job that waits for its turn is stopped where it waits, and a submission behind a stop waits for that', async () => {
+  stage = new SharedStage();
+  stage.settings = { maxActive: 1, maxWaiting: 1 };
+  const [a, b] = [await stage.open('a'), await stage.open('b')];
+  a.worker.flowing = false;
+  await submit(a);
+  await submit(a, {}, `${dir}00001`);
+  await stage.time.until(() => b.jobs.snapshot(`${dir}00001`)?.reason !== undefined);
+  expect(b.jobs.snapshot(`${dir}00001`)).toMatchObject({ state: 'WAITING', reason: expect.stringMatching(/turn/) });
+  expect(await codeOf(submit(a, {}, `${dir}00002`))).toMatch(/^JOB_LIMIT/);
+  // Its coordinator does not hear of it at once.
+  a.client.setCut(true);
+  const stopped = b.jobs.stop(`${dir}00001`);
+  await stage.time.until(() => stage.etcd.keys(`${root}stop/`).length === 1);
+  const again = submit(b, {}, `${dir}00001`);
+  a.client.setCut(false);
+  await stage.time.until(() => b.jobs.list({ states: ['STOPPED'] }).length === 1);
+  expect(await stopped).toBe(true);
+  expect((await again).started).toBe(true);
+});
+
+it('an answer that is lost leaves no doubt: the job runs, and is found running', async () => {
+  const [a, b] = await two();
+  a.worker.flowing = false;
+  a.client.mute = 1;
+  expect(await codeOf(submit(a))).toMatch(/^ETCD_UNAVAILABLE/);
+  await stage.time.until(() => a.worker.pending.length > 0);
+  expect((await submit(a)).started).toBe(false);
+  expect((await submit(b)).started).toBe(false);
+  a.client.mute = 1;
+  a.worker.flowing = true;
+  a.worker.release(100);
+  await stage.untilState(b, 'SUCCEEDED');
+  await stage.untilState(a, 'SUCCEEDED');
+  expect(a.client.mute).toBe(0);
+  expect(stage.fetchedTwice()).toEqual([]);
+});
+
+it('an index file that lies on one machine is refused, saying where it belongs', async () => {
+  const [a] = await two();
+  const answer = a.jobs.submit({ kind: 'index', path: '/lists/today.txt' }, parseLoadOptions({}));
+  expect(await codeOf(answer)).toMatch(/^PATH_INVALID: .*one machine.*s3:/);
+});
+
+it('old and surplus jobs are forgotten by all, whoever ran them', async () => {
+  stage = new SharedStage();
+  stage.settings = { maxEnded: 2 };
+  const [a, b] = [await stage.open('a'), await stage.open('b')];
+  for (const n of [1, 2, 3, 4]) {
+    const path = `${dir}0000${n}`;
+    await submit(n % 2 === 0 ? a : b, {}, path);
+    await stage.untilState(a, 'SUCCEEDED', path);
+  }
+  await stage.time.until(() => stage.etcd.keys(`${root}record/`).length === 2);
+  await stage.time.until(() => a.jobs.list({}).length === 2 && b.jobs.list({}).length === 2);
+  expect(a.jobs.list({}).map(({ source }) => source.path)).toEqual([`${dir}00004`, `${dir}00003`]);
+});
+
+it('what a job failed with is kept within what etcd takes, and the count goes on', async () => {
+  const [a, b] = await two(300);
+  for (const path of stage.origins.objects.keys()) a.worker.failing.set(path, 'x'.repeat(5000));
+  const { jobId } = await submit(a);
+  await stage.untilState(b, 'FAILED');
+  const job = b.jobs.byId(jobId)!;
+  expect([job.failedFiles, job.failures.length]).toEqual([300, 100]);
+  expect(stage.etcd.entries.get(`${root}record/${jobId}`)!.value.length).toBeLessThan(128 * 1024);
+});
