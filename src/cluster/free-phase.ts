@@ -72,12 +72,13 @@ export class FreePhase {
     dryRun: boolean,
     onPage: (page: { files: number; bytes: number }) => void = () => undefined,
   ): Promise<{ files: number; bytes: number }> {
-    const { signal } = this.#context;
+    const { signal, definition, claim } = this.#context;
+    const under = { run: definition.runId, term: claim?.term ?? 0 };
     const sum = { files: 0, bytes: 0 };
     let after: UfsPath | undefined;
     do {
       const order = { path: this.#path, dryRun, ...(after === undefined ? {} : { after }) };
-      const page = await inTime(link.free(order), signal);
+      const page = await inTime(link.free(order, under), signal);
       if (page === undefined) break;
       const { files, bytes, next } = page;
       sum.files += files;

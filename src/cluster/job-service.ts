@@ -1,17 +1,14 @@
 /** The coordinator's jobs: who may start, who waits, who is asked about. See types.ts for the whole picture. */
-import { randomUUID } from 'node:crypto';
 import { PrimedError } from '../core/errors.ts';
-import { newFree } from '../core/free-job.ts';
 import type { JobSnapshot, JobSource, JobState, JobType, LoadOptions } from '../core/job.ts';
-import { type JobProgress, newJob } from '../core/job-machine.ts';
-import { checkReplicas, defaultLoadOptions } from '../core/load-options.ts';
-import type { Clock, JobId, LoadId, Log, RunId } from '../core/types.ts';
+import type { Clock, Log } from '../core/types.ts';
 import type { Origins } from '../origin/types.ts';
 import type { Fleet } from './fleet.ts';
+import { definitionOf, findJob, orderOfFree, orderOfLoad, progressOf } from './job-orders.ts';
 import { refuseOverlaps } from './job-overlaps.ts';
-import { already, freeKeyOf, keyOf, lookupKey, type Order, submitted } from './job-paths.ts';
+import { already, type Order, submitted } from './job-paths.ts';
 import { JobRun } from './job-run.ts';
-import { type JobDefinition, JobStore } from './job-store.ts';
+import { JobStore } from './job-store.ts';
 import { JobTurns } from './job-turns.ts';
 import type { JobDeps } from './run-context.ts';
 import { defaultJobServiceSettings, type JobServiceSettings } from './settings.ts';
@@ -74,28 +71,21 @@ class LocalJobService implements JobService {
   }
 
   async submit(source: JobSource, options: LoadOptions, alias?: string): Promise<SubmitResult> {
-    const key = keyOf(source, this.#deps.origins);
-    // While no worker is there, the job waits for one.
-    checkReplicas(options, Math.max(1, this.#deps.fleet.takers));
-    const name = source.kind === 'paths' ? source.path : alias;
-    const order: Order = { type: 'LOAD', source, options, key, ...(name === undefined ? {} : { alias: name }) };
-    return this.#submit(order, newJob({ verify: options.verify }, this.#deps.clock.wallMs()));
+    const { origins, fleet } = this.#deps;
+    return this.#submit(orderOfLoad({ source, options, alias }, { origins, takers: fleet.takers }));
   }
 
   async free(path: string, { dryRun }: { readonly dryRun: boolean }): Promise<SubmitResult> {
-    const source = { kind: 'path', path } as const;
-    const key = freeKeyOf(path, this.#deps.origins);
-    const order: Order = { type: 'FREE', source, options: defaultLoadOptions, key, dryRun };
-    return this.#submit(order, newJob({ verify: false, free: newFree(dryRun) }, this.#deps.clock.wallMs()));
+    return this.#submit(orderOfFree(path, dryRun, this.#deps.origins));
   }
 
-  async #submit(order: Order, progress: JobProgress): Promise<SubmitResult> {
+  async #submit(order: Order): Promise<SubmitResult> {
     for (;;) {
       this.#refuseWhenClosing();
       const latest = this.#byKey.get(order.key);
       if (latest?.active !== true) {
         refuseOverlaps(order, this.#jobs.values(), this.#deps.origins);
-        return await this.#begin(order, progress, latest);
+        return await this.#begin(order, latest);
       }
       await latest.durable.catch(() => undefined);
       if (latest.progress.stopping) await latest.ended;
@@ -148,22 +138,13 @@ class LocalJobService implements JobService {
 
   // --- submission
 
-  async #begin(order: Order, progress: JobProgress, latest: JobRun | undefined): Promise<SubmitResult> {
+  async #begin(order: Order, latest: JobRun | undefined): Promise<SubmitResult> {
     const { type, source } = order;
     this.#turns.check(source.path, type);
-    const jobId = randomUUID() as JobId;
-    const stopped =
-      latest?.progress.state === 'STOPPED' && latest.definition.source.kind === source.kind ? latest : undefined;
-    const definition: JobDefinition = {
-      ...order,
-      number: this.#nextNumber,
-      jobId,
-      runId: randomUUID() as RunId,
-      loadId: stopped?.definition.loadId ?? (randomUUID() as LoadId),
-      resumed: stopped !== undefined,
-      repairRunId: randomUUID() as RunId,
-      repairLoadId: randomUUID() as LoadId,
-    };
+    const before = latest === undefined ? undefined : { state: latest.progress.state, definition: latest.definition };
+    const definition = { ...definitionOf(order, before), number: this.#nextNumber };
+    const { jobId } = definition;
+    const progress = progressOf(order, this.#deps.clock.wallMs());
     const job = new JobRun({ definition, progress, chunks: 0, repairs: false, retries: 0 }, 'new', this.#deps);
     this.#know(job);
     try {
@@ -187,11 +168,12 @@ class LocalJobService implements JobService {
       throw new PrimedError('STOPPING', 'The daemon is shutting down; submit the job again when it is back.');
   }
 
-  /** By path, index file, alias or id. */
   #find(handle: string, type: JobType): JobRun | undefined {
-    const key = lookupKey(handle, type, this.#deps.origins, (normal) => this.#byKey.has(normal));
-    const found = [this.#byKey.get(key), this.#byAlias.get(handle), this.#byId.get(handle)];
-    return found.find((job) => job?.definition.type === type);
+    return findJob(handle, type, this.#deps.origins, {
+      byKey: (key) => this.#byKey.get(key),
+      byAlias: (alias) => this.#byAlias.get(alias),
+      byId: (jobId) => this.#byId.get(jobId),
+    });
   }
 
   #know(job: JobRun): void {

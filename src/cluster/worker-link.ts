@@ -50,6 +50,9 @@ export interface SegmentOutcome {
   readonly error?: ErrorReport;
 }
 
+/** For whom a worker does what belongs to no run of its own: RUN_SUPERSEDED where it has heard of a higher term of the run. */
+export type RunTerm = Pick<RunSpec, 'run' | 'term'>;
+
 export interface CachedSegment {
   readonly complete: boolean;
   /** Durable bytes of this version. */
@@ -81,7 +84,7 @@ export interface WorkerLink {
   /** Every page of these segments of the file; the whole object too, when they are all of it. */
   verify(run: RunId, file: ManifestEntry, segments: readonly Segment[]): Promise<VerifyOutcome>;
   /** One page of what is cached at and below a path is removed, or of a dry run counted; of no run. */
-  free(order: FreeOrder): Promise<Freed>;
+  free(order: FreeOrder, under: RunTerm): Promise<Freed>;
   setBandwidth(run: RunId, bytesPerSecond: number | undefined): Promise<void>;
   /** Drops what is in flight; pending loads resolve as `stopped` within 2 s. */
   stopRun(run: RunId): Promise<void>;

@@ -147,6 +147,8 @@ export class MemoryEtcd {
 export class MemoryEtcdClient implements Pick<Etcd, 'grantLease' | 'put' | 'txn' | 'watchPrefix'> {
   /** This client does not reach etcd. */
   cut = false;
+  /** Its watches hear nothing. */
+  deaf = false;
   /** So many transactions are done without an answer. */
   mute = 0;
   /** Told of each transaction before it is on its way. */
@@ -204,7 +206,7 @@ export class MemoryEtcdClient implements Pick<Etcd, 'grantLease' | 'put' | 'txn'
       watch.scheduled = true;
       setImmediate(() => {
         watch.scheduled = false;
-        if (this.#away || this.#process.frozen || !this.#watches.has(watch)) return;
+        if (this.#away || this.deaf || this.#process.frozen || !this.#watches.has(watch)) return;
         const { prefix, onReset, onEvents } = watch.options;
         if (watch.next === undefined) {
           watch.next = this.#server.revision + 1;

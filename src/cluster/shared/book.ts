@@ -7,10 +7,18 @@ import { PrimedError } from '../../core/errors.ts';
 import type { JobSnapshot } from '../../core/job.ts';
 import { isEnded } from '../../core/job-machine.ts';
 import type { Compare, Etcd, Lease, Operation, Revision } from '../etcd/types.ts';
-import type { JobDefinition } from '../job-store.ts';
 import type { SharedKeys } from './keys.ts';
 import type { WatchedClaim, WatchedJob } from './mirror.ts';
-import { decodeShared, encodeClaim, encodeJob, type SharedClaim, type SharedJob } from './records.ts';
+import {
+  decodeShared,
+  encodeClaim,
+  encodeDefinition,
+  encodeState,
+  type SharedClaim,
+  type SharedDefinition,
+  type SharedJob,
+  type SharedState,
+} from './records.ts';
 
 export interface BookOptions {
   readonly etcd: Pick<Etcd, 'txn'>;
@@ -28,21 +36,26 @@ export class Book {
   }
 
   /**
-   * A new job, claimed by this coordinator. False: there is one of this path that has not ended. `revision` is that of etcd,
-   * and the number of the job if it is made.
+   * A new job, claimed by this coordinator. False: another job has begun since `order`, or there is one of this key that has
+   * not ended. `revision` is that of etcd, and the number of the job if it is made. Throws REQUEST_INVALID.
    */
   async begin(
-    definition: Omit<JobDefinition, 'number'>,
+    definition: SharedDefinition['definition'],
     snapshot: JobSnapshot,
-    lease: Lease,
+    { lease, order }: { lease: Lease; order: Revision },
   ): Promise<{ begun: boolean; revision: Revision }> {
     const { keys } = this.#options;
     const { jobId, key } = definition;
     const claimId = randomUUID();
     const { succeeded, revision } = await this.#write(
-      [{ key: keys.active(key), exists: false }],
       [
-        { put: keys.record(jobId), value: encodeJob({ definition, claimId, repairs: false, snapshot }) },
+        { key: keys.order, modRevision: order },
+        { key: keys.active(key), exists: false },
+      ],
+      [
+        { put: keys.order, value: jobId },
+        { put: keys.job(jobId), value: encodeDefinition(definition) },
+        { put: keys.state(jobId), value: encodeState({ claimId, repairs: false, snapshot }) },
         { put: keys.active(key), value: jobId },
         this.#claim(jobId, { id: claimId }, lease),
       ],
@@ -58,10 +71,10 @@ export class Book {
     const { succeeded } = await this.#write(
       [
         { key: keys.claim(jobId), exists: false },
-        { key: keys.record(jobId), modRevision: job.modRevision },
+        { key: keys.state(jobId), modRevision: job.stateRevision },
       ],
       [
-        { put: keys.record(jobId), value: encodeJob({ ...job, claimId }) },
+        { put: keys.state(jobId), value: encodeState({ ...job, claimId }) },
         this.#claim(jobId, { id: claimId, before: job.claimId }, lease),
       ],
     );
@@ -77,31 +90,31 @@ export class Book {
     return succeeded;
   }
 
-  /** How a job stands. False: the claim of this term is not there any more. */
-  async say(jobId: string, term: number, job: string): Promise<boolean> {
+  /** How a job stands, encoded. False: the claim of this term is not there any more. */
+  async say(jobId: string, term: number, state: string): Promise<boolean> {
     const { keys } = this.#options;
-    const { succeeded } = await this.#write([this.#isOurs(jobId, term)], [{ put: keys.record(jobId), value: job }]);
+    const { succeeded } = await this.#write([this.#isOurs(jobId, term)], [{ put: keys.state(jobId), value: state }]);
     return succeeded;
   }
 
   /** The end of a job, said by whoever has the claim of this term; said twice it is said once. False: it is another's to say. */
-  async end(job: Omit<SharedJob, 'version'>, term: number): Promise<{ ended: boolean; revision: Revision }> {
+  async end(job: SharedJob, term: number): Promise<{ ended: boolean; revision: Revision }> {
     const { keys } = this.#options;
     const { jobId, key } = job.definition;
     const { succeeded, revision, results } = await this.#write(
       [this.#isOurs(jobId, term)],
       [
-        { put: keys.record(jobId), value: encodeJob(job) },
+        { put: keys.state(jobId), value: encodeState(job) },
         { delete: keys.claim(jobId) },
         { delete: keys.stop(jobId) },
         { delete: keys.active(key) },
       ],
-      [{ get: keys.record(jobId) }],
+      [{ get: keys.state(jobId) }],
     );
     if (succeeded) return { ended: true, revision };
     // The answer to an earlier attempt may have been lost.
     const [entry] = results[0]!.entries;
-    const found = entry === undefined ? undefined : decodeShared<SharedJob>(entry.value);
+    const found = entry === undefined ? undefined : decodeShared<SharedState>(entry.value);
     const ended = found !== undefined && found.claimId === job.claimId && isEnded(found.snapshot.state);
     return { ended, revision };
   }
@@ -118,9 +131,12 @@ export class Book {
   }
 
   /** Forgets jobs that have ended; by whom, and how often, does not matter. */
-  async forget({ definition: { jobId }, modRevision }: WatchedJob): Promise<void> {
+  async forget({ definition: { jobId }, stateRevision }: WatchedJob): Promise<void> {
     const { keys } = this.#options;
-    await this.#write([{ key: keys.record(jobId), modRevision }], [{ delete: keys.record(jobId) }]);
+    await this.#write(
+      [{ key: keys.state(jobId), modRevision: stateRevision }],
+      [{ delete: keys.state(jobId) }, { delete: keys.job(jobId) }],
+    );
   }
 
   #isOurs(jobId: string, term: number): Compare {

@@ -2,17 +2,19 @@
  * Where shared jobs lie in etcd. All keys have one root, so that one watch tells of all of them in the order in which they
  * were written.
  *
- *   <root>record/<job id>        SharedJob, in JSON: definition, how it stands, who claimed it last
- *   <root>active/<hash of path>  job id: the one job of this path that has not ended
+ *   <root>job/<job id>           SharedDefinition, in JSON: what was asked for; never changes
+ *   <root>state/<job id>         SharedState, in JSON: how it stands, who claimed it last
+ *   <root>active/<hash of key>   job id: the one job of this path that has not ended
  *   <root>claim/<job id>         SharedClaim, in JSON, under the lease of the coordinator that runs the job
  *   <root>stop/<job id>          a stop was asked for; goes with the end of the job
  *   <root>coordinator/<id>       SharedCoordinator, in JSON, under its lease
+ *   <root>order                  written with each job that begins: who decides whether one may has to know all of them
  *
- * The number of a job is the revision that made its record; the term of a claim is the one that made the claim.
+ * The number of a job is the revision that made it; the term of a claim is the one that made the claim.
  */
 import { createHash } from 'node:crypto';
 
-const kinds = ['record', 'active', 'claim', 'stop', 'coordinator'] as const;
+const kinds = ['job', 'state', 'active', 'claim', 'stop', 'coordinator'] as const;
 export type SharedKind = (typeof kinds)[number];
 
 export class SharedKeys {
@@ -23,13 +25,21 @@ export class SharedKeys {
     this.root = root;
   }
 
-  record(jobId: string): string {
-    return `${this.root}record/${jobId}`;
+  get order(): string {
+    return `${this.root}order`;
+  }
+
+  job(jobId: string): string {
+    return `${this.root}job/${jobId}`;
+  }
+
+  state(jobId: string): string {
+    return `${this.root}state/${jobId}`;
   }
 
   /** Paths are longer than keys should be, and have any characters. */
-  active(path: string): string {
-    return `${this.root}active/${createHash('sha256').update(path).digest('hex')}`;
+  active(key: string): string {
+    return `${this.root}active/${createHash('sha256').update(key).digest('hex')}`;
   }
 
   claim(jobId: string): string {

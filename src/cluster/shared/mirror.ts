@@ -5,12 +5,25 @@ import { isEnded } from '../../core/job-machine.ts';
 import type { Log } from '../../core/types.ts';
 import type { Etcd, EtcdEntry, Revision, Watch, WatchEvent } from '../etcd/types.ts';
 import type { SharedKeys } from './keys.ts';
-import { decodeShared, type SharedClaim, type SharedCoordinator, type SharedJob } from './records.ts';
+import {
+  decodeShared,
+  jobOf,
+  type SharedClaim,
+  type SharedCoordinator,
+  type SharedDefinition,
+  type SharedJob,
+  type SharedState,
+} from './records.ts';
 import type { Timers } from './timers.ts';
 
 export interface WatchedJob extends SharedJob {
   readonly number: number;
-  readonly modRevision: Revision;
+  /** Of its state. */
+  readonly stateRevision: Revision;
+}
+
+interface Defined extends SharedDefinition {
+  readonly number: number;
 }
 
 export interface WatchedClaim extends Claim, Omit<SharedClaim, 'version'> {}
@@ -26,12 +39,15 @@ export interface JobsMirrorOptions {
 export class JobsMirror {
   readonly #options: JobsMirrorOptions;
   readonly #watch: Watch;
+  readonly #definitions = new Map<string, Defined>();
+  /** Those of which definition and state are there. */
   readonly #jobs = new Map<string, WatchedJob>();
   readonly #claims = new Map<string, WatchedClaim>();
   readonly #stops = new Set<string>();
   readonly #coordinators = new Map<string, SharedCoordinator>();
-  /** The newest job of each path; made anew when it is asked for after a change. */
-  #latest: Map<string, WatchedJob> | undefined;
+  /** The newest job of each key and of each alias; made anew when they are asked for after a change. */
+  #latest: { readonly byKey: Map<string, WatchedJob>; readonly byAlias: Map<string, WatchedJob> } | undefined;
+  #order: Revision = 0;
   #revision: Revision | undefined;
   readonly #waiting = new Set<() => void>();
 
@@ -71,16 +87,22 @@ export class JobsMirror {
     return this.#coordinators;
   }
 
+  /** When a job began last; 0: never. */
+  get order(): Revision {
+    return this.#order;
+  }
+
   /** The newest job of a key. */
-  latest(key: string): WatchedJob | undefined {
-    if (this.#latest === undefined) {
-      this.#latest = new Map();
-      for (const job of this.#jobs.values()) {
-        const other = this.#latest.get(job.definition.key);
-        if (other === undefined || other.number < job.number) this.#latest.set(job.definition.key, job);
-      }
-    }
-    return this.#latest.get(key);
+  byKey(key: string): WatchedJob | undefined {
+    return this.#now(this.#newest().byKey.get(key));
+  }
+
+  byAlias(alias: string): WatchedJob | undefined {
+    return this.#now(this.#newest().byAlias.get(alias));
+  }
+
+  byId(jobId: string): WatchedJob | undefined {
+    return this.#jobs.get(jobId);
   }
 
   /** Resolves with whether `what` came true within the limit, if there is one; it is looked at after each change. */
@@ -110,8 +132,27 @@ export class JobsMirror {
     for (const look of [...this.#waiting]) look();
   }
 
+  /** Which job is the newest changes with jobs, how it stands with each second. */
+  #now(job: WatchedJob | undefined): WatchedJob | undefined {
+    return job === undefined ? undefined : this.#jobs.get(job.definition.jobId);
+  }
+
+  #newest(): { readonly byKey: Map<string, WatchedJob>; readonly byAlias: Map<string, WatchedJob> } {
+    if (this.#latest !== undefined) return this.#latest;
+    const latest = { byKey: new Map<string, WatchedJob>(), byAlias: new Map<string, WatchedJob>() };
+    for (const job of this.#jobs.values()) {
+      const { key, alias } = job.definition;
+      keepNewer(latest.byKey, key, job);
+      if (alias !== undefined) keepNewer(latest.byAlias, alias, job);
+    }
+    this.#latest = latest;
+    return latest;
+  }
+
   #reset(entries: readonly EtcdEntry[], revision: Revision): void {
-    for (const map of [this.#jobs, this.#claims, this.#coordinators, this.#stops]) map.clear();
+    this.#order = 0;
+    this.#latest = undefined;
+    for (const map of [this.#definitions, this.#jobs, this.#claims, this.#coordinators, this.#stops]) map.clear();
     for (const entry of entries) this.#put(entry);
     this.#changed(revision);
   }
@@ -131,14 +172,20 @@ export class JobsMirror {
   }
 
   #put(entry: EtcdEntry): void {
+    if (entry.key === this.#options.keys.order) this.#order = entry.modRevision;
     const parsed = this.#options.keys.parse(entry.key);
     if (parsed === undefined) return;
     const { kind, id } = parsed;
     try {
-      if (kind === 'record') {
-        const job = decodeShared<SharedJob>(entry.value);
-        this.#jobs.set(id, { ...job, number: entry.createRevision, modRevision: entry.modRevision });
-        this.#latest = undefined;
+      if (kind === 'job') {
+        const definition = decodeShared<SharedDefinition>(entry.value);
+        this.#definitions.set(id, { ...definition, number: entry.createRevision });
+      } else if (kind === 'state') {
+        const definition = this.#definitions.get(id);
+        if (definition === undefined) throw new TypeError('there is no job of this state');
+        const job = jobOf(definition, decodeShared<SharedState>(entry.value));
+        if (!this.#jobs.has(id)) this.#latest = undefined;
+        this.#jobs.set(id, { ...job, number: definition.number, stateRevision: entry.modRevision });
       } else if (kind === 'claim') {
         const { version: _, ...claim } = decodeShared<SharedClaim>(entry.value);
         this.#claims.set(id, { ...claim, term: entry.createRevision, lease: entry.lease ?? '' });
@@ -153,7 +200,8 @@ export class JobsMirror {
     const parsed = this.#options.keys.parse(key);
     if (parsed === undefined) return;
     const { kind, id } = parsed;
-    if (kind === 'record' && this.#jobs.delete(id)) this.#latest = undefined;
+    if (kind === 'job') this.#definitions.delete(id);
+    else if (kind === 'state' && this.#jobs.delete(id)) this.#latest = undefined;
     else if (kind === 'claim') this.#claims.delete(id);
     else if (kind === 'coordinator') this.#coordinators.delete(id);
     else if (kind === 'stop') this.#stops.delete(id);
@@ -162,4 +210,9 @@ export class JobsMirror {
 
 export function isOpen({ snapshot }: SharedJob): boolean {
   return !isEnded(snapshot.state);
+}
+
+function keepNewer(map: Map<string, WatchedJob>, name: string, job: WatchedJob): void {
+  const other = map.get(name);
+  if (other === undefined || other.number < job.number) map.set(name, job);
 }

@@ -12,7 +12,7 @@ import type { JobTurns } from '../job-turns.ts';
 import type { JobDeps } from '../run-context.ts';
 import { type Book, notOurs } from './book.ts';
 import type { JobsMirror, WatchedClaim, WatchedJob } from './mirror.ts';
-import { encodeJob, freshRecord, type SharedJob } from './records.ts';
+import { encodeState, freshRecord, type SharedJob } from './records.ts';
 import type { Tenure } from './tenure.ts';
 import { pause, type Timers } from './timers.ts';
 
@@ -163,14 +163,14 @@ export class OwnedJobs {
   say(jobId: string): void {
     const owned = this.#owned.get(jobId);
     if (owned === undefined || owned.saying || !owned.run.active || !this.#options.tenure.held) return;
-    const job = encodeJob(this.#sharedOf(owned, owned.run.snapshot()));
-    if (job === owned.said) return;
+    const state = encodeState(this.#sharedOf(owned, owned.run.snapshot()));
+    if (state === owned.said) return;
     owned.saying = true;
     this.#options.book
-      .say(jobId, owned.claim.term, job)
+      .say(jobId, owned.claim.term, state)
       .then(
         (done) => {
-          if (done) owned.said = job;
+          if (done) owned.said = state;
         },
         (error: unknown) => this.#deps.log.debug({ jobId, error: String(error) }, 'etcd was not told how a job stands'),
       )
@@ -274,7 +274,7 @@ export class OwnedJobs {
   /** Called after each of them. */
   onMoved: () => void = () => undefined;
 
-  #sharedOf({ shared, claim, run }: Owned, snapshot: JobSnapshot): Omit<SharedJob, 'version'> {
+  #sharedOf({ shared, claim, run }: Owned, snapshot: JobSnapshot): SharedJob {
     return { definition: shared.definition, claimId: claim.id, repairs: run.repairs, snapshot };
   }
 }

@@ -1,19 +1,35 @@
 /** What lies in etcd of a job, a claim and a coordinator, as JSON. */
+import { PrimedError } from '../../core/errors.ts';
 import type { FileFailure, JobSnapshot } from '../../core/job.ts';
-import { newJob } from '../../core/job-machine.ts';
+import { progressOf } from '../job-orders.ts';
 import type { JobClaim, JobDefinition, JobRecord } from '../job-store.ts';
 
 export const sharedVersion = 1;
 
-export interface SharedJob {
+export interface SharedDefinition {
   readonly version: typeof sharedVersion;
-  /** The number is the revision that made the record. */
+  /** The number is the revision that made the job. */
   readonly definition: Omit<JobDefinition, 'number'>;
+}
+
+/** What a snapshot has of the definition. */
+type Defined = 'jobId' | 'type' | 'alias' | 'runId' | 'loadId' | 'source' | 'options';
+
+export interface SharedState {
+  readonly version: typeof sharedVersion;
   /** Of the claim that was made last; a coordinator whose manifest is of this claim may go on with it. */
   readonly claimId: string;
   /** A repair run was started: its ledger belongs to the job. */
   readonly repairs: boolean;
   /** As the coordinator that runs it last said. */
+  readonly snapshot: Omit<JobSnapshot, Defined>;
+}
+
+/** A job as it stands. */
+export interface SharedJob {
+  readonly definition: SharedDefinition['definition'];
+  readonly claimId: string;
+  readonly repairs: boolean;
   readonly snapshot: JobSnapshot;
 }
 
@@ -35,17 +51,37 @@ export interface SharedCoordinator {
   readonly release: string;
 }
 
-/** etcd takes values of 1.5 MB; a record is written each second while the job runs. */
+/** etcd takes requests of 1.5 MB. */
+const mostDefinitionBytes = 1_000_000;
+/** A state is written each second while the job runs. */
 const mostFailures = 100;
 const mostFailureBytes = 64 * 1024;
 const mostMessageLength = 500;
 
-export function encodeJob({ definition, claimId, repairs, snapshot }: Omit<SharedJob, 'version'>): string {
+/** Throws REQUEST_INVALID for one that etcd would not take. */
+export function encodeDefinition(definition: SharedDefinition['definition']): string {
+  const encoded = JSON.stringify({ version: sharedVersion, definition });
+  const bytes = Buffer.byteLength(encoded);
+  if (bytes <= mostDefinitionBytes) return encoded;
+  const message = `What is asked for takes ${bytes} bytes, and etcd has room for ${mostDefinitionBytes}; name the paths in an index file.`;
+  throw new PrimedError('REQUEST_INVALID', message, { bytes });
+}
+
+export function encodeState({ claimId, repairs, snapshot }: Omit<SharedJob, 'definition'>): string {
+  const { jobId: _1, type: _2, alias: _3, runId: _4, loadId: _5, source: _6, options: _7, ...state } = snapshot;
   const failures = boundedFailures(snapshot.failures);
-  return JSON.stringify({
-    ...{ version: sharedVersion, definition, claimId, repairs },
-    snapshot: { ...snapshot, failures },
-  });
+  return JSON.stringify({ version: sharedVersion, claimId, repairs, snapshot: { ...state, failures } });
+}
+
+export function jobOf({ definition }: SharedDefinition, { claimId, repairs, snapshot }: SharedState): SharedJob {
+  const { jobId, type, alias, runId, loadId, source, options } = definition;
+  const named = alias === undefined ? {} : { alias };
+  return {
+    definition,
+    claimId,
+    repairs,
+    snapshot: { ...snapshot, jobId, type, ...named, runId, loadId, source, options },
+  };
 }
 
 function boundedFailures(failures: readonly FileFailure[]): FileFailure[] {
@@ -69,7 +105,9 @@ export function encodeCoordinator(coordinator: Omit<SharedCoordinator, 'version'
 }
 
 /** Throws a TypeError for what another version, or somebody else, has written. */
-export function decodeShared<T extends SharedJob | SharedClaim | SharedCoordinator>(value: Buffer): T {
+export function decodeShared<T extends SharedDefinition | SharedState | SharedClaim | SharedCoordinator>(
+  value: Buffer,
+): T {
   const decoded: unknown = JSON.parse(value.toString('utf8'));
   const version = typeof decoded === 'object' && decoded !== null && 'version' in decoded ? decoded.version : undefined;
   if (version !== sharedVersion)
@@ -80,9 +118,10 @@ export function decodeShared<T extends SharedJob | SharedClaim | SharedCoordinat
 /** How a job begins at a coordinator that knows nothing of it but what lies in etcd: it is listed anew. */
 export function freshRecord(job: SharedJob, number: number, claim: JobClaim): Omit<JobRecord, 'version'> {
   const { definition, snapshot, repairs } = job;
-  const { submittedAtMs, startedAtMs, activeMs, retries } = snapshot;
+  const { submittedAtMs, startedAtMs, activeMs, retries, free } = snapshot;
   const progress = {
-    ...newJob({ verify: definition.options.verify }, submittedAtMs),
+    ...progressOf(definition, submittedAtMs),
+    ...(free === undefined ? {} : { free }),
     ...(startedAtMs === undefined ? {} : { startedAtMs }),
     activeMs,
   };

@@ -15,14 +15,14 @@
  */
 import { randomUUID } from 'node:crypto';
 import { PrimedError, reportOf } from '../../core/errors.ts';
-import type { JobSnapshot, JobSource, JobState, LoadOptions } from '../../core/job.ts';
+import type { JobSnapshot, JobSource, JobState, JobType, LoadOptions } from '../../core/job.ts';
 import { claimActions, contendDelayMs } from '../../core/job-claims.ts';
-import { newJob } from '../../core/job-machine.ts';
-import { checkReplicas } from '../../core/load-options.ts';
-import { emptyLedger, type JobId, type LoadId, type Random, type RunId } from '../../core/types.ts';
+import { emptyLedger, type Random } from '../../core/types.ts';
 import type { Etcd, Lease } from '../etcd/types.ts';
 import { localIndexPath } from '../index-file.ts';
-import { already, keyOf, lookupKey, submitted } from '../job-paths.ts';
+import { definitionOf, findJob, orderOfFree, orderOfLoad, progressOf } from '../job-orders.ts';
+import { type KnownJob, refuseOverlaps } from '../job-overlaps.ts';
+import { already, type Order, submitted } from '../job-paths.ts';
 import type { JobServiceOptions } from '../job-service.ts';
 import { JobStore } from '../job-store.ts';
 import { JobTurns } from '../job-turns.ts';
@@ -54,8 +54,8 @@ export interface SharedJobsOptions extends JobServiceOptions {
 
 /** How long a word of etcd may take to be heard by the watch, beyond what the transaction took. */
 const echoLimitMs = 5000;
-/** Attempts at a submission: each fails because another one of the same path began or ended meanwhile. */
-const mostAttempts = 10;
+/** Attempts at a submission: each fails because another coordinator began a job meanwhile. */
+const mostAttempts = 100;
 /** A stop, and a submission behind a stop, wait so long for the coordinator that runs the job, or takes it over. */
 const stopLimitMs = 20_000;
 /** Ended jobs are looked through so often, in ticks, and so many removed at a time. */
@@ -84,6 +84,7 @@ class SharedJobs implements JobService {
   readonly #contending = new Map<string, () => void>();
   /** What is being done about which job. */
   readonly #busy = new Set<string>();
+  #submitting: Promise<void> = Promise.resolve();
   #held = false;
   #scheduled = false;
   #ticks = 0;
@@ -120,53 +121,46 @@ class SharedJobs implements JobService {
     this.#tickLater();
   }
 
-  async submit(source: JobSource, options: LoadOptions): Promise<SubmitResult> {
-    const key = this.#keyOf(source);
-    checkReplicas(options, Math.max(1, this.#deps.fleet.takers));
-    for (let attempt = 0; attempt < mostAttempts; attempt += 1) {
-      const lease = this.#mayDecide();
-      const latest = this.#mirror.latest(key);
-      if (latest !== undefined && isOpen(latest)) {
-        if (!this.#isStopping(latest)) return already(latest.definition, source, options);
-        await this.#endOf(latest);
-        continue;
-      }
-      this.#turns.check(source.path);
-      const jobId = await this.#begin(source, options, key, latest, lease);
-      if (jobId !== undefined) return submitted(jobId, source);
-    }
-    throw new PrimedError('TOO_BUSY', `Loads of '${source.path}' begin and end all the time; submit it again.`);
+  async submit(source: JobSource, options: LoadOptions, alias?: string): Promise<SubmitResult> {
+    refuseLocal(source);
+    const { origins, fleet } = this.#deps;
+    return this.#submit(orderOfLoad({ source, options, alias }, { origins, takers: fleet.takers }));
   }
 
-  async stop(path: string): Promise<boolean> {
+  async free(path: string, { dryRun }: { readonly dryRun: boolean }): Promise<SubmitResult> {
+    return this.#submit(orderOfFree(path, dryRun, this.#deps.origins));
+  }
+
+  async stop(handle: string, type: JobType = 'LOAD'): Promise<boolean> {
     this.#mayDecide();
-    const job = this.#mirror.latest(this.#lookupKey(path));
+    const job = this.#find(handle, type);
     if (job === undefined || !isOpen(job)) return false;
     // Whoever runs it hears of that, this coordinator too; and whoever takes it over.
     if (!(await this.#book.askToStop(job))) return false;
     return (await this.#endOf(job)) === 'STOPPED';
   }
 
-  snapshot(path: string): JobSnapshot | undefined {
+  snapshot(handle: string, type: JobType = 'LOAD'): JobSnapshot | undefined {
     this.#refuseWhenDeaf();
-    return this.#snapshotOf(this.#mirror.latest(this.#lookupKey(path)));
+    return this.#snapshotOf(this.#find(handle, type));
   }
 
   byId(jobId: string): JobSnapshot | undefined {
     this.#refuseWhenDeaf();
-    return this.#snapshotOf(this.#mirror.jobs.get(jobId));
+    return this.#snapshotOf(this.#mirror.byId(jobId));
   }
 
-  list({ states }: { states?: readonly JobState[] }): readonly JobSnapshot[] {
+  list({ states, types }: { states?: readonly JobState[]; types?: readonly JobType[] }): readonly JobSnapshot[] {
     this.#refuseWhenDeaf();
     const jobs = [...this.#mirror.jobs.values()].sort((a, b) => b.number - a.number);
     return jobs
       .map((job) => this.#snapshotOf(job)!)
-      .filter(({ state }) => states === undefined || states.includes(state));
+      .filter(({ state }) => states === undefined || states.includes(state))
+      .filter(({ type }) => types === undefined || types.includes(type));
   }
 
   async ended(jobId: string): Promise<JobSnapshot> {
-    const job = (): WatchedJob | undefined => this.#mirror.jobs.get(jobId);
+    const job = (): WatchedJob | undefined => this.#mirror.byId(jobId);
     if (job() === undefined) throw new PrimedError('JOB_NOT_FOUND', `Job ${jobId} cannot be found.`, { jobId });
     const over = (): boolean => this.#closing !== undefined || job() === undefined || !isOpen(job()!);
     await this.#mirror.until(over);
@@ -200,53 +194,63 @@ class SharedJobs implements JobService {
 
   // --- submission
 
-  async #begin(
-    source: JobSource,
-    options: LoadOptions,
-    key: string,
-    latest: WatchedJob | undefined,
-    lease: Lease,
-  ): Promise<string | undefined> {
-    const jobId = randomUUID() as JobId;
-    const stopped =
-      latest?.snapshot.state === 'STOPPED' && latest.definition.source.kind === source.kind ? latest : undefined;
-    const definition = {
-      jobId,
-      runId: randomUUID() as RunId,
-      loadId: stopped?.definition.loadId ?? (randomUUID() as LoadId),
-      resumed: stopped !== undefined,
-      repairRunId: randomUUID() as RunId,
-      repairLoadId: randomUUID() as LoadId,
-      source,
-      key,
-      options,
-    };
-    const progress = newJob({ verify: options.verify }, this.#deps.clock.wallMs());
+  async #submit(order: Order): Promise<SubmitResult> {
+    for (let attempt = 0; attempt < mostAttempts; attempt += 1) {
+      this.#mayDecide();
+      const latest = this.#mirror.byKey(order.key);
+      if (latest !== undefined && this.#isStopping(latest)) await this.#endOf(latest);
+      const result = await this.#inTurn(() => this.#attempt(order));
+      if (result !== undefined) return result;
+    }
+    const message = `Jobs begin and end all the time; submit that of '${order.source.path}' again.`;
+    throw new PrimedError('TOO_BUSY', message, { path: order.source.path });
+  }
+
+  /** Submissions at this coordinator one after the other: each has to know of those before it. */
+  #inTurn<T>(act: () => Promise<T>): Promise<T> {
+    const done = this.#submitting.then(act);
+    this.#submitting = done.then(
+      () => undefined,
+      () => undefined,
+    );
+    return done;
+  }
+
+  /** Undefined: it has to be looked at anew. */
+  async #attempt(order: Order): Promise<SubmitResult | undefined> {
+    const lease = this.#mayDecide();
+    const latest = this.#mirror.byKey(order.key);
+    if (latest !== undefined && isOpen(latest))
+      return this.#isStopping(latest) ? undefined : already(latest.definition, order);
+    refuseOverlaps(order, this.#knownJobs(), this.#deps.origins);
+    this.#turns.check(order.source.path, order.type);
+    const jobId = await this.#begin(order, latest, lease);
+    return jobId === undefined ? undefined : submitted(jobId, order);
+  }
+
+  /** Undefined: something else was true than was known here, and is known now. */
+  async #begin(order: Order, latest: WatchedJob | undefined, lease: Lease): Promise<string | undefined> {
+    const before = latest === undefined ? undefined : { state: latest.snapshot.state, definition: latest.definition };
+    const definition = definitionOf(order, before);
+    const progress = progressOf(order, this.#deps.clock.wallMs());
     const snapshot = snapshotOf({ ...definition, number: 0 }, progress, { ledger: emptyLedger(), retries: 0 });
-    const { begun, revision } = await this.#book.begin(definition, snapshot, lease);
+    const known = { lease, order: this.#mirror.order };
+    const { begun, revision } = await this.#book.begin(definition, snapshot, known);
     const heard = await this.#mirror.reached(revision, echoLimitMs);
     if (begun) {
       this.#deps.observe.submitted();
-      return jobId;
+      return definition.jobId;
     }
     if (heard) return undefined;
     throw new PrimedError('ETCD_UNAVAILABLE', `etcd does not tell what it did: ${this.#whyDeaf()}`);
   }
 
-  /** Throws PATH_WILDCARD and PATH_INVALID. */
-  #keyOf(source: JobSource): string {
-    if (source.kind === 'index' && localIndexPath(source.path) !== undefined) {
-      throw new PrimedError(
-        'PATH_INVALID',
-        `The index file '${source.path}' lies on one machine, and with cluster.backend = "etcd" any coordinator may have to read it: put it at the origin, and name it s3://bucket/key.`,
-        { path: source.path },
-      );
-    }
-    return keyOf(source, this.#deps.origins);
+  *#knownJobs(): Iterable<KnownJob> {
+    for (const job of this.#mirror.jobs.values()) yield { definition: job.definition, active: isOpen(job) };
   }
 
-  #lookupKey(path: string): string {
-    return lookupKey(path, this.#deps.origins, (key) => this.#mirror.latest(key) !== undefined);
+  #find(handle: string, type: JobType): WatchedJob | undefined {
+    return findJob(handle, type, this.#deps.origins, this.#mirror);
   }
 
   /** The lease under which this coordinator decides. Throws STOPPING and ETCD_UNAVAILABLE. */
@@ -291,19 +295,21 @@ class SharedJobs implements JobService {
     return waiting(job.snapshot, 'its coordinator is gone: another one takes it over');
   }
 
-  #isStopping({ definition: { jobId } }: WatchedJob): boolean {
+  #isStopping(job: WatchedJob): boolean {
+    const { jobId } = job.definition;
+    if (!isOpen(job)) return false;
     return this.#mirror.stops.has(jobId) || this.#owned.run(jobId)?.progress.stopping === true;
   }
 
   /** Resolves with the state in which the job has ended. Rejects with STOP_PENDING. */
   async #endOf({ definition: { jobId, source } }: WatchedJob): Promise<JobState | undefined> {
     const over = (): boolean => {
-      const job = this.#mirror.jobs.get(jobId);
+      const job = this.#mirror.byId(jobId);
       return this.#closing !== undefined || job === undefined || !isOpen(job);
     };
     const came = await this.#mirror.until(over, stopLimitMs);
     this.#refuseWhenClosing();
-    if (came) return this.#mirror.jobs.get(jobId)?.snapshot.state;
+    if (came) return this.#mirror.byId(jobId)?.snapshot.state;
     throw new PrimedError(
       'STOP_PENDING',
       `The stop of '${source.path}' is written down, and no coordinator has carried it out within ${stopLimitMs / 1000} s; it is done as soon as one runs the job.`,
@@ -382,7 +388,7 @@ class SharedJobs implements JobService {
 
   #claim(jobId: string): void {
     this.#contending.delete(jobId);
-    const job = this.#mirror.jobs.get(jobId);
+    const job = this.#mirror.byId(jobId);
     const { lease } = this.#tenure;
     if (lease === undefined || job === undefined || !isOpen(job) || this.#mirror.claims.has(jobId)) return;
     if (!this.#owned.isMoving(jobId)) this.#once('claim', jobId, () => this.#book.claim(job, lease));
@@ -434,6 +440,16 @@ class SharedJobs implements JobService {
     const gone = ended.filter(({ snapshot }, index) => index < tooMany || (snapshot.endedAtMs ?? 0) < oldestMs);
     for (const job of gone.slice(0, prunedAtOnce)) await this.#book.forget(job);
   }
+}
+
+/** Throws PATH_INVALID for an index file that only one coordinator could read. */
+function refuseLocal({ kind, path }: JobSource): void {
+  if (kind !== 'index' || localIndexPath(path) === undefined) return;
+  throw new PrimedError(
+    'PATH_INVALID',
+    `The index file '${path}' lies on one machine, and with cluster.backend = "etcd" any coordinator may have to read it: put it at the origin, and name it s3://bucket/key.`,
+    { path },
+  );
 }
 
 /** It stands still, and so has neither a rate nor an end in sight. */

@@ -11,7 +11,7 @@ import { type WebSocket, WebSocketServer } from 'ws';
 import { PrimedError } from '../../core/errors.ts';
 import type { Log, RunId, WorkerId } from '../../core/types.ts';
 import type { RunSpec } from '../../ingest/types.ts';
-import type { WorkerLink } from '../worker-link.ts';
+import type { RunTerm, WorkerLink } from '../worker-link.ts';
 import { type NodeAccess, nodeCheck, type RequestCheck } from './node-check.ts';
 import { controlPath, defaultTiming, header, maxFrameBytes, subprotocol, type Timing } from './protocol.ts';
 import { Pulse } from './pulse.ts';
@@ -188,6 +188,7 @@ class ControlServer {
       link,
       log,
       claim: (spec, claimer) => this.#claim(spec, claimer),
+      heed: (of) => this.#heed(of),
       release: (run, owner) => {
         if (this.#owners.get(run) === owner) this.#owners.delete(run);
       },
@@ -236,7 +237,7 @@ class ControlServer {
   }
 
   /** A coordinator that stood still does not know that its jobs were taken over: terms tell who came later. */
-  #claim({ run, term }: RunSpec, claimer: Session): Promise<void> {
+  #heed({ run, term }: RunTerm): void {
     const highest = this.#terms.get(run) ?? 0;
     if (term < highest) throw superseded({ run, term, highest, worker: this.#options.link.id });
     if (term > 0) {
@@ -245,6 +246,11 @@ class ControlServer {
       this.#terms.set(run, term);
       if (this.#terms.size > mostTerms) this.#terms.delete(this.#terms.keys().next().value!);
     }
+  }
+
+  #claim(spec: RunSpec, claimer: Session): Promise<void> {
+    this.#heed(spec);
+    const { run } = spec;
     const owner = this.#owners.get(run);
     this.#owners.set(run, claimer);
     return owner === undefined || owner === claimer ? Promise.resolve() : owner.giveUp(run);

@@ -20,7 +20,7 @@ import type { RunProgress, RunSpec, VerifyOutcome } from '../../ingest/types.ts'
 import type { Freed, FreeOrder } from '../../store/types.ts';
 import { emptyProgress } from '../fleet-run.ts';
 import type { EndableLink } from '../registry-members.ts';
-import type { CachedSegment, SegmentHow, SegmentOutcome } from '../worker-link.ts';
+import type { CachedSegment, RunTerm, SegmentHow, SegmentOutcome } from '../worker-link.ts';
 import { type CachedColumns, packCuts, packEntries, unpackCached, unpackOutcomes } from './columns.ts';
 import { Dialer } from './dialer.ts';
 import {
@@ -235,8 +235,8 @@ export class RemoteLink implements EndableLink {
     return this.#call('verify', 'verify', args, weight) as Promise<VerifyOutcome>;
   }
 
-  async free({ path, after, dryRun = false }: FreeOrder): Promise<Freed> {
-    return (await this.#call('query', 'free', [path, after ?? null, dryRun])) as Freed;
+  async free({ path, after, dryRun = false }: FreeOrder, { run, term }: RunTerm): Promise<Freed> {
+    return (await this.#call('query', 'free', [path, after ?? null, dryRun, run, term])) as Freed;
   }
 
   async setBandwidth(runId: RunId, bytesPerSecond: number | undefined): Promise<void> {

@@ -9,7 +9,7 @@ import { type ErrorReport, reportOf } from '../../core/errors.ts';
 import type { PeerList } from '../../core/peers.ts';
 import type { DiscardReason, LoadId, Log, ManifestEntry, RunId, UfsPath, WorkerId } from '../../core/types.ts';
 import type { RunSpec } from '../../ingest/types.ts';
-import type { PeerSource, SegmentHow, SegmentOutcome, WorkerLink } from '../worker-link.ts';
+import type { PeerSource, RunTerm, SegmentHow, SegmentOutcome, WorkerLink } from '../worker-link.ts';
 import { type Cuts, type EntryColumns, packCached, packOutcomes, unpackCuts, unpackEntries } from './columns.ts';
 import { HeldRun } from './held-run.ts';
 import {
@@ -35,6 +35,8 @@ export interface SessionOptions {
    * run was heard of under a higher term; then nothing changed.
    */
   readonly claim: (spec: RunSpec, session: Session) => Promise<void>;
+  /** Notes the term of a run. Throws as `claim` does. */
+  readonly heed: (of: RunTerm) => void;
   readonly release: (run: RunId, session: Session) => void;
   readonly log: Log;
 }
@@ -204,8 +206,10 @@ export class Session {
         );
       }),
     setPeers: (list: PeerList) => this.#link.setPeers(list),
-    free: (path: UfsPath, after: UfsPath | null, dryRun: boolean) =>
-      this.#link.free({ path, dryRun, ...(after === null ? {} : { after }) }),
+    free: (path: UfsPath, after: UfsPath | null, dryRun: boolean, run: RunId, term: number) => {
+      this.#options.heed({ run, term });
+      return this.#link.free({ path, dryRun, ...(after === null ? {} : { after }) }, { run, term });
+    },
     setBandwidth: (run: RunId, bytesPerSecond: number | null) =>
       this.#inRun(run, () => this.#link.setBandwidth(run, bytesPerSecond ?? undefined)),
     // A repeated end finds the run ended; that is what was asked for.

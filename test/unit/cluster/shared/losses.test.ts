@@ -250,3 +250,15 @@ it('before etcd was heard nothing is known, which is not the same as that there 
   const a = await opening;
   expect(a.jobs.snapshot(dir)).toBeUndefined();
 });
+
+it('a stop that nobody carries out in time is said to be pending, and is done later', async () => {
+  const [a, b] = await underWay();
+  a.client.deaf = true;
+  const stopped = codeOf(b.jobs.stop(dir));
+  await stage.time.advance(25_000);
+  expect(await stopped).toMatch(/^STOP_PENDING: .*as soon as one runs the job/);
+  expect(b.jobs.snapshot(dir)!.state).toBe('RUNNING');
+  a.client.deaf = false;
+  a.client.deliver();
+  await stage.untilState(b, 'STOPPED');
+});

@@ -25,7 +25,11 @@ it('a job that one coordinator runs is answered for by both, to its end, which l
   }
   expect(b.jobs.snapshot(dir)).toEqual(a.jobs.snapshot(dir));
   expect([a.worker.loads, b.worker.loads]).toEqual([40, 0]);
-  expect(stage.etcd.keys(root).filter((key) => !key.includes('coordinator'))).toEqual([`${root}record/${jobId}`]);
+  expect(stage.etcd.keys(root).filter((key) => !key.includes('coordinator'))).toEqual([
+    `${root}job/${jobId}`,
+    `${root}order`,
+    `${root}state/${jobId}`,
+  ]);
 });
 
 it('progress of a job is known to the coordinator that does not run it, while it runs', async () => {
@@ -136,7 +140,7 @@ it('old and surplus jobs are forgotten by all, whoever ran them', async () => {
     await submit(n % 2 === 0 ? a : b, {}, path);
     await stage.untilState(a, 'SUCCEEDED', path);
   }
-  await stage.time.until(() => stage.etcd.keys(`${root}record/`).length === 2);
+  await stage.time.until(() => stage.etcd.keys(`${root}state/`).length === 2);
   await stage.time.until(() => a.jobs.list({}).length === 2 && b.jobs.list({}).length === 2);
   expect(a.jobs.list({}).map(({ source }) => source.path)).toEqual([`${dir}00004`, `${dir}00003`]);
 });
@@ -148,5 +152,43 @@ it('what a job failed with is kept within what etcd takes, and the count goes on
   await stage.untilState(b, 'FAILED');
   const job = b.jobs.byId(jobId)!;
   expect([job.failedFiles, job.failures.length]).toEqual([300, 100]);
-  expect(stage.etcd.entries.get(`${root}record/${jobId}`)!.value.length).toBeLessThan(128 * 1024);
+  expect(stage.etcd.entries.get(`${root}state/${jobId}`)!.value.length).toBeLessThan(128 * 1024);
+});
+
+it('a load and a free of one path exclude each other over all coordinators, also when both are submitted at once', async () => {
+  const [a, b] = await two();
+  for (const { worker } of [a, b]) worker.flowing = false;
+  const answers = await Promise.all([
+    codeOf(submit(a)),
+    codeOf(b.jobs.free(`${dir}00001`, { dryRun: false })),
+    codeOf(b.jobs.free('s3://b/', { dryRun: false })),
+  ]);
+  const refused = answers.filter((answer) => /^JOB_CONFLICT/.test(answer));
+  const begun = answers.filter((answer) => answer === 'none');
+  expect([refused.length, begun.length]).toEqual(answers[0] === 'none' ? [2, 1] : [1, 2]);
+  await stage.time.until(() => a.jobs.list({}).length === begun.length && b.jobs.list({}).length === begun.length);
+});
+
+it('a job is found by its alias at every coordinator, and an alias is given once', async () => {
+  const [a, b] = await two();
+  a.worker.flowing = false;
+  const { jobId } = await a.jobs.submit({ kind: 'path', path: dir }, parseLoadOptions({}), 'nightly');
+  await stage.time.until(() => b.jobs.snapshot('nightly')?.jobId === jobId);
+  const other = b.jobs.submit({ kind: 'path', path: `${dir}00001` }, parseLoadOptions({}), 'nightly');
+  expect(await codeOf(other)).toMatch(/^JOB_CONFLICT: .*alias 'nightly'/);
+  expect(b.jobs.snapshot(jobId)).toMatchObject({ jobId, alias: 'nightly', type: 'LOAD' });
+});
+
+it('a free is done by one coordinator and reported by all', async () => {
+  const [a, b] = await two();
+  await submit(a);
+  await stage.untilState(b, 'SUCCEEDED');
+  const { jobId } = await b.jobs.free(dir, { dryRun: false });
+  await stage.time.until(() => a.jobs.byId(jobId)?.state === 'SUCCEEDED');
+  expect(a.jobs.byId(jobId)).toMatchObject({
+    type: 'FREE',
+    free: { workers: [{ files: 40, freedFiles: 40, done: true }] },
+  });
+  expect(a.jobs.list({ types: ['FREE'] }).map((job) => job.jobId)).toEqual([jobId]);
+  expect(stage.disk.files.size).toBe(0);
 });

@@ -1,5 +1,6 @@
 /** Which coordinator a worker obeys, when more than one thinks that a run is its own. */
 import { afterEach, expect, test } from 'vitest';
+import type { UfsPath } from '../../../../src/core/types.ts';
 import { alert, codeOf, how, run, segmentAt, spec, until, WireStage } from './stage.ts';
 
 let stage: WireStage;
@@ -87,4 +88,14 @@ test('a coordinator that claims its own run anew begins it anew: nothing of the 
   stage.worker.loads[0]!.resolve();
   expect((await load).result).toBe('loaded');
   expect(stage.worker.count('stopRun')).toBe(2);
+});
+
+test('what is freed for a run is freed under its newest term only', async () => {
+  stage = await new WireStage().open();
+  const [old, young] = [stage.link({ coordinator: 'old' }), stage.link({ coordinator: 'young' })];
+  const order = { path: 's3://bucket/dir/' as UfsPath };
+  await old.free(order, { run, term: 5 });
+  await young.free(order, { run, term: 9 });
+  expect(await codeOf(old.free(order, { run, term: 5 }))).toMatch(/^RUN_SUPERSEDED: .*claim 9 .*claim 5/);
+  expect(stage.worker.count('free')).toBe(2);
 });
