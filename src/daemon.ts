@@ -139,6 +139,7 @@ async function close(opened: Opened, log: Log): Promise<void> {
     members: () => opened.members?.close(),
     worker: () => opened.worker?.close(),
     servers: () => Promise.all([opened.api, opened.http, opened.s3].map(closeServer)),
+    peers: () => opened.peerClient?.close(),
     origins: () => opened.origins?.close(),
     store: () => opened.store?.close(),
     registry: () => opened.registry?.close(),

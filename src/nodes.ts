@@ -4,8 +4,13 @@ import type { FastifyInstance } from 'fastify';
 import { Fleet } from './cluster/fleet.ts';
 import { openJobService } from './cluster/job-service.ts';
 import { LocalLink } from './cluster/local-link.ts';
-import { tellPeers } from './cluster/peer-news.ts';
+import { peersOf, tellPeers } from './cluster/peer-news.ts';
 import { ringPlacement } from './cluster/placement.ts';
+import { ClusterFiles } from './cluster/reading/files.ts';
+import { fsCluster } from './cluster/reading/fs-cluster.ts';
+import type { FsSource } from './cluster/reading/fs-source.ts';
+import { KnownPeers, noPeers } from './cluster/reading/known-peers.ts';
+import { nobody, PeerClient } from './cluster/reading/peer-client.ts';
 import { openRegistrar, type Registrar } from './cluster/registrar.ts';
 import { openRegistry, type Registry } from './cluster/registry.ts';
 import {
@@ -20,6 +25,7 @@ import { attachControl, type Control } from './cluster/wire/control-server.ts';
 import { RemoteLink } from './cluster/wire/remote-link.ts';
 import type { Config } from './config/config.ts';
 import { slotShare } from './config/rules.ts';
+import { isMember } from './core/membership.ts';
 import type { ClientTls } from './core/node-tls.ts';
 import { formatSize } from './core/sizes.ts';
 import type { Log, WorkerId } from './core/types.ts';
@@ -28,6 +34,7 @@ import type { NodeTls } from './node-tls.ts';
 import { observeJobs, observeS3, observeStore, observeWorker, showJobs, showWorker } from './observers.ts';
 import type { Origins } from './origin/types.ts';
 import { probeDiskEngine, systemClock } from './platform/index.ts';
+import { fsHere } from './server/fs-here.ts';
 import { buildS3Server } from './server/s3/index.ts';
 import { buildApiServer, buildWorkerServer, nodeAccessOf } from './servers.ts';
 import { openStore } from './store/index.ts';
@@ -47,6 +54,10 @@ export interface Opened {
   worker?: IngestWorker;
   control?: Control;
   registrar?: Registrar;
+  source?: FsSource;
+  /** What a worker knows of others. */
+  peers?: KnownPeers;
+  peerClient?: PeerClient;
   registry?: Registry;
   members?: RegistryMembers;
   jobs?: JobService;
@@ -112,9 +123,11 @@ export async function openWorkerSide(base: NodeBase, onFatal: (error: Error) => 
   telemetry.gauges.memoryBudget.set(settings.memoryBudgetBytes);
   telemetry.gauges.originConcurrencyMax.set(settings.socketsPerLane * settings.lanes);
   showWorker(telemetry, { store, worker });
-  opened.http = buildWorkerServer({ ...base, ...(config.role === 'worker' ? { store } : {}) });
+  const source = fsHere(store, filesHere(base, store));
+  opened.source = source;
+  opened.http = buildWorkerServer({ ...base, ...(config.role === 'worker' ? { own: { store, source } } : {}) });
   const s3Tls = config.tls.s3 && nodeTls.server && { tls: nodeTls.server };
-  opened.s3 = buildS3Server({ store, log, ...s3Tls, ...observeS3(telemetry) });
+  opened.s3 = buildS3Server({ files: source.files, log, ...s3Tls, ...observeS3(telemetry) });
   const { capacityBytes, files, blocks } = store.usage();
   return { diskEngine: engine, lanes: settings.lanes, slots, capacity: formatSize(capacityBytes), files, blocks };
 }
@@ -140,8 +153,9 @@ export async function openCoordinatorSide(base: NodeBase): Promise<void> {
   });
   opened.jobs = jobs;
   showJobs(telemetry, jobs);
-  const { store, registry } = opened;
-  opened.api = buildApiServer({ ...base, jobs, ...(store && { store }), ...(registry && { registry }) });
+  const { registry } = opened;
+  const source = opened.source ?? filesOfCluster(base);
+  opened.api = buildApiServer({ ...base, jobs, source, ...(registry && { registry }) });
 }
 
 function registeredFleet(base: NodeBase): Fleet {
@@ -172,6 +186,42 @@ function registeredFleet(base: NodeBase): Fleet {
   });
 }
 
+/** The files of this worker and, as soon as it has heard of others, of those. */
+function filesHere(base: NodeBase, store: Store): ClusterFiles {
+  const { config, log, opened } = base;
+  if (config.role !== 'worker') return new ClusterFiles({ store, peers: noPeers, client: nobody, log });
+  const peers = new KnownPeers(config.cluster.id as WorkerId);
+  const client = new PeerClient(nodeProof(base));
+  opened.peers = peers;
+  opened.peerClient = client;
+  return new ClusterFiles({ store, peers, client, log });
+}
+
+/** Of a coordinator, which has none of its own. */
+function filesOfCluster(base: NodeBase): FsSource {
+  const { log, opened } = base;
+  const client = new PeerClient(nodeProof(base));
+  opened.peerClient = client;
+  const peers = new KnownPeers();
+  const { members, registry } = opened;
+  let version = 0;
+  const refresh = (): void => {
+    version += 1;
+    peers.set({ from: '', version, peers: peersOf(members?.live() ?? []) });
+  };
+  members?.onChange(refresh);
+  refresh();
+  return fsCluster({
+    files: new ClusterFiles({ peers, client, log }),
+    client,
+    live: () => peers.others(),
+    gone: () =>
+      (registry?.workers() ?? [])
+        .filter((row) => !isMember(row))
+        .map(({ id, lastSeenMs }) => ({ id, reason: `lost, last heard at ${new Date(lastSeenMs).toISOString()}` })),
+  });
+}
+
 /** After its ports are open: registers with the coordinator, and takes its orders. */
 export function joinCluster(base: NodeBase): void {
   const { config, log, nodeTls, opened } = base;
@@ -199,7 +249,7 @@ export function joinCluster(base: NodeBase): void {
   });
   opened.registrar = registrar;
   opened.control = attachControl(http.server, {
-    link: new LocalLink(id, worker),
+    link: new LocalLink(id, worker, (list) => opened.peers?.set(list)),
     epoch: () => registrar.epoch(),
     leaseMs: () => cluster.leaseMs,
     version: PRIMED_VERSION,

@@ -1,5 +1,6 @@
 /** The HTTP servers of a node, made of the plugins in server/. Which routes lie on which port is decided here. */
 import type { FastifyInstance } from 'fastify';
+import type { FsSource } from './cluster/reading/fs-source.ts';
 import type { Registry } from './cluster/registry.ts';
 import type { JobService } from './cluster/types.ts';
 import type { NodeAccess } from './cluster/wire/node-check.ts';
@@ -15,6 +16,7 @@ import { jobApi } from './server/job-api.ts';
 import { metricsRoutes, requestMetrics } from './server/metrics.ts';
 import { fastifyOver } from './server/over-tls.ts';
 import { peerData } from './server/peer-data.ts';
+import { peerFiles } from './server/peer-files.ts';
 import { workerApi } from './server/worker-api.ts';
 import type { Store } from './store/types.ts';
 import type { Telemetry } from './telemetry/registry.ts';
@@ -31,26 +33,31 @@ export interface ServerOptions {
 const bodyLimitBytes = MiB;
 const requestTimeoutMs = 30_000;
 
-/** Port 19999: jobs, metrics, health; files where a worker is in the same process, workers where they register here. */
+/** Port 19999: jobs, files, metrics, health; workers where they register here. */
 export function buildApiServer(
-  options: ServerOptions & { jobs: JobService; store?: Store; registry?: Registry },
+  options: ServerOptions & { jobs: JobService; source: FsSource; registry?: Registry },
 ): FastifyInstance {
-  const { config, jobs, store, registry, log } = options;
+  const { config, jobs, source, registry, log } = options;
   const app = buildServer(options, 'api');
   app.register(jobApi, { jobs, batchSize: config.job.batchSize, segmentBytes: config.job.segmentBytes });
-  if (store !== undefined) app.register(fsApi, { store, log });
+  app.register(fsApi, { source, log });
   if (registry !== undefined) app.register(workerApi, { registry, log, ...nodeAccessOf(config) });
   return app;
 }
 
 /** Port 28080: metrics and health of the worker; with a store of a cluster also its files, and what other workers copy. */
-export function buildWorkerServer(options: ServerOptions & { store?: Store }): FastifyInstance {
-  const { config, store, log, telemetry } = options;
+export function buildWorkerServer(
+  options: ServerOptions & { own?: { store: Store; source: FsSource } },
+): FastifyInstance {
+  const { config, own, log, telemetry } = options;
   const app = buildServer(options, 'worker');
   const onServed = (bytes: number): void => telemetry.counters.peerServedBytes.inc(bytes);
-  if (store !== undefined) {
-    app.register(fsApi, { store, log });
-    app.register(peerData, { store, log, onServed, ...nodeAccessOf(config) });
+  if (own !== undefined) {
+    const { store, source } = own;
+    const access = nodeAccessOf(config);
+    app.register(fsApi, { source, log });
+    app.register(peerData, { store, log, onServed, ...access });
+    app.register(peerFiles, { store, source, log, ...access });
   }
   return app;
 }

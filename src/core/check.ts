@@ -1,6 +1,8 @@
 /** What a check of cached pages has found: said by the server, read by its clients. */
 
 export interface BadPage {
+  /** Where it lies, of several. */
+  readonly worker?: string;
   readonly path: string;
   /** Number of the page in the file. */
   readonly page: number;
@@ -16,9 +18,21 @@ export interface CheckProgress {
   readonly badPageCount: number;
 }
 
+/** Whoever listens is told now and then, and is waited for by nobody. */
+export interface CheckEvents {
+  readonly onBadPage?: (page: BadPage) => void;
+  readonly onProgress?: (progress: CheckProgress) => void;
+}
+
+/** A worker whose word is missing. */
+export interface Unanswered {
+  readonly id: string;
+  readonly reason: string;
+}
+
 export interface CheckSummary extends CheckProgress {
   readonly path: string;
-  /** Every page of every complete file had its checksum, and nothing was in the way of reading it. */
+  /** Every page that is cached had its checksum, nothing was in the way of reading it, and no worker was silent. */
   readonly ok: boolean;
   /** The first ones in order of discovery; `badPageCount` has all. */
   readonly badPages: readonly BadPage[];
@@ -26,4 +40,6 @@ export interface CheckSummary extends CheckProgress {
   readonly uncheckedFiles: number;
   /** Files that were replaced or removed while the check ran. */
   readonly goneFiles: number;
+  /** Of a cluster, where each copy of a file counts: workers whose pages were not checked. */
+  readonly unanswered?: readonly Unanswered[];
 }

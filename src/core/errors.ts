@@ -220,7 +220,7 @@ export const errorCatalogue = {
   PEER_FAILED: {
     status: 'UNAVAILABLE',
     retryable: true,
-    help: 'A worker could not copy a file, or a segment, from another worker: that one was not reached, does not have it, or broke off; it is copied from somewhere else, or read from the origin.',
+    help: 'A worker was not given something by another: that one was not reached, does not have it, or broke off. A copy is made from somewhere else, or from the origin; a reader tries again, because what a silent worker has is not known.',
   },
   RUN_UNKNOWN: {
     status: 'NOT_FOUND',

@@ -1,19 +1,14 @@
 /**
- * Reads every page of every cached file at or below a path again and checks it: identity and checksum, as on any read.
+ * Reads every cached page of every file at or below a path again and checks it: identity and checksum, as on any read.
  *
  * Who waits for whom: a few workers draw pieces of files (64 MiB at most) from one generator; each waits for the SSD and
  * holds one page. Whoever listens is told now and then, and is waited for by nobody.
  */
-import type { BadPage, CheckProgress, CheckSummary } from '../core/check.ts';
+import type { BadPage, CheckEvents, CheckSummary } from '../core/check.ts';
 import { PrimedError } from '../core/errors.ts';
-import type { UfsPath } from '../core/types.ts';
+import type { ByteRange, UfsPath } from '../core/types.ts';
 import { MiB, pageBytes } from '../core/units.ts';
 import type { FileRecord, Store } from '../store/types.ts';
-
-export interface CheckEvents {
-  readonly onBadPage?: (page: BadPage) => void;
-  readonly onProgress?: (progress: CheckProgress) => void;
-}
 
 /** Pages read at once: enough for an SSD to be busy, few enough to leave it to the readers of the data. */
 const workerCount = 4;
@@ -30,7 +25,7 @@ interface Piece {
 
 /** Throws the signal's reason when it is aborted. `records` yields the files at or below the path. */
 export async function checkFiles(
-  store: Pick<Store, 'open'>,
+  store: Pick<Store, 'open' | 'ranges'>,
   {
     path,
     records,
@@ -40,7 +35,7 @@ export async function checkFiles(
 ): Promise<CheckSummary> {
   const badPages: BadPage[] = [];
   const count = { checkedFiles: 0, checkedBytes: 0, badPageCount: 0, uncheckedFiles: 0, goneFiles: 0 };
-  const pieces = piecesOf(records, () => (count.uncheckedFiles += 1));
+  const pieces = piecesOf(store, records, () => (count.uncheckedFiles += 1));
 
   const checkPiece = async (piece: Piece): Promise<void> => {
     const { file } = piece;
@@ -70,18 +65,28 @@ export async function checkFiles(
 }
 
 /** Several workers draw from this one generator: each piece comes out once. */
-function* piecesOf(records: Iterable<FileRecord>, onUnchecked: () => void): Generator<Piece> {
+function* piecesOf(
+  store: Pick<Store, 'ranges'>,
+  records: Iterable<FileRecord>,
+  onUnchecked: () => void,
+): Generator<Piece> {
   for (const record of records) {
-    if (record.state !== 'complete') {
+    if (record.state !== 'complete' && record.state !== 'partial') {
       onUnchecked();
       continue;
     }
-    const pieceCount = Math.max(1, Math.ceil(record.sizeBytes / pieceBytes));
-    const file = { record, left: pieceCount, gone: false };
-    for (let index = 0; index < pieceCount; index += 1) {
-      const offset = index * pieceBytes;
-      yield { file, offset, lengthBytes: Math.min(pieceBytes, record.sizeBytes - offset) };
-    }
+    const pieces = [...cuts(store.ranges(record))];
+    // An empty file is opened, too.
+    if (pieces.length === 0) pieces.push({ offset: 0, lengthBytes: 0 });
+    const file = { record, left: pieces.length, gone: false };
+    for (const piece of pieces) yield { file, ...piece };
+  }
+}
+
+function* cuts(ranges: readonly ByteRange[]): Generator<{ offset: number; lengthBytes: number }> {
+  for (const { offset, length } of ranges) {
+    for (let at = 0; at < length; at += pieceBytes)
+      yield { offset: offset + at, lengthBytes: Math.min(pieceBytes, length - at) };
   }
 }
 

@@ -23,6 +23,9 @@ export interface PeerDataOptions extends NodeAccess {
   readonly maxBodies?: number;
   /** Longest wait for a turn; after it 503. Shorter than a lane is patient with another worker. */
   readonly turnWaitMs?: number;
+  /** The same two for those who read through another worker; what it waits is less than that one does for a head. */
+  readonly maxReads?: number;
+  readonly readWaitMs?: number;
   /** Longest time that a worker may take over 1 MiB before it is cut off. */
   readonly stallMs?: number;
   /** How long bodies may go on after the server was told to close. */
@@ -32,18 +35,23 @@ export interface PeerDataOptions extends NodeAccess {
 }
 
 const prefix = '/internal/v1/data/';
-const defaults = { maxBodies: 16, turnWaitMs: 800, stallMs: 30_000, closeGraceMs: 1_000 };
+const defaults = {
+  ...{ maxBodies: 16, turnWaitMs: 800, stallMs: 30_000, closeGraceMs: 1_000 },
+  ...{ maxReads: 24, readWaitMs: 3_000 },
+};
 
 export const peerData: FastifyPluginCallback<PeerDataOptions> = (app, options, done) => {
   const { store, log, onServed = () => {} } = options;
   const limits = { ...defaults, ...options };
-  const turns = new Turns({ limit: limits.maxBodies, waitLimitMs: limits.turnWaitMs });
+  const copies = new Turns({ limit: limits.maxBodies, waitLimitMs: limits.turnWaitMs });
+  const reads = new Turns({ limit: limits.maxReads, waitLimitMs: limits.readWaitMs });
   const watch = watchAnswers(app, limits.closeGraceMs);
   const problemWith = nodeCheck(options, 'cluster.token');
 
   const answer = async (request: FastifyRequest, reply: FastifyReply): Promise<void> => {
     const wanted = wantedOf(request);
-    const giveBack = await turns.take();
+    // Copies and readers do not wait for each other.
+    const giveBack = await (request.headers['x-primed-reader'] === undefined ? copies : reads).take();
     let file: OpenFile | undefined;
     try {
       file = opened(store, wanted);
@@ -105,7 +113,7 @@ interface Wanted extends WantedVersion {
 function wantedOf(request: FastifyRequest): Wanted {
   const target = request.raw.url ?? '';
   const cut = target.indexOf('?');
-  const path = pathOf(cut < 0 ? target : target.slice(0, cut));
+  const path = pathOfTarget(cut < 0 ? target : target.slice(0, cut), prefix);
   const versionId = new URLSearchParams(cut < 0 ? '' : target.slice(cut)).get('versionId');
   const etag = /^"(.*)"$/.exec(request.headers['if-match'] ?? '""')?.[1];
   if (etag === undefined) throw invalid('If-Match', request.headers['if-match']);
@@ -113,7 +121,8 @@ function wantedOf(request: FastifyRequest): Wanted {
   return { path, etag, ...(versionId === null ? {} : { versionId }), ...(range === undefined ? {} : { range }) };
 }
 
-function pathOf(target: string): UfsPath {
+/** The UFS path behind a prefix of a raw target. Throws FILE_NOT_CACHED for one that no name can be. */
+export function pathOfTarget(target: string, prefix: string): UfsPath {
   // A byte that is not ASCII was not encoded: which characters it stands for is not known.
   if (target.startsWith(prefix) && /^[\x21-\x7e]+$/.test(target)) {
     try {

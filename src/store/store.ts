@@ -1,6 +1,7 @@
 /** The Store: what types.ts promises, put together from the parts of this folder. */
 import { strict as assert } from 'node:assert';
 import { PrimedError } from '../core/errors.ts';
+import { joined, missingOf } from '../core/ranges.ts';
 import type {
   ByteRange,
   DiscardReason,
@@ -347,6 +348,14 @@ export class LocalStore implements Store {
       count++;
       last = record.path;
     }
+  }
+
+  ranges({ fileId, sizeBytes, state }: FileRecord): readonly ByteRange[] {
+    const whole = { offset: 0, length: sizeBytes };
+    if (state === 'metadata' || sizeBytes === 0) return [];
+    if (state === 'complete') return [whole];
+    const missing = missingRanges(whole, segmentBytes, (segment) => this.#readers.block(fileId, segment)?.present);
+    return missingOf(whole, joined(missing));
   }
 
   summary(prefix: string): PathSummary {

@@ -236,6 +236,8 @@ export interface Store {
   statLoading(path: UfsPath): FileRecord | undefined;
   /** Records whose path starts with `prefix`, in byte order of the path, after `after`. Loading ones on request. */
   list(options: { prefix: string; after?: string; limit?: number; includeLoading?: boolean }): Iterable<FileRecord>;
+  /** What is durable of a version, as a set of ranges in order. */
+  ranges(record: FileRecord): readonly ByteRange[];
   summary(prefix: string): PathSummary;
   open(path: UfsPath): OpenFile;
   /**

@@ -3,6 +3,10 @@
  * spoiled. It lends its piece buffer and overwrites it at the next one, as a store may: whoever keeps a piece is found out.
  */
 import { setImmediate } from 'node:timers/promises';
+import { ClusterFiles, type ReadableFiles } from '../../src/cluster/reading/files.ts';
+import { noPeers } from '../../src/cluster/reading/known-peers.ts';
+import type { LocalFiles } from '../../src/cluster/reading/located.ts';
+import { nobody } from '../../src/cluster/reading/peer-client.ts';
 import { PrimedError } from '../../src/core/errors.ts';
 import type { ByteRange, FileId, LoadId, UfsPath } from '../../src/core/types.ts';
 import { defaultSegmentBytes, pageBytes } from '../../src/core/units.ts';
@@ -16,7 +20,7 @@ export interface PutOptions {
   readonly versionId?: string;
 }
 
-export class MemoryFiles implements Pick<Store, 'stat' | 'list' | 'open' | 'summary'> {
+export class MemoryFiles implements LocalFiles, Pick<Store, 'summary'> {
   readonly #files = new Map<string, { record: FileRecord; bytes: Buffer; badPages: Set<number>; endsAt?: number }>();
   #lastId = 0;
   /** Files that are open now: zero once every reader has gone. */
@@ -66,6 +70,25 @@ export class MemoryFiles implements Pick<Store, 'stat' | 'list' | 'open' | 'summ
       )
       .sort((a, b) => Buffer.compare(Buffer.from(a.path), Buffer.from(b.path)));
     yield* sorted.slice(0, options.limit ?? sorted.length);
+  }
+
+  statLoading(): FileRecord | undefined {
+    return undefined;
+  }
+
+  openVersion({ path, etag }: { path: UfsPath; etag: string }): OpenFile | undefined {
+    return this.stat(path)?.etag === etag ? this.open(path) : undefined;
+  }
+
+  ranges({ state, sizeBytes, cachedBytes }: FileRecord): readonly ByteRange[] {
+    const length = state === 'complete' ? sizeBytes : state === 'metadata' ? 0 : cachedBytes;
+    return length === 0 ? [] : [{ offset: 0, length }];
+  }
+
+  /** As a worker has them that knows of no other. */
+  get alone(): ReadableFiles {
+    const log = { debug() {}, info() {}, warn() {}, error() {} };
+    return new ClusterFiles({ store: this, peers: noPeers, client: nobody, log });
   }
 
   summary(prefix: string): PathSummary {

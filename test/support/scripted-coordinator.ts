@@ -7,6 +7,7 @@ import type { JobSnapshot, JobSource, LoadOptions } from '../../src/core/job.ts'
 import { bearerAuth } from '../../src/server/auth.ts';
 import { installErrorHandler } from '../../src/server/errors.ts';
 import { fsApi } from '../../src/server/fs-api.ts';
+import { fsHere } from '../../src/server/fs-here.ts';
 import { jobApi } from '../../src/server/job-api.ts';
 import { MemoryFiles } from './memory-files.ts';
 
@@ -85,7 +86,7 @@ export async function startScriptedCoordinator(
   const log = { debug() {}, info() {}, warn() {}, error() {} };
   app.register(bearerAuth, options.token === undefined ? {} : { token: options.token });
   app.register(jobApi, { jobs });
-  app.register(fsApi, { store: files, log, progressEveryMs: 0, closeGraceMs: 50 });
+  app.register(fsApi, { source: fsHere(files, files.alone), log, progressEveryMs: 0, closeGraceMs: 50 });
   await app.listen({ host: '127.0.0.1', port: options.port ?? 0 });
   return {
     url: `http://127.0.0.1:${(app.server.address() as AddressInfo).port}`,

@@ -1,6 +1,6 @@
 /** Questions about a bucket: both generations of listing, location, existence. Answers are XML documents. */
 
-import { type ListingPage, listBuckets, listPage, type RecordSource } from '../listing.ts';
+import type { ListedPage, ReadableFiles } from '../../cluster/reading/files.ts';
 import type { S3Address } from './address.ts';
 import { S3Error } from './errors.ts';
 import { document, element, escapeXml, s3Namespace } from './xml.ts';
@@ -9,14 +9,27 @@ import { document, element, escapeXml, s3Namespace } from './xml.ts';
 const maxKeysLimit = 1000;
 const owner = '<Owner><ID>primed</ID><DisplayName>primed</DisplayName></Owner>';
 
-export function bucketsXml(source: RecordSource, createdAtMs: number): string {
+export async function bucketsXml(files: ReadableFiles, createdAtMs: number): Promise<string> {
   const created = new Date(createdAtMs).toISOString();
-  const rows = [...listBuckets(source)].map(
+  const rows = (await bucketsOf(files)).map(
     (bucket) => `<Bucket>${element('Name', bucket)}${element('CreationDate', created)}</Bucket>`,
   );
   return document(
     `<ListAllMyBucketsResult xmlns="${s3Namespace}">${owner}<Buckets>${rows.join('')}</Buckets></ListAllMyBucketsResult>`,
   );
+}
+
+/** The buckets that any cached path lies in, in byte order. */
+async function bucketsOf(files: ReadableFiles): Promise<string[]> {
+  const buckets: string[] = [];
+  let after: string | undefined = '';
+  while (after !== undefined) {
+    const order = { root: 's3://', prefix: '', delimiter: '/', after, maxKeys: maxKeysLimit };
+    const { commonPrefixes, next }: ListedPage = await files.list(order);
+    buckets.push(...commonPrefixes.map((prefix) => prefix.slice(0, -1)));
+    after = next;
+  }
+  return buckets;
 }
 
 /** No LocationConstraint means us-east-1: what clients sign with is never compared with anything. */
@@ -30,7 +43,7 @@ export function versioningXml(): string {
 }
 
 /** ListObjectsV2 with `list-type=2`, else ListObjects. Throws S3Error InvalidArgument. */
-export function listingXml(source: RecordSource, { bucket, query }: S3Address): string {
+export async function listingXml(files: ReadableFiles, { bucket, query }: S3Address): Promise<string> {
   const value = (name: string) => query.get(name) ?? '';
   const second = listTypeOf(value('list-type'));
   const encode = encoderOf(value('encoding-type'));
@@ -39,7 +52,7 @@ export function listingXml(source: RecordSource, { bucket, query }: S3Address): 
   const token = second ? value('continuation-token') : '';
   const startAfter = second ? value('start-after') : value('marker');
   const after = token === '' ? startAfter : readToken(token);
-  const page = listPage(source, { root: `s3://${bucket}/`, prefix, delimiter, after, maxKeys });
+  const page = await files.list({ root: `s3://${bucket}/`, prefix, delimiter, after, maxKeys });
   const withOwner = !second || value('fetch-owner') === 'true';
 
   const head = [
@@ -58,7 +71,7 @@ export function listingXml(source: RecordSource, { bucket, query }: S3Address): 
 
 type Encoder = (text: string) => string;
 
-function secondHead(of: { page: ListingPage; token: string; startAfter: string; encode: Encoder }): string {
+function secondHead(of: { page: ListedPage; token: string; startAfter: string; encode: Encoder }): string {
   return [
     element('KeyCount', of.page.files.length + of.page.commonPrefixes.length),
     of.startAfter === '' ? '' : element('StartAfter', of.encode(of.startAfter)),
@@ -67,12 +80,12 @@ function secondHead(of: { page: ListingPage; token: string; startAfter: string; 
   ].join('');
 }
 
-function firstHead(of: { page: ListingPage; startAfter: string; encode: Encoder }): string {
+function firstHead(of: { page: ListedPage; startAfter: string; encode: Encoder }): string {
   const next = of.page.next === undefined ? '' : element('NextMarker', of.encode(of.page.next));
   return element('Marker', of.encode(of.startAfter)) + next;
 }
 
-function rowsXml(page: ListingPage, { encode, withOwner }: { encode: Encoder; withOwner: boolean }): string {
+function rowsXml(page: ListedPage, { encode, withOwner }: { encode: Encoder; withOwner: boolean }): string {
   const files = page.files.map(
     ({ key, record }) =>
       `<Contents>${element('Key', encode(key))}<LastModified>${new Date(record.lastModifiedMs).toISOString()}</LastModified>` +

@@ -50,7 +50,8 @@ export class S3Error extends Error {
 export function s3ErrorOf(error: unknown): S3Error {
   if (error instanceof S3Error) return error;
   if (error instanceof PrimedError) {
-    if (error.code === 'STOPPING') return new S3Error('ServiceUnavailable', error.message, { cause: error });
+    if (error.code === 'STOPPING' || error.code === 'PEER_FAILED')
+      return new S3Error('ServiceUnavailable', error.message, { cause: error });
     if (error.code === 'TOO_BUSY') return new S3Error('SlowDown', error.message, { cause: error });
     if (error.code === 'FILE_NOT_CACHED') return new S3Error('NoSuchKey', error.message, { cause: error });
     return new S3Error('InternalError', `${error.code}: ${error.message}`, { cause: error });

@@ -12,6 +12,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import type { FastifyInstance, FastifyPluginCallback, FastifyReply, FastifyRequest } from 'fastify';
+import type { ReadableFiles } from '../../cluster/reading/files.ts';
 import type { ServerTls } from '../../core/node-tls.ts';
 import type { Log } from '../../core/types.ts';
 import { BodyCut } from '../body.ts';
@@ -21,9 +22,7 @@ import { Turns } from '../turns.ts';
 import { parseAddress, type S3Address } from './address.ts';
 import { bucketsXml, listingXml, locationXml, versioningXml } from './bucket.ts';
 import { errorXml, S3Error, s3ErrorOf } from './errors.ts';
-import { answerObject, type CachedFiles, noSuchBucket } from './object.ts';
-
-export type { CachedFiles } from './object.ts';
+import { answerObject, noSuchBucket } from './object.ts';
 
 /** For the metrics: what was asked, the HTTP status, and the time to the end of the answer. */
 export interface S3Answered {
@@ -33,7 +32,7 @@ export interface S3Answered {
 }
 
 export interface S3GatewayOptions {
-  readonly store: CachedFiles;
+  readonly files: ReadableFiles;
   readonly log: Log;
   /** Undefined: plain HTTP. */
   readonly tls?: ServerTls;
@@ -82,11 +81,11 @@ const unanswered = new Set(
  * where the server rewrites targets, as `buildS3Server` does.
  */
 export const s3Gateway: FastifyPluginCallback<S3GatewayOptions> = (app, options, done) => {
-  const { store, log, onAnswered, onServed = () => {} } = options;
+  const { files, log, onAnswered, onServed = () => {} } = options;
   const limits = { ...defaults, ...definedOf(options) };
   const turns = new Turns({ limit: limits.maxBodies, waitLimitMs: limits.turnWaitMs });
   const watch = watchAnswers(app, limits.closeGraceMs);
-  const context = { store, turns, stallMs: limits.stallMs, onServed };
+  const context = { files, turns, stallMs: limits.stallMs, onServed };
   const startedAtMs = Date.now();
   const ids = requestIds();
 
@@ -115,10 +114,8 @@ export const s3Gateway: FastifyPluginCallback<S3GatewayOptions> = (app, options,
       if (unanswered.has(name)) throw new S3Error('NotImplemented', `A read-only cache does not answer '?${name}'.`);
     }
     if (address.key === '') {
-      reply
-        .type('application/xml')
-        .code(200)
-        .send(bucketAnswer(store, address, startedAtMs, reply));
+      const body = await bucketAnswer(files, address, startedAtMs, reply);
+      reply.type('application/xml').code(200).send(body);
       return;
     }
     try {
@@ -160,15 +157,19 @@ async function handled(
   return reply;
 }
 
-function bucketAnswer(store: CachedFiles, address: S3Address, startedAtMs: number, reply: FastifyReply): string {
-  if (address.bucket === '') return bucketsXml(store, startedAtMs);
-  const [any] = store.list({ prefix: `s3://${address.bucket}/`, limit: 1, includeLoading: true });
-  if (any === undefined) throw noSuchBucket(address.bucket);
+async function bucketAnswer(
+  files: ReadableFiles,
+  address: S3Address,
+  startedAtMs: number,
+  reply: FastifyReply,
+): Promise<string> {
+  if (address.bucket === '') return bucketsXml(files, startedAtMs);
+  if (!(await files.knows(`s3://${address.bucket}/`))) throw noSuchBucket(address.bucket);
   reply.header('x-amz-bucket-region', 'us-east-1');
   if (reply.request.method === 'HEAD') return '';
   if (address.query.has('location')) return locationXml();
   if (address.query.has('versioning')) return versioningXml();
-  return listingXml(store, address);
+  return listingXml(files, address);
 }
 
 function definedOf(options: S3GatewayOptions): Partial<typeof defaults> {

@@ -1,18 +1,16 @@
 /** GET and HEAD of one object: which record, which verdict, which head; then the bytes. */
 import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { FoundFile, OpenedFile, ReadableFiles } from '../../cluster/reading/files.ts';
+import { PrimedError } from '../../core/errors.ts';
 import type { ByteRange, UfsPath } from '../../core/types.ts';
-import type { FileRecord, OpenFile, Store } from '../../store/types.ts';
 import { openBody, sendBody } from '../body.ts';
 import type { Turns } from '../turns.ts';
 import type { S3Address } from './address.ts';
 import { judge } from './conditions.ts';
 import { S3Error } from './errors.ts';
 
-/** What the gateway needs of the store: nothing that changes it. */
-export type CachedFiles = Pick<Store, 'stat' | 'list' | 'open'>;
-
 export interface ObjectContext {
-  readonly store: CachedFiles;
+  readonly files: ReadableFiles;
   readonly turns: Turns;
   /** Longest time that a client may take over one piece of a body. */
   readonly stallMs: number;
@@ -30,22 +28,20 @@ export async function answerObject(
   reply: FastifyReply,
 ): Promise<void> {
   const path = `s3://${address.bucket}/${address.key}` as UfsPath;
-  const record = findRecord(context.store, address, path);
+  const found = await context.files.find(path);
+  if (found === undefined) throw await nothingFound(context.files, address);
+  refuseOthers(address, found.file);
   if (request.method === 'HEAD') {
-    answerHead(address, record, request, reply);
-    return;
-  }
-  if (record.state !== 'complete') {
-    const range = answerHead(address, record, request, reply, { dataFollows: true });
-    if (range !== undefined) throw notCached(path, record);
+    const file = await found.settled();
+    if (file.state === 'partial' || file.state === 'loading') throw notCached(file);
+    answerHead(address, file, request, reply);
     return;
   }
   const giveBack = await context.turns.take();
-  let opened: OpenFile | undefined;
+  let opened: OpenedFile | undefined;
   try {
-    opened = context.store.open(path);
-    // What was opened decides, not what was looked up: the file may have been replaced in between.
-    const range = answerHead(address, opened.record, request, reply, { dataFollows: true });
+    opened = found.open();
+    const range = await rangeOf(opened, address, request, reply);
     if (range === undefined) return;
     const body = await openBody(opened.read(range), range.length);
     reply.hijack();
@@ -58,21 +54,43 @@ export async function answerObject(
   }
 }
 
-function findRecord(store: CachedFiles, { bucket, key, query }: S3Address, path: UfsPath): FileRecord {
-  const record = store.stat(path);
-  if (record === undefined) {
-    const [any] = store.list({ prefix: `s3://${bucket}/`, limit: 1, includeLoading: true });
-    throw any === undefined ? noSuchBucket(bucket) : noSuchKey(key);
+/** Times that a file may be replaced between the look at its head and that for its bytes. */
+const mostLooks = 4;
+
+/** Of what was opened, not of what was looked up: it may have been replaced in between. Undefined: the answer is sent. */
+async function rangeOf(
+  opened: OpenedFile,
+  address: S3Address,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): Promise<ByteRange | undefined> {
+  for (let looks = 0; looks < mostLooks; looks += 1) {
+    refuseOthers(address, opened.file);
+    reply.removeHeader('content-range');
+    const range = answerHead(address, opened.file, request, reply, { dataFollows: true });
+    if (range === undefined) return undefined;
+    try {
+      if (await opened.prepare(range)) return range;
+    } catch (error) {
+      if (error instanceof PrimedError && error.code === 'FILE_NOT_CACHED') throw notCached(opened.file, error);
+      throw error;
+    }
   }
-  // A loading file is in no listing either; where an earlier version is complete, the store gave that one.
-  if (record.state === 'loading') throw notCached(path, record);
+  throw new S3Error('ServiceUnavailable', `${opened.file.path} is being replaced again and again; try again.`);
+}
+
+async function nothingFound(files: ReadableFiles, { bucket, key }: S3Address): Promise<S3Error> {
+  return (await files.knows(`s3://${bucket}/`)) ? noSuchKey(key) : noSuchBucket(bucket);
+}
+
+/** A loading file is in no listing either; where an earlier version is whole, that one was found. */
+function refuseOthers({ key, query }: S3Address, file: FoundFile): void {
+  if (file.state === 'loading') throw notCached(file);
   const version = query.get('versionId') ?? '';
-  if (version !== '' && version !== (record.versionId ?? 'null')) {
-    throw new S3Error('NoSuchVersion', 'The specified version is not the one in the cache.', {
-      details: { Key: key, VersionId: version },
-    });
-  }
-  return record;
+  if (version === '' || version === (file.versionId ?? 'null')) return;
+  throw new S3Error('NoSuchVersion', 'The specified version is not the one in the cache.', {
+    details: { Key: key, VersionId: version },
+  });
 }
 
 /**
@@ -81,7 +99,7 @@ function findRecord(store: CachedFiles, { bucket, key, query }: S3Address, path:
  */
 function answerHead(
   { query }: S3Address,
-  record: FileRecord,
+  record: FoundFile,
   request: FastifyRequest,
   reply: FastifyReply,
   { dataFollows = false } = {},
@@ -121,7 +139,7 @@ function answerHead(
   return undefined;
 }
 
-function setVersionHeaders(reply: FastifyReply, record: FileRecord): void {
+function setVersionHeaders(reply: FastifyReply, record: FoundFile): void {
   reply
     .header('etag', `"${record.etag}"`)
     .header('last-modified', new Date(record.lastModifiedMs).toUTCString())
@@ -133,7 +151,8 @@ function setVersionHeaders(reply: FastifyReply, record: FileRecord): void {
  * Known, but the bytes are not here. While a load is under way that is 503, which clients try again; after a load of
  * metadata only it is 404 with a code of its own, because no patience will help.
  */
-function notCached(path: UfsPath, record: FileRecord): S3Error {
+function notCached(record: FoundFile, cause?: PrimedError): S3Error {
+  const { path } = record;
   if (record.state === 'loading') {
     return new S3Error(
       'FileLoading',
@@ -141,11 +160,9 @@ function notCached(path: UfsPath, record: FileRecord): S3Error {
       { headers: { 'retry-after': '5' } },
     );
   }
-  if (record.state === 'partial') {
-    return new S3Error(
-      'FileNotCached',
-      `${path} lies on several workers: ${record.cachedBytes} of its ${record.sizeBytes} bytes are on this one, which serves whole files only.`,
-    );
+  if (record.state !== 'metadata') {
+    const known = `${path} is not whole: ${record.cachedBytes} of its ${record.sizeBytes} bytes are cached. Load it again.`;
+    return new S3Error('FileNotCached', cause?.message ?? known, { cause });
   }
   return new S3Error(
     'FileNotCached',

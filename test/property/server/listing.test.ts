@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
-import { listPage } from '../../../src/server/listing.ts';
+import { listPage } from '../../../src/core/listing.ts';
 import { MemoryFiles } from '../../support/memory-files.ts';
 
 // Few letters, so that prefixes and delimiters meet; the last ones sort differently in UTF-8 and in UTF-16.

@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { MiB } from '../../../src/core/units.ts';
 import { installErrorHandler } from '../../../src/server/errors.ts';
 import { fsApi } from '../../../src/server/fs-api.ts';
+import { fsHere } from '../../../src/server/fs-here.ts';
 import { patterned } from '../../support/bytes.ts';
 import { MemoryFiles } from '../../support/memory-files.ts';
 import { rawRequest } from '../../support/raw-http.ts';
@@ -17,7 +18,7 @@ beforeEach(() => {
   files = new MemoryFiles();
   app = Fastify();
   installErrorHandler(app);
-  app.register(fsApi, { store: files, log: silent, progressEveryMs: 0, closeGraceMs: 50 });
+  app.register(fsApi, { source: fsHere(files, files.alone), log: silent, progressEveryMs: 0, closeGraceMs: 50 });
 });
 afterEach(async () => {
   await app.close();

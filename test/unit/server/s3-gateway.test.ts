@@ -27,7 +27,7 @@ let port: number;
 let served: number[];
 
 async function start(options: Partial<S3GatewayOptions> = {}): Promise<void> {
-  app = buildS3Server({ store: files, log: silent, onServed: (bytes) => served.push(bytes), ...options });
+  app = buildS3Server({ files: files.alone, log: silent, onServed: (bytes) => served.push(bytes), ...options });
   await app.listen({ host: '127.0.0.1', port: 0 });
   port = (app.server.address() as AddressInfo).port;
 }

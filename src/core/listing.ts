@@ -1,8 +1,7 @@
 /**
  * One page of a listing: keys and common prefixes in byte order, both counted by the limit, from whatever yields
- * records in that order. The S3 port and the file API list by it; nothing here knows of XML or HTTP.
+ * records in that order, and from the pages of several. Pure.
  */
-import type { FileRecord } from '../store/types.ts';
 
 export interface ListingOrder {
   /** What every path of the listing begins with: `s3://bucket/`. Keys are the rest. */
@@ -15,23 +14,26 @@ export interface ListingOrder {
   readonly maxKeys: number;
 }
 
-export interface ListingPage {
-  readonly files: readonly { readonly key: string; readonly record: FileRecord }[];
+export interface ListingPage<T> {
+  readonly files: readonly { readonly key: string; readonly record: T }[];
   readonly commonPrefixes: readonly string[];
   /** The last key or common prefix of the page when more follow; a page that begins after it goes on from here. */
   readonly next?: string;
 }
 
-/** What a listing needs of the store. */
-export interface RecordSource {
-  list(options: { prefix: string; after?: string; limit?: number }): Iterable<FileRecord>;
+/** What a listing needs of a store: records in byte order of their paths, no path twice. */
+export interface RecordSource<T extends { readonly path: string }> {
+  list(options: { prefix: string; after?: string; limit?: number }): Iterable<T>;
 }
 
 /** Sorts behind every key that begins with the text before it, except keys that hold this very character. */
 const lastCharacter = '\u{10ffff}';
 
-export function listPage(source: RecordSource, order: ListingOrder): ListingPage {
-  const files: { key: string; record: FileRecord }[] = [];
+export function listPage<T extends { readonly path: string }>(
+  source: RecordSource<T>,
+  order: ListingOrder,
+): ListingPage<T> {
+  const files: { key: string; record: T }[] = [];
   const commonPrefixes: string[] = [];
   const { root } = order;
   const afterGroup = groupOf(order.after, order);
@@ -72,15 +74,32 @@ function groupOf(key: string, { prefix, delimiter }: ListingOrder): string | und
   return at < 0 ? undefined : key.slice(0, at + delimiter.length);
 }
 
-/** The buckets that any cached path lies in, in byte order. */
-export function* listBuckets(source: RecordSource): Generator<string> {
-  let after: string | undefined;
-  for (;;) {
-    const [record] = source.list({ prefix: 's3://', limit: 1, ...(after === undefined ? {} : { after }) });
-    if (record === undefined) return;
-    const bucket = record.path.slice('s3://'.length).split('/', 1)[0]!;
-    yield bucket;
-    // '0' is the character behind '/': no path of this bucket sorts behind it, none of another before it.
-    after = `s3://${bucket}0`;
+/** Keys and common prefixes of several pages, each once and in order, up to where all of them say what there is. */
+export function mergePages<T>(
+  pages: readonly ListingPage<T>[],
+  maxKeys: number,
+): { readonly items: readonly MergedItem<T>[]; readonly next?: string } {
+  const found = new Map<string, T[] | 'prefix'>();
+  for (const { files, commonPrefixes } of pages) {
+    for (const { key, record } of files) {
+      const known = found.get(key);
+      if (known === undefined || known === 'prefix') found.set(key, [record]);
+      else known.push(record);
+    }
+    for (const prefix of commonPrefixes) found.set(prefix, 'prefix');
   }
+  // Behind the end of a page that goes on, that one may have keys which it has not said yet.
+  const ends = pages.flatMap(({ next }) => (next === undefined ? [] : [Buffer.from(next)]));
+  const horizon = ends.sort(Buffer.compare)[0];
+  const sorted = Array.from(found, ([name, records]) => ({ bytes: Buffer.from(name), name, records }))
+    .filter(({ bytes }) => horizon === undefined || Buffer.compare(bytes, horizon) <= 0)
+    .sort((a, b) => Buffer.compare(a.bytes, b.bytes));
+  const items = sorted
+    .slice(0, maxKeys)
+    .map(({ name, records }): MergedItem<T> => (records === 'prefix' ? { prefix: name } : { key: name, records }));
+  if (items.length === 0 || (horizon === undefined && items.length === sorted.length)) return { items };
+  return { items, next: sorted[items.length - 1]!.name };
 }
+
+/** What all pages say of a key, or that keys are folded into a common prefix. */
+export type MergedItem<T> = { readonly key: string; readonly records: readonly T[] } | { readonly prefix: string };

@@ -1,0 +1,390 @@
+/**
+ * The files of a cluster, to be read from any of its nodes: the S3 port and the file API stand on this.
+ *
+ * What is whole on this worker is read from its SSD, and nobody is asked; only where a page of it is bad another worker goes
+ * on. Everything else is found (located.ts) and streamed through (stream.ts). The origin is never asked, and nothing that
+ * passes through is kept.
+ */
+import { PrimedError } from '../../core/errors.ts';
+import {
+  type HeldFile,
+  type HeldVersion,
+  type Holding,
+  isWhole,
+  type Piece,
+  uncovered,
+  versionsOf,
+} from '../../core/holdings.ts';
+import { type ListingOrder, type MergedItem, mergePages } from '../../core/listing.ts';
+import type { Peer } from '../../core/peers.ts';
+import { bytesOf } from '../../core/ranges.ts';
+import type { ByteRange, Log, ObjectVersion, Random, UfsPath } from '../../core/types.ts';
+import type { OpenFile } from '../../store/types.ts';
+import type { Peers } from './known-peers.ts';
+import { pageHere } from './list-here.ts';
+import { here, type LocalFiles, Located, Suspects } from './located.ts';
+import type { PeerClient } from './peer-client.ts';
+import { readThrough } from './stream.ts';
+
+/** What is known of a file before its bytes are. */
+export interface FoundFile extends ObjectVersion {
+  readonly path: UfsPath;
+  /** `partial`: not every byte of it is anywhere; while it is not asked for, that some may be elsewhere. */
+  readonly state: 'complete' | 'partial' | 'metadata' | 'loading';
+  /** Distinct bytes, as far as they were asked for. */
+  readonly cachedBytes: number;
+}
+
+export interface Found {
+  readonly file: FoundFile;
+  /** What is known when all that may have a part of it were asked. Rejects with PEER_FAILED when one did not answer. */
+  settled(): FoundFile | Promise<FoundFile>;
+  /** Throws FILE_NOT_CACHED when it has gone. */
+  open(): OpenedFile;
+}
+
+/** A file that is being read: what is read of it stays until `close`. */
+export interface OpenedFile {
+  /** Another one after `prepare` has said that it changed. */
+  readonly file: FoundFile;
+  /**
+   * Makes sure that the range is somewhere. False: `file` is another version by now, which has to be looked at again.
+   * Rejects with FILE_NOT_CACHED, and with PEER_FAILED when a worker did not answer.
+   */
+  prepare(range: ByteRange): true | Promise<boolean>;
+  /** Exactly the bytes of the range of this one version, each checked where it lies. */
+  read(range: ByteRange): AsyncIterable<Uint8Array>;
+  close(): void;
+}
+
+export interface ListedPage {
+  readonly files: readonly { readonly key: string; readonly record: FoundFile }[];
+  readonly commonPrefixes: readonly string[];
+  readonly next?: string;
+}
+
+/** What servers need of it. */
+export interface ReadableFiles {
+  find(path: UfsPath): Found | undefined | Promise<Found | undefined>;
+  /** Whole files, and those of which only metadata are cached. Rejects with PEER_FAILED rather than leave any out. */
+  list(order: ListingOrder): Promise<ListedPage>;
+  /** Whether anything is known below a prefix, what is loading included. */
+  knows(prefix: string): boolean | Promise<boolean>;
+}
+
+export interface ClusterFilesOptions {
+  /** Undefined: this node has no files of its own. */
+  readonly store?: LocalFiles;
+  readonly peers: Peers;
+  readonly client: Pick<PeerClient, 'stat' | 'list' | 'read'>;
+  readonly log: Log;
+  readonly random?: Random;
+  /** Told the bytes that came from other workers. */
+  readonly onThrough?: (bytes: number) => void;
+}
+
+export class ClusterFiles implements ReadableFiles {
+  readonly #options: ClusterFilesOptions;
+  readonly #suspects = new Suspects();
+
+  constructor(options: ClusterFilesOptions) {
+    this.#options = options;
+  }
+
+  find(path: UfsPath): Found | undefined | Promise<Found | undefined> {
+    const { store } = this.#options;
+    const record = store?.stat(path);
+    if (record?.state !== 'complete') return this.#findElsewhere(path);
+    return { file: record, settled: () => record, open: () => this.#openHere(store!.open(path)) };
+  }
+
+  /** What workers say of a path; for those who want to know more than where to read. */
+  locate(path: UfsPath): Located {
+    return new Located(path, { ...this.#options, suspects: this.#suspects });
+  }
+
+  async list(order: ListingOrder): Promise<ListedPage> {
+    const files: { key: string; record: FoundFile }[] = [];
+    const commonPrefixes: string[] = [];
+    let after: string | undefined = order.after;
+    while (after !== undefined && files.length + commonPrefixes.length < order.maxKeys) {
+      const maxKeys: number = order.maxKeys - files.length - commonPrefixes.length;
+      const { items, next } = await this.listHeld({ ...order, after, maxKeys });
+      for (const item of items) {
+        if ('prefix' in item) {
+          commonPrefixes.push(item.prefix);
+          continue;
+        }
+        const record = item.versions.map(foundOf).find(({ state }) => state === 'complete' || state === 'metadata');
+        if (record !== undefined) files.push({ key: item.key, record });
+      }
+      after = next;
+    }
+    return { files, commonPrefixes, ...(after === undefined || order.maxKeys === 0 ? {} : { next: after }) };
+  }
+
+  /** One page of everything that is known, with all versions and who has what of them. Rejects with PEER_FAILED. */
+  async listHeld(
+    order: ListingOrder,
+    others: readonly Peer[] = this.#options.peers.others(),
+    onFailure?: (peer: Peer, error: PrimedError) => void,
+  ): Promise<{ readonly items: readonly HeldItem[]; readonly next?: string }> {
+    const { store, client } = this.#options;
+    if (order.maxKeys === 0) return { items: [] };
+    const pages = await Promise.all(
+      others.map(async (peer) => {
+        try {
+          return named(peer.id, await client.list(peer, order));
+        } catch (error) {
+          if (onFailure === undefined || !(error instanceof PrimedError)) throw error;
+          onFailure(peer, error);
+          return named(peer.id, { files: [], commonPrefixes: [] });
+        }
+      }),
+    );
+    const own = store === undefined ? [] : [named(here, pageHere(store, order))];
+    const { items, next } = mergePages([...own, ...pages], order.maxKeys);
+    return { items: items.map(heldItem), ...(next === undefined ? {} : { next }) };
+  }
+
+  async knows(prefix: string): Promise<boolean> {
+    const { store, peers, client } = this.#options;
+    const order = { root: prefix, prefix: '', delimiter: '', after: '', maxKeys: 1 };
+    if (store !== undefined && pageHere(store, order).files.length > 0) return true;
+    const others = await Promise.allSettled(peers.others().map((peer) => client.list(peer, order)));
+    if (others.some((one) => one.status === 'fulfilled' && one.value.files.length > 0)) return true;
+    for (const one of others) if (one.status === 'rejected') throw one.reason;
+    return false;
+  }
+
+  async #findElsewhere(path: UfsPath): Promise<Found | undefined> {
+    const located = this.locate(path);
+    const version = await located.find();
+    if (version === undefined) return undefined;
+    return {
+      file: foundOf(version),
+      settled: async () => {
+        const { file } = version;
+        if (file.state !== 'metadata' && (await located.cover(file, whole(file))).length > 0) {
+          await located.askAll();
+          refuseIfSilent(located, file.path);
+        }
+        return foundOf(located.versions[0]!);
+      },
+      open: () => this.#openElsewhere(located, version),
+    };
+  }
+
+  #openHere(opened: OpenFile): OpenedFile {
+    const { record } = opened;
+    return {
+      file: record,
+      prepare: () => true,
+      read: (range) => this.#readHere(opened, range),
+      close: () => opened.close(),
+    };
+  }
+
+  /** From the SSD; where that fails, from another worker, if one has this version. */
+  async *#readHere(opened: OpenFile, range: ByteRange): AsyncGenerator<Uint8Array> {
+    const { record } = opened;
+    let at = range.offset;
+    let failure: unknown;
+    try {
+      for await (const bytes of opened.read(range)) {
+        at += bytes.length;
+        yield bytes;
+      }
+      return;
+    } catch (error) {
+      if (!isOfDisk(error) || this.#options.peers.others().length === 0) throw error;
+      failure = error;
+    }
+    this.#options.log.error(
+      { path: record.path, offset: at, error: String(failure) },
+      'a file cannot be read here: another worker is asked for the rest',
+    );
+    const located = this.locate(record.path);
+    const left = { offset: at, length: range.offset + range.length - at };
+    const file = { ...record, ranges: [] };
+    try {
+      await located.askAll(() => this.#elsewhere(located, file, left));
+      yield* this.#through(located, file, left, [here]);
+    } catch (error) {
+      // What is wrong is the disk of this worker; that nobody else has it is only why it shows.
+      throw isMissing(error) ? failure : error;
+    }
+  }
+
+  #elsewhere(located: Located, file: HeldFile, range: ByteRange): boolean {
+    const { holdings } = located.versionLike(file);
+    return (
+      uncovered(
+        range,
+        holdings.filter(({ holder }) => holder !== here),
+      ).length === 0
+    );
+  }
+
+  #openElsewhere(located: Located, version: HeldVersion): OpenedFile {
+    let { file } = version;
+    let found = foundOf(version);
+    const through = (range: ByteRange): AsyncIterable<Uint8Array> => this.#through(located, file, range);
+    return {
+      get file() {
+        return found;
+      },
+      prepare: async (range) => {
+        const missing = await located.cover(file, range);
+        if (missing.length === 0) return true;
+        const better = located.versions[0]!;
+        if (better.file.etag !== file.etag && isWhole(better)) {
+          file = better.file;
+          found = foundOf(better);
+          return false;
+        }
+        refuseIfSilent(located, file.path);
+        throw notCached(foundOf(located.versionLike(file)), missing);
+      },
+      read: through,
+      close: () => undefined,
+    };
+  }
+
+  #through(
+    located: Located,
+    file: HeldFile,
+    range: ByteRange,
+    without: readonly string[] = [],
+  ): AsyncGenerator<Uint8Array> {
+    const { store, client, log, peers, random = Math.random, onThrough = () => undefined } = this.#options;
+    const suspects = this.#suspects;
+    const turn = random();
+    const peerOf = (holder: string): Peer | undefined => peers.others().find(({ id }) => id === holder);
+    return readThrough(
+      {
+        holdings: () => {
+          const usable = located
+            .versionLike(file)
+            .holdings.filter(({ holder }) => !without.includes(holder) && (holder === here || peerOf(holder)));
+          return inOrder(usable, turn, (holder) => suspects.has({ id: holder }));
+        },
+        open: async (piece) => {
+          const peer = piece.holder === here ? undefined : peerOf(piece.holder);
+          if (piece.holder === here) return readPiece(store!, file, piece);
+          if (peer === undefined) throw new PrimedError('PEER_FAILED', `worker '${piece.holder}' is not live any more`);
+          return counted(await client.read(peer, file, piece), onThrough);
+        },
+        askMore: () => located.askAll(),
+        onFailure: ({ piece, at, error }) => {
+          const peer = peerOf(piece.holder);
+          if (peer !== undefined && (error as PrimedError).code === 'PEER_FAILED') suspects.note(peer);
+          const facts = { path: file.path, worker: piece.holder, offset: at, error: String(error) };
+          log.warn(facts, 'a worker broke off what it was read from: another goes on, where one has it');
+        },
+      },
+      range,
+    );
+  }
+}
+
+/** One entry of a listing over workers. */
+export type HeldItem =
+  | { readonly key: string; readonly versions: readonly HeldVersion[] }
+  | { readonly prefix: string };
+
+function whole({ sizeBytes }: ObjectVersion): ByteRange {
+  return { offset: 0, length: sizeBytes };
+}
+
+export function foundOf(version: HeldVersion): FoundFile {
+  const { file, ranges, shown } = version;
+  const { path, etag, sizeBytes, lastModifiedMs, versionId } = file;
+  const cachedBytes = bytesOf(ranges);
+  const state = !shown ? 'loading' : isWhole(version) ? 'complete' : cachedBytes === 0 ? 'metadata' : 'partial';
+  const known = { path, etag, sizeBytes, lastModifiedMs, state, cachedBytes } as const;
+  return versionId === undefined ? known : { ...known, versionId };
+}
+
+function notCached({ path, sizeBytes, cachedBytes }: FoundFile, missing: readonly ByteRange[]): PrimedError {
+  const gaps = missing
+    .slice(0, 3)
+    .map(({ offset, length }) => `${offset} to ${offset + length - 1}`)
+    .join(', ');
+  const message = `${path} has ${cachedBytes} of ${sizeBytes} bytes in the cache: bytes ${gaps}${missing.length > 3 ? ', …' : ''} are on no live worker; load it again.`;
+  return new PrimedError('FILE_NOT_CACHED', message, { path, sizeBytes, cachedBytes });
+}
+
+/** What a worker that did not answer has is not known. */
+function refuseIfSilent(located: Located, path: UfsPath): void {
+  const [first] = located.silent.values();
+  if (first === undefined) return;
+  const message = `It is not known whether all of ${path} is cached: ${first.message}`;
+  throw new PrimedError('PEER_FAILED', message, { path }, { cause: first });
+}
+
+function isOfDisk(error: unknown): boolean {
+  return error instanceof PrimedError && (error.code === 'STORE_CORRUPT' || error.code === 'STORE_IO');
+}
+
+function isMissing(error: unknown): boolean {
+  return error instanceof PrimedError && error.code === 'FILE_NOT_CACHED';
+}
+
+/** This worker first, those that failed a moment ago last, the others in turn, so that replicas share their readers. */
+function inOrder(
+  holdings: readonly Holding[],
+  turn: number,
+  isSuspect: (holder: string) => boolean,
+): readonly Holding[] {
+  const first = Math.floor(turn * holdings.length);
+  const turned = [...holdings.slice(first), ...holdings.slice(0, first)];
+  const rank = ({ holder }: Holding): number => (holder === here ? 0 : isSuspect(holder) ? 2 : 1);
+  return turned.sort((a, b) => rank(a) - rank(b));
+}
+
+async function* readPiece(store: LocalFiles, file: HeldFile, piece: Piece): AsyncGenerator<Uint8Array> {
+  // Opened by its first reader: who never reads it has nothing to close.
+  const opened = store.openVersion(file, piece);
+  if (opened === undefined) throw new PrimedError('FILE_NOT_CACHED', `${file.path}: a part of it is gone from here`);
+  try {
+    yield* opened.read(piece);
+  } finally {
+    opened.close();
+  }
+}
+
+function counted(body: AsyncIterable<Uint8Array>, count: (bytes: number) => void): AsyncIterable<Uint8Array> {
+  return {
+    [Symbol.asyncIterator]() {
+      const pieces = body[Symbol.asyncIterator]();
+      return {
+        async next() {
+          const result = await pieces.next();
+          if (result.done !== true) count(result.value.length);
+          return result;
+        },
+        return: async () => (await pieces.return?.()) ?? { done: true, value: undefined },
+      };
+    },
+  };
+}
+
+function named(holder: string, page: HeldPage): NamedPage {
+  return { ...page, files: page.files.map(({ key, record }) => ({ key, record: { holder, files: record } })) };
+}
+
+type HeldPage = {
+  readonly files: readonly { readonly key: string; readonly record: readonly HeldFile[] }[];
+  readonly commonPrefixes: readonly string[];
+  readonly next?: string;
+};
+type NamedPage = Omit<HeldPage, 'files'> & {
+  readonly files: readonly { readonly key: string; readonly record: { holder: string; files: readonly HeldFile[] } }[];
+};
+
+function heldItem(item: MergedItem<{ holder: string; files: readonly HeldFile[] }>): HeldItem {
+  if ('prefix' in item) return item;
+  const said = item.records.flatMap(({ holder, files }) => files.map((file) => ({ holder, file })));
+  return { key: item.key, versions: versionsOf(said) };
+}

@@ -1,0 +1,232 @@
+/**
+ * What one node asks of a worker to read what lies there: its word on a path, pages of its listing, bytes, and a check.
+ *
+ * Who waits for whom: a request waits for one of the connections to that worker, then for the head of its answer; both
+ * within one limit. A body is read as fast as its consumer takes it: TCP holds the worker back.
+ *
+ * Every rejection is a PrimedError: PEER_FAILED where the worker was not reached, broke off or made no sense, TOO_BUSY where
+ * it has no turn, else what it said.
+ */
+import { Agent, type Dispatcher, request } from 'undici';
+import { type ErrorCode, errorCatalogue, PrimedError } from '../../core/errors.ts';
+import type { HeldFile } from '../../core/holdings.ts';
+import type { ListingOrder, ListingPage } from '../../core/listing.ts';
+import type { ClientTls } from '../../core/node-tls.ts';
+import type { Peer } from '../../core/peers.ts';
+import type { ByteRange, ObjectVersion, UfsPath } from '../../core/types.ts';
+import { type HeldRow, heldFile } from './held-row.ts';
+
+export interface PeerClientOptions {
+  /** The cluster's. */
+  readonly token?: string;
+  /** Of https. */
+  readonly tls?: ClientTls;
+  /** Connections to one worker; each carries one body at a time. */
+  readonly connections?: number;
+  readonly connectMs?: number;
+  /** From a request until the head of its answer, the wait for a connection included. */
+  readonly headMs?: number;
+  /** Longest silence within an answer, while its consumer takes it. */
+  readonly silenceMs?: number;
+}
+
+/** 16 connections of 64 KiB each, and what the kernel buffers: a worker of 100 others holds a hundred MiB at worst. */
+const defaults = { connections: 16, connectMs: 1_000, headMs: 5_000, silenceMs: 5_000 };
+/** Of an answer that is read whole: a page of a listing keeps to 4 MiB. */
+const maxTextBytes = 32 * 1024 * 1024;
+/** A check waits for its turn there, and says something whenever a page has been read. */
+const checkSilenceMs = 60_000;
+
+export class PeerClient {
+  readonly #options: PeerClientOptions & typeof defaults;
+  readonly #agent: Agent;
+
+  constructor(options: PeerClientOptions = {}) {
+    this.#options = { ...defaults, ...options };
+    const { connections, connectMs, silenceMs, tls } = this.#options;
+    this.#agent = new Agent({
+      connect: { timeout: connectMs, ...tls },
+      bodyTimeout: silenceMs,
+      // A limit of our own counts the wait for a connection too.
+      headersTimeout: 0,
+      keepAliveTimeout: 4_000,
+      pipelining: 1,
+      connections,
+    });
+  }
+
+  /** What the worker has of a path: its visible version, and the one that is loading. */
+  async stat(peer: Peer, path: UfsPath, signal?: AbortSignal): Promise<readonly HeldFile[]> {
+    const rows = await this.#json<HeldRow[]>(peer, `/internal/v1/stat/${encoded(path)}`, signal);
+    return sensible(peer, () => rows.map(heldFile));
+  }
+
+  /** One page of all that the worker knows, what is loading too; every path once, with all that is known of it. */
+  async list(peer: Peer, order: ListingOrder, signal?: AbortSignal): Promise<ListingPage<readonly HeldFile[]>> {
+    const { root, prefix, delimiter, after, maxKeys } = order;
+    const query = new URLSearchParams({ root, prefix, delimiter, after, limit: String(maxKeys) });
+    type Page = { files: [string, HeldRow[]][]; prefixes: string[]; next?: string };
+    const page = await this.#json<Page>(peer, `/internal/v1/list?${query}`, signal);
+    return sensible(peer, () => ({
+      files: page.files.map(([key, rows]) => ({ key, record: rows.map(heldFile) })),
+      commonPrefixes: page.prefixes,
+      ...(page.next === undefined ? {} : { next: page.next }),
+    }));
+  }
+
+  /** The bytes of a range of a version, exactly as many; what breaks off rejects. */
+  async read(
+    peer: Peer,
+    { path, etag, versionId }: ObjectVersion & { readonly path: UfsPath },
+    { offset, length }: ByteRange,
+  ): Promise<AsyncIterable<Buffer>> {
+    const query = versionId === undefined ? '' : `?versionId=${encodeURIComponent(versionId)}`;
+    const answer = await this.#open(peer, `/internal/v1/data/${encoded(path)}${query}`, {
+      headers: { 'if-match': `"${etag}"`, range: `bytes=${offset}-${offset + length - 1}`, 'x-primed-reader': '1' },
+    });
+    const promised = answer.headers['content-length'];
+    const range = answer.headers['content-range'];
+    if (answer.statusCode === 206 && promised === String(length) && String(range).startsWith(`bytes ${offset}-`))
+      return lent(peer, answer, length);
+    answer.body.destroy();
+    throw failed(peer, `it answered ${answer.statusCode} with ${promised} bytes (${range}) to ${offset}+${length}`);
+  }
+
+  /** Lines of a check that runs there, in JSON. */
+  async check(peer: Peer, path: string, signal: AbortSignal): Promise<AsyncIterable<Buffer>> {
+    const target = `/internal/v1/check?${new URLSearchParams({ path })}`;
+    const headers = { accept: 'application/x-ndjson' };
+    const answer = await this.#open(peer, target, { method: 'POST', headers, signal, headMs: checkSilenceMs });
+    return lent(peer, answer, undefined);
+  }
+
+  close(): Promise<void> {
+    return this.#agent.destroy();
+  }
+
+  async #json<T>(peer: Peer, target: string, signal?: AbortSignal): Promise<T> {
+    const answer = await this.#open(peer, target, signal === undefined ? {} : { signal });
+    const text = await textOf(peer, answer);
+    return sensible(peer, () => JSON.parse(text) as T);
+  }
+
+  async #open(
+    peer: Peer,
+    target: string,
+    options: {
+      method?: 'GET' | 'POST';
+      headers?: Record<string, string>;
+      signal?: AbortSignal;
+      headMs?: number;
+    },
+  ): Promise<Dispatcher.ResponseData> {
+    const { token, headMs: usual, silenceMs } = this.#options;
+    const { method = 'GET', headers = {}, signal, headMs = usual } = options;
+    const late = new AbortController();
+    const timer = setTimeout(() => late.abort(new Error(`it did not answer within ${headMs} ms`)), headMs);
+    try {
+      const answer = await request(`${peer.url}${target}`, {
+        method,
+        dispatcher: this.#agent,
+        headers: { ...headers, ...(token === undefined ? {} : { authorization: `Bearer ${token}` }) },
+        signal: signal === undefined ? late.signal : AbortSignal.any([late.signal, signal]),
+        bodyTimeout: Math.max(silenceMs, headMs === usual ? 0 : headMs),
+      });
+      // Who destroys a body that nobody reads is told so by an event, and knows.
+      answer.body.on('error', () => undefined);
+      if (answer.statusCode >= 200 && answer.statusCode < 300) return answer;
+      throw said(peer, answer.statusCode, await textOf(peer, answer));
+    } catch (error) {
+      if (error instanceof PrimedError) throw error;
+      signal?.throwIfAborted();
+      throw failed(peer, reasonOf(error), error);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+}
+
+const alone = (): never => {
+  throw new PrimedError('INTERNAL', 'there is no other worker to ask');
+};
+/** For those who are alone. */
+export const nobody: Pick<PeerClient, 'stat' | 'list' | 'read'> = { stat: alone, list: alone, read: alone };
+
+/** Whole UFS paths, as a lane writes them. */
+function encoded(path: string): string {
+  return encodeURIComponent(path).replaceAll('%2F', '/');
+}
+
+/** A body that is given back also when nobody has begun to read it. */
+function lent(peer: Peer, answer: Dispatcher.ResponseData, length: number | undefined): AsyncIterable<Buffer> {
+  return {
+    [Symbol.asyncIterator]() {
+      const pieces = bodyOf(peer, answer, length);
+      return {
+        next: () => pieces.next(),
+        async return() {
+          answer.body.destroy();
+          return pieces.return(undefined);
+        },
+      };
+    },
+  };
+}
+
+async function* bodyOf(
+  peer: Peer,
+  { body }: Dispatcher.ResponseData,
+  length: number | undefined,
+): AsyncGenerator<Buffer> {
+  let received = 0;
+  try {
+    for await (const piece of body) {
+      received += (piece as Buffer).length;
+      yield piece as Buffer;
+    }
+  } catch (error) {
+    throw failed(peer, `it broke off after ${received} bytes (${reasonOf(error)})`, error);
+  }
+  if (length !== undefined && received !== length) throw failed(peer, `it gave ${received} of ${length} bytes`);
+}
+
+async function textOf(peer: Peer, answer: Dispatcher.ResponseData): Promise<string> {
+  const pieces: Buffer[] = [];
+  let total = 0;
+  for await (const piece of bodyOf(peer, answer, undefined)) {
+    total += piece.length;
+    if (total > maxTextBytes) throw failed(peer, `it answered with more than ${maxTextBytes} bytes`);
+    pieces.push(piece);
+  }
+  return Buffer.concat(pieces).toString('utf8');
+}
+
+function sensible<T>(peer: Peer, read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    throw failed(peer, `its answer makes no sense: ${String(error)}`, error);
+  }
+}
+
+/** Bytes are refused in XML, as by S3; everything else in JSON. */
+function said(peer: Peer, status: number, body: string): PrimedError {
+  const code = /<Code>([^<]*)<\/Code>/.exec(body)?.[1] ?? /"code":"([A-Z_]+)"/.exec(body)?.[1] ?? '';
+  const message = /<Message>([^<]*)<\/Message>/.exec(body)?.[1] ?? /"message":"((?:[^"\\]|\\.)*)"/.exec(body)?.[1];
+  const known =
+    Object.hasOwn(errorCatalogue, code) && passedOn.has(code as ErrorCode) ? (code as ErrorCode) : undefined;
+  return failed(peer, `it answered ${status}: ${message ?? body.slice(0, 200)}`, undefined, known);
+}
+
+/** What says something about the file, or the load of the worker, rather than about the way to it. */
+const passedOn: ReadonlySet<ErrorCode> = new Set(['FILE_NOT_CACHED', 'STORE_CORRUPT', 'TOO_BUSY', 'PATH_INVALID']);
+
+function failed(peer: Peer, why: string, cause?: unknown, code: ErrorCode = 'PEER_FAILED'): PrimedError {
+  const message = `worker '${peer.id}' at ${peer.url}: ${why}`;
+  return new PrimedError(code, message, { worker: peer.id }, cause === undefined ? undefined : { cause });
+}
+
+function reasonOf(error: unknown): string {
+  if (error instanceof AggregateError && error.errors.length > 0) return reasonOf(error.errors[0]);
+  return error instanceof Error ? error.message || (error as NodeJS.ErrnoException).code || error.name : String(error);
+}

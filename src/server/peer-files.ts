@@ -1,0 +1,100 @@
+/**
+ * What this worker has, for other nodes of the cluster, on the worker's port: its word on a path, pages of its listing, and
+ * a check of what lies here. It speaks for itself only, and asks nobody.
+ *
+ *   GET  /internal/v1/stat/<path>   rows of the visible and the loading version; none where nothing is known
+ *   GET  /internal/v1/list?…        a page of `core/listing`, each path with its rows
+ *   POST /internal/v1/check?path=   lines, as of the file API
+ */
+import type { FastifyPluginCallback } from 'fastify';
+import type { FsSource } from '../cluster/reading/fs-source.ts';
+import { heldIn, heldRow } from '../cluster/reading/held-row.ts';
+import { pageHere } from '../cluster/reading/list-here.ts';
+import type { LocalFiles } from '../cluster/reading/located.ts';
+import { type NodeAccess, nodeCheck } from '../cluster/wire/node-check.ts';
+import { PrimedError } from '../core/errors.ts';
+import type { HeldFile } from '../core/holdings.ts';
+import type { Log } from '../core/types.ts';
+import { checkAnswers } from './check-answers.ts';
+import { pathOfTarget } from './peer-data.ts';
+
+export interface PeerFilesOptions extends NodeAccess {
+  readonly store: LocalFiles;
+  readonly source: Pick<FsSource, 'check'>;
+  readonly log: Log;
+}
+
+const checkLimits = { turnWaitMs: 30_000, progressEveryMs: 500, closeGraceMs: 1_000 };
+const statPrefix = '/internal/v1/stat/';
+const mostKeys = 1000;
+/** Two numbers for each range: of files in very many ranges a page has fewer. */
+const mostRanges = 200_000;
+
+export const peerFiles: FastifyPluginCallback<PeerFilesOptions> = (app, options, done) => {
+  const { store } = options;
+  const checked = checkAnswers(app, { source: options.source, log: options.log, ...checkLimits });
+  const problemWith = nodeCheck(options, 'cluster.token');
+  app.addHook('onRequest', async (request) => {
+    const problem = problemWith?.(request.raw);
+    if (problem !== undefined) throw new PrimedError('UNAUTHENTICATED', problem);
+  });
+  const route = { exposeHeadRoute: false, config: { ownToken: true } } as const;
+  app.route({
+    ...route,
+    method: 'GET',
+    url: `${statPrefix}*`,
+    handler: async (request) => {
+      const path = pathOfTarget(request.raw.url ?? '', statPrefix);
+      const visible = store.stat(path);
+      const loading = store.statLoading(path);
+      const both = visible?.fileId === loading?.fileId ? [visible] : [visible, loading];
+      return both.flatMap((record) => (record === undefined ? [] : [heldRow(heldIn(store, record))]));
+    },
+  });
+  app.route({
+    ...route,
+    method: 'GET',
+    url: '/internal/v1/list',
+    handler: async (request) => {
+      const query = request.query as Record<string, string | undefined>;
+      const [root = '', prefix = '', delimiter = '', after = ''] = ['root', 'prefix', 'delimiter', 'after'].map(
+        (name) => query[name],
+      );
+      const maxKeys = Math.min(mostKeys, Number(query.limit ?? mostKeys));
+      if (!(maxKeys >= 0)) throw new PrimedError('REQUEST_INVALID', `limit: '${query.limit}' is no number`);
+      return bounded(pageHere(store, { root, prefix, delimiter, after, maxKeys }));
+    },
+  });
+  app.route({
+    ...route,
+    method: 'POST',
+    url: '/internal/v1/check',
+    handler: (request, reply) => checked(String((request.query as Record<string, unknown>).path ?? ''), request, reply),
+  });
+  done();
+};
+
+interface Page {
+  readonly files: readonly { readonly key: string; readonly record: readonly HeldFile[] }[];
+  readonly commonPrefixes: readonly string[];
+  readonly next?: string;
+}
+
+/** A page with more ranges than one answer may have ends behind the last file that fits, and has one at least. */
+function bounded({ files, commonPrefixes, next }: Page) {
+  let ranges = 0;
+  const count = files.findIndex(({ record }, at) => {
+    for (const file of record) if (file.state !== 'complete') ranges += file.ranges.length;
+    return ranges > mostRanges && at > 0;
+  });
+  const kept = count < 0 ? files : files.slice(0, count);
+  const last = count < 0 ? undefined : Buffer.from(kept.at(-1)!.key);
+  const prefixes =
+    last === undefined ? commonPrefixes : commonPrefixes.filter((one) => Buffer.compare(Buffer.from(one), last) < 0);
+  const goesOn = last === undefined ? next : kept.at(-1)!.key;
+  return {
+    files: kept.map(({ key, record }) => [key, record.map(heldRow)]),
+    prefixes,
+    ...(goesOn === undefined ? {} : { next: goesOn }),
+  };
+}
