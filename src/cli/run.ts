@@ -4,6 +4,7 @@
  */
 import { Command, CommanderError } from 'commander';
 import { PrimedError } from '../core/errors.ts';
+import { registerCompletion } from './completion.ts';
 import type { CliContext, RegisterVerb } from './context.ts';
 import { exitCodeOf, exitCodes } from './exit.ts';
 import { registerFs } from './fs.ts';
@@ -60,7 +61,7 @@ function makeProgram(context: CliContext, verbs: readonly RegisterVerb[]): Comma
       getErrHasColors: () => false,
     });
   // subcommands inherit exitOverride and output settings only when they are made after these were set
-  for (const register of [...verbs, registerJob, registerFs, registerWorker, registerVersion])
+  for (const register of [...verbs, registerJob, registerFs, registerWorker, registerCompletion, registerVersion])
     register(program, context);
   return program;
 }

@@ -1,0 +1,64 @@
+#!/usr/bin/env bash
+# Proves the Debian package in a clean root of this machine's Debian release: install, run, remove, install again, purge.
+# Needs root and debootstrap. The root is made anew each time, below the folder named as first argument (default: a
+# temporary one).
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+base=$(mktemp -d "${1:-${TMPDIR:-/tmp}}/primed-package-XXXXXX")
+root=$base/root
+# Whatever is mounted is mounted in a name space of its own, and goes with it.
+if [ "${PRIMED_PROOF_INSIDE:-}" != 1 ]; then
+  rm -rf "$base"
+  PRIMED_PROOF_INSIDE=1 exec unshare --mount --pid --fork --kill-child "$0" "$@"
+fi
+trap 'umount -R "$root/proc" "$root/dev" 2>/dev/null || true; rm -rf "$base"' EXIT
+
+say() { printf '%s\n' "-- $*"; }
+inside() { chroot "$root" /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin DEBIAN_FRONTEND=noninteractive "$@"; }
+is() { [ "$2" = "$3" ] || { echo "$1: expected '$3', found '$2'"; exit 1; }; }
+
+[ -f dist-packages/primed_*.deb ] || npm run --silent package
+package=$(ls dist-packages/primed_*.deb)
+
+say 'a clean root'
+mirror=$(apt-get indextargets --format '$(REPO_URI)' | grep -v security | head -n 1)
+release=$(. /etc/os-release && echo "$VERSION_CODENAME")
+debootstrap --variant=minbase "$release" "$root" "$mirror" >"$base/debootstrap.log" 2>&1 || { tail -5 "$base/debootstrap.log"; exit 1; }
+mount -t proc proc "$root/proc"
+mount --rbind /dev "$root/dev"
+cp "$package" "$root/tmp/primed.deb"
+inside apt-get -qq update
+
+say 'install'
+inside apt-get -qq -y install /tmp/primed.deb >/dev/null
+is 'user' "$(inside id -un primed)" primed
+is 'data folder' "$(inside stat -c '%U %a' /var/lib/primed)" 'primed 700'
+is 'configuration' "$(inside stat -c '%G %a' /etc/primed/primed.toml)" 'primed 640'
+for unit in primed-worker primed-coordinator; do
+  [ -f "$root/lib/systemd/system/$unit.service" ] || { echo "no unit $unit"; exit 1; }
+done
+inside primed version
+[ -s "$root/usr/share/man/man1/primed.1.gz" ] && [ -s "$root/usr/share/bash-completion/completions/primed" ]
+
+say 'run: the demo, by the user of the daemons'
+inside setpriv --reuid primed --regid primed --clear-groups primed demo --size 64MB --data /var/lib/primed | tail -n 20
+
+say 'removal keeps data and configuration'
+inside touch /var/lib/primed/kept
+inside apt-get -qq -y remove primed >/dev/null
+[ ! -e "$root/usr/bin/primed" ] && [ -e "$root/var/lib/primed/kept" ] && [ -e "$root/etc/primed/primed.toml" ]
+
+say 'installed again, it finds them; purge asks nothing and removes them'
+inside apt-get -qq -y install /tmp/primed.deb >/dev/null
+[ -e "$root/var/lib/primed/kept" ]
+inside apt-get -qq -y purge primed >/dev/null </dev/null
+for path in /var/lib/primed /etc/primed /etc/default/primed /usr/lib/primed; do
+  [ ! -e "$root$path" ] || { echo "$path is still there after purge"; exit 1; }
+done
+! inside getent passwd primed >/dev/null || { echo 'the user is still there after purge'; exit 1; }
+
+say 'the tarball runs where it is unpacked'
+mkdir "$root/opt/t" && tar -xzf dist-packages/primed-*.tar.gz -C "$root/opt/t" --strip-components=1
+inside /opt/t/bin/primed version
+say 'all of it holds'

@@ -1,0 +1,22 @@
+/** `primed completion <shell>`, and `primed manual`, which packages are made with. */
+import { Argument } from 'commander';
+import { completionScript, type Shell, shells } from './completion-scripts.ts';
+import { type RegisterVerb, runs } from './context.ts';
+import { exitCodes } from './exit.ts';
+import { manualPage } from './manual-page.ts';
+import { verbTree } from './verb-tree.ts';
+
+export const registerCompletion: RegisterVerb = (program, context) => {
+  const completion = program
+    .command('completion')
+    .description('print a completion script for a shell: source <(primed completion bash)')
+    .addArgument(new Argument('<shell>', 'the shell').choices(shells));
+  runs(completion, context, async (shell: Shell) => {
+    context.io.stdout.write(completionScript(shell, verbTree(program)));
+    return exitCodes.done;
+  });
+  runs(program.command('manual', { hidden: true }).description('print the manual page'), context, async () => {
+    context.io.stdout.write(manualPage(verbTree(program), PRIMED_VERSION));
+    return exitCodes.done;
+  });
+};
