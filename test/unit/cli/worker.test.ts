@@ -117,7 +117,7 @@ test('worker without a verb is the daemon, and both know --coordinator', async (
   const flags = ['--data', dir, '--store-size', '1GB', '--http', '127.0.0.2:1', '--host', 'node-7'];
   const begun = await run(['worker', '--coordinator', 'http://127.0.0.1:5', ...flags]);
   expect([begun.code, begun.io.err()]).toEqual([7, '']);
-  expect(started[0]?.cluster).toEqual({
+  expect(started[0]?.cluster).toMatchObject({
     leaseMs: 10_000,
     coordinator: 'http://127.0.0.1:5',
     host: 'node-7',
