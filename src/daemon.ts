@@ -84,8 +84,10 @@ async function open(config: Config, log: Log, opened: Opened, onFatal: (error: E
     telemetry,
   );
   opened.origins = origins;
-  const ready = (): { ready: boolean; reason?: string } =>
-    opened.ready ? { ready: true } : { ready: false, reason: 'starting or stopping' };
+  const ready = (): { ready: boolean; reason?: string } => {
+    const reason = opened.ready ? opened.trouble?.() : 'starting or stopping';
+    return reason === undefined ? { ready: true } : { ready: false, reason };
+  };
   const base: NodeBase = { config, log, telemetry, origins, nodeTls, ready, opened };
   const facts: Record<string, unknown> = { version: PRIMED_VERSION, role, cores: availableParallelism() };
 
@@ -143,6 +145,7 @@ async function close(opened: Opened, log: Log): Promise<void> {
     origins: () => opened.origins?.close(),
     store: () => opened.store?.close(),
     registry: () => opened.registry?.close(),
+    etcd: () => opened.etcd?.close(),
     telemetry: () => opened.telemetry?.close(),
   };
   for (const [name, step] of Object.entries(steps)) {

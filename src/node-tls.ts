@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { createSecureContext } from 'node:tls';
 import type { Config } from './config/config.ts';
+import type { EtcdConfig } from './config/etcd.ts';
 import { PrimedError, reportOf } from './core/errors.ts';
 import type { ClientTls, ServerTls } from './core/node-tls.ts';
 
@@ -29,6 +30,17 @@ export function readNodeTls({ tls }: Config): NodeTls {
     ...(shows && { server: { ...shows, ...(mtls && ca !== undefined && { clientCa: ca }) } }),
     ...((ca !== undefined || mtls) && { client: { ...(ca !== undefined && { ca }), ...(mtls && shows) } }),
   };
+}
+
+/** For connections to etcd. Throws CONFIG_INVALID, naming the setting. */
+export function readEtcdTls({ caFile, certFile, keyFile }: EtcdConfig): ClientTls {
+  const ca = caFile === undefined ? {} : { ca: read('cluster.etcd.ca_file', caFile) };
+  if (caFile !== undefined) check(ca, `cluster.etcd.ca_file: ${caFile} has no certificates in PEM`);
+  if (certFile === undefined || keyFile === undefined) return ca;
+  const shows = { cert: read('cluster.etcd.cert_file', certFile), key: read('cluster.etcd.key_file', keyFile) };
+  check({ cert: shows.cert }, `cluster.etcd.cert_file: ${certFile} has no certificate in PEM`);
+  check(shows, `cluster.etcd.key_file: ${keyFile} is not the key of ${certFile}`);
+  return { ...ca, ...shows };
 }
 
 function read(setting: string, file: string): string {

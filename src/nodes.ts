@@ -1,6 +1,7 @@
 /** What the roles are made of: the worker's side of a node, the coordinator's, and how the one joins the other. */
 import { randomUUID } from 'node:crypto';
 import type { FastifyInstance } from 'fastify';
+import type { Etcd } from './cluster/etcd/index.ts';
 import { Fleet } from './cluster/fleet.ts';
 import { openJobService } from './cluster/job-service.ts';
 import { LocalLink } from './cluster/local-link.ts';
@@ -12,7 +13,7 @@ import type { FsSource } from './cluster/reading/fs-source.ts';
 import { KnownPeers, noPeers } from './cluster/reading/known-peers.ts';
 import { nobody, PeerClient } from './cluster/reading/peer-client.ts';
 import { openRegistrar, type Registrar } from './cluster/registrar.ts';
-import { openRegistry, type Registry } from './cluster/registry.ts';
+import { openRegistry, type Registrations, type Registry } from './cluster/registry.ts';
 import {
   membersSettled,
   type RegistryMembers,
@@ -29,6 +30,7 @@ import { isMember } from './core/membership.ts';
 import type { ClientTls } from './core/node-tls.ts';
 import { formatSize } from './core/sizes.ts';
 import type { Log, WorkerId } from './core/types.ts';
+import { etcdRegistrar, etcdRegistry } from './etcd-nodes.ts';
 import { type IngestWorker, openIngest } from './ingest/index.ts';
 import type { NodeTls } from './node-tls.ts';
 import { observeJobs, observeS3, observeStore, observeWorker, showJobs, showWorker } from './observers.ts';
@@ -59,6 +61,11 @@ export interface Opened {
   peers?: KnownPeers;
   peerClient?: PeerClient;
   registry?: Registry;
+  /** Where workers register over HTTP. */
+  registrations?: Registrations;
+  etcd?: Etcd;
+  /** What stands in the way of being ready, in a few words; asked at each look at the health. */
+  trouble?: () => string | undefined;
   members?: RegistryMembers;
   jobs?: JobService;
   /** Ends what the service manager is told. */
@@ -153,15 +160,21 @@ export async function openCoordinatorSide(base: NodeBase): Promise<void> {
   });
   opened.jobs = jobs;
   showJobs(telemetry, jobs);
-  const { registry } = opened;
+  const { registry, registrations } = opened;
   const source = opened.source ?? filesOfCluster(base);
-  opened.api = buildApiServer({ ...base, jobs, source, ...(registry && { registry }) });
+  opened.api = buildApiServer({
+    ...base,
+    jobs,
+    source,
+    ...(registry && { registry }),
+    ...(registrations && { registrations }),
+  });
 }
 
 function registeredFleet(base: NodeBase): Fleet {
   const { config, log, origins, opened } = base;
-  const { cluster, job, workersDir } = config;
-  const registry = openRegistry({ dir: workersDir, leaseMs: cluster.leaseMs, clock: systemClock, log });
+  const { job } = config;
+  const { registry, settled } = config.cluster.etcd === undefined ? embeddedRegistry(base) : etcdRegistry(base);
   opened.registry = registry;
   const proof = nodeProof(base);
   // A coordinator that comes back is another one to the workers: what the last one had asked for was given up with it.
@@ -181,9 +194,22 @@ function registeredFleet(base: NodeBase): Fleet {
     origins,
     maxRestarts: job.maxRestarts,
     log,
-    // They renew, and so find out, three times in a lease.
-    settled: membersSettled(registry, cluster.leaseMs),
+    settled,
   });
+}
+
+/** A registry, and when the workers that are there are known after a start. */
+export interface KnownWorkers {
+  readonly registry: Registry;
+  readonly settled: Promise<void>;
+}
+
+function embeddedRegistry({ config, log, opened }: NodeBase): KnownWorkers {
+  const { leaseMs } = config.cluster;
+  const registry = openRegistry({ dir: config.workersDir, leaseMs, clock: systemClock, log });
+  opened.registrations = registry;
+  // They renew, and so find out, three times in a lease.
+  return { registry, settled: membersSettled(registry, leaseMs) };
 }
 
 /** The files of this worker and, as soon as it has heard of others, of those. */
@@ -222,15 +248,14 @@ function filesOfCluster(base: NodeBase): FsSource {
   });
 }
 
-/** After its ports are open: registers with the coordinator, and takes its orders. */
+/** After its ports are open: registers with the coordinator, or in etcd, and takes the orders of coordinators. */
 export function joinCluster(base: NodeBase): void {
   const { config, log, nodeTls, opened } = base;
   const { cluster } = config;
   const { worker, store, http, s3 } = opened;
   if (worker === undefined || store === undefined || http === undefined || s3 === undefined) return;
   const id = cluster.id as WorkerId;
-  const registrar = openRegistrar({
-    coordinator: cluster.coordinator,
+  const self = {
     id,
     address: {
       host: cluster.host,
@@ -244,9 +269,11 @@ export function joinCluster(base: NodeBase): void {
       const { capacityBytes, freeBytes, files } = store.usage();
       return { capacityBytes, freeBytes: Math.max(0, freeBytes), files };
     },
-    log,
-    ...nodeProof(base),
-  });
+  };
+  const registrar =
+    cluster.etcd === undefined
+      ? openRegistrar({ coordinator: cluster.coordinator, log, ...self, ...nodeProof(base) })
+      : etcdRegistrar(base, self);
   opened.registrar = registrar;
   opened.control = attachControl(http.server, {
     link: new LocalLink(id, worker, (list) => opened.peers?.set(list)),

@@ -1,7 +1,7 @@
 /** The HTTP servers of a node, made of the plugins in server/. Which routes lie on which port is decided here. */
 import type { FastifyInstance } from 'fastify';
 import type { FsSource } from './cluster/reading/fs-source.ts';
-import type { Registry } from './cluster/registry.ts';
+import type { Registrations, Registry } from './cluster/registry.ts';
 import type { JobService } from './cluster/types.ts';
 import type { NodeAccess } from './cluster/wire/node-check.ts';
 import type { Config } from './config/config.ts';
@@ -35,13 +35,19 @@ const requestTimeoutMs = 30_000;
 
 /** Port 19999: jobs, files, metrics, health; workers where they register here. */
 export function buildApiServer(
-  options: ServerOptions & { jobs: JobService; source: FsSource; registry?: Registry },
+  options: ServerOptions & {
+    jobs: JobService;
+    source: FsSource;
+    registry?: Registry;
+    registrations?: Registrations;
+  },
 ): FastifyInstance {
-  const { config, jobs, source, registry, log } = options;
+  const { config, jobs, source, registry, registrations, log } = options;
   const app = buildServer(options, 'api');
   app.register(jobApi, { jobs, batchSize: config.job.batchSize, segmentBytes: config.job.segmentBytes });
   app.register(fsApi, { source, log });
-  if (registry !== undefined) app.register(workerApi, { registry, log, ...nodeAccessOf(config) });
+  if (registry !== undefined)
+    app.register(workerApi, { registry, log, ...(registrations && { registrations }), ...nodeAccessOf(config) });
   return app;
 }
 

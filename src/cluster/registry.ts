@@ -45,15 +45,20 @@ export interface Registration {
   readonly epoch: number;
 }
 
-export interface Registry {
-  readonly leaseMs: number;
+/** What workers say over HTTP, where the coordinator keeps their leases itself. */
+export interface Registrations {
   /** A new epoch, durable. Rejects with WORKER_CONFLICT. */
   register(worker: { id: WorkerId; instance: string; report: WorkerReport }): Promise<WorkerRow>;
   /** Prolongs the lease. Throws WORKER_UNKNOWN and WORKER_STALE: then the worker has to register. */
   renew(registration: Registration, figures: WorkerFigures): WorkerRow;
   /** The worker ends, and is lost at once. Rejects as `renew` throws. */
   goodbye(registration: Registration): Promise<void>;
-  /** Rejects with WORKER_UNKNOWN, as the two that follow; durable when resolved. */
+}
+
+/** Who the workers are, and what the operator says of them; whoever keeps that. */
+export interface Registry {
+  readonly leaseMs: number;
+  /** Rejects with WORKER_UNKNOWN, as the two that follow, and with ETCD_*; durable when resolved. */
   drain(id: WorkerId): Promise<WorkerRow>;
   undrain(id: WorkerId): Promise<WorkerRow>;
   /** Forgets the worker, and that it drained, until it registers again: one that lives does so soon. */
@@ -69,11 +74,11 @@ export interface Registry {
 }
 
 /** Opens or creates it. Throws STORE_VERSION for a database of another format. */
-export function openRegistry(options: RegistryOptions): Registry {
+export function openRegistry(options: RegistryOptions): Registry & Registrations {
   return new EmbeddedRegistry(options);
 }
 
-class EmbeddedRegistry implements Registry {
+class EmbeddedRegistry implements Registry, Registrations {
   readonly leaseMs: number;
   readonly #root: RootDatabase;
   readonly #rows: Database<WorkerRow, string>;
@@ -104,7 +109,7 @@ class EmbeddedRegistry implements Registry {
     this.#timer.unref();
   }
 
-  async register({ id, instance, report }: Parameters<Registry['register']>[0]): Promise<WorkerRow> {
+  async register({ id, instance, report }: Parameters<Registrations['register']>[0]): Promise<WorkerRow> {
     this.#tick();
     const before = this.#state;
     const decided = this.#decide({ type: 'register', id, instance, report, leaseMs: this.leaseMs });

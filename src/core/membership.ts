@@ -205,7 +205,10 @@ function leasedState(drains: boolean): WorkerState {
   return drains ? 'DRAINING' : 'LIVE';
 }
 
-function sameAddress(a: WorkerReport, b: WorkerReport): boolean {
+export function sameAddress(
+  a: Pick<WorkerReport, 'host' | 'httpPort'>,
+  b: Pick<WorkerReport, 'host' | 'httpPort'>,
+): boolean {
   return a.host === b.host && a.httpPort === b.httpPort;
 }
 

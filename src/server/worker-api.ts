@@ -7,7 +7,7 @@
 import { type TypeBoxTypeProvider, TypeBoxValidatorCompiler } from '@fastify/type-provider-typebox';
 import type { FastifyInstance, FastifyPluginCallback, FastifyRequest } from 'fastify';
 import { Type } from 'typebox';
-import type { Registry } from '../cluster/registry.ts';
+import type { Registrations, Registry } from '../cluster/registry.ts';
 import { type NodeAccess, nodeCheck } from '../cluster/wire/node-check.ts';
 import { PrimedError } from '../core/errors.ts';
 import { hostPattern, type WorkerRow, workerIdPattern } from '../core/membership.ts';
@@ -16,6 +16,8 @@ import type { Log, WorkerId } from '../core/types.ts';
 
 export interface WorkerApiOptions extends NodeAccess {
   readonly registry: Registry;
+  /** Undefined: workers register somewhere else, and calls of those that do not know are refused. */
+  readonly registrations?: Registrations;
   readonly log: Log;
 }
 
@@ -58,7 +60,7 @@ export const workerApi: FastifyPluginCallback<WorkerApiOptions> = (scope, option
   done();
 };
 
-function internalRoutes(scope: FastifyInstance, { registry, log, ...access }: WorkerApiOptions): void {
+function internalRoutes(scope: FastifyInstance, { registry, registrations, log, ...access }: WorkerApiOptions): void {
   const app = scope.withTypeProvider<TypeBoxTypeProvider>();
   const refusals = new Refusals(log);
   const problemWith = nodeCheck(access, 'cluster.token of the coordinator');
@@ -82,8 +84,8 @@ function internalRoutes(scope: FastifyInstance, { registry, log, ...access }: Wo
       const { instance, epoch, ...report } = request.body;
       const row =
         epoch === undefined
-          ? await registry.register({ id, instance, report })
-          : registry.renew({ id, instance, epoch }, figuresOf(report));
+          ? await here(registrations).register({ id, instance, report })
+          : here(registrations).renew({ id, instance, epoch }, figuresOf(report));
       refusals.end(request);
       return { epoch: row.epoch, leaseMs: registry.leaseMs };
     },
@@ -95,7 +97,7 @@ function internalRoutes(scope: FastifyInstance, { registry, log, ...access }: Wo
     config: { ownToken: true },
     schema: { hide: true, params: Id, querystring: Goodbye },
     handler: async ({ params, query }, reply) => {
-      await registry.goodbye({ id: params.id as WorkerId, ...query });
+      await here(registrations).goodbye({ id: params.id as WorkerId, ...query });
       return reply.code(204).send();
     },
   });
@@ -133,6 +135,14 @@ function publicRoutes(scope: FastifyInstance, registry: Registry): void {
       return { id: params.id, state: 'REMOVED' };
     },
   });
+}
+
+function here(registrations: Registrations | undefined): Registrations {
+  if (registrations !== undefined) return registrations;
+  throw new PrimedError(
+    'WORKER_REFUSED',
+    'Workers of this cluster register in etcd, not with a coordinator; set cluster.backend = "etcd" and cluster.etcd.endpoints for the worker too.',
+  );
 }
 
 /** Before the fields are looked at: those of another protocol may be others. */

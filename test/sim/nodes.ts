@@ -10,7 +10,7 @@ import { LocalLink } from '../../src/cluster/local-link.ts';
 import { tellPeers } from '../../src/cluster/peer-news.ts';
 import { ringPlacement } from '../../src/cluster/placement.ts';
 import { openRegistrar, type Registrar } from '../../src/cluster/registrar.ts';
-import { openRegistry, type Registry } from '../../src/cluster/registry.ts';
+import { openRegistry, type Registrations, type Registry } from '../../src/cluster/registry.ts';
 import { type EndableLink, membersSettled, registryMembers, urlOf } from '../../src/cluster/registry-members.ts';
 import type { JobService } from '../../src/cluster/types.ts';
 import { attachControl, type Control } from '../../src/cluster/wire/control-server.ts';
@@ -177,7 +177,7 @@ abstract class Node {
 }
 
 export class CoordinatorNode extends Node {
-  registry: Registry | undefined;
+  registry: (Registry & Registrations) | undefined;
   jobs: JobService | undefined;
   #members: { close(): void } | undefined;
   /** Calls on links that have not been answered, by what they are. */

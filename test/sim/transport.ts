@@ -1,6 +1,6 @@
 /** In place of `client/transport`: calls of a worker to the port of a coordinator of the world. */
 
-import type { Registry } from '../../src/cluster/registry.ts';
+import type { Registrations, Registry } from '../../src/cluster/registry.ts';
 import { abortable } from '../../src/core/abortable.ts';
 import { PrimedError } from '../../src/core/errors.ts';
 import type { WorkerReport } from '../../src/core/membership.ts';
@@ -12,7 +12,7 @@ export interface Coordinators {
   readonly network: Network;
   machineAt(host: string): Machine | undefined;
   /** Undefined: it does not listen (yet). */
-  registryOf(process: Process): Registry | undefined;
+  registryOf(process: Process): (Registry & Registrations) | undefined;
 }
 
 interface Ask {
@@ -62,7 +62,7 @@ export class Transport {
 }
 
 /** As server/worker-api does it. */
-async function serve(registry: Registry, { method, path, query, body }: Ask): Promise<unknown> {
+async function serve(registry: Registry & Registrations, { method, path, query, body }: Ask): Promise<unknown> {
   const id = path.split('/').at(-1) as WorkerId;
   if (method === 'DELETE') {
     await registry.goodbye({ id, ...query! });

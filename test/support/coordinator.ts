@@ -1,7 +1,7 @@
 /** The workers' part of a coordinator: the real routes on a real socket, over a real registry. */
 import type { AddressInfo } from 'node:net';
 import Fastify, { type FastifyInstance } from 'fastify';
-import { openRegistry, type Registry } from '../../src/cluster/registry.ts';
+import { openRegistry, type Registrations, type Registry } from '../../src/cluster/registry.ts';
 import type { Clock } from '../../src/core/types.ts';
 import { systemClock } from '../../src/platform/clock.ts';
 import { bearerAuth } from '../../src/server/auth.ts';
@@ -21,7 +21,7 @@ export interface CoordinatorOrder {
 export interface WorkersCoordinator {
   readonly url: string;
   readonly port: number;
-  readonly registry: Registry;
+  readonly registry: Registry & Registrations;
   readonly app: FastifyInstance;
   readonly log: ReturnType<typeof memoryLog>;
   close(): Promise<void>;
@@ -34,7 +34,12 @@ export async function startWorkersCoordinator(order: CoordinatorOrder): Promise<
   const app = Fastify({ forceCloseConnections: true });
   installErrorHandler(app);
   app.register(bearerAuth, apiToken === undefined ? {} : { token: apiToken });
-  app.register(workerApi, { registry, log, ...(clusterToken === undefined ? {} : { clusterToken }) });
+  app.register(workerApi, {
+    registry,
+    registrations: registry,
+    log,
+    ...(clusterToken === undefined ? {} : { clusterToken }),
+  });
   await app.listen({ host: '127.0.0.1', port });
   const { port: bound } = app.server.address() as AddressInfo;
   return {

@@ -7,13 +7,20 @@ export interface QuietProxy {
   readonly url: string;
   /** Connections that are there fall silent for good; new ones pass. Returns how many there were. */
   silence(): number;
+  /** While true, connections are cut, and new ones too. */
+  refuse(refused: boolean): void;
   close(): Promise<void>;
 }
 
 export async function startQuietProxy(target: string): Promise<QuietProxy> {
   const { hostname, port } = new URL(target);
   const pairs = new Set<readonly [Socket, Socket]>();
+  let refusing = false;
   const server = createServer((near) => {
+    if (refusing) {
+      near.destroy();
+      return;
+    }
     const far = connect({ host: hostname, port: Number(port) });
     const pair = [near, far] as const;
     pairs.add(pair);
@@ -36,6 +43,10 @@ export async function startQuietProxy(target: string): Promise<QuietProxy> {
         far.unpipe(near);
       }
       return pairs.size;
+    },
+    refuse(refused) {
+      refusing = refused;
+      if (refused) for (const sockets of pairs) for (const socket of sockets) socket.destroy();
     },
     async close() {
       for (const sockets of pairs) for (const socket of sockets) socket.destroy();

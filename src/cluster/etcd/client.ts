@@ -119,10 +119,11 @@ class EtcdClient implements Etcd {
   }
 
   async grantLease(ttlMs: number, { signal }: CallOptions = {}): Promise<Lease> {
-    const lease = await LeaseLoop.grant({ ...this.#options, gateway: this.#gateway, ttlMs, signal });
-    this.#leases.add(lease);
-    lease.onEnd(() => this.#leases.delete(lease));
-    return lease;
+    return this.#held(await LeaseLoop.grant({ ...this.#options, gateway: this.#gateway }, ttlMs, signal));
+  }
+
+  async adoptLease(id: string, { signal }: CallOptions = {}): Promise<Lease> {
+    return this.#held(await LeaseLoop.adopt({ ...this.#options, gateway: this.#gateway }, id, signal));
   }
 
   watchPrefix(options: WatchOptions): Watch {
@@ -139,6 +140,12 @@ class EtcdClient implements Etcd {
     for (const watch of [...this.#watches]) watch.close();
     for (const lease of [...this.#leases]) lease.abandon();
     await this.#gateway.close();
+  }
+
+  #held(lease: LeaseLoop): Lease {
+    this.#leases.add(lease);
+    lease.onEnd(() => this.#leases.delete(lease));
+    return lease;
   }
 
   #read<T>(body: object, signal: AbortSignal | undefined): Promise<T> {

@@ -17,8 +17,6 @@ export interface LeaseOptions {
   readonly gateway: Gateway;
   readonly clock: Clock;
   readonly log: Log;
-  readonly ttlMs: number;
-  readonly signal?: AbortSignal | undefined;
 }
 
 const renewShare = 1 / 3;
@@ -52,8 +50,8 @@ export class LeaseLoop implements Lease {
   }
 
   /** Rejects as calls do. A lease that was granted though nobody heard of it ends by itself. */
-  static async grant(options: LeaseOptions): Promise<LeaseLoop> {
-    const { gateway, clock, ttlMs, signal } = options;
+  static async grant(options: LeaseOptions, ttlMs: number, signal: AbortSignal | undefined): Promise<LeaseLoop> {
+    const { gateway, clock } = options;
     const sentMs = clock.monotonicMs();
     const granted = await gateway.call<Grant>({
       path: 'lease/grant',
@@ -61,7 +59,15 @@ export class LeaseLoop implements Lease {
       idempotent: true,
       ...(signal && { signal }),
     });
-    return new LeaseLoop(options, { id: granted.ID ?? '0', ttlMs: Number(granted.TTL ?? 0) * 1000, sentMs });
+    return new LeaseLoop(options, { id: granted.ID ?? '0', ttlMs: ttlOf(granted), sentMs });
+  }
+
+  /** Rejects with ETCD_LEASE_ENDED, and as calls do. */
+  static async adopt(options: LeaseOptions, id: string, signal: AbortSignal | undefined): Promise<LeaseLoop> {
+    const sentMs = options.clock.monotonicMs();
+    const ttlMs = await renew(options.gateway, id, options.gateway.timeoutMs, signal);
+    if (ttlMs > 0) return new LeaseLoop(options, { id, ttlMs, sentMs });
+    throw new PrimedError('ETCD_LEASE_ENDED', `etcd does not know the lease ${id} any more.`, { id });
   }
 
   valid(): boolean {
@@ -112,14 +118,7 @@ export class LeaseLoop implements Lease {
     const { gateway, clock, log } = this.#options;
     const sentMs = clock.monotonicMs();
     try {
-      const { result } = await gateway.call<{ result?: Grant }>({
-        path: 'lease/keepalive',
-        body: { ID: this.id },
-        idempotent: true,
-        timeoutMs: Math.min(gateway.timeoutMs, this.ttlMs * callShare),
-        signal,
-      });
-      const ttlMs = Number(result?.TTL ?? 0) * 1000;
+      const ttlMs = await renew(gateway, this.id, Math.min(gateway.timeoutMs, this.ttlMs * callShare), signal);
       if (signal.aborted) return 0;
       if (ttlMs <= 0) {
         this.#end('etcd does not know the lease any more');
@@ -158,4 +157,20 @@ export class LeaseLoop implements Lease {
     this.abandon();
     for (const listener of listeners) listener(reason);
   }
+}
+
+/** For how long it is renewed, in milliseconds; 0 when etcd does not know it. */
+async function renew(gateway: Gateway, id: string, timeoutMs: number, signal?: AbortSignal): Promise<number> {
+  const { result = {} } = await gateway.call<{ result?: Grant }>({
+    path: 'lease/keepalive',
+    body: { ID: id },
+    idempotent: true,
+    timeoutMs,
+    ...(signal && { signal }),
+  });
+  return ttlOf(result);
+}
+
+function ttlOf({ TTL: seconds = '0' }: Grant): number {
+  return Number(seconds) * 1000;
 }

@@ -124,7 +124,7 @@ export interface WatchOptions {
   readonly fromRevision?: Revision;
   /** All that there is: at the beginning, and whenever etcd has forgotten what came after what was last heard. */
   readonly onReset: (entries: readonly EtcdEntry[], revision: Revision) => void;
-  /** Changes, in their order, none left out or told twice; those of one revision come together. */
+  /** Changes, in their order, none left out or told twice; those of one revision come together. `revision`: of the last. */
   readonly onEvents: (events: readonly WatchEvent[], revision: Revision) => void;
   /** With undefined when etcd is heard, with an error when it is not; each time that changes. */
   readonly onHealth?: (problem: Error | undefined) => void;
@@ -146,6 +146,8 @@ export interface Etcd {
   txn(transaction: Transaction): Promise<TransactionResult>;
   /** A lease, and the loop that renews it every third of its time. `ttlMs` is rounded up to seconds. */
   grantLease(ttlMs: number, options?: CallOptions): Promise<Lease>;
+  /** The loop for a lease that was granted before, and may live on in etcd. Rejects with ETCD_LEASE_ENDED if it does not. */
+  adoptLease(id: string, options?: CallOptions): Promise<Lease>;
   watchPrefix(options: WatchOptions): Watch;
   /** Ends watches, renewals and connections; leases end by themselves. */
   close(): Promise<void>;

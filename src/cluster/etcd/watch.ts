@@ -102,7 +102,7 @@ export class WatchLoop implements Watch {
         this.#heard();
         for (const event of answer.events ?? []) events.push(eventOf(event));
         if (answer.fragment === true || events.length === 0) continue;
-        this.#tell(events, revisionOf(answer.header));
+        this.#tell(events);
         events = [];
       }
       if (signal.aborted || (silence.over && created)) return 'silent';
@@ -120,10 +120,11 @@ export class WatchLoop implements Watch {
     }
   }
 
-  #tell(events: readonly WatchEvent[], revision: Revision): void {
+  #tell(events: readonly WatchEvent[]): void {
     const last = events.at(-1)!;
-    // What comes next is later than the last event, whatever etcd says of itself.
-    this.#next = (last.type === 'put' ? last.entry.modRevision : last.modRevision) + 1;
+    // Not what etcd says of itself: it may be further, and tell of that in its next answer.
+    const revision = last.type === 'put' ? last.entry.modRevision : last.modRevision;
+    this.#next = revision + 1;
     this.#options.onEvents(events, revision);
   }
 

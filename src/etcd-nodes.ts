@@ -1,0 +1,56 @@
+/** What a node is made of where etcd knows the workers: its client, and membership on it. */
+import { type Etcd, openEtcd } from './cluster/etcd/index.ts';
+import { openEtcdRegistrar } from './cluster/etcd-registrar.ts';
+import { openEtcdRegistry } from './cluster/etcd-registry.ts';
+import type { Registrar, RegistrarOptions } from './cluster/registrar.ts';
+import type { EtcdConfig } from './config/etcd.ts';
+import { readEtcdTls } from './node-tls.ts';
+import type { KnownWorkers, NodeBase } from './nodes.ts';
+import { systemClock } from './platform/index.ts';
+
+/** The one of this node, opened when it is first asked for. Nothing is asked of etcd yet. */
+export function etcdOf({ config, log, opened }: NodeBase): Etcd {
+  const settings = settingsOf(config.cluster);
+  const { endpoints, username, password, timeoutMs } = settings;
+  opened.etcd ??= openEtcd({
+    endpoints,
+    timeoutMs,
+    ...(username === undefined ? {} : { username }),
+    ...(password === undefined ? {} : { password }),
+    tls: readEtcdTls(settings),
+    clock: systemClock,
+    log,
+  });
+  return opened.etcd;
+}
+
+/** The coordinator's side: the workers are known as soon as etcd has been read. */
+export function etcdRegistry(base: NodeBase): KnownWorkers {
+  const { cluster } = base.config;
+  const registry = openEtcdRegistry({ ...commonOf(base), timeoutMs: settingsOf(cluster).timeoutMs });
+  base.opened.trouble = () => (registry.problem() === undefined ? undefined : 'etcd is not reached; the log says why');
+  return { registry, settled: registry.loaded };
+}
+
+/** The worker's side. */
+export function etcdRegistrar(base: NodeBase, self: Pick<RegistrarOptions, 'id' | 'address' | 'figures'>): Registrar {
+  const registrar = openEtcdRegistrar({ ...commonOf(base), ...self });
+  base.opened.trouble = () => {
+    if (registrar.problem() === undefined) return undefined;
+    return registrar.epoch() === undefined
+      ? 'not registered in etcd; the log says why'
+      : 'etcd is not reached; the log says why';
+  };
+  return registrar;
+}
+
+function commonOf(base: NodeBase) {
+  const { name, leaseMs } = base.config.cluster;
+  const prefix = `${settingsOf(base.config.cluster).prefix}workers/`;
+  return { etcd: etcdOf(base), prefix, cluster: name, leaseMs, clock: systemClock, log: base.log };
+}
+
+function settingsOf({ etcd }: NodeBase['config']['cluster']): EtcdConfig {
+  if (etcd === undefined) throw new TypeError('the backend is not etcd');
+  return etcd;
+}
