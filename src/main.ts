@@ -27,20 +27,23 @@ interface DemoFlags {
   readonly data?: string;
   readonly keep?: true;
   readonly kill: boolean;
+  readonly cluster: boolean;
 }
 
 const demo: RegisterVerb = (program, context) => {
   const command = program
     .command('demo')
-    .description('load, verify, kill, restart and read back a dataset from an embedded origin')
+    .description('load, verify, kill, restart and read back from an embedded origin, on one node and on three')
     .option('--size <size>', 'size of the dataset (default: 2GB)')
     .option('--data <dir>', 'make the data folder below this one instead of the temporary folder')
     .option('--keep', 'leave the data folder')
-    .option('--no-kill', 'do not kill the daemon in the middle of a second load');
-  runs(command, context, async ({ size, data, keep, kill }: DemoFlags) => {
+    .option('--no-kill', 'do not kill the daemon in the middle of a second load')
+    .option('--no-cluster', 'leave out the cluster, of which a worker is killed');
+  runs(command, context, async ({ size, data, keep, kill, cluster }: DemoFlags) => {
     const { runDemo } = await import('./demo/demo.ts');
     return runDemo({
       kill,
+      cluster,
       keep: keep === true,
       ...(size === undefined ? {} : { sizeBytes: sizeOf(size) }),
       ...(data === undefined ? {} : { dataDir: data }),

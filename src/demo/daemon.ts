@@ -13,6 +13,10 @@ export interface DaemonPorts {
 }
 
 export interface DaemonOrder {
+  /** Default: standalone. */
+  readonly role?: 'standalone' | 'coordinator' | 'worker';
+  /** Settings that have no flag. */
+  readonly environment?: Readonly<Record<string, string>>;
   /** The built main.js. */
   readonly executable: string;
   readonly dataDir: string;
@@ -55,11 +59,16 @@ export class DemoDaemon {
   static start(order: DaemonOrder): DemoDaemon {
     const log = openSync(order.logPath, 'a');
     const at = (port: number) => `127.0.0.1:${port}`;
-    const places = ['--data', order.dataDir, '--store-size', `${order.storeBytes}B`];
-    const listens = ['--api', at(order.ports.api), '--http', at(order.ports.http), '--s3', at(order.ports.s3)];
-    const child = spawn(process.execPath, [order.executable, 'standalone', ...places, ...listens], {
+    const { role = 'standalone', ports } = order;
+    const worker = ['--store-size', `${order.storeBytes}B`, '--http', at(ports.http), '--s3', at(ports.s3)];
+    const flags = [
+      ...['--data', order.dataDir],
+      ...(role === 'worker' ? [] : ['--api', at(ports.api)]),
+      ...(role === 'coordinator' ? [] : worker),
+    ];
+    const child = spawn(process.execPath, [order.executable, role, ...flags], {
       stdio: ['ignore', log, log],
-      env: daemonEnvironment(order.awsEnvironment),
+      env: { ...daemonEnvironment(order.awsEnvironment), ...order.environment },
     });
     closeSync(log);
     return new DemoDaemon(child, order);
@@ -73,6 +82,10 @@ export class DemoDaemon {
     return `http://127.0.0.1:${this.#order.ports.api}`;
   }
 
+  get httpUrl(): string {
+    return `http://127.0.0.1:${this.#order.ports.http}`;
+  }
+
   get s3Url(): string {
     return `http://127.0.0.1:${this.#order.ports.s3}`;
   }
@@ -82,7 +95,7 @@ export class DemoDaemon {
     const startedMs = performance.now();
     for (;;) {
       if (this.#ended !== undefined) throw await this.#failure(`ended while it started (${this.#ended})`);
-      if (await isReady(`${this.apiUrl}/health/ready`)) break;
+      if (await isReady(`${this.#order.role === 'worker' ? this.httpUrl : this.apiUrl}/health/ready`)) break;
       if (performance.now() - startedMs > readyLimitMs)
         throw await this.#failure(`was not ready within ${readyLimitMs} ms`);
       await sleep(readyPollMs, undefined, { signal: this.#order.signal });

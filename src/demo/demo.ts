@@ -4,7 +4,8 @@
  * Who is in it: this process tells the story; the embedded origin and the daemon are processes of their own, as they would be
  * in earnest. Act one loads a dataset of about 2 GiB with `verify`, beside what disk and origin can give. Act two
  * loads another one, kills the daemon with -9 in the middle, starts it again and counts what was fetched twice. Then every
- * object is read back over S3 and its hash compared. Whatever happens, processes and files are cleaned up.
+ * object is read back over S3 and its hash compared. Act three is a cluster (cluster-act). Whatever happens, processes and
+ * files are cleaned up.
  */
 import { setMaxListeners } from 'node:events';
 import { rmSync } from 'node:fs';
@@ -14,6 +15,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { PrimedClient } from '../client/client.ts';
 import { PrimedError, reportOf } from '../core/errors.ts';
 import { alignUp, GiB, MiB } from '../core/units.ts';
+import { ClusterAct, clusterStoreBytes, workerCount } from './cluster-act.ts';
 import { type DaemonOrder, DemoDaemon, freePorts } from './daemon.ts';
 import { datasetBytes, planDataset } from './dataset.ts';
 import { makeDemoFolder } from './folder.ts';
@@ -28,12 +30,14 @@ import { makeShow, type Show } from './show.ts';
 import { brokenPromises, type CrashFigures, type LoadFigures, summaryLines } from './summary.ts';
 
 export interface DemoOptions {
-  /** Of the dataset of act one; default 2 GiB, at least 16 MiB. Act two takes a quarter of it. */
+  /** Of the dataset of act one; default 2 GiB, at least 16 MiB. Act two takes a quarter of it, act three an eighth. */
   readonly sizeBytes?: number;
   /** Leave the data folder and say how to serve it. */
   readonly keep?: boolean;
   /** Act two; default true. */
   readonly kill?: boolean;
+  /** Act three; default true. */
+  readonly cluster?: boolean;
   /** Below this folder instead of the system's temporary one. */
   readonly dataDir?: string;
   /** The built main.js; default: the script that runs. */
@@ -53,6 +57,7 @@ const credentials = { accessKeyId: 'AKIDPRIMEDDEMO', secretAccessKey: 'primed/de
 const wholeHashMaxBytes = 8 * MiB;
 const firstPrefix = 'dataset/';
 const secondPrefix = 'second/';
+const clusterPrefix = 'cluster/';
 /** Act two at full speed: so long, whatever the machine, that a kill surely hits the middle. */
 const secondActSeconds = 3;
 const killAtShare = 0.4;
@@ -111,6 +116,7 @@ class Stage {
   #origin: SpawnedOrigin | undefined;
   #daemon: DemoDaemon | undefined;
   #client: PrimedClient | undefined;
+  #cluster: ClusterAct | undefined;
 
   constructor(options: DemoOptions, show: Show, signal: AbortSignal) {
     this.#options = options;
@@ -119,19 +125,23 @@ class Stage {
   }
 
   async play(): Promise<number> {
-    const { sizeBytes = defaultSizeBytes, kill = true } = this.#options;
+    const { sizeBytes = defaultSizeBytes, kill = true, cluster = true } = this.#options;
     const secondBytes = kill ? Math.ceil(sizeBytes / 4) : 0;
     const storeBytes = alignUp(Math.ceil((sizeBytes + secondBytes) * storeSpareShare), MiB) + storeSpareBytes;
     // Before the plan: one for more than any disk holds would take all memory.
-    const folder = await makeDemoFolder(storeBytes + besideStoreBytes, this.#options.dataDir);
+    const thirdBytes = cluster ? Math.ceil(sizeBytes / 8) : 0;
+    const nodeBytes = clusterStoreBytes(Math.ceil(thirdBytes * storeSpareShare), storeSpareBytes);
+    const clusterBytes = cluster ? workerCount * nodeBytes : 0;
+    const folder = await makeDemoFolder(storeBytes + clusterBytes + besideStoreBytes, this.#options.dataDir);
     this.#folder = folder;
     const first = planDataset({ totalBytes: sizeBytes, prefix: firstPrefix });
     const second = kill ? planDataset({ totalBytes: secondBytes, prefix: secondPrefix, seed: 2 }) : [];
+    const third = cluster ? planDataset({ totalBytes: thirdBytes, prefix: clusterPrefix, seed: 3 }) : [];
     this.show.say(
       `A dataset of ${humanCount(first.length)} files, ${humanBytes(datasetBytes(first))}, made on the fly by an S3 origin of our own; data in ${folder}`,
     );
 
-    const origin = await this.#startOrigin([...first, ...second]);
+    const origin = await this.#startOrigin([...first, ...second, ...third]);
     // A real origin has its ETags: they are not part of the load.
     await origin.prepareEtags();
     const disk = await probeDisk(folder, probeBytes);
@@ -144,9 +154,11 @@ class Stage {
     const load = await this.#firstAct(first, origin);
     const crash = kill ? await this.#secondAct(second, origin, order) : undefined;
     const readBackFigures = await this.#readBack([...first, ...second], origin);
+    const clusterFigures = cluster ? await this.#thirdAct(third, origin, order, nodeBytes) : undefined;
     const figures = {
       load,
       ...(crash === undefined ? {} : { crash }),
+      ...(clusterFigures === undefined ? {} : { cluster: clusterFigures }),
       diskBytesPerSecond: disk.bytesPerSecond,
       diskIsDirect: disk.direct,
       originBytesPerSecond: originRate,
@@ -220,6 +232,20 @@ class Stage {
     };
   }
 
+  /** The daemon of the first acts is gone by then: the machine is the cluster's. */
+  async #thirdAct(objects: readonly ObjectSpec[], origin: SpawnedOrigin, order: DaemonOrder, storeBytes: number) {
+    await this.#daemon!.stop();
+    const { show } = this;
+    const act = new ClusterAct({
+      ...{ show, origin, bucket, objects, order, storeBytes },
+      prefix: clusterPrefix,
+      sentBytes: () => sentOf(origin, clusterPrefix),
+      folder: this.#folder!,
+    });
+    this.#cluster = act;
+    return act.play();
+  }
+
   async #readBack(objects: readonly ObjectSpec[], origin: SpawnedOrigin) {
     const bytes = datasetBytes(objects);
     const sentBefore = (await origin.stats()).bytesSent;
@@ -288,6 +314,7 @@ class Stage {
     const steps = [
       () => this.#client?.close(),
       () => this.#daemon?.stop(),
+      () => this.#cluster?.clear(),
       () => this.#origin?.close(),
       () => (folder === undefined || keep ? undefined : rm(folder, { recursive: true, force: true })),
     ];
@@ -304,6 +331,7 @@ class Stage {
   /** The last resort, when the process ends at once and cannot wait. The origin ends when its channel does. */
   dropNow(): void {
     this.#daemon?.killNow();
+    this.#cluster?.dropNow();
     if (this.#folder !== undefined && this.#options.keep !== true)
       rmSync(this.#folder, { recursive: true, force: true });
   }

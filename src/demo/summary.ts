@@ -28,9 +28,31 @@ export interface CrashFigures {
   readonly ledger: Ledger;
 }
 
+export interface ClusterFigures {
+  readonly workers: number;
+  readonly replicas: number;
+  readonly files: number;
+  readonly bytes: number;
+  /** Of the worker that was killed. */
+  readonly killed: string;
+  readonly durableBeforeKillBytes: number;
+  /** What that worker had fetched from the origin until then, at most: nothing else can be lost with it. */
+  readonly killedHeldBytes: number;
+  /** What the origin has sent in the end. */
+  readonly sentBytes: number;
+  readonly loadMs: number;
+  readonly ledger: Ledger;
+  /** Through each of the workers. */
+  readonly readBackBytes: number;
+  readonly readBackMs: number;
+  readonly readBackFiles: number;
+  readonly originBytesInReadBack: number;
+}
+
 export interface DemoFigures {
   readonly load: LoadFigures;
   readonly crash?: CrashFigures;
+  readonly cluster?: ClusterFigures;
   readonly diskBytesPerSecond: number;
   readonly diskIsDirect: boolean;
   readonly originBytesPerSecond: number;
@@ -42,7 +64,7 @@ export interface DemoFigures {
 }
 
 /** Bytes that the origin sent more than once. */
-export function sentTwiceBytes({ sentBytes, bytes }: CrashFigures): number {
+export function sentTwiceBytes({ sentBytes, bytes }: { sentBytes: number; bytes: number }): number {
   return Math.max(0, sentBytes - bytes);
 }
 
@@ -64,6 +86,7 @@ export function brokenPromises(figures: DemoFigures): string[] {
   if (figures.originBytesInReadBack > 0) {
     broken.push(`reading back took ${humanBytes(figures.originBytesInReadBack)} from the origin`);
   }
+  if (figures.cluster !== undefined) broken.push(...brokenByCluster(figures.cluster));
   if (crash === undefined) return broken;
   if (ledgerDifference(crash.ledger) !== 0) {
     broken.push(`the ledger of the killed load does not balance: ${ledgerLine(crash.ledger)}`);
@@ -72,6 +95,21 @@ export function brokenPromises(figures: DemoFigures): string[] {
     const [twice, lost] = [humanBytes(sentTwiceBytes(crash)), humanBytes(lostAtKillBytes(crash))];
     broken.push(`${twice} were fetched twice, but only ${lost} can have been lost by the kill`);
   }
+  return broken;
+}
+
+function brokenByCluster(cluster: ClusterFigures): string[] {
+  const { ledger, bytes, replicas, killed, killedHeldBytes, originBytesInReadBack } = cluster;
+  const broken: string[] = [];
+  if (ledgerDifference(ledger) !== 0) broken.push(`the ledger of the cluster does not balance: ${ledgerLine(ledger)}`);
+  if (ledger.cachedBytes !== bytes * replicas)
+    broken.push(`the cluster holds ${ledger.cachedBytes} bytes, and ${replicas} replicas are ${bytes * replicas}`);
+  if (sentTwiceBytes(cluster) > killedHeldBytes) {
+    const [twice, held] = [humanBytes(sentTwiceBytes(cluster)), humanBytes(killedHeldBytes)];
+    broken.push(`${twice} were fetched twice, but ${killed} had fetched only ${held} when it was killed`);
+  }
+  if (originBytesInReadBack > 0)
+    broken.push(`reading back from the cluster took ${humanBytes(originBytesInReadBack)} from the origin`);
   return broken;
 }
 
@@ -114,8 +152,30 @@ export function summaryLines(figures: DemoFigures): string[] {
     'Read back',
     `${humanCount(figures.readBackFiles)} files, ${humanBytes(figures.readBackBytes)} over S3 in ${humanSeconds(figures.readBackMs)}, every SHA-256 right, ${humanBytes(figures.originBytesInReadBack)} from the origin`,
   ]);
+  if (figures.cluster !== undefined) lines.push(...clusterLines(figures.cluster));
   const width = Math.max(...lines.map(([name]) => name!.length));
   return lines.map(([name, text]) => `  ${name!.padEnd(width)}  ${text}`);
+}
+
+function clusterLines(cluster: ClusterFigures): [string, string][] {
+  const { workers, replicas, files, bytes, killed, durableBeforeKillBytes, sentBytes, ledger } = cluster;
+  const twice = sentTwiceBytes(cluster);
+  const times = `${(sentBytes / bytes).toFixed(4)} x the dataset for ${replicas} replicas`;
+  return [
+    [
+      'Cluster',
+      `${workers} workers: ${humanCount(files)} files, ${humanBytes(bytes)}, ${replicas} replicas; ${killed} killed with -9 at ${humanBytes(durableBeforeKillBytes)}, and the job went on`,
+    ],
+    [
+      'From the origin',
+      `${times}; ${twice === 0 ? 'nothing' : `${humanBytes(twice)}, lost with ${killed},`} fetched twice`,
+    ],
+    ['Its ledger', ledgerLine(ledger)],
+    [
+      'Read back',
+      `${humanBytes(cluster.readBackBytes)} over S3, all of it through each of ${workers} workers, in ${humanSeconds(cluster.readBackMs)}, every SHA-256 right, ${humanBytes(cluster.originBytesInReadBack)} from the origin`,
+    ],
+  ];
 }
 
 function ledgerLine(ledger: Ledger): string {
@@ -123,5 +183,6 @@ function ledgerLine(ledger: Ledger): string {
   const parts = discarded.map((reason) => ` + ${humanCount(ledger.discardedBytes[reason])} B discarded (${reason})`);
   const open = ledgerDifference(ledger);
   const rest = open === 0 ? '' : `, ${humanCount(open)} B unaccounted for`;
-  return `${humanCount(ledger.originBytes)} B from the origin = ${humanCount(ledger.cachedBytes)} B cached${parts.join('')}${rest}`;
+  const peers = ledger.peerBytes === 0 ? '' : ` + ${humanCount(ledger.peerBytes)} B from workers`;
+  return `${humanCount(ledger.originBytes)} B from the origin${peers} = ${humanCount(ledger.cachedBytes)} B cached${parts.join('')}${rest}`;
 }

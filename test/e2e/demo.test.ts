@@ -63,6 +63,13 @@ it('loads, kills, continues and reads back: exit 0, the figures, and nothing lef
   expect(line('From the origin')).toMatch(/1\.0000 x the dataset$/);
   expect(line('Ledger')).toMatch(/67,108,864 B from the origin = 67,108,864 B cached$/);
   expect(line('Killed with -9')).toMatch(/of 16\.0 MiB; ready again .*, and went on by itself$/);
+  expect(line('Cluster')).toMatch(
+    /^ {2}Cluster +3 workers: .*, 8\.0 MiB, 2 replicas; node-3 killed with -9 at .*, and the job went on$/,
+  );
+  expect(stdout).toMatch(/\n {2}From the origin +1\.\d{4} x the dataset for 2 replicas; /);
+  expect(stdout).toMatch(
+    /\n {2}Read back +24\.0 MiB over S3, all of it through each of 3 workers, .*every SHA-256 right, 0 B from the origin/,
+  );
   expect(line('Read back')).toMatch(/80\.0 MiB over S3 .*every SHA-256 right, 0 B from the origin$/);
   expect(stdout).not.toContain('NOT AS PROMISED');
   expect(leftovers()).toEqual(['data', 'tmp']);
