@@ -132,7 +132,10 @@ export async function openWorkerSide(base: NodeBase, onFatal: (error: Error) => 
   showWorker(telemetry, { store, worker });
   const source = fsHere(store, filesHere(base, store));
   opened.source = source;
-  opened.http = buildWorkerServer({ ...base, ...(config.role === 'worker' ? { own: { store, source } } : {}) });
+  opened.http = buildWorkerServer({
+    ...base,
+    ...(config.role === 'worker' ? { own: { store, source, landings: worker.landings } } : {}),
+  });
   const s3Tls = config.tls.s3 && nodeTls.server && { tls: nodeTls.server };
   opened.s3 = buildS3Server({ files: source.files, log, ...s3Tls, ...observeS3(telemetry) });
   const { capacityBytes, files, blocks } = store.usage();

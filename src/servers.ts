@@ -7,6 +7,7 @@ import type { NodeAccess } from './cluster/wire/node-check.ts';
 import type { Config } from './config/config.ts';
 import type { Log } from './core/types.ts';
 import { MiB } from './core/units.ts';
+import type { Landings } from './ingest/landings.ts';
 import type { NodeTls } from './node-tls.ts';
 import { bearerAuth } from './server/auth.ts';
 import { installErrorHandler } from './server/errors.ts';
@@ -17,6 +18,7 @@ import { metricsRoutes, requestMetrics } from './server/metrics.ts';
 import { fastifyOver } from './server/over-tls.ts';
 import { peerData } from './server/peer-data.ts';
 import { peerFiles } from './server/peer-files.ts';
+import { peerFollow } from './server/peer-follow.ts';
 import { workerApi } from './server/worker-api.ts';
 import type { Store } from './store/types.ts';
 import type { Telemetry } from './telemetry/registry.ts';
@@ -53,16 +55,17 @@ export function buildApiServer(
 
 /** Port 28080: metrics and health of the worker; with a store of a cluster also its files, and what other workers copy. */
 export function buildWorkerServer(
-  options: ServerOptions & { own?: { store: Store; source: FsSource } },
+  options: ServerOptions & { own?: { store: Store; source: FsSource; landings: Landings } },
 ): FastifyInstance {
   const { config, own, log, telemetry } = options;
   const app = buildServer(options, 'worker');
   const onServed = (bytes: number): void => telemetry.counters.peerServedBytes.inc(bytes);
   if (own !== undefined) {
-    const { store, source } = own;
+    const { store, source, landings } = own;
     const access = nodeAccessOf(config);
     app.register(fsApi, { source, log });
     app.register(peerData, { store, log, onServed, ...access });
+    app.register(peerFollow, { store, landings, log, ...access });
     app.register(peerFiles, { store, source, log, ...access });
   }
   return app;

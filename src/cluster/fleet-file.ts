@@ -1,16 +1,19 @@
 /** One file: every version that the origin shows of it while it is loaded, cut into segments, and made visible in one step. */
 import { abortable } from '../core/abortable.ts';
 import { PrimedError, reportOf } from '../core/errors.ts';
-import { type Segment, segmentsOf } from '../core/segments.ts';
+import type { Segment } from '../core/segments.ts';
 import type { Log, ManifestEntry } from '../core/types.ts';
 import type { FileOutcome } from '../ingest/types.ts';
 import type { Origins } from '../origin/types.ts';
 import type { Places } from './fleet-places.ts';
 import type { FleetRun } from './fleet-run.ts';
-import { SegmentLoads } from './fleet-segment.ts';
-import { append } from './grouping.ts';
+import { SegmentLoad } from './fleet-segment.ts';
+import type { Holders } from './fleet-survey.ts';
 import { mapBounded } from './map-bounded.ts';
+import type { Member } from './members.ts';
 import type { Need } from './need.ts';
+import { failedOutcome } from './segment-failure.ts';
+import { VersionLoad } from './version-load.ts';
 import { isWorkerLost, type SegmentOutcome, type WorkerLink } from './worker-link.ts';
 
 export interface FileLoadsOptions {
@@ -23,27 +26,34 @@ export interface FileLoadsOptions {
   readonly reserveMore: (run: FleetRun, need: Need) => Promise<void>;
 }
 
+/** How often what lies on workers is loaded there anew because of bad pages. */
+const maxRepairs = 2;
 /** Segments of one file that are under way at once: enough for every worker of a large cluster, few enough for its memory. */
 const segmentsAtOnce = 256;
+
+export interface FileHow {
+  /** See LoadHow of ingest. */
+  readonly hasty: boolean;
+  /** Who has segments of it that their owners lack, by index, as the survey found. */
+  readonly holders?: Holders;
+}
 
 export class FileLoads {
   readonly #options: FileLoadsOptions;
   readonly #places: Places;
-  readonly #segments: SegmentLoads;
 
   constructor(options: FileLoadsOptions) {
     this.#options = options;
     this.#places = options.places;
-    this.#segments = new SegmentLoads(options.places, options.log);
   }
 
   /** Never rejects. */
-  async load(run: FleetRun, entry: ManifestEntry, { hasty }: { readonly hasty: boolean }): Promise<FileOutcome> {
+  async load(run: FleetRun, entry: ManifestEntry, how: FileHow): Promise<FileOutcome> {
     const { path } = entry;
     let file = entry;
     try {
       for (let restarts = 0; ; restarts += 1) {
-        const outcome = await this.#loadVersion(run, file, hasty && restarts === 0);
+        const outcome = await this.#loadVersion(run, file, restarts === 0 ? how : { hasty: false });
         const { result } = outcome;
         if (result !== 'changed') return { path, version: file, ...outcome, result };
         file = await this.#nextVersion(run, file, restarts);
@@ -54,48 +64,61 @@ export class FileLoads {
     }
   }
 
-  async #loadVersion(run: FleetRun, file: ManifestEntry, hasty: boolean): Promise<SegmentOutcome> {
+  async #loadVersion(run: FleetRun, file: ManifestEntry, how: FileHow): Promise<SegmentOutcome> {
     const segmentBytes = this.#places.segmentBytesOf(run, file);
-    if (segmentBytes >= file.sizeBytes) {
-      return this.#segments.load(run, { file, index: 0, offset: 0, length: file.sizeBytes }, hasty, () => undefined);
-    }
-    const done = new Map<number, SegmentOutcome>();
-    const involved = new Map<WorkerLink, number[]>();
-    let bad: SegmentOutcome | undefined;
-    const loadOne = async (segment: Segment): Promise<void> => {
-      if (bad !== undefined || done.has(segment.index)) return;
-      const outcome = await this.#segments.load(run, segment, hasty, (link) => append(involved, link, segment.index));
-      if (outcome.result === 'loaded' || outcome.result === 'skipped') done.set(segment.index, outcome);
-      // A change says more than a failure: the file starts anew.
-      else if (bad === undefined || outcome.result === 'changed') bad = outcome;
-    };
-    for (;;) {
-      await mapBounded(segmentsOf(file, segmentBytes), segmentsAtOnce, loadOne);
-      if (bad !== undefined) {
-        if (bad.result === 'changed') await this.#abandon(run, file, [...involved.keys()]);
-        return sumOf(bad, done.values());
+    const version = new VersionLoad(file, segmentBytes, how.holders);
+    for (let repairs = 0; ; ) {
+      const loadOne = async (segment: Segment): Promise<void> => {
+        // Of a file that cannot be had no more is asked for.
+        if (version.bad === undefined) version.settled(segment, await this.#loadSegment(run, segment, version, how));
+      };
+      if (version.cut) await mapBounded(version.missing(), segmentsAtOnce, loadOne);
+      else
+        for (const only of version.missing()) version.settled(only, await this.#loadSegment(run, only, version, how));
+      if (version.bad !== undefined) {
+        if (version.bad.result === 'changed' && version.cut) await this.#abandon(run, file, version.links());
+        return version.outcome();
       }
+      const spoiled = version.takeSpoiled();
+      if (spoiled.length > 0 && repairs < maxRepairs) {
+        repairs += 1;
+        const { path } = file;
+        this.#options.log.warn({ path, workers: spoiled.map(({ id }) => id) }, 'what has a bad page is loaded anew');
+        await Promise.allSettled(spoiled.map(({ link }) => link.discard(run.spec.run, file)));
+      } else if (spoiled.length > 0) {
+        return failedOutcome(reportOf(stillBad(file, spoiled)));
+      } else if (!version.cut) return version.outcome();
       // What a worker had that is lost before it could publish is placed anew.
-      const missed = await this.#publish(run, file, involved);
-      if (missed.length === 0) return sumOf({ result: 'loaded', loadedBytes: 0, skippedBytes: 0 }, done.values());
-      for (const index of missed) done.delete(index);
+      else version.forget(await this.#publish(run, file, version.links()));
+      if (version.complete) return version.outcome();
     }
   }
 
-  async #publish(run: FleetRun, file: ManifestEntry, involved: Map<WorkerLink, number[]>): Promise<number[]> {
-    const missed: number[] = [];
+  #loadSegment(run: FleetRun, segment: Segment, version: VersionLoad, how: FileHow): Promise<SegmentOutcome> {
+    const order = {
+      segment,
+      hasty: how.hasty,
+      holders: version.holdersOf(segment.index),
+      onPlaced: (member: Member) => version.placed(segment.index, member),
+      onBad: (member: Member) => version.spoiled(segment.index, member),
+    };
+    return new SegmentLoad(this.#places, this.#options.log, run, order).load();
+  }
+
+  /** Returns the links of workers that were lost before they could. */
+  async #publish(run: FleetRun, file: ManifestEntry, links: readonly WorkerLink[]): Promise<WorkerLink[]> {
+    const lost: WorkerLink[] = [];
     await Promise.all(
-      Array.from(involved, async ([link, indexes]) => {
+      links.map(async (link) => {
         try {
           await link.publish(run.spec.run, file);
         } catch (error) {
           if (!isWorkerLost(error)) throw error;
-          involved.delete(link);
-          missed.push(...indexes);
+          lost.push(link);
         }
       }),
     );
-    return missed;
+    return lost;
   }
 
   /** What was fetched of a version that nobody will ask for again. Of other bad ends the workers keep what may be used. */
@@ -135,12 +158,8 @@ export class FileLoads {
   }
 }
 
-function sumOf(verdict: SegmentOutcome, segments: Iterable<SegmentOutcome>): SegmentOutcome {
-  let { loadedBytes, skippedBytes } = verdict;
-  for (const segment of segments) {
-    loadedBytes += segment.loadedBytes;
-    skippedBytes += segment.skippedBytes;
-  }
-  const result = verdict.result === 'loaded' && loadedBytes === 0 && skippedBytes > 0 ? 'skipped' : verdict.result;
-  return { ...verdict, result, loadedBytes, skippedBytes };
+function stillBad({ path }: ManifestEntry, workers: readonly Member[]): PrimedError {
+  const names = workers.map(({ id }) => id).join(', ');
+  const message = `${path}: a page of it is bad on ${names}, also after it was loaded there ${maxRepairs} times anew`;
+  return new PrimedError('STORE_CORRUPT', message, { path });
 }

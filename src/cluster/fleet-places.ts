@@ -1,8 +1,8 @@
 /** Where the segments of a run belong: how a file is cut, which workers hold a piece, and what room it takes there. */
 import { PrimedError } from '../core/errors.ts';
-import { segmentsOf } from '../core/segments.ts';
+import { type Segment, segmentsOf } from '../core/segments.ts';
 import type { ManifestEntry } from '../core/types.ts';
-import { alignUp } from '../core/units.ts';
+import { alignUp, defaultPartBytes } from '../core/units.ts';
 import type { FleetRun } from './fleet-run.ts';
 import type { Member, Members, Placement } from './members.ts';
 import { type Need, needAt } from './need.ts';
@@ -11,13 +11,24 @@ import type { WorkerId } from './worker-link.ts';
 export interface PlacesOptions {
   readonly members: Members;
   readonly placement: Placement;
+  readonly followedAboveBytes?: number;
 }
+
+/** Live workers up to which all are asked for a segment that its owners lack… */
+const askAllUpTo = 16;
+/** …and how many are beyond. */
+const askedAround = 8;
 
 export class Places {
   readonly #options: PlacesOptions;
 
   constructor(options: PlacesOptions) {
     this.#options = options;
+  }
+
+  /** A smaller one arrives in one piece. */
+  isFollowed({ length }: Segment): boolean {
+    return length > (this.#options.followedAboveBytes ?? defaultPartBytes);
   }
 
   live(): readonly Member[] {
@@ -29,9 +40,9 @@ export class Places {
     return this.live().filter(({ takes }) => takes).length;
   }
 
-  /** A file is cut only where several workers share it. */
+  /** A file is cut only where several workers share it, or did: one that drains has segments. */
   segmentBytesOf(run: FleetRun, file: ManifestEntry): number {
-    const alone = run.replicas === 1 && this.takers <= 1;
+    const alone = run.replicas === 1 && this.live().length <= 1;
     return alone ? Math.max(1, file.sizeBytes) : run.spec.segmentBytes;
   }
 
@@ -48,6 +59,16 @@ export class Places {
   /** As it is now; empty while nobody is there. */
   of(run: FleetRun, path: string, index: number, unfit?: ReadonlySet<WorkerId>): readonly Member[] {
     return this.#options.placement.owners(path, index, run.replicas, unfit);
+  }
+
+  /** Who may have a segment besides its owners: all others in a small cluster, in a large one those that most likely owned it. */
+  elsewhere(run: FleetRun, path: string, index: number, owners: readonly Member[]): readonly Member[] {
+    const { length } = this.live();
+    const count = length <= askAllUpTo ? length : askedAround + owners.length;
+    const others = this.#options.placement
+      .around(path, index, run.replicas, count)
+      .filter(({ id }) => !owners.some((one) => one.id === id));
+    return length <= askAllUpTo ? others : others.slice(0, askedAround);
   }
 
   /** Adds (or takes away) what a file takes of which nothing is there. */

@@ -2,7 +2,7 @@
 import { addLedgers, discardReasons, emptyLedger, type Ledger } from '../core/types.ts';
 import type { RunProgress, RunSpec } from '../ingest/types.ts';
 import type { Member } from './members.ts';
-import type { WorkerId, WorkerLink } from './worker-link.ts';
+import type { SegmentOutcome, WorkerId, WorkerLink } from './worker-link.ts';
 
 interface Entered {
   readonly id: WorkerId;
@@ -17,6 +17,8 @@ export class FleetRun {
   readonly #entered = new Map<WorkerLink, Entered>();
   /** Workers that were lost, as they were last heard of, until they come back. */
   readonly #lost = new Map<WorkerId, RunProgress>();
+  /** Workers that have said ORIGIN_LOST, with how they said it: others fetch in their place. */
+  readonly cutOff = new Map<WorkerId, SegmentOutcome>();
   readonly #abort = new AbortController();
   #wake: (() => void)[] = [];
   #losses = 0;
@@ -78,6 +80,8 @@ export class FleetRun {
     for (const [link, { id, heard }] of this.#entered) {
       if (links.has(link)) continue;
       this.#entered.delete(link);
+      // When it comes back it may reach the origin again.
+      this.cutOff.delete(id);
       this.#lost.set(id, heard ?? link.progress(this.spec.run));
       this.#losses += 1;
     }

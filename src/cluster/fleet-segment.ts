@@ -1,108 +1,207 @@
-/** One segment: one worker fetches it, the other replicas copy it from there, and who is lost or unfit is replaced. */
-import { type ErrorReport, PrimedError, reportOf } from '../core/errors.ts';
+/**
+ * One segment, until every owner has it. One worker fetches it; the others copy it from there, a large one as it arrives.
+ * Where workers have it already, all copy it from those, and the origin is asked when they have failed.
+ *
+ * Each round takes the steps that core/segment-plan says, at once, and draws what it must from how they ended: who has it now,
+ * which source is of no use, which worker is unfit. Every round learns something, or the members have changed: so it ends.
+ */
+import assert from 'node:assert/strict';
+import { reportOf } from '../core/errors.ts';
+import { nextSteps, type Step } from '../core/segment-plan.ts';
 import type { Segment } from '../core/segments.ts';
-import type { Log } from '../core/types.ts';
+import { type Log, sameVersion } from '../core/types.ts';
 import { alignUp } from '../core/units.ts';
 import type { Places } from './fleet-places.ts';
 import type { FleetRun } from './fleet-run.ts';
 import type { Member } from './members.ts';
-import { isWorkerLost, type SegmentHow, type SegmentOutcome, type WorkerId, type WorkerLink } from './worker-link.ts';
+import { failedOutcome, failureOf, isBad, workersShort } from './segment-failure.ts';
+import { isWorkerLost, type SegmentHow, type SegmentOutcome, type WorkerId } from './worker-link.ts';
+
+export interface SegmentOrder {
+  readonly segment: Segment;
+  /** See LoadHow of ingest. */
+  readonly hasty: boolean;
+  /** Workers that had it durable when they were asked, the best first. */
+  readonly holders: readonly Member[];
+  /** Told of each owner that has it durable. */
+  readonly onPlaced: (member: Member) => void;
+  /** Told of each owner that had it, and gave a bad page: it has to be loaded there anew. */
+  readonly onBad: (member: Member) => void;
+}
 
 /** Others may draw the room that one of them has reserved; each of those goes on by it, so that this ends soon. */
 const roomAttempts = 16;
-
-export class SegmentLoads {
+export class SegmentLoad {
   readonly #places: Places;
   readonly #log: Log;
+  readonly #run: FleetRun;
+  readonly #order: SegmentOrder;
+  #segment: Segment;
+  /** Owners that have it. */
+  readonly #done = new Map<WorkerId, Member>();
+  /** Owners with a bad page, which are not asked again. */
+  readonly #bad = new Set<WorkerId>();
+  /** Sources of no use. */
+  readonly #refused = new Set<WorkerId>();
+  /** It is not placed on these. */
+  readonly #unfit = new Set<WorkerId>();
+  /** Who did not reach the origin for it; the last of them with how that ended. */
+  readonly #barred = new Set<WorkerId>();
+  #unreached: SegmentOutcome | undefined;
+  #best: SegmentOutcome | undefined;
 
-  constructor(places: Places, log: Log) {
+  constructor(places: Places, log: Log, run: FleetRun, order: SegmentOrder) {
     this.#places = places;
     this.#log = log;
+    this.#run = run;
+    this.#order = order;
+    this.#segment = order.segment;
   }
 
-  /** `onPlaced` is told of each worker that has it durable. Rejects when the run is stopped while nobody is there. */
-  async load(
-    run: FleetRun,
-    segment: Segment,
-    hasty: boolean,
-    onPlaced: (link: WorkerLink) => void,
-  ): Promise<SegmentOutcome> {
-    const unfit = new Set<WorkerId>();
-    const astray = new Astray();
+  /** Resolves with the outcome that brought most. Rejects when the run is stopped while nobody is there. */
+  async load(): Promise<SegmentOutcome> {
+    const { replicas } = this.#run;
     for (;;) {
-      const owners = await this.#places.owners(run, segment.file.path, segment.index, unfit);
-      const first = owners.find(({ id }) => !astray.has(id));
-      if (first === undefined) {
-        if (this.#places.takers <= unfit.size + owners.length) return astray.failure;
-        for (const { id } of owners) unfit.add(id);
+      const { file, index } = this.#segment;
+      const owners = await this.#places.owners(this.#run, file.path, index, this.#unfit);
+      if (owners.length < replicas) return workersShort(file.path, replicas, owners.length);
+      const steps = this.#steps(owners);
+      if (steps === 'stuck') {
+        const cannot = owners.filter(({ id }) => !this.#done.has(id));
+        if (!cannot.every(({ id }) => this.#setUnfit(id))) return this.#unreached ?? lastOf(this.#run.cutOff);
         continue;
       }
-      const others = owners.filter((owner) => owner !== first);
-      const outcome = await this.#loadAt(run, first, segment, { hasty });
-      if (outcome === 'lost') continue;
-      if (outcome.result === 'failed' && isOfWorker(outcome.error) && this.#places.takers > unfit.size + 1) {
-        unfit.add(first.id);
-        continue;
+      if (steps.length === 0) {
+        assert(this.#best !== undefined, 'who has it has said so');
+        return this.#best;
       }
-      if (outcome.result === 'failed' && this.#places.takers > 1 && astray.add(first.id, outcome)) continue;
-      if (isBad(outcome)) return outcome;
-      onPlaced(first.link);
-      if (run.replicas === 1) return outcome;
-      const copied = await this.#replicate(run, segment, first, others, unfit, onPlaced);
-      if (copied === 'lost') continue;
-      return copied ?? outcome;
+      const outcomes = await Promise.all(steps.map((step) => this.#take(step)));
+      let verdict: SegmentOutcome | undefined;
+      for (const [at, step] of steps.entries()) {
+        const final = this.#learn(step, outcomes[at]!, owners);
+        // A change says more than a failure.
+        if (final !== undefined && (verdict === undefined || final.result === 'changed')) verdict = final;
+      }
+      if (verdict !== undefined) return verdict;
     }
   }
 
-  /** Undefined: there are as many replicas as asked; `lost`: the placement has to be looked at anew. */
-  async #replicate(
-    run: FleetRun,
-    segment: Segment,
-    source: Member,
-    others: readonly Member[],
-    unfit: Set<WorkerId>,
-    onPlaced: (link: WorkerLink) => void,
-  ): Promise<SegmentOutcome | 'lost' | undefined> {
-    if (others.length + 1 < run.replicas) {
-      const { path } = segment.file;
-      const message = `${path}: ${run.replicas} replicas are asked for and ${others.length + 1} workers can take one`;
-      return failedOutcome(reportOf(new PrimedError('WORKERS_SHORT', message, { path })));
-    }
-    const from = { hasty: false, source: { worker: source.id, url: source.url } };
-    const copies = await Promise.all(
-      others.map(async (member) => ({ member, outcome: await this.#copyTo(run, member, segment, from) })),
-    );
-    for (const { member, outcome } of copies) {
-      if (outcome !== 'lost' && (outcome.result === 'loaded' || outcome.result === 'skipped')) onPlaced(member.link);
-    }
-    const bad = copies.find(({ outcome }) => outcome !== 'lost' && isBad(outcome));
-    if (bad === undefined) return copies.some(({ outcome }) => outcome === 'lost') ? 'lost' : undefined;
-    const outcome = bad.outcome as SegmentOutcome;
-    if (outcome.result === 'failed' && isOfWorker(outcome.error) && this.#places.takers > unfit.size + run.replicas) {
-      unfit.add(bad.member.id);
-      return 'lost';
-    }
-    return outcome;
+  #steps(owners: readonly Member[]): Step<Member>[] | 'stuck' {
+    const live = new Map(this.#places.live().map((member) => [member.link, member]));
+    for (const [id, { link }] of this.#done) if (!live.has(link)) this.#done.delete(id);
+    const known = [...this.#done.values(), ...this.#order.holders.filter(({ id }) => !this.#done.has(id))];
+    const sources = known.filter(({ id, link }) => live.has(link) && !this.#refused.has(id)).map(({ id }) => id);
+    const byId = new Map([...live.values(), ...owners].map((member) => [member.id, member]));
+    const steps = nextSteps({
+      owners: owners.map(({ id }) => id),
+      done: new Set([...this.#done.keys(), ...this.#bad]),
+      sources,
+      barred: new Set([...this.#barred, ...this.#run.cutOff.keys()]),
+      follows: this.#places.isFollowed(this.#segment),
+    });
+    if (steps === 'stuck') return steps;
+    return steps.map(({ worker, source, follow }) => ({
+      worker: byId.get(worker)!,
+      ...(source === undefined ? {} : { source: byId.get(source)! }),
+      ...(follow && { follow }),
+    }));
   }
 
-  /** A source that fails, in whatever way, costs one more read of the origin, not the file. */
-  async #copyTo(run: FleetRun, member: Member, segment: Segment, from: SegmentHow): Promise<SegmentOutcome | 'lost'> {
-    const copied = await this.#loadAt(run, member, segment, from);
-    if (copied === 'lost' || copied.error?.code !== 'PEER_FAILED') return copied;
-    const facts = { path: segment.file.path, worker: member.id, reason: copied.error.message };
-    this.#log.warn(facts, 'a copy failed: its bytes are read from the origin');
-    return this.#loadAt(run, member, segment, { hasty: false });
+  #take({ worker, source, follow }: Step<Member>): Promise<SegmentOutcome | 'lost'> {
+    if (source === undefined) return this.#loadAt(worker, { hasty: this.#order.hasty });
+    const from = { worker: source.id, url: source.url, ...(follow && { follow }) };
+    return this.#loadAt(worker, { hasty: false, source: from });
   }
 
-  async #loadAt(run: FleetRun, member: Member, segment: Segment, how: SegmentHow): Promise<SegmentOutcome | 'lost'> {
+  /** Of a step that has ended. Returns what ends the load; undefined: it goes on. */
+  #learn(step: Step<Member>, outcome: SegmentOutcome | 'lost', owners: readonly Member[]): SegmentOutcome | undefined {
+    const { worker } = step;
+    if (outcome === 'lost') return undefined;
+    if (!isBad(outcome)) {
+      this.#placed(worker, outcome);
+      return undefined;
+    }
+    switch (failureOf(outcome)) {
+      case 'source':
+        this.#notCopied(step, outcome, owners);
+        return undefined;
+      case 'worker':
+        return this.#setUnfit(worker.id) ? undefined : outcome;
+      case 'origin':
+        this.#run.cutOff.set(worker.id, outcome);
+        return this.#unreachedBy(
+          worker,
+          outcome,
+          this.#takers().some(({ id }) => !this.#run.cutOff.has(id)),
+        );
+      case 'network':
+        return this.#unreachedBy(worker, outcome, this.#barred.size === 0 && this.#takers().length > 1);
+      case 'object':
+        return outcome;
+    }
+  }
+
+  #placed(worker: Member, outcome: SegmentOutcome): void {
+    if (!this.#bad.has(worker.id)) {
+      this.#done.set(worker.id, worker);
+      this.#order.onPlaced(worker);
+    }
+    if (this.#best === undefined || outcome.loadedBytes > this.#best.loadedBytes) this.#best = outcome;
+    const { version } = outcome;
+    const { file } = this.#segment;
+    // A whole file that had changed was loaded at its new version: that is what the others copy.
+    if (version === undefined || sameVersion(version, file)) return;
+    this.#segment = { file: { path: file.path, ...version }, index: 0, offset: 0, length: version.sizeBytes };
+  }
+
+  #notCopied({ worker, source, follow }: Step<Member>, { error }: SegmentOutcome, owners: readonly Member[]): void {
+    assert(source !== undefined, 'only a copy fails for its source');
+    const { id } = source;
+    const facts = { path: this.#segment.file.path, worker: worker.id, source: id, reason: error?.message };
+    const corrupt = error?.code === 'PEER_CORRUPT';
+    if (follow === true && !corrupt) {
+      this.#log.debug(facts, 'a copy could not follow its source: it is made when that is done');
+      return;
+    }
+    this.#log.warn(facts, 'a copy failed: it is made from another worker, or its bytes are read from the origin');
+    this.#refused.add(id);
+    if (!corrupt || this.#bad.has(id) || !owners.some((owner) => owner.id === id)) return;
+    this.#done.delete(id);
+    this.#bad.add(id);
+    this.#order.onBad(source);
+  }
+
+  #unreachedBy({ id }: Member, outcome: SegmentOutcome, others: boolean): SegmentOutcome | undefined {
+    if (!others) return outcome;
+    const facts = { path: this.#segment.file.path, worker: id, reason: outcome.error?.message };
+    this.#log.warn(facts, 'a worker does not reach the origin: another one is asked');
+    this.#barred.add(id);
+    this.#unreached = outcome;
+    return undefined;
+  }
+
+  #takers(): readonly Member[] {
+    return this.#places.live().filter(({ takes }) => takes);
+  }
+
+  /** False: it is needed, for there are not enough others. */
+  #setUnfit(id: WorkerId): boolean {
+    if (this.#places.takers <= this.#unfit.size + this.#run.replicas) return false;
+    this.#unfit.add(id);
+    return true;
+  }
+
+  async #loadAt(member: Member, how: SegmentHow): Promise<SegmentOutcome | 'lost'> {
+    const { run } = this.#run.spec;
+    const segment = this.#segment;
     try {
-      await run.enter(member);
+      await this.#run.enter(member);
       for (let attempt = 1; ; attempt += 1) {
-        const outcome = await member.link.load(run.spec.run, segment, how);
+        const outcome = await member.link.load(run, segment, how);
         if (outcome.error?.code !== 'STORE_NO_ROOM' || attempt === roomAttempts) return outcome;
         // It was planned elsewhere, or its room was taken by one that was: what it lacks is reserved here, or refused.
         const lacking = segment.length - outcome.loadedBytes - outcome.skippedBytes;
-        await member.link.reserveMore(run.spec.run, alignUp(lacking));
+        await member.link.reserveMore(run, alignUp(lacking));
       }
     } catch (error) {
       return isWorkerLost(error) ? 'lost' : failedOutcome(reportOf(error));
@@ -110,50 +209,8 @@ export class SegmentLoads {
   }
 }
 
-/**
- * Workers that do not get through to the origin for a segment: another may, as it goes another way, and the first can still
- * copy it from there. One more worker is asked, so that an object which answers nobody does not cost attempts on all of them.
- * Who has found that the origin is lost asks it for nothing, so that does not count.
- */
-class Astray {
-  readonly #ids = new Set<WorkerId>();
-  #asked = 0;
-  #failure: SegmentOutcome | undefined;
-
-  has(id: WorkerId): boolean {
-    return this.#ids.has(id);
-  }
-
-  /** How the last of them failed. */
-  get failure(): SegmentOutcome {
-    return this.#failure!;
-  }
-
-  /** False: the outcome says nothing about the way, or enough were asked. */
-  add(id: WorkerId, failure: SegmentOutcome): boolean {
-    const code = failure.error?.code;
-    if (code === undefined || !(code === 'ORIGIN_LOST' || noWayToOrigin.has(code))) return false;
-    if (code !== 'ORIGIN_LOST') this.#asked += 1;
-    this.#ids.add(id);
-    this.#failure = failure;
-    return this.#asked < workersAsked;
-  }
-}
-
-const workersAsked = 2;
-const noWayToOrigin: ReadonlySet<string> = new Set(['ORIGIN_UNREACHABLE', 'ORIGIN_TIMEOUT', 'ORIGIN_RESET']);
-
-/** Another worker may do better: it is this one's disk or process, not the origin's object. */
-function isOfWorker(error: ErrorReport | undefined): boolean {
-  return (
-    error !== undefined && (error.code.startsWith('STORE_') || error.code === 'INTERNAL' || error.code === 'STOPPING')
-  );
-}
-
-function isBad({ result }: SegmentOutcome): boolean {
-  return result !== 'loaded' && result !== 'skipped';
-}
-
-function failedOutcome(error: ErrorReport): SegmentOutcome {
-  return { result: 'failed', loadedBytes: 0, skippedBytes: 0, error };
+function lastOf(cutOff: ReadonlyMap<WorkerId, SegmentOutcome>): SegmentOutcome {
+  const outcome = [...cutOff.values()].at(-1);
+  assert(outcome !== undefined, 'somebody did not reach the origin');
+  return outcome;
 }

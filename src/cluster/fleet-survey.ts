@@ -1,4 +1,7 @@
-/** What is cached of files, as the workers say that they belong to, and what room the rest of them needs there. */
+/**
+ * What is cached of files, as the workers say that they belong to, and what room the rest of them needs there. On request also
+ * who else has what is missing there: workers that owned it before others joined, or before they were told to drain.
+ */
 import { type Segment, segmentCount, segmentsOf } from '../core/segments.ts';
 import type { LoadId, ManifestEntry } from '../core/types.ts';
 import { alignUp } from '../core/units.ts';
@@ -6,27 +9,46 @@ import type { Places } from './fleet-places.ts';
 import type { FleetRun } from './fleet-run.ts';
 import type { Member } from './members.ts';
 import { type Need, needAt } from './need.ts';
-import { type CachedSegment, isWorkerLost } from './worker-link.ts';
+import { type CachedSegment, isWorkerGone } from './worker-link.ts';
+
+/** Who has segments of a file durable, by index; the best first. */
+export type Holders = ReadonlyMap<number, readonly Member[]>;
 
 /** What is cached of a file at its version. */
 export interface CachedFile {
   /** Every byte is durable on as many workers as asked. */
   readonly complete: boolean;
-  /** Durable bytes; a byte counts once, however many workers have it. */
+  /** Durable bytes at its owners; a byte counts once, however many workers have it. */
   readonly bytes: number;
   /** Whether this very load put some of them there. */
   readonly ours: boolean;
+  /** Of segments that not all owners have. Only where they were looked for, and found. */
+  readonly holders?: Holders;
 }
+
+export interface SurveyHow {
+  /** Whose it may be. */
+  readonly load: LoadId;
+  /** Other workers are asked for what owners lack. */
+  readonly elsewhere: boolean;
+}
+
+interface Question {
+  readonly segment: Segment;
+  /** Place of its file among the entries. */
+  readonly file: number;
+}
+
+type Answers = readonly { readonly member: Member; readonly question: Question; readonly cached: CachedSegment }[];
 
 /** Segments that one question names at most. */
 const segmentsAsked = 8192;
 
-/** @param load whose it may be. */
 export async function survey(
   places: Places,
   run: FleetRun,
   entries: readonly ManifestEntry[],
-  load: LoadId,
+  how: SurveyHow,
 ): Promise<{ files: CachedFile[]; need: Need }> {
   const need: Need = new Map();
   const files: CachedFile[] = [];
@@ -38,63 +60,138 @@ export async function survey(
       segments += segmentCount(entry.sizeBytes, places.segmentBytesOf(run, entry)) * run.replicas;
       to += 1;
     } while (to < entries.length && segments < segmentsAsked);
-    files.push(...(await surveyed(places, run, load, entries.slice(from, to), need)));
+    files.push(...(await new Survey(places, run, entries.slice(from, to), how).take(need)));
     from = to;
   }
   return { files, need };
 }
 
-async function surveyed(
-  places: Places,
-  run: FleetRun,
-  load: LoadId,
-  entries: readonly ManifestEntry[],
-  need: Need,
-): Promise<CachedFile[]> {
-  const { reuse } = run.spec;
-  const asked = new Map<Member, { segments: Segment[]; file: number[] }>();
-  entries.forEach((entry, file) => {
-    for (const segment of segmentsOf(entry, places.segmentBytesOf(run, entry))) {
-      for (const member of places.of(run, entry.path, segment.index)) {
-        const of = asked.get(member) ?? { segments: [], file: [] };
+class Survey {
+  readonly #places: Places;
+  readonly #run: FleetRun;
+  readonly #entries: readonly ManifestEntry[];
+  readonly #how: SurveyHow;
+
+  constructor(places: Places, run: FleetRun, entries: readonly ManifestEntry[], how: SurveyHow) {
+    this.#places = places;
+    this.#run = run;
+    this.#entries = entries;
+    this.#how = how;
+  }
+
+  async take(need: Need): Promise<CachedFile[]> {
+    const questions = this.#entries.flatMap((entry, file) =>
+      Array.from(this.#segmentsOf(entry), (segment) => ({ segment, file })),
+    );
+    const answers = await this.#ask(questions, ({ segment }) =>
+      this.#places.of(this.#run, segment.file.path, segment.index),
+    );
+    const found = this.#entries.map(() => ({
+      complete: true,
+      replicas: 0,
+      best: new Map<number, number>(),
+      ours: false,
+    }));
+    for (const { member, question, cached } of answers) {
+      const { segment, file } = question;
+      const { complete, bytes, ours } = cached;
+      const whole = found[file]!;
+      whole.replicas += 1;
+      whole.complete &&= complete;
+      whole.ours ||= ours;
+      whole.best.set(segment.index, Math.max(bytes, whole.best.get(segment.index) ?? 0));
+      const usable = this.#isUsable(cached) ? bytes : 0;
+      const missing = complete && usable === segment.length ? 0 : Math.max(0, alignUp(segment.length) - usable);
+      if (missing > 0) needAt(need, member.id, missing);
+    }
+    const holders = this.#how.elsewhere ? await this.#holders(questions, answers) : undefined;
+    return found.map(({ complete, replicas, best, ours }, at) => {
+      const entry = this.#entries[at]!;
+      const wanted = segmentCount(entry.sizeBytes, this.#segmentBytesOf(entry)) * this.#run.replicas;
+      let bytes = 0;
+      for (const some of best.values()) bytes += some;
+      const elsewhere = holders?.get(at);
+      const file = { complete: complete && replicas >= wanted, bytes, ours };
+      return elsewhere === undefined ? file : { ...file, holders: elsewhere };
+    });
+  }
+
+  /** By place of the file. */
+  async #holders(questions: readonly Question[], atOwners: Answers): Promise<Map<number, Map<number, Member[]>>> {
+    const owners = new Map<Segment, Member[]>();
+    const have = new Map<Segment, Member[]>();
+    const note = (answers: Answers): void => {
+      for (const { member, question, cached } of answers) {
+        const { segment } = question;
+        if (this.#isUsable(cached) && cached.bytes === segment.length)
+          have.set(segment, [...(have.get(segment) ?? []), member]);
+      }
+    };
+    for (const { member, question } of atOwners)
+      owners.set(question.segment, [...(owners.get(question.segment) ?? []), member]);
+    note(atOwners);
+    const lacking = questions.filter(
+      ({ segment }) => segment.length > 0 && (have.get(segment)?.length ?? 0) < this.#run.replicas,
+    );
+    note(
+      await this.#ask(lacking, ({ segment }) =>
+        this.#places.elsewhere(this.#run, segment.file.path, segment.index, owners.get(segment) ?? []),
+      ),
+    );
+    const holders = new Map<number, Map<number, Member[]>>();
+    for (const { segment, file } of lacking) {
+      const members = have.get(segment);
+      if (members === undefined) continue;
+      const of = holders.get(file) ?? new Map<number, Member[]>();
+      holders.set(file, of.set(segment.index, members));
+    }
+    return holders;
+  }
+
+  /** Each worker gets all of its questions at once. Answers are in the order of the questions, and of `whom`. */
+  async #ask(questions: readonly Question[], whom: (question: Question) => readonly Member[]): Promise<Answers> {
+    const asked = new Map<Member, { question: Question; at: number }[]>();
+    let count = 0;
+    for (const question of questions) {
+      for (const member of whom(question)) {
+        const of = asked.get(member) ?? [];
         asked.set(member, of);
-        of.segments.push(segment);
-        of.file.push(file);
+        of.push({ question, at: count });
+        count += 1;
       }
     }
-  });
-  const found = entries.map(() => ({ complete: true, replicas: 0, best: new Map<number, number>(), ours: false }));
-  await Promise.all(
-    Array.from(asked, async ([member, { segments, file }]) => {
-      const cached = await cachedAt(member, load, segments);
-      segments.forEach((segment, at) => {
-        const { complete, bytes, ours } = cached[at]!;
-        const whole = found[file[at]!]!;
-        whole.replicas += 1;
-        whole.complete &&= complete;
-        whole.ours ||= ours;
-        whole.best.set(segment.index, Math.max(bytes, whole.best.get(segment.index) ?? 0));
-        const usable = reuse === 'any' || ours ? bytes : 0;
-        const missing = complete && usable === segment.length ? 0 : Math.max(0, alignUp(segment.length) - usable);
-        if (missing > 0) needAt(need, member.id, missing);
-      });
-    }),
-  );
-  return found.map(({ complete, replicas, best, ours }, at) => {
-    const entry = entries[at]!;
-    const wanted = segmentCount(entry.sizeBytes, places.segmentBytesOf(run, entry)) * run.replicas;
-    let bytes = 0;
-    for (const some of best.values()) bytes += some;
-    return { complete: complete && replicas >= wanted, bytes, ours };
-  });
+    const answers = new Array<Answers[number]>(count);
+    await Promise.all(
+      Array.from(asked, async ([member, some]) => {
+        const segments = some.map(({ question }) => question.segment);
+        const cached = await cachedAt(member, this.#how.load, segments);
+        some.forEach(({ question, at }, i) => {
+          answers[at] = { member, question, cached: cached[i]! };
+        });
+      }),
+    );
+    return answers;
+  }
+
+  #isUsable({ ours }: CachedSegment): boolean {
+    return this.#run.spec.reuse === 'any' || ours;
+  }
+
+  #segmentsOf(entry: ManifestEntry): Iterable<Segment> {
+    return segmentsOf(entry, this.#segmentBytesOf(entry));
+  }
+
+  #segmentBytesOf(entry: ManifestEntry): number {
+    return this.#places.segmentBytesOf(this.#run, entry);
+  }
 }
 
-/** A worker that is lost while it is asked has nothing. */
+/** A worker that is lost while it is asked, or refuses to be, has nothing. */
 async function cachedAt(member: Member, load: LoadId, segments: readonly Segment[]): Promise<readonly CachedSegment[]> {
   try {
     return await member.link.cached(load, segments);
   } catch (error) {
-    if (!isWorkerLost(error)) throw error;
+    if (!isWorkerGone(error)) throw error;
     return segments.map(() => ({ complete: false, bytes: 0, ours: false }));
   }
 }

@@ -13,19 +13,19 @@
  * What survives a crash: what the workers have made durable. The Fleet remembers nothing; it asks.
  */
 import { PrimedError } from '../core/errors.ts';
-import type { LoadId, Log, ManifestEntry, RunId } from '../core/types.ts';
+import type { Log, ManifestEntry, RunId } from '../core/types.ts';
 import type { FileOutcome, RunProgress, RunSpec, VerifyOutcome } from '../ingest/types.ts';
 import type { Origins } from '../origin/types.ts';
-import { FileLoads } from './fleet-file.ts';
+import { type FileHow, FileLoads } from './fleet-file.ts';
 import { Places } from './fleet-places.ts';
 import { emptyProgress, FleetRun } from './fleet-run.ts';
-import { type CachedFile, survey } from './fleet-survey.ts';
+import { type CachedFile, type SurveyHow, survey } from './fleet-survey.ts';
 import { verifyFile } from './fleet-verify.ts';
 import { append } from './grouping.ts';
 import type { Member, Members, Placement } from './members.ts';
 import type { Need } from './need.ts';
 import { PathTurns } from './path-turns.ts';
-import { isWorkerLost, type WorkerLink } from './worker-link.ts';
+import { isWorkerGone, isWorkerLost, type WorkerLink } from './worker-link.ts';
 
 export interface FleetOptions {
   readonly members: Members;
@@ -34,6 +34,8 @@ export interface FleetOptions {
   /** How often a file that changes at the origin starts anew. */
   readonly maxRestarts: number;
   readonly log: Log;
+  /** Larger segments are copied as they arrive at their source; by default those of several parts. */
+  readonly followedAboveBytes?: number;
   /** Before it, workers that are on their way back are not yet seen. */
   readonly settled?: Promise<void>;
 }
@@ -81,20 +83,21 @@ export class Fleet {
     this.#runs.set(spec.run, run);
     const live = this.#places.live();
     const entered = await Promise.allSettled(live.map((member) => run.enter(member)));
-    for (const one of entered) if (one.status === 'rejected' && !isWorkerLost(one.reason)) throw one.reason;
+    checkAll(entered);
   }
 
   /**
    * What is cached of each file, and what room the rest of it needs where it belongs.
-   * @param load whose it may be; by default that of the run.
+   * @param how.load whose it may be; by default that of the run
+   * @param how.elsewhere whether other workers are asked for what is missing there; by default they are not
    */
   async survey(
     runId: RunId,
     entries: readonly ManifestEntry[],
-    load: LoadId = this.#run(runId).spec.load,
+    how: Partial<SurveyHow> = {},
   ): Promise<{ files: CachedFile[]; need: Need }> {
     const run = this.#run(runId);
-    return survey(this.#places, run, entries, load);
+    return survey(this.#places, run, entries, { load: run.spec.load, elsewhere: false, ...how });
   }
 
   /** Gives back what earlier loads have left half loaded of these files, and this run would not use. */
@@ -106,7 +109,7 @@ export class Fleet {
         await member.link.makeRoom(runId, entries);
       }),
     );
-    for (const one of made) if (one.status === 'rejected' && !isWorkerLost(one.reason)) throw one.reason;
+    checkAll(made);
   }
 
   /** Bytes that files take, of which nothing is there. */
@@ -126,7 +129,7 @@ export class Fleet {
    * Resolves when the file is durable as often as asked, given up, set aside, or stopped. Never rejects. A path has one
    * loader at a time, over all runs: who comes second waits, and then finds the file complete, or loads it anew.
    */
-  load(runId: RunId, entry: ManifestEntry, how: { readonly hasty: boolean }): Promise<FileOutcome> {
+  load(runId: RunId, entry: ManifestEntry, how: FileHow): Promise<FileOutcome> {
     const run = this.#run(runId);
     return this.#turns.take(entry.path, run.signal, () => this.#files.load(run, entry, how));
   }
@@ -221,7 +224,7 @@ export class Fleet {
         done.push({ link: member.link, bytes });
       }),
     );
-    const refused = results.find((one) => one.status === 'rejected' && !isWorkerLost(one.reason));
+    const refused = results.find((one) => one.status === 'rejected' && !isWorkerGone(one.reason));
     if (refused === undefined) return;
     await Promise.allSettled(done.map(({ link, bytes }) => link.reserveMore(runId, -bytes)));
     throw (refused as PromiseRejectedResult).reason;
@@ -232,4 +235,13 @@ export class Fleet {
     if (run === undefined) throw new PrimedError('INTERNAL', `run ${runId} was not started`);
     return run;
   }
+}
+
+/** Some workers may be gone, or not let this coordinator in, so long as others did what they were asked for. */
+function checkAll(results: readonly PromiseSettledResult<unknown>[]): void {
+  const failed = results.filter((one) => one.status === 'rejected');
+  const bad = failed.find(({ reason }) => !isWorkerGone(reason));
+  if (bad !== undefined) throw bad.reason;
+  const refusal = failed.find(({ reason }) => !isWorkerLost(reason));
+  if (refusal !== undefined && failed.length === results.length) throw refusal.reason;
 }

@@ -17,6 +17,7 @@ import { addTally, emptyTally, type Tally } from '../core/job-machine.ts';
 import type { ManifestEntry } from '../core/types.ts';
 import type { FileOutcome } from '../ingest/types.ts';
 import { boundedFilter } from './bounded-filter.ts';
+import type { FileHow } from './fleet-file.ts';
 import type { CachedFile } from './fleet-survey.ts';
 import { Gate } from './gate.ts';
 import { indexVersion } from './index-file.ts';
@@ -266,11 +267,12 @@ export class LoadPhase {
     if (!this.#halted) this.#settle(open, emptyTally);
   }
 
-  /** Undefined: nothing of the chunk was there when it was listed, nor was it under way before a crash. */
+  /** Undefined: of a load that has only begun, and does not want what others have loaded, nothing can be there. */
   async #cachedNow(open: OpenChunk, chunk: ManifestChunk): Promise<readonly CachedFile[] | undefined> {
-    if (!open.replayed && !chunk.cachedBefore.some((bits) => bits !== 0)) return undefined;
     const { definition, deps } = this.#context;
-    return (await deps.fleet.survey(definition.runId, chunk.entries)).files;
+    const elsewhere = open.replayed || definition.resumed || definition.options.skipIfExists;
+    if (!elsewhere && !chunk.cachedBefore.some((bits) => bits !== 0)) return undefined;
+    return (await deps.fleet.survey(definition.runId, chunk.entries, { elsewhere })).files;
   }
 
   #dispatch(open: OpenChunk, chunk: ManifestChunk, at: number, cached: CachedFile | undefined): void {
@@ -287,7 +289,8 @@ export class LoadPhase {
         return;
       }
     }
-    this.#hand(open, entry, history, { hasty: this.#setAside.length < setAsideLimit });
+    const hasty = this.#setAside.length < setAsideLimit;
+    this.#hand(open, entry, history, cached?.holders === undefined ? { hasty } : { hasty, holders: cached.holders });
   }
 
   /**
@@ -312,19 +315,22 @@ export class LoadPhase {
 
   async #replaceIn({ entries }: ManifestChunk): Promise<void> {
     const { definition, deps, apply } = this.#context;
-    const { files } = await deps.fleet.survey(definition.runId, entries);
+    const all = (await deps.fleet.survey(definition.runId, entries)).files;
     const gone = entries.filter((_, at) => {
-      const { complete, ours } = files[at]!;
+      const { complete, ours } = all[at]!;
       return !(complete && (ours || definition.options.skipIfExists));
     });
     if (gone.length === 0) return;
     await deps.fleet.makeRoom(definition.runId, gone);
-    await deps.fleet.reserveMore(definition.runId, (await deps.fleet.survey(definition.runId, gone)).need);
-    for (const entry of gone) {
+    const { files, need } = await deps.fleet.survey(definition.runId, gone, { elsewhere: true });
+    await deps.fleet.reserveMore(definition.runId, need);
+    for (const [at, entry] of gone.entries()) {
       await this.#gate.below(this.#limit, () => this.#halted);
       if (this.#halted) return;
       this.#gate.enter();
-      void deps.fleet.load(definition.runId, entry, { hasty: false }).then((outcome) => {
+      const { holders } = files[at]!;
+      const how = holders === undefined ? { hasty: false } : { hasty: false, holders };
+      void deps.fleet.load(definition.runId, entry, how).then((outcome) => {
         const { path, sizeBytes } = entry;
         if (outcome.result === 'stopped') this.#fail(new RunInterrupted());
         else if (outcome.result === 'failed') {
@@ -336,7 +342,7 @@ export class LoadPhase {
     }
   }
 
-  #hand(open: OpenChunk, entry: ManifestEntry, history: FileHistory, how: { hasty: boolean }): void {
+  #hand(open: OpenChunk, entry: ManifestEntry, history: FileHistory, how: FileHow): void {
     const { definition, deps } = this.#context;
     this.#gate.enter();
     const outcome = deps.fleet.load(definition.runId, entry, how).then(

@@ -51,6 +51,10 @@ export class LocalLink implements WorkerLink {
     return this.#worker.abandon(file, reason);
   }
 
+  discard(_run: RunId, file: ManifestEntry): Promise<void> {
+    return this.#worker.discard(file);
+  }
+
   loadMetadata(run: RunId, entries: readonly ManifestEntry[]): Promise<void> {
     return this.#worker.loadMetadata(run, entries);
   }

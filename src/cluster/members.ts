@@ -32,4 +32,6 @@ export interface Placement {
    * enough.
    */
   owners(path: string, index: number, replicas: number, without?: ReadonlySet<WorkerId>): readonly Member[];
+  /** Distinct live workers, those that drain included: owners of the segment, and those that most likely were before. */
+  around(path: string, index: number, replicas: number, count: number): readonly Member[];
 }

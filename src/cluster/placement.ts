@@ -8,9 +8,13 @@ interface Place extends RingWorker {
 
 export function ringPlacement(members: Members): Placement {
   let ring = makeRing<Place>([]);
+  /** With the workers that drain: what they hold was placed by it. */
+  let all = ring;
   const refresh = (): void => {
-    const takers = members.live().filter(({ takes }) => takes);
-    ring = ring.next(takers.map((member) => ({ identity: workerIdentity(member.id), zone: member.zone, member })));
+    const places = members.live().map((member) => ({ identity: workerIdentity(member.id), zone: member.zone, member }));
+    const takers = places.filter(({ member }) => member.takes);
+    ring = ring.next(takers);
+    all = takers.length === places.length ? ring : all.next(places);
   };
   members.onChange(refresh);
   refresh();
@@ -19,5 +23,7 @@ export function ringPlacement(members: Members): Placement {
       const accept = ({ member }: Place): boolean => without === undefined || !without.has(member.id);
       return ring.placement(segmentKey(path, index), replicas, accept).map(({ member }) => member);
     },
+    around: (path, index, replicas, count) =>
+      all.around(segmentKey(path, index), count, replicas).map(({ member }) => member),
   };
 }

@@ -13,7 +13,10 @@ export function soloFleet(worker: Worker, origins: Pick<Origins, 'head'>, log: L
   const owners = [member];
   return new Fleet({
     members: fixedMembers(owners),
-    placement: { owners: (_path, _index, _replicas, without) => (without?.has(id) ? [] : owners) },
+    placement: {
+      owners: (_path, _index, _replicas, without) => (without?.has(id) ? [] : owners),
+      around: () => owners,
+    },
     origins,
     maxRestarts: 0,
     log,

@@ -146,7 +146,7 @@ export class VerifyPhase {
     const [cached] = (await deps.fleet.survey(runId, [entry])).files;
     if (cached === undefined || !cached.complete) return false;
     if (options.skipIfExists || cached.ours) return true;
-    const [repaired] = (await deps.fleet.survey(runId, [entry], repairLoadId)).files;
+    const [repaired] = (await deps.fleet.survey(runId, [entry], { load: repairLoadId })).files;
     return repaired?.ours === true;
   }
 

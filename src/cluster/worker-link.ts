@@ -21,11 +21,18 @@ export function isWorkerLost(error: unknown): boolean {
   return error instanceof PrimedError && error.code === 'WORKER_LOST';
 }
 
+/** Or it does not let this coordinator in: others do what it was to do. */
+export function isWorkerGone(error: unknown): boolean {
+  return isWorkerLost(error) || (error instanceof PrimedError && error.code === 'WORKER_REFUSED');
+}
+
 /** Where a worker copies a segment from, in place of the origin. */
 export interface PeerSource {
   readonly worker: WorkerId;
   /** `http://host:port` of that worker. */
   readonly url: string;
+  /** It is loading the segment just now, and what lands there is copied at once. */
+  readonly follow?: true;
 }
 
 export interface SegmentHow {
@@ -80,6 +87,8 @@ export interface WorkerLink {
   publish(run: RunId, file: ManifestEntry): Promise<void>;
   /** The file is given up at this version: what of it was not published is freed, and booked as discarded. */
   abandon(run: RunId, file: ManifestEntry, reason: DiscardReason): Promise<void>;
+  /** Removes what the worker has of this version, visible or not: a page of it is bad. Nobody may be loading it. */
+  discard(run: RunId, file: ManifestEntry): Promise<void>;
   loadMetadata(run: RunId, entries: readonly ManifestEntry[]): Promise<void>;
   /** Every page of these segments of the file; the whole object too, when they are all of it. */
   verify(run: RunId, file: ManifestEntry, segments: readonly Segment[]): Promise<VerifyOutcome>;

@@ -222,6 +222,11 @@ export const errorCatalogue = {
     retryable: true,
     help: 'A worker was not given something by another: that one was not reached, does not have it, or broke off. A copy is made from somewhere else, or from the origin; a reader tries again, because what a silent worker has is not known.',
   },
+  PEER_CORRUPT: {
+    status: 'DATA_LOSS',
+    retryable: true,
+    help: 'A worker was to copy a file, or a segment, from another one that has a bad page of it; it is copied from somewhere else, or read from the origin, and the bad one is loaded anew.',
+  },
   RUN_UNKNOWN: {
     status: 'NOT_FOUND',
     retryable: false,

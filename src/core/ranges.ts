@@ -75,3 +75,13 @@ export function unflat(numbers: unknown): ByteRange[] {
     length: numbers[2 * i + 1] as number,
   }));
 }
+
+/** What of one set is not in the other. */
+export function rangesWithout(from: readonly ByteRange[], taken: readonly ByteRange[]): ByteRange[] {
+  return from.flatMap((range) => missingOf(range, taken));
+}
+
+/** What is in both sets. */
+export function rangesInBoth(some: readonly ByteRange[], others: readonly ByteRange[]): ByteRange[] {
+  return rangesWithout(some, rangesWithout(some, others));
+}

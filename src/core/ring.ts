@@ -145,6 +145,23 @@ export class Ring<T extends RingWorker> {
     return [...chosen, ...rest];
   }
 
+  /**
+   * The first `count` different workers from where the first `probes` attempts of a key lie on, one step at a time: its owners,
+   * and who owned it before workers joined, or would without some of them.
+   */
+  around(key: string, count: number, probes: number): T[] {
+    const { owners } = this.#points;
+    const prefix = hashPrefixOfText(key);
+    const wanted = Math.min(count, this.workers.length);
+    const found = new Set<number>();
+    const starts = wanted < 1 ? [] : Array.from({ length: probes }, (_, at) => this.#pointAt(prefix, at + 1));
+    // Every worker has a point somewhere, so the walk ends.
+    for (let step = 0; found.size < wanted; step += 1) {
+      for (const start of starts) if (found.size < wanted) found.add(owners[(start + step) % owners.length]!);
+    }
+    return Array.from(found, (at) => this.workers[at]!);
+  }
+
   /** How much of the circle each worker owns, in the order of `workers`; 1 in sum. */
   shares(): Float64Array {
     const { hashes, owners } = this.#points;

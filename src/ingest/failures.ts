@@ -30,7 +30,10 @@ export function peerError(
   const last = range.offset + range.length - 1;
   const tried = attempts === 1 ? '' : `, after ${attempts} attempts`;
   const { message } = errorOfFailure(failure, `worker ${url} did not give bytes ${range.offset}-${last}`);
-  return new PrimedError('PEER_FAILED', `${path}: ${message}${tried}`, { path, url, cause: failure.cause });
+  const said = `${path}: ${message}${tried}`;
+  const facts = { path, url, cause: failure.cause };
+  if (failure.s3Code === 'STORE_CORRUPT') return new PrimedError('PEER_CORRUPT', said, facts);
+  return new PrimedError('PEER_FAILED', said, facts);
 }
 
 /** What the user is told when a run ends because an origin answers no more. `last`: the failure that decided it. */

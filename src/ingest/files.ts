@@ -13,16 +13,18 @@ import type { ByteRange, Log, ManifestEntry, UfsPath } from '../core/types.ts';
 import { alignUp } from '../core/units.ts';
 import type { Origins } from '../origin/types.ts';
 import type { Store } from '../store/types.ts';
+import { Feed } from './feed.ts';
+import type { Follows } from './follows.ts';
 import type { ObjectAddress } from './origin-links.ts';
 import type { FileTask, PartTask, Run } from './run.ts';
-import type { FileOutcome } from './types.ts';
+import type { FileOutcome, SourceWorker } from './types.ts';
 
 export interface FileOrder {
   readonly entry: ManifestEntry;
   readonly address: ObjectAddress;
   readonly hasty: boolean;
   /** The worker that is asked in place of the origin; then `address` is there. */
-  readonly source?: { readonly url: string };
+  readonly source?: SourceWorker;
   /** A part of the file, from page to page: then the outcome speaks of it alone, and a change of the object ends it. */
   readonly range?: ByteRange;
 }
@@ -34,6 +36,7 @@ export class Files {
   readonly #partBytes: number;
   readonly #maxRestarts: number;
   readonly #onPlanned: () => void;
+  readonly #follows: Pick<Follows, 'follow'>;
   /** Settles when nobody loads the path any more. */
   readonly #turns = new Map<UfsPath, Promise<unknown>>();
 
@@ -45,6 +48,7 @@ export class Files {
     maxRestarts: number;
     /** There are new parts to fetch. */
     onPlanned: () => void;
+    follows: Pick<Follows, 'follow'>;
   }) {
     this.#store = options.store;
     this.#origins = options.origins;
@@ -52,6 +56,7 @@ export class Files {
     this.#partBytes = options.partBytes;
     this.#maxRestarts = options.maxRestarts;
     this.#onPlanned = options.onPlanned;
+    this.#follows = options.follows;
   }
 
   /** Resolves when the file (or its range) is durable, given up, or stopped. */
@@ -80,7 +85,7 @@ export class Files {
 
   async #load(run: Run, { entry, address, hasty, source, range }: FileOrder): Promise<FileOutcome> {
     if (run.stopping) return stoppedOutcome(entry);
-    if (run.lost !== undefined) throw run.lost;
+    if (run.lost !== undefined && source === undefined) throw run.lost;
     const begun = this.#begin(run, entry, range);
     const wantedBytes = range?.length ?? entry.sizeBytes;
     if (begun.state === 'complete') return skippedOutcome(entry, wantedBytes);
@@ -90,6 +95,7 @@ export class Files {
     }
     const missingBytes = bytesOf(begun.missing);
     if (missingBytes === 0) return skippedOutcome(entry, wantedBytes);
+    const feed = source?.follow === true ? new Feed(begun.missing, this.#partBytes) : undefined;
     return new Promise((resolve) => {
       const file: FileTask = {
         entry,
@@ -100,7 +106,7 @@ export class Files {
         resolve,
         fileId: begun.fileId,
         generation: 0,
-        unplanned: partsOf(begun.missing, this.#partBytes),
+        unplanned: feed ?? partsOf(begun.missing, this.#partBytes),
         unplannedBytes: missingBytes,
         outstanding: 0,
         loadedBytes: 0,
@@ -111,15 +117,19 @@ export class Files {
         changed: false,
         hasty,
         setAside: false,
+        unfollow: undefined,
       };
       run.files.add(file);
+      if (feed !== undefined) file.unfollow = this.#follow(run, file, feed);
       run.queueOf(file).planning.push(file);
       this.#onPlanned();
     });
   }
 
   finish(run: Run, file: FileTask, outcome: FileOutcome): void {
-    if (run.files.delete(file)) file.resolve(outcome);
+    if (!run.files.delete(file)) return;
+    file.unfollow?.();
+    file.resolve(outcome);
   }
 
   stopAll(run: Run): void {
@@ -131,10 +141,36 @@ export class Files {
 
   /** Every file of the run ends with the error, as soon as nothing of it is on its way. */
   giveUpAll(run: Run, error: PrimedError): void {
-    for (const file of [...run.files]) {
-      file.error ??= error;
-      if (file.outstanding === 0) this.#giveUp(run, file);
-    }
+    // What comes from other workers goes on.
+    for (const file of [...run.files]) if (file.peer === undefined) this.#fail(run, file, error);
+  }
+
+  #fail(run: Run, file: FileTask, error: PrimedError): void {
+    file.error ??= error;
+    if (file.outstanding === 0) this.#giveUp(run, file);
+  }
+
+  #follow(run: Run, file: FileTask, feed: Feed): () => void {
+    const { entry, range = { offset: 0, length: entry.sizeBytes } } = file;
+    const { url } = file.peer!;
+    const failed = (error: PrimedError): void => this.#fail(run, file, error);
+    return this.#follows.follow(
+      { url, entry, range },
+      {
+        landed: (ranges) => {
+          if (!feed.arrived(ranges)) return;
+          run.copies.planning.push(file);
+          this.#onPlanned();
+        },
+        all: () => {
+          if (feed.complete) return;
+          const { path } = entry;
+          const message = `${path}: worker ${url} says that it has all of a segment, and has not told of every byte`;
+          failed(new PrimedError('PEER_FAILED', message, { path, url }));
+        },
+        failed,
+      },
+    );
   }
 
   /** A part of the file has ended, in whatever way. The last one decides: done, given up, or anew on another version. */

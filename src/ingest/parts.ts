@@ -17,6 +17,7 @@ import type { Store } from '../store/types.ts';
 import type { Books } from './books.ts';
 import { lostError, partError, peerError } from './failures.ts';
 import type { Files } from './files.ts';
+import type { Landings } from './landings.ts';
 import type { LanePool } from './lanes.ts';
 import type { Limits } from './limits.ts';
 import type { OriginLinks } from './origin-links.ts';
@@ -62,6 +63,7 @@ export interface PartsOptions {
   readonly links: OriginLinks;
   readonly limits: Limits;
   readonly books: Books;
+  readonly landings: Landings;
   readonly log: Log;
   readonly random: Random;
   readonly retry: RetrySettings;
@@ -301,6 +303,7 @@ export class Parts {
             task.file.loadedBytes += task.range.length;
             task.file.dropped ||= this.#store.isAbandoned(task.file.fileId);
             this.#files().partEnded(run, task);
+            this.#options.landings.landed(task.file.entry.path, task.file.range?.offset ?? 0);
           }
         },
         (error: unknown) => {
@@ -393,7 +396,11 @@ export class Parts {
    */
   #notCopied(run: Run, part: PartTask, peer: NonNullable<FileTask['peer']>, failure: OriginFailure): void {
     const { attempt: attempts, range, file } = part;
-    const { cause, retryAfterMs } = failure;
+    const { cause, retryAfterMs, s3Code } = failure;
+    if (s3Code === 'STORE_CORRUPT') {
+      this.#giveUp(run, part, peerError(file.entry.path, { url: peer.url, range, failure, attempts }));
+      return;
+    }
     const decision = decideRetry(
       { cause, attempt: attempts, retryAfterMs },
       peerRetry,

@@ -38,6 +38,8 @@ export interface FileTask {
   changed: boolean;
   /** It would rather be set aside than wait for a silent request. */
   hasty: boolean;
+  /** Of a file that is copied as it arrives elsewhere: ends that. */
+  unfollow: (() => void) | undefined;
   /** It met silence: no more of it is asked for, and what is on its way still lands. */
   setAside: boolean;
 }

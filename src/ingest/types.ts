@@ -114,7 +114,13 @@ export interface LoadHow {
    * Another worker, by the URL of its HTTP port, that is asked in place of the origin. When it does not give the bytes the
    * outcome is `failed` with PEER_FAILED, after few attempts: somebody else is to be asked.
    */
-  readonly source?: { readonly url: string };
+  readonly source?: SourceWorker;
+}
+
+export interface SourceWorker {
+  readonly url: string;
+  /** It is loading the range just now: what has become durable there is copied at once. */
+  readonly follow?: boolean;
 }
 
 /** What the coordinator sees of a worker: in the same process now, over the wire later. Calls never throw for the world's sake. */
@@ -149,6 +155,8 @@ export interface Worker {
   abandon(version: ManifestEntry, reason: DiscardReason): Promise<void>;
   /** One page of what is cached at and below a path is removed, or of a dry run counted. */
   free(order: FreeOrder): Promise<Freed>;
+  /** Removes what is here of this version, visible or not. */
+  discard(version: ManifestEntry): Promise<void>;
   setBandwidth(run: RunId, bytesPerSecond: number | undefined): void;
   /** Drops what is in flight; every pending load resolves as `stopped` within 2 s, then the books are balanced. */
   stopRun(run: RunId): Promise<void>;

@@ -18,6 +18,8 @@ import type { Origins } from '../origin/types.ts';
 import type { FileRecord, Freed, FreeOrder, Store } from '../store/types.ts';
 import { Books } from './books.ts';
 import { Files, stoppedOutcome } from './files.ts';
+import { Follows } from './follows.ts';
+import { Landings } from './landings.ts';
 import type { LanePool } from './lanes.ts';
 import { Limits } from './limits.ts';
 import { OriginLinks } from './origin-links.ts';
@@ -66,6 +68,8 @@ export class IngestWorker implements Worker {
   readonly #limits: Limits;
   readonly #links: OriginLinks;
   readonly #peers: PeerLinks;
+  readonly #follows: Follows;
+  readonly landings = new Landings();
   readonly #files: Files;
   readonly #parts: Parts;
   readonly #verifier: Verifier;
@@ -89,12 +93,22 @@ export class IngestWorker implements Worker {
     });
     this.#links = new OriginLinks(origins, lanes, log);
     this.#peers = new PeerLinks(lanes, options.peerAccess);
+    this.#follows = new Follows(options.peerAccess);
     const onPlanned = (): void => this.#parts.schedule();
-    this.#files = new Files({ store, origins, log, partBytes, maxRestarts, onPlanned });
+    this.#files = new Files({ store, origins, log, partBytes, maxRestarts, onPlanned, follows: this.#follows });
     this.#verifier = new Verifier({ store, origins, lanes, onSlot: onPlanned, observe });
     this.#parts = new Parts(
       {
-        ...{ store, lanes, log, observe, limits: this.#limits, books: this.#books, links: this.#links },
+        ...{
+          store,
+          lanes,
+          log,
+          observe,
+          landings: this.landings,
+          limits: this.#limits,
+          books: this.#books,
+          links: this.#links,
+        },
         random: options.random,
         retry: options.retry,
         smallBytes: options.smallBytes,
@@ -143,6 +157,8 @@ export class IngestWorker implements Worker {
     const run = this.#run(runId);
     const { hasty = false, range, source } = how;
     const part = range === undefined ? {} : { range };
+    const offset = range?.offset ?? 0;
+    this.landings.begun(entry.path, offset);
     try {
       if (run.stopping || this.#closing) return stoppedOutcome(entry);
       if (source !== undefined) {
@@ -157,6 +173,8 @@ export class IngestWorker implements Worker {
     } catch (error) {
       if (run.abort.signal.aborted) return stoppedOutcome(entry);
       return { path: entry.path, result: 'failed', loadedBytes: 0, skippedBytes: 0, error: reportOf(error) };
+    } finally {
+      this.landings.ended(entry.path, offset);
     }
   }
 
@@ -175,6 +193,13 @@ export class IngestWorker implements Worker {
   async abandon(version: ManifestEntry, reason: DiscardReason): Promise<void> {
     const loading = this.#store.statLoading(version.path);
     if (loading !== undefined && sameVersion(loading, version)) await this.#store.abandonFile(loading.fileId, reason);
+  }
+
+  async discard(version: ManifestEntry): Promise<void> {
+    await this.abandon(version, 'failed');
+    const visible = this.#store.stat(version.path);
+    if (visible !== undefined && visible.state !== 'loading' && sameVersion(visible, version))
+      await this.#store.removeVersion(version.path, visible.fileId);
   }
 
   cached(load: LoadId, entry: ManifestEntry, range?: ByteRange): { complete: boolean; bytes: number; ours: boolean } {
@@ -267,6 +292,7 @@ export class IngestWorker implements Worker {
     this.#limits.close();
     this.#parts.close();
     this.#links.close();
+    await this.#follows.close();
     await this.#lanes.close();
   }
 

@@ -4,16 +4,18 @@
  * origin (origin/lane-origin). Errors are XML, as those of S3, so that the lane can say what was wrong.
  *
  * Served is what is durable, be it visible or still loading. What is not here is known before the head is sent. As on any
- * read, each page is compared with its checksum before a byte of it leaves; a bad one that is met later cuts the answer off.
+ * read, each page is compared with its checksum before a byte of it leaves; a bad one that is met later cuts the answer off, and
+ * who asks for the range again is told why.
  */
 import type { FastifyPluginCallback, FastifyReply, FastifyRequest } from 'fastify';
-import { type NodeAccess, nodeCheck } from '../cluster/wire/node-check.ts';
+import type { NodeAccess } from '../cluster/wire/node-check.ts';
 import { PrimedError } from '../core/errors.ts';
-import type { ByteRange, Log, UfsPath } from '../core/types.ts';
-import type { OpenFile, Store, WantedVersion } from '../store/types.ts';
+import type { ByteRange, Log } from '../core/types.ts';
+import type { OpenFile, Store } from '../store/types.ts';
 import { BodyCut, openBody, sendBody } from './body.ts';
 import { watchAnswers } from './in-flight.ts';
-import { document, element } from './s3/xml.ts';
+import { admitWorkers, OtherVersion, type WantedRange, wantedOf } from './peer-request.ts';
+import { Suspects } from './suspects.ts';
 import { Turns } from './turns.ts';
 
 export interface PeerDataOptions extends NodeAccess {
@@ -46,17 +48,19 @@ export const peerData: FastifyPluginCallback<PeerDataOptions> = (app, options, d
   const copies = new Turns({ limit: limits.maxBodies, waitLimitMs: limits.turnWaitMs });
   const reads = new Turns({ limit: limits.maxReads, waitLimitMs: limits.readWaitMs });
   const watch = watchAnswers(app, limits.closeGraceMs);
-  const problemWith = nodeCheck(options, 'cluster.token');
+  const suspects = new Suspects();
+  const admission = admitWorkers(app, options);
 
   const answer = async (request: FastifyRequest, reply: FastifyReply): Promise<void> => {
-    const wanted = wantedOf(request);
+    const wanted = wantedOf(request, prefix);
     // Copies and readers do not wait for each other.
     const giveBack = await (request.headers['x-primed-reader'] === undefined ? copies : reads).take();
     let file: OpenFile | undefined;
     try {
       file = opened(store, wanted);
       const { record } = file;
-      const range = wanted.range ?? { offset: 0, length: record.sizeBytes };
+      const range = rangeOf(wanted, file);
+      await suspects.check(file, range);
       const body = await openBody(file.read(range), range.length);
       const { offset, length } = range;
       reply.raw.writeHead(wanted.range === undefined ? 200 : 206, {
@@ -70,6 +74,7 @@ export const peerData: FastifyPluginCallback<PeerDataOptions> = (app, options, d
       onServed(length);
     } catch (error) {
       if (!(error instanceof BodyCut)) throw error;
+      if (error.reason === 'data' && file !== undefined) suspects.add(file, rangeOf(wanted, file));
       const level = error.reason === 'data' ? 'error' : 'debug';
       log[level]({ path: wanted.path, reason: error.reason, cause: error.message }, 'a copy was cut off');
     } finally {
@@ -78,24 +83,11 @@ export const peerData: FastifyPluginCallback<PeerDataOptions> = (app, options, d
     }
   };
 
-  app.setErrorHandler((error, request, reply) => {
-    const failure = failureOf(error);
-    if (failure.status >= 500 && failure.status !== 503)
-      log.error({ target: request.originalUrl, error: failure.message }, 'another worker could not be given its copy');
-    reply
-      .code(failure.status)
-      .type('application/xml')
-      .send(document(`<Error>${element('Code', failure.code)}${element('Message', failure.message)}</Error>`));
-  });
   app.route({
     method: 'GET',
     url: `${prefix}*`,
     exposeHeadRoute: false,
-    config: { ownToken: true },
-    onRequest: async (request) => {
-      const problem = problemWith?.(request.raw);
-      if (problem !== undefined) throw new PrimedError('UNAUTHENTICATED', problem);
-    },
+    ...admission,
     handler: async (request, reply) => {
       await watch(reply, answer(request, reply));
       return reply;
@@ -104,54 +96,12 @@ export const peerData: FastifyPluginCallback<PeerDataOptions> = (app, options, d
   done();
 };
 
-interface Wanted extends WantedVersion {
-  /** Undefined: all of it. */
-  readonly range?: ByteRange;
+function rangeOf({ range }: WantedRange, { record }: OpenFile): ByteRange {
+  return range ?? { offset: 0, length: record.sizeBytes };
 }
-
-/** From the raw target: a key is bytes, not a path, and is decoded once. Throws REQUEST_INVALID, FILE_NOT_CACHED. */
-function wantedOf(request: FastifyRequest): Wanted {
-  const target = request.raw.url ?? '';
-  const cut = target.indexOf('?');
-  const path = pathOfTarget(cut < 0 ? target : target.slice(0, cut), prefix);
-  const versionId = new URLSearchParams(cut < 0 ? '' : target.slice(cut)).get('versionId');
-  const etag = /^"(.*)"$/.exec(request.headers['if-match'] ?? '""')?.[1];
-  if (etag === undefined) throw invalid('If-Match', request.headers['if-match']);
-  const range = rangeOf(request.headers.range);
-  return { path, etag, ...(versionId === null ? {} : { versionId }), ...(range === undefined ? {} : { range }) };
-}
-
-/** The UFS path behind a prefix of a raw target. Throws FILE_NOT_CACHED for one that no name can be. */
-export function pathOfTarget(target: string, prefix: string): UfsPath {
-  // A byte that is not ASCII was not encoded: which characters it stands for is not known.
-  if (target.startsWith(prefix) && /^[\x21-\x7e]+$/.test(target)) {
-    try {
-      return decodeURIComponent(target.slice(prefix.length)) as UfsPath;
-    } catch {
-      // Not UTF-8 once decoded: nothing of that name is cached.
-    }
-  }
-  throw new PrimedError('FILE_NOT_CACHED', `${target} names no file`);
-}
-
-function rangeOf(header: string | undefined): ByteRange | undefined {
-  if (header === undefined) return undefined;
-  const [, from, to] = /^bytes=(\d{1,15})-(\d{1,15})$/.exec(header) ?? [];
-  const offset = Number(from);
-  const length = Number(to) - offset + 1;
-  if (!(length > 0)) throw invalid('Range', header);
-  return { offset, length };
-}
-
-function invalid(name: string, value: string | undefined): PrimedError {
-  return new PrimedError('REQUEST_INVALID', `${name}: '${value}' is not what a worker asks for`, { name });
-}
-
-/** Of the version that was asked for, or of another: the one that asks can tell by it whether to ask here again. */
-class OtherVersion extends Error {}
 
 /** Throws FILE_NOT_CACHED, OtherVersion, RANGE_INVALID. */
-function opened(store: PeerDataOptions['store'], wanted: Wanted): OpenFile {
+function opened(store: PeerDataOptions['store'], wanted: WantedRange): OpenFile {
   const file = store.openVersion(wanted, wanted.range);
   if (file !== undefined) return file;
   const { path, etag } = wanted;
@@ -160,10 +110,4 @@ function opened(store: PeerDataOptions['store'], wanted: Wanted): OpenFile {
     throw new OtherVersion(`${path} is here with another ETag: ${others.map((record) => record.etag).join(', ')}`);
   const what = wanted.range === undefined ? 'it' : `bytes ${wanted.range.offset}+${wanted.range.length} of it`;
   throw new PrimedError('FILE_NOT_CACHED', `${path}: not all of ${what} is durable on this worker`, { path });
-}
-
-function failureOf(error: unknown): { status: number; code: string; message: string } {
-  if (error instanceof PrimedError) return { status: error.httpStatus, code: error.code, message: error.message };
-  if (error instanceof OtherVersion) return { status: 412, code: 'PreconditionFailed', message: error.message };
-  return { status: 500, code: 'InternalError', message: error instanceof Error ? error.message : String(error) };
 }

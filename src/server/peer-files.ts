@@ -16,7 +16,7 @@ import { PrimedError } from '../core/errors.ts';
 import type { HeldFile } from '../core/holdings.ts';
 import type { Log } from '../core/types.ts';
 import { checkAnswers } from './check-answers.ts';
-import { pathOfTarget } from './peer-data.ts';
+import { pathOfTarget } from './peer-request.ts';
 
 export interface PeerFilesOptions extends NodeAccess {
   readonly store: LocalFiles;

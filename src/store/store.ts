@@ -1,7 +1,7 @@
 /** The Store: what types.ts promises, put together from the parts of this folder. */
 import { strict as assert } from 'node:assert';
 import { PrimedError } from '../core/errors.ts';
-import { joined, missingOf } from '../core/ranges.ts';
+import { bytesOf, joined, missingOf, rangesWithout } from '../core/ranges.ts';
 import type {
   ByteRange,
   DiscardReason,
@@ -201,12 +201,18 @@ export class LocalStore implements Store {
   }
 
   /** What of a range the index has. */
-  #durableBytes({ fileId, sizeBytes, state }: FileRecord, { offset, length }: ByteRange): number {
-    if (state === 'complete') return length;
+  #durableBytes(record: FileRecord, { offset, length }: ByteRange): number {
+    if (record.state === 'complete') return length;
+    const wanted = { offset, length: Math.min(length, record.sizeBytes - offset) };
+    return wanted.length - bytesOf(this.#missing(record, wanted));
+  }
+
+  /** What of a range, from the page on in which it begins, the index does not have. */
+  #missing({ fileId, state }: FileRecord, { offset, length }: ByteRange): ByteRange[] {
+    if (state === 'complete') return [];
     const first = alignDown(offset, pageBytes);
-    const wanted = { offset: first, length: Math.min(sizeBytes, offset + length) - first };
-    const missing = missingRanges(wanted, segmentBytes, (segment) => this.#readers.block(fileId, segment)?.present);
-    return missing.reduce((left, range) => left - range.length, Math.min(length, sizeBytes - offset));
+    const wanted = { offset: first, length: offset + length - first };
+    return missingRanges(wanted, segmentBytes, (segment) => this.#readers.block(fileId, segment)?.present);
   }
 
   async abandonLeft(run: RunId, load: LoadId): Promise<void> {
@@ -375,20 +381,43 @@ export class LocalStore implements Store {
     return this.#reader(record, inlineBlock(bytes!));
   }
 
-  openVersion({ path, etag, versionId }: WantedVersion, wanted?: ByteRange): OpenFile | undefined {
-    const bytes = this.#index.get(this.#index.files, pathKey(path));
-    const visible = bytes === undefined ? undefined : decodeFile(bytes, path);
-    for (const record of [visible, this.#loading.recordAt(path)]) {
-      if (record === undefined || record.state === 'metadata') continue;
-      const { sizeBytes, lastModifiedMs } = record;
-      const version = { etag, sizeBytes, lastModifiedMs, ...(versionId === undefined ? {} : { versionId }) };
-      if (!sameVersion(record, version)) continue;
+  openVersion(version: WantedVersion, wanted?: ByteRange): OpenFile | undefined {
+    const bytes = this.#index.get(this.#index.files, pathKey(version.path));
+    const visible = bytes === undefined ? undefined : decodeFile(bytes, version.path);
+    for (const record of this.#recordsOf(version, visible)) {
+      const { sizeBytes } = record;
       const range = wanted ?? { offset: 0, length: sizeBytes };
       checkRange(record, range);
       if (this.#durableBytes(record, range) !== range.length) continue;
       return this.#reader(record, record === visible ? inlineBlock(bytes!) : undefined);
     }
     return undefined;
+  }
+
+  durableRanges(version: WantedVersion, wanted: ByteRange): readonly ByteRange[] {
+    let durable: readonly ByteRange[] = [];
+    for (const record of this.#recordsOf(version, visibleRecord(this.#index, version.path))) {
+      const { offset } = wanted;
+      const range = { offset, length: Math.min(wanted.length, record.sizeBytes - offset) };
+      if (range.length <= 0) continue;
+      const found = rangesWithout([range], this.#missing(record, range));
+      if (bytesOf(found) > bytesOf(durable)) durable = found;
+    }
+    return durable;
+  }
+
+  /** What has bytes of a version, the visible one first. */
+  #recordsOf({ path, etag, versionId }: WantedVersion, visible: FileRecord | undefined): FileRecord[] {
+    return [visible, this.#loading.recordAt(path)].filter((record): record is FileRecord => {
+      if (record === undefined || record.state === 'metadata') return false;
+      const { sizeBytes, lastModifiedMs } = record;
+      return sameVersion(record, {
+        etag,
+        sizeBytes,
+        lastModifiedMs,
+        ...(versionId === undefined ? {} : { versionId }),
+      });
+    });
   }
 
   #reader(record: FileRecord, inline: Block | undefined): CachedFile {

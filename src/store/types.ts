@@ -245,6 +245,8 @@ export interface Store {
    * of the range, or not every one, is here. Throws RANGE_INVALID when the version that is here ends before the range does.
    */
   openVersion(wanted: WantedVersion, range?: ByteRange): OpenFile | undefined;
+  /** What of a range of a version is durable, be it visible or still loading; sorted, and none where the version is not here. */
+  durableRanges(wanted: WantedVersion, range: ByteRange): readonly ByteRange[];
 
   /** Finishes the running commit, syncs, unlocks. */
   close(): Promise<void>;

@@ -218,6 +218,7 @@ export class CoordinatorNode extends Node {
       origins,
       maxRestarts: 2,
       log,
+      followedAboveBytes: MiB,
       settled: membersSettled(registry, leaseMs),
     });
     const jobs = await openJobService({

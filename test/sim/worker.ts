@@ -18,7 +18,15 @@ import {
 } from '../../src/core/types.ts';
 import { pageBytes } from '../../src/core/units.ts';
 import { lostError, partError, peerError } from '../../src/ingest/failures.ts';
-import type { FileOutcome, LoadHow, RunProgress, RunSpec, VerifyOutcome, Worker } from '../../src/ingest/types.ts';
+import type {
+  FileOutcome,
+  LoadHow,
+  RunProgress,
+  RunSpec,
+  SourceWorker,
+  VerifyOutcome,
+  Worker,
+} from '../../src/ingest/types.ts';
 import type { FailureCause } from '../../src/origin/types.ts';
 import type { Freed, FreeOrder } from '../../src/store/types.ts';
 import { bytesOfPages, type ModelLoading } from '../support/store-model.ts';
@@ -58,7 +66,7 @@ interface FileTask {
   entry: ManifestEntry;
   readonly range: ByteRange | undefined;
   readonly hasty: boolean;
-  readonly source: string | undefined;
+  readonly source: SourceWorker | undefined;
   readonly resolve: (outcome: FileOutcome) => void;
   loadedBytes: number;
   skippedBytes: number;
@@ -223,6 +231,15 @@ export class SimWorker implements Worker {
     if (file !== undefined && sameVersion(file.entry, version)) this.#giveUp(file, reason);
   }
 
+  async discard({ path, ...version }: ManifestEntry): Promise<void> {
+    this.#options.onCall('discard', undefined);
+    await this.#commit();
+    const visible = this.store.model.visible.get(path);
+    const loading = this.store.model.loading.get(path);
+    for (const one of [visible, loading])
+      if (one !== undefined && sameVersion(one.entry, version)) this.store.free(path, false);
+  }
+
   async free({ path, dryRun = false }: FreeOrder): Promise<Freed> {
     this.#options.onCall('free', undefined);
     await this.#commit();
@@ -285,7 +302,7 @@ export class SimWorker implements Worker {
   #load(run: Run, entry: ManifestEntry, { range, hasty = false, source }: LoadHow): Promise<FileOutcome> {
     return new Promise((resolve) => {
       const file: FileTask = {
-        ...{ entry, range, hasty: hasty || source !== undefined, source: source?.url, resolve },
+        ...{ entry, range, hasty: hasty || source !== undefined, source, resolve },
         ...{ loadedBytes: 0, skippedBytes: 0, restarts: 0, done: false },
       };
       run.files.add(file);
@@ -314,7 +331,7 @@ export class SimWorker implements Worker {
         this.#finish(run, file, outcomeOf(file.entry, 'stopped'));
         return;
       }
-      if (run.lost !== undefined) throw run.lost;
+      if (run.lost !== undefined && file.source === undefined) throw run.lost;
       const { entry, range } = file;
       const wantedBytes = range?.length ?? entry.sizeBytes;
       const { load, reuse } = run.spec;
@@ -387,6 +404,9 @@ export class SimWorker implements Worker {
 
   async #fetchPart(run: Run, file: FileTask, begun: ModelLoading, pages: readonly number[]): Promise<PartEnd> {
     const bytes = bytesOfPages(file.entry, pages);
+    // Who follows holds nothing that others wait for.
+    const failure = file.source?.follow === true ? await this.#followed(run, file, file.source.url, pages) : undefined;
+    if (failure !== undefined) return failure;
     const room = roomOf(bytes);
     if (room > run.reservedBytes) {
       const message = `worker ${this.#options.name}: ${room} bytes are wanted, and ${run.reservedBytes} are reserved`;
@@ -399,7 +419,7 @@ export class SimWorker implements Worker {
       const end =
         file.source === undefined
           ? await this.#fromOrigin(run, file, pages, bytes)
-          : await this.#fromPeer(run, file, file.source, pages, bytes);
+          : await this.#fromPeer(run, file, file.source.url, pages, bytes);
       if (end !== 'landed') {
         run.reservedBytes += room;
         return end;
@@ -499,6 +519,33 @@ export class SimWorker implements Worker {
       }
       await this.#pause(run, this.#world.between(50, 200));
     }
+  }
+
+  /** Undefined: the other worker has these pages durable. */
+  async #followed(run: Run, file: FileTask, url: string, pages: readonly number[]): Promise<PartEnd | undefined> {
+    const { entry, range: segment } = file;
+    const range = { offset: pages[0]! * pageBytes, length: bytesOfPages(entry, pages) };
+    for (let looks = 0; ; looks += 1) {
+      if (run.stopping) return 'dropped';
+      const given = await this.#peerGives(run, url, entry, range);
+      if (run.stopping) return 'dropped';
+      if (given === 'bytes') return undefined;
+      const loads =
+        given === 'missing' &&
+        (await this.#options.askPeer(url, (worker) => worker.isLoading(entry, segment)).catch(() => false));
+      if (!loads && (given !== 'missing' || looks > 10)) {
+        const failure = { cause: given, message: `${given} of ${url}` };
+        return { error: peerError(entry.path, { url, range, failure, attempts: looks }) };
+      }
+      await this.#pause(run, this.#world.between(20, 100));
+    }
+  }
+
+  isLoading({ path }: ManifestEntry, range: ByteRange | undefined): boolean {
+    const offset = range?.offset ?? 0;
+    for (const { files } of this.runs.values())
+      for (const file of files) if (file.entry.path === path && (file.range?.offset ?? 0) === offset) return true;
+    return false;
   }
 
   async #peerGives(run: Run, url: string, entry: ManifestEntry, range: ByteRange): Promise<'bytes' | FailureCause> {

@@ -13,7 +13,8 @@
  *
  * Down, towards the worker: [ results that arrived over this connection since the last frame, message… ]
  *   [ 0 hello,   pending numbers[], runs [ spec, reserved bytes, stopped ][] ]
- *   [ 1 loads,   run, numbers[], entries, cuts or nil, hasty numbers[] or nil, sources [ number, worker, url ][] or nil ]
+ *   [ 1 loads,   run, numbers[], entries, cuts or nil, hasty numbers[] or nil, sources [ number, worker, url,
+ *       whether it is followed ][] or nil ]
  *   [ 2 call,    number, method, arguments… ]
  * Up: [ message… ]
  *   [ 0 outcomes, numbers[], results[], loaded bytes[], skipped bytes[] or nil, versions[] or nil, errors[] or nil ]
@@ -98,7 +99,7 @@ export type Loads = [
   entries: EntryColumns,
   cuts: Cuts | null,
   hasty: number[] | null,
-  sources: [number: number, worker: string, url: string][] | null,
+  sources: [number: number, worker: string, url: string, follow: boolean][] | null,
 ];
 export type Call = [type: typeof down.call, number: number, method: Method, ...args: unknown[]];
 export type DownMessage = Hello | Loads | Call;
@@ -116,6 +117,7 @@ export type Method =
   | 'cached'
   | 'publish'
   | 'abandon'
+  | 'discard'
   | 'loadMetadata'
   | 'verify'
   | 'free'

@@ -31,6 +31,7 @@ import {
   type Hello,
   inFlight,
   type Kind,
+  type Loads,
   type Method,
   maxFrameBytes,
   packDown,
@@ -223,6 +224,10 @@ export class RemoteLink implements EndableLink {
 
   async abandon(run: RunId, file: ManifestEntry, reason: DiscardReason): Promise<void> {
     await this.#call('query', 'abandon', [run, packEntries([file]), reason]);
+  }
+
+  async discard(run: RunId, file: ManifestEntry): Promise<void> {
+    await this.#call('query', 'discard', [run, packEntries([file])]);
   }
 
   async loadMetadata(run: RunId, entries: readonly ManifestEntry[]): Promise<void> {
@@ -459,10 +464,13 @@ function messageOf(calls: readonly Pending[]): DownMessage {
     packEntries(segments.map(({ file }) => file)),
     packCuts(segments),
     hasty.length === 0 ? null : hasty.map((call) => call.number),
-    copies.length === 0
-      ? null
-      : copies.map((call) => [call.number, call.load!.how.source!.worker, call.load!.how.source!.url]),
+    copies.length === 0 ? null : copies.map(sourceOf),
   ];
+}
+
+function sourceOf({ number, load }: Pending): NonNullable<Loads[6]>[number] {
+  const { worker, url, follow = false } = load!.how.source!;
+  return [number, worker, url, follow];
 }
 
 /** Results in the order of the parts. */

@@ -156,7 +156,10 @@ export class Session {
     const segments = unpackCuts(files.length, cuts, (at) => files[at]!);
     const hastyOnes = new Set(hasty);
     const sourceOf = new Map(
-      sources?.map(([number, worker, url]): [number, PeerSource] => [number, { worker: worker as WorkerId, url }]),
+      sources?.map(([number, worker, url, follow]): [number, PeerSource] => {
+        const source = { worker: worker as WorkerId, url };
+        return [number, follow ? { ...source, follow } : source];
+      }),
     );
     for (let at = 0; at < numbers.length; at += 1) {
       const number = numbers[at]!;
@@ -194,6 +197,7 @@ export class Session {
     publish: (run: RunId, file: EntryColumns) => this.#inRun(run, () => this.#link.publish(run, only(file))),
     abandon: (run: RunId, file: EntryColumns, reason: DiscardReason) =>
       this.#inRun(run, () => this.#link.abandon(run, only(file), reason)),
+    discard: (run: RunId, file: EntryColumns) => this.#inRun(run, () => this.#link.discard(run, only(file))),
     loadMetadata: (run: RunId, entries: EntryColumns) =>
       this.#inRun(run, () => this.#link.loadMetadata(run, unpackEntries(entries))),
     verify: (run: RunId, columns: EntryColumns, count: number, cuts: Cuts | null) =>

@@ -2,6 +2,7 @@
 import type { Member, Members } from '../../../src/cluster/members.ts';
 import {
   type CachedSegment,
+  type PeerSource,
   type SegmentHow,
   type SegmentOutcome,
   type WorkerId,
@@ -83,6 +84,13 @@ export class FakeLink implements WorkerLink {
   readonly heard: PeerList[] = [];
   /** Called before each page of a free. */
   onFree: (dryRun: boolean) => void | Promise<void> = () => undefined;
+  /** Loads that were to copy, with where from. */
+  readonly copies: { readonly segment: Segment; readonly source: PeerSource }[] = [];
+  /** Segments under way, by key. */
+  readonly underWay = new Set<string>();
+  /** What its disk has of these paths is bad. */
+  readonly bad = new Set<string>();
+  discarded = 0;
 
   constructor(id: WorkerId, disk: FakeDisk, source: FakeSource, cluster: FakeCluster) {
     this.id = id;
@@ -131,33 +139,57 @@ export class FakeLink implements WorkerLink {
   load(run: RunId, segment: Segment, { source }: SegmentHow): Promise<SegmentOutcome> {
     return this.#call(async () => {
       this.loads += 1;
-      await this.delay(segment);
-      // A dead worker does no more.
-      if (this.#lost) await new Promise(() => undefined);
-      const spec = this.runs.get(run);
-      if (spec === undefined) throw new Error(`run ${run} was not started at ${this.id}`);
-      // What the origin has done to it does not concern a copy.
-      if (this.failing !== undefined && !(source !== undefined && this.failing.startsWith('ORIGIN_')))
-        return { ...nothing('failed'), error: { code: this.failing, message: `${this.id} fails` } };
-      const held = this.disk.segments.get(keyOf(segment));
-      const { length, file } = segment;
-      if (held?.etag === file.etag && held.length === length && (spec.reuse === 'any' || held.load === spec.load))
-        return { ...nothing('skipped'), skippedBytes: length };
-      const left = (this.reserved.get(run) ?? 0) - alignUp(length);
-      if (left < 0) return { ...nothing('failed'), error: { code: 'STORE_NO_ROOM', message: `${this.id} is full` } };
-      const ledger = this.#ledger(run);
-      if (source === undefined) {
-        if (!this.#source.fetch(segment)) return nothing('changed');
-        ledger.originBytes += length;
-        ledger.cachedBytes += length;
-      } else if (!this.#cluster.has(source.worker, segment)) {
-        return { ...nothing('failed'), error: { code: 'PEER_FAILED', message: `${source.worker} does not have it` } };
+      if (source !== undefined) this.copies.push({ segment, source });
+      this.underWay.add(keyOf(segment));
+      try {
+        return await this.#load(run, segment, source);
+      } finally {
+        this.underWay.delete(keyOf(segment));
       }
-      this.reserved.set(run, left);
-      // The whole of a file is visible at once, segments of one when they are published.
-      const visible = length === file.sizeBytes;
-      this.disk.segments.set(keyOf(segment), { etag: file.etag, length, load: spec.load, visible });
-      return { result: 'loaded', loadedBytes: length, skippedBytes: 0 };
+    });
+  }
+
+  async #load(run: RunId, segment: Segment, source: PeerSource | undefined): Promise<SegmentOutcome> {
+    await this.delay(segment);
+    // A dead worker does no more.
+    if (this.#lost) await new Promise(() => undefined);
+    const spec = this.runs.get(run);
+    if (spec === undefined) throw new Error(`run ${run} was not started at ${this.id}`);
+    const ofOrigin = this.failing?.startsWith('ORIGIN_') === true;
+    if (this.failing !== undefined && !(ofOrigin && source !== undefined))
+      return { ...nothing('failed'), error: { code: this.failing, message: `${this.id} fails` } };
+    const held = this.disk.segments.get(keyOf(segment));
+    const { length, file } = segment;
+    if (held?.etag === file.etag && held.length === length && (spec.reuse === 'any' || held.load === spec.load))
+      return { ...nothing('skipped'), skippedBytes: length };
+    const left = (this.reserved.get(run) ?? 0) - alignUp(length);
+    if (left < 0) return { ...nothing('failed'), error: { code: 'STORE_NO_ROOM', message: `${this.id} is full` } };
+    const ledger = this.#ledger(run);
+    if (source === undefined) {
+      if (!this.#source.fetch(segment)) return nothing('changed');
+      ledger.originBytes += length;
+      ledger.cachedBytes += length;
+    } else {
+      if (source.follow === true) await this.#cluster.followed(source.worker, segment);
+      if (!this.#cluster.has(source.worker, segment))
+        return { ...nothing('failed'), error: { code: 'PEER_FAILED', message: `${source.worker} does not have it` } };
+      if (this.#cluster.link(source.worker).bad.has(file.path))
+        return { ...nothing('failed'), error: { code: 'PEER_CORRUPT', message: `${source.worker} has a bad page` } };
+      ledger.peerBytes += length;
+      ledger.cachedBytes += length;
+    }
+    this.reserved.set(run, left);
+    // The whole of a file is visible at once, segments of one when they are published.
+    const visible = length === file.sizeBytes;
+    this.disk.segments.set(keyOf(segment), { etag: file.etag, length, load: spec.load, visible });
+    return { result: 'loaded', loadedBytes: length, skippedBytes: 0 };
+  }
+
+  discard(_run: RunId, file: ManifestEntry): Promise<void> {
+    return this.#call(async () => {
+      this.discarded += 1;
+      this.bad.delete(file.path);
+      for (const key of this.disk.segments.keys()) if (key.startsWith(`${file.path} `)) this.disk.segments.delete(key);
     });
   }
 
@@ -329,6 +361,16 @@ export class FakeCluster implements Members {
   has(id: WorkerId, segment: Segment): boolean {
     const held = this.links.get(id)?.disk.segments.get(keyOf(segment));
     return held !== undefined && held.etag === segment.file.etag && held.length === segment.length;
+  }
+
+  /** Resolves when a worker has the segment, or loads it no more. */
+  async followed(id: WorkerId, segment: Segment): Promise<void> {
+    for (let turn = 0; turn < 1000; turn += 1) {
+      const link = this.links.get(id);
+      if (this.has(id, segment) || link === undefined) return;
+      if (turn > 2 && !link.underWay.has(keyOf(segment))) return;
+      await new Promise((resolve) => setImmediate(resolve));
+    }
   }
 
   /** Live workers that have the segment visible. */

@@ -284,6 +284,10 @@ export class FakeWorker implements Worker {
     return { files: page.length, bytes, ...(left.length > 2 ? { next: page.at(-1)! as UfsPath } : {}) };
   }
 
+  async discard(): Promise<void> {
+    throw new Error('nobody copies from this worker');
+  }
+
   setBandwidth(): void {}
 
   async stopRun(run: RunId): Promise<void> {

@@ -1,72 +1,9 @@
 /** Files over several workers: who fetches what, what a lost worker costs, and what a changed file leaves behind. */
 import { expect, test } from 'vitest';
-import { Fleet } from '../../../src/cluster/fleet.ts';
-import { ringPlacement } from '../../../src/cluster/placement.ts';
 import type { WorkerId } from '../../../src/cluster/worker-link.ts';
-import { segmentsOf } from '../../../src/core/segments.ts';
-import {
-  discardReasons,
-  type JobId,
-  type Ledger,
-  type LoadId,
-  type ManifestEntry,
-  type RunId,
-} from '../../../src/core/types.ts';
-import type { RunSpec } from '../../../src/ingest/types.ts';
+import { begun, difference, files, hasty, holdersOf, names, reserved, run, segmentBytes } from './fake-fleet.ts';
 import { FakeCluster } from './fake-links.ts';
-import { entryOf, silent } from './fakes.ts';
-
-const run = 'run-1' as RunId;
-const segmentBytes = 100;
-const hasty = { hasty: false };
-const names = ['a', 'b', 'c', 'd'];
-
-function fleetOf(cluster: FakeCluster): Fleet {
-  return new Fleet({
-    members: cluster,
-    placement: ringPlacement(cluster),
-    origins: { head: async (path) => ({ ...entryOf(path, 550, cluster.source.etag(path)), checksums: {} }) },
-    maxRestarts: 3,
-    log: silent,
-  });
-}
-
-async function begun(
-  cluster: FakeCluster,
-  { replicas = 1, ...spec }: Partial<RunSpec> & { replicas?: number } = {},
-): Promise<Fleet> {
-  const fleet = fleetOf(cluster);
-  const all = {
-    run,
-    job: 'job' as JobId,
-    load: 'load-1' as LoadId,
-    term: 0,
-    reuse: 'load',
-    onChange: 'restart',
-    segmentBytes,
-    weight: 10,
-    ...spec,
-  } as const;
-  await fleet.startRun(all, replicas);
-  return fleet;
-}
-
-async function reserved(fleet: Fleet, files: readonly ManifestEntry[]): Promise<void> {
-  const { need } = await fleet.survey(run, files);
-  await fleet.reserveMore(run, need);
-}
-
-function files(count: number, sizeBytes = 950): ManifestEntry[] {
-  return Array.from({ length: count }, (_, i) => entryOf(`s3://b/f${i}`, sizeBytes));
-}
-
-function holdersOf(cluster: FakeCluster, file: ManifestEntry): WorkerId[][] {
-  return Array.from(segmentsOf(file, segmentBytes), (segment) => cluster.holders(segment));
-}
-
-function difference({ originBytes, cachedBytes, discardedBytes }: Ledger): number {
-  return originBytes - cachedBytes - discardReasons.reduce((sum, reason) => sum + discardedBytes[reason], 0);
-}
+import { entryOf } from './fakes.ts';
 
 test('the segments of a file are spread over the workers, and each byte leaves the origin once', async () => {
   const cluster = new FakeCluster(...names);

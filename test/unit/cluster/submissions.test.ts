@@ -89,6 +89,7 @@ describe('stopping', () => {
     await until(() => stage.worker.pending.length === 20);
     stage.worker.release(7);
     stage.worker.landPart(`${dir}00007`, 1000);
+    await until(() => stage.jobs.byId(jobId)!.loadedFiles === 7);
     expect(await stage.jobs.stop(dir)).toBe(true);
     const stopped = stage.jobs.byId(jobId)!;
     expect(stopped).toMatchObject({ state: 'STOPPED', loadedFiles: 7, totalFiles: 20 });

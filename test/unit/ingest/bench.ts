@@ -4,9 +4,9 @@ import { defaultRetry } from '../../../src/core/retry.ts';
 import type { Log, ManifestEntry, UfsPath } from '../../../src/core/types.ts';
 import { defaultSegmentBytes, MiB } from '../../../src/core/units.ts';
 import type { EmbeddedOrigin, OriginOptions } from '../../../src/demo/origin/api.ts';
-import { openIngest } from '../../../src/ingest/index.ts';
+import { type IngestWorker, openIngest } from '../../../src/ingest/index.ts';
 import type { PeerAccess } from '../../../src/ingest/peer-links.ts';
-import type { RunSpec, Worker, WorkerObserver } from '../../../src/ingest/types.ts';
+import type { RunSpec, WorkerObserver } from '../../../src/ingest/types.ts';
 import { openOrigins } from '../../../src/origin/origins.ts';
 import { openStore } from '../../../src/store/index.ts';
 import type { Store } from '../../../src/store/types.ts';
@@ -18,7 +18,7 @@ import { originEnvironment, startTestOrigin } from '../../support/origin.ts';
 export interface Bench {
   readonly origin: EmbeddedOrigin;
   readonly store: Store;
-  readonly worker: Worker;
+  readonly worker: IngestWorker;
   readonly observed: { retries: string[]; limits: number[]; badPages: number };
   /** The manifest below a prefix, as the origin lists it now. */
   list(prefix?: string): Promise<ManifestEntry[]>;

@@ -8,6 +8,7 @@ import { type ByteRange, ledgerDifference, type ManifestEntry, type RunId } from
 import { KiB, MiB } from '../../../src/core/units.ts';
 import type { ObjectSpec } from '../../../src/demo/origin/objects.ts';
 import { type PeerDataOptions, peerData } from '../../../src/server/peer-data.ts';
+import { peerFollow } from '../../../src/server/peer-follow.ts';
 import type { OpenFile } from '../../../src/store/types.ts';
 import { expectContent, smallDataset } from '../../support/origin.ts';
 import { memoryLog } from '../../support/store-fixture.ts';
@@ -23,7 +24,7 @@ const servers: { close(): Promise<unknown> }[] = [];
 let served = 0;
 
 beforeAll(async () => {
-  a = await openBench({ objects: [], wholeHashMaxBytes: 128 * MiB });
+  a = await openBench({ objects: [], wholeHashMaxBytes: 128 * MiB }, 512 * MiB, { peerAccess: { token } });
   b = await openBench({}, 512 * MiB, { origin: a.origin, peerAccess: { token } });
 });
 afterAll(async () => {
@@ -49,12 +50,16 @@ interface Served {
 }
 
 /** The port of worker A. */
-async function serve(more: Partial<PeerDataOptions> = {}): Promise<Served> {
+async function serve(more: Partial<PeerDataOptions> = {}, followToken = token): Promise<Served> {
   const app = Fastify({ forceCloseConnections: true });
   const log = memoryLog();
   const onServed = (bytes: number): void => {
     served += bytes;
   };
+  app.register(peerFollow, {
+    ...{ store: a.store, landings: a.worker.landings, log, clusterToken: followToken },
+    ...{ signOfLifeMs: 200, beginLimitMs: 600 },
+  });
   app.register(peerData, { store: a.store, log, clusterToken: token, closeGraceMs: 0, onServed, ...more });
   await app.listen({ host: '127.0.0.1', port: 0 });
   servers.push(app);
@@ -194,6 +199,129 @@ describe('a copy', () => {
   });
 });
 
+/** A source and its follower begin; resolves when the follower has some of it, and the source not all. */
+async function followed(entry: ManifestEntry) {
+  const { url } = await serve();
+  a.origin.setKnobs({ bytesPerSecond: 40 * MiB });
+  const runs = { a: a.start(), b: b.start() };
+  const fetched = a.worker.load(runs.a, entry);
+  const copied = b.worker.load(runs.b, entry, { source: { url, follow: true } });
+  await vi.waitFor(() => expect(b.worker.progress(runs.b).durableBytes).toBeGreaterThan(0), {
+    timeout: 20_000,
+    interval: 5,
+  });
+  expect(a.worker.progress(runs.a).durableBytes).toBeLessThan(entry.sizeBytes);
+  return { runs, fetched, copied };
+}
+
+describe('a copy that follows its source', () => {
+  it('has bytes while the source still fetches, and asks the origin for none', async () => {
+    const { specs, entries } = await placed(big);
+    const [entry] = entries as [ManifestEntry];
+    const { runs, fetched, copied } = await followed(entry);
+    a.origin.setKnobs({ bytesPerSecond: 0 });
+    expect(await copied).toMatchObject({ result: 'loaded', loadedBytes: entry.sizeBytes });
+    expect(await fetched).toMatchObject({ result: 'loaded', loadedBytes: entry.sizeBytes });
+    await expectHeld(b, specs[0]!);
+    expect(sentByOrigin()).toBe(entry.sizeBytes);
+    expect(await ended(b, runs.b)).toMatchObject({ originBytes: 0, peerBytes: entry.sizeBytes });
+    await ended(a, runs.a);
+  });
+
+  it('may be there first', async () => {
+    const { entries } = await placed(big);
+    const [entry] = entries as [ManifestEntry];
+    const { url } = await serve();
+    const range = { offset: 64 * MiB, length: entry.sizeBytes - 64 * MiB };
+    const run = b.start();
+    const copied = b.worker.load(run, entry, { range, source: { url, follow: true } });
+    await vi.waitFor(() => expect(a.worker.landings.listeners).toBe(1), { timeout: 10_000 });
+    const runOfA = await loadedByA(entries, range);
+    expect(await copied).toMatchObject({ result: 'loaded', loadedBytes: range.length });
+    await vi.waitFor(() => expect(a.worker.landings.listeners).toBe(0), { timeout: 10_000 });
+    await ended(b, run);
+    await ended(a, runOfA);
+  });
+
+  it('of each other end both, when each waits for what the other has not begun', async () => {
+    const { entries } = await placed(
+      ...Array.from({ length: 10 }, (_, i) => ({ key: `f${i}`, sizeBytes: 12 * MiB + i })),
+    );
+    const ofB = Fastify({ forceCloseConnections: true });
+    servers.push(ofB);
+    const common = { store: b.store, log: memoryLog(), clusterToken: token };
+    ofB.register(peerFollow, { ...common, landings: b.worker.landings });
+    ofB.register(peerData, common);
+    await ofB.listen({ host: '127.0.0.1', port: 0 });
+    const urls = [(await serve()).url, `http://127.0.0.1:${(ofB.server.address() as AddressInfo).port}`];
+    const benches = [a, b];
+    const runs = benches.map((bench) => bench.start());
+    const copies = entries.map((entry, i) =>
+      benches[i % 2]!.worker.load(runs[i % 2]!, entry, { source: { url: urls[1 - (i % 2)]!, follow: true } }),
+    );
+    await vi.waitFor(() => expect(a.worker.landings.listeners + b.worker.landings.listeners).toBe(10), {
+      timeout: 10_000,
+    });
+    const fetches = entries.map((entry, i) => benches[1 - (i % 2)]!.worker.load(runs[1 - (i % 2)]!, entry));
+    const outcomes = await Promise.all([...copies, ...fetches]);
+    expect(new Set(outcomes.map(({ result }) => result))).toEqual(new Set(['loaded']));
+    expect(sentByOrigin()).toBe(entries.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0));
+    await ended(a, runs[0]!);
+    await ended(b, runs[1]!);
+  });
+
+  it('keeps what has come when the source gives up, and says why', async () => {
+    const { specs, entries } = await placed(big);
+    const [entry] = entries as [ManifestEntry];
+    const { runs, fetched, copied } = await followed(entry);
+    await a.worker.stopRun(runs.a);
+    a.origin.setKnobs({ bytesPerSecond: 0 });
+    expect(await fetched).toMatchObject({ result: 'stopped' });
+    const outcome = await copied;
+    expect(outcome).toMatchObject({ result: 'failed', error: { code: 'PEER_FAILED' } });
+    expect(outcome.error?.message).toContain('its load on this worker has ended');
+    expect(outcome.loadedBytes).toBeGreaterThan(0);
+    const rest = await b.worker.load(runs.b, entry);
+    expect(rest).toMatchObject({ result: 'loaded', skippedBytes: outcome.loadedBytes });
+    await expectHeld(b, specs[0]!);
+    await ended(a, runs.a);
+    await ended(b, runs.b);
+  });
+
+  const nonsense = (lines: string) =>
+    pretend((_request, response) => {
+      response.writeHead(200).write(lines);
+    });
+  it.each([
+    ['nobody loads it there', () => serve(), 'nobody loads the segment'],
+    ['the source falls silent', () => nonsense('[]\n'), 'imeout'],
+    ['the source says what makes no sense', () => nonsense('[[-1,0]]\n'), 'makes no sense'],
+    ['the source says all, and has not told of it', () => nonsense('"all"\n'), 'has not told of every byte'],
+    ['the tokens differ', () => serve({}, 'another'), 'HTTP 401'],
+    ['the source is gone', async () => ({ url: await nobody() }), 'ECONNREFUSED'],
+    ['its address is none', async () => ({ url: 'ftp://host' }), 'not the address of a worker'],
+  ])('fails when %s', async (_what, source, why) => {
+    const { entries } = await placed({ key: 'odd', sizeBytes: 20 * MiB });
+    const { url } = await source();
+    const run = b.start();
+    const { result, error } = await b.worker.load(run, entries[0]!, { source: { url, follow: true } });
+    expect([result, error?.code]).toEqual(['failed', 'PEER_FAILED']);
+    expect(error?.message).toContain(why);
+    expect(sentByOrigin()).toBe(0);
+    await ended(b, run);
+  });
+
+  it('does not keep a run from stopping', async () => {
+    const { entries } = await placed(big);
+    const { url } = await nonsense('[]\n');
+    const run = b.start();
+    const copy = b.worker.load(run, entries[0]!, { source: { url, follow: true } });
+    await b.worker.stopRun(run);
+    expect(await copy).toMatchObject({ result: 'stopped' });
+    await ended(b, run);
+  });
+});
+
 describe('a worker that does not give what it was to give', () => {
   it('ends the copy soon, with its address in the message, and the origin is not asked', async () => {
     const { entries } = await placed(big);
@@ -276,7 +404,7 @@ describe('a worker that does not give what it was to give', () => {
   it.each([
     ['the first page of a part', 0],
     ['a later page of a part', 3 * MiB],
-  ])('for a flipped bit in %s: it is not served, and the copy fails', async (_what, at) => {
+  ])('for a flipped bit in %s: it is not served, and the copy fails by that name', async (_what, at) => {
     const { entries } = await placed({ key: 'damaged', sizeBytes: 20 * MiB });
     const [entry] = entries as [ManifestEntry];
     await ended(a, await loadedByA(entries));
@@ -294,8 +422,8 @@ describe('a worker that does not give what it was to give', () => {
     const { url, log } = await serve();
     const run = b.start();
     const { result, error } = await b.worker.load(run, entry, { source: { url } });
-    expect([result, error?.code]).toEqual(['failed', 'PEER_FAILED']);
-    if (at === 0) expect(error?.message).toContain('does not have its checksum');
+    expect([result, error?.code]).toEqual(['failed', 'PEER_CORRUPT']);
+    expect(error?.message).toContain('does not have its checksum');
     expect(JSON.stringify(log.lines)).toContain('does not have its checksum');
     await ended(b, run);
     expect(b.store.stat(entry.path)).toBeUndefined();

@@ -74,6 +74,10 @@ export class ScriptedLink implements WorkerLink {
     return this.#call('abandon', run, file, reason);
   }
 
+  discard(run: RunId, file: ManifestEntry): Promise<void> {
+    return this.#call('discard', run, file);
+  }
+
   loadMetadata(run: RunId, entries: readonly ManifestEntry[]): Promise<void> {
     return this.#call('loadMetadata', run, entries);
   }
