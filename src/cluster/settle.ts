@@ -43,6 +43,7 @@ export function tallyOf(entry: ManifestEntry, outcome: FileOutcome, history: Fil
   return {
     ...emptyTally,
     loadedFiles: loaded ? 1 : 0,
+    loadedEmptyFiles: loaded && sizeBytes === 0 ? 1 : 0,
     loadedBytes,
     skippedFiles: loaded ? 0 : 1,
     skippedBytes: sizeBytes - loadedBytes,

@@ -47,6 +47,8 @@ export function snapshotOf(definition: JobDefinition, progress: JobProgress, liv
     ...(listingDone ? { totalFiles: listing.files } : {}),
     ...(totalBytes === undefined ? {} : { totalBytes }),
     loadedFiles: tally.loadedFiles,
+    // Files that turned out lost later leave the loaded ones, whichever they were.
+    loadedEmptyFiles: Math.min(tally.loadedEmptyFiles, tally.loadedFiles),
     loadedBytes,
     skippedFiles: tally.skippedFiles,
     skippedBytes: tally.skippedBytes,

@@ -20,6 +20,8 @@ export const maxFailuresKept = 1000;
 /** What happened to files since the last event. Plain sums, so that tallies of chunks can be added up after a crash. */
 export interface Tally {
   readonly loadedFiles: number;
+  /** Those of them that have no bytes. */
+  readonly loadedEmptyFiles: number;
   readonly loadedBytes: number;
   readonly skippedFiles: number;
   readonly skippedBytes: number;
@@ -34,6 +36,7 @@ export interface Tally {
 
 export const emptyTally: Tally = {
   loadedFiles: 0,
+  loadedEmptyFiles: 0,
   loadedBytes: 0,
   skippedFiles: 0,
   skippedBytes: 0,
@@ -207,6 +210,7 @@ export function nextState(job: JobProgress, event: JobEvent, nowMs: number): Job
 export function addTally(a: Tally, b: Tally): Tally {
   return {
     loadedFiles: a.loadedFiles + b.loadedFiles,
+    loadedEmptyFiles: a.loadedEmptyFiles + b.loadedEmptyFiles,
     loadedBytes: a.loadedBytes + b.loadedBytes,
     skippedFiles: a.skippedFiles + b.skippedFiles,
     skippedBytes: a.skippedBytes + b.skippedBytes,

@@ -70,6 +70,8 @@ export interface JobSnapshot {
   readonly totalFiles?: number;
   readonly totalBytes?: number;
   readonly loadedFiles: number;
+  /** Those of them that have no bytes. */
+  readonly loadedEmptyFiles: number;
   /** Durable bytes that this job fetched. Failed bytes are never counted. */
   readonly loadedBytes: number;
   readonly skippedFiles: number;

@@ -1,6 +1,6 @@
 /**
  * How failures leave over HTTP: the proper status, and `{"statusCode": <gRPC name>, "message": …}`, with the `code` of the
- * catalogue where the failure has one.
+ * catalogue where the failure has one. A route whose contract has another form for the same says it by `errorForm`.
  */
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { type ErrorCode, httpStatusOf, PrimedError, type StatusCode } from '../core/errors.ts';
@@ -26,9 +26,21 @@ export function installErrorHandler(app: FastifyInstance): void {
 }
 
 /** Those that routes of ours have. */
-const methods = ['GET', 'POST'];
+const methods = ['GET', 'POST', 'DELETE'];
 
-interface Answer {
+/** Another form of an answer. */
+export type ErrorForm = (
+  answer: ErrorAnswer,
+  request: FastifyRequest,
+) => { readonly status: number; readonly body: object };
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    readonly errorForm?: ErrorForm;
+  }
+}
+
+export interface ErrorAnswer {
   readonly status: number;
   readonly statusCode: StatusCode;
   readonly message: string;
@@ -41,14 +53,19 @@ function answerError(error: unknown, request: FastifyRequest, reply: FastifyRepl
     request.log.error({ error, method: request.method, url: request.url }, 'a request failed unexpectedly');
   }
   if (error instanceof PrimedError && error.retryable) void reply.header('retry-after', String(retryAfterSeconds));
+  const form = request.routeOptions.config.errorForm;
+  if (form !== undefined) {
+    const { status, body } = form(answer, request);
+    return reply.code(status).type('application/json; charset=utf-8').send(body);
+  }
   return send(reply, answer);
 }
 
-function send(reply: FastifyReply, { status, ...body }: Answer): FastifyReply {
+function send(reply: FastifyReply, { status, ...body }: ErrorAnswer): FastifyReply {
   return reply.code(status).type('application/json; charset=utf-8').send(body);
 }
 
-function answerFor(error: unknown, { routeOptions }: FastifyRequest): Answer {
+function answerFor(error: unknown, { routeOptions }: FastifyRequest): ErrorAnswer {
   if (error instanceof PrimedError)
     return { status: error.httpStatus, statusCode: error.status, message: error.message, code: error.code };
   const { validation, validationContext, statusCode, message } = error as Partial<FastifyError>;
@@ -72,14 +89,14 @@ function answerFor(error: unknown, { routeOptions }: FastifyRequest): Answer {
   }
 }
 
-const unexpected: Answer = {
+const unexpected: ErrorAnswer = {
   status: 500,
   statusCode: 'INTERNAL',
   message: 'The daemon met an error that it does not know; its log has the details.',
   code: 'INTERNAL',
 };
 
-function invalidArgument(message: string): Answer {
+function invalidArgument(message: string): ErrorAnswer {
   return { status: 400, statusCode: 'INVALID_ARGUMENT', message, code: 'REQUEST_INVALID' };
 }
 

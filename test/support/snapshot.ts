@@ -20,6 +20,7 @@ export function newSnapshot(path: string, more: Partial<JobSnapshot> = {}): JobS
     scannedFiles: 0,
     processedFiles: 0,
     loadedFiles: 0,
+    loadedEmptyFiles: 0,
     loadedBytes: 0,
     skippedFiles: 0,
     skippedBytes: 0,

@@ -27,6 +27,7 @@ const snapshot: JobSnapshot = {
   totalFiles: 2,
   totalBytes: 10,
   loadedFiles: 1,
+  loadedEmptyFiles: 0,
   loadedBytes: 5,
   skippedFiles: 0,
   skippedBytes: 0,
