@@ -136,6 +136,7 @@ async function close(opened: Opened, log: Log): Promise<void> {
   const steps = {
     watch: () => opened.unwatch?.(),
     registrar: () => opened.registrar?.close(),
+    desk: () => opened.desk?.close(),
     control: () => opened.control?.close(),
     jobs: () => opened.jobs?.close(jobsLimitMs),
     members: () => opened.members?.close(),

@@ -4,6 +4,7 @@ import type { FastifyInstance } from 'fastify';
 import type { Etcd } from './cluster/etcd/index.ts';
 import { Fleet } from './cluster/fleet.ts';
 import { openJobService } from './cluster/job-service.ts';
+import { coordinatorDesk, type LoadDesk, localDesk } from './cluster/load-desk.ts';
 import { LocalLink } from './cluster/local-link.ts';
 import { peersOf, tellPeers } from './cluster/peer-news.ts';
 import { ringPlacement } from './cluster/placement.ts';
@@ -37,6 +38,7 @@ import { observeJobs, observeS3, observeStore, observeWorker, showJobs, showWork
 import type { Origins } from './origin/types.ts';
 import { probeDiskEngine, systemClock } from './platform/index.ts';
 import { fsHere } from './server/fs-here.ts';
+import { loadDefaults } from './server/job-api.ts';
 import { buildS3Server } from './server/s3/index.ts';
 import { buildApiServer, buildWorkerServer, nodeAccessOf } from './servers.ts';
 import { openStore } from './store/index.ts';
@@ -60,6 +62,7 @@ export interface Opened {
   /** What a worker knows of others. */
   peers?: KnownPeers;
   peerClient?: PeerClient;
+  desk?: LoadDesk;
   registry?: Registry;
   /** Where workers register over HTTP. */
   registrations?: Registrations;
@@ -132,8 +135,11 @@ export async function openWorkerSide(base: NodeBase, onFatal: (error: Error) => 
   showWorker(telemetry, { store, worker });
   const source = fsHere(store, filesHere(base, store));
   opened.source = source;
+  const desk = deskOf(base);
+  opened.desk = desk;
   opened.http = buildWorkerServer({
     ...base,
+    desk,
     ...(config.role === 'worker' ? { own: { store, source, landings: worker.landings } } : {}),
   });
   const s3Tls = config.tls.s3 && nodeTls.server && { tls: nodeTls.server };
@@ -285,6 +291,16 @@ export function joinCluster(base: NodeBase): void {
     version: PRIMED_VERSION,
     log,
     ...nodeAccessOf(config),
+  });
+}
+
+/** Where this worker takes requests about loads. */
+function deskOf({ config, nodeTls, opened }: NodeBase): LoadDesk {
+  if (config.role === 'standalone') return localDesk(() => opened.jobs, loadDefaults(config.job));
+  return coordinatorDesk({
+    coordinators: () => [config.cluster.coordinator],
+    ...(config.apiToken === undefined ? {} : { token: config.apiToken }),
+    ...(nodeTls.client === undefined ? {} : { tls: nodeTls.client }),
   });
 }
 

@@ -1,5 +1,6 @@
 /** The HTTP servers of a node, made of the plugins in server/. Which routes lie on which port is decided here. */
 import type { FastifyInstance } from 'fastify';
+import type { LoadDesk } from './cluster/load-desk.ts';
 import type { FsSource } from './cluster/reading/fs-source.ts';
 import type { Registrations, Registry } from './cluster/registry.ts';
 import type { JobService } from './cluster/types.ts';
@@ -15,11 +16,13 @@ import { fsApi } from './server/fs-api.ts';
 import { healthRoutes } from './server/health.ts';
 import { jobApi } from './server/job-api.ts';
 import { metricsRoutes, requestMetrics } from './server/metrics.ts';
+import { openApi } from './server/openapi.ts';
 import { fastifyOver } from './server/over-tls.ts';
 import { peerData } from './server/peer-data.ts';
 import { peerFiles } from './server/peer-files.ts';
 import { peerFollow } from './server/peer-follow.ts';
 import { workerApi } from './server/worker-api.ts';
+import { workerLoadApi } from './server/worker-load-api.ts';
 import type { Store } from './store/types.ts';
 import type { Telemetry } from './telemetry/registry.ts';
 
@@ -53,12 +56,16 @@ export function buildApiServer(
   return app;
 }
 
-/** Port 28080: metrics and health of the worker; with a store of a cluster also its files, and what other workers copy. */
+/**
+ * Port 28080: metrics and health of the worker, and loads; with a store of a cluster also its files, and what other workers
+ * copy.
+ */
 export function buildWorkerServer(
-  options: ServerOptions & { own?: { store: Store; source: FsSource; landings: Landings } },
+  options: ServerOptions & { desk: LoadDesk; own?: { store: Store; source: FsSource; landings: Landings } },
 ): FastifyInstance {
-  const { config, own, log, telemetry } = options;
+  const { config, desk, own, log, telemetry } = options;
   const app = buildServer(options, 'worker');
+  app.register(workerLoadApi, { desk });
   const onServed = (bytes: number): void => telemetry.counters.peerServedBytes.inc(bytes);
   if (own !== undefined) {
     const { store, source, landings } = own;
@@ -85,6 +92,8 @@ function buildServer({ config, nodeTls, telemetry, ready }: ServerOptions, port:
     forceCloseConnections: 'idle',
   });
   installErrorHandler(app);
+  const title = port === 'api' ? 'primed: coordinator' : 'primed: worker';
+  app.register(openApi, { title, token: config.apiToken !== undefined });
   app.register(requestMetrics, { telemetry, port });
   app.register(bearerAuth, config.apiToken === undefined ? {} : { token: config.apiToken });
   app.register(healthRoutes, { ready });

@@ -14,6 +14,7 @@ import type { ByteRange, Log, UfsPath } from '../core/types.ts';
 import { BodyCut, openBody, sendBody } from './body.ts';
 import { checkAnswers } from './check-answers.ts';
 import { watchAnswers } from './in-flight.ts';
+import { documented, fsDocs } from './schemas.ts';
 import { Turns } from './turns.ts';
 
 export interface FsApiOptions {
@@ -63,6 +64,7 @@ export const fsApi: FastifyPluginCallback<FsApiOptions> = (app, options, done) =
 
   const watch = watchAnswers(app, limits.closeGraceMs);
   const checked = checkAnswers(app, { ...limits, source, log });
+  documented(app);
 
   ask(app, 'GET', '/api/v1/fs/ls', LsQuery, async ({ recursive = false, limit = 1000, after = '', ...query }) =>
     source.ls({ ...query, recursive, limit, after }),
@@ -96,7 +98,7 @@ function ask<T extends TObject>(
   app.route({
     method,
     url,
-    schema: { querystring, tags: ['fs'] },
+    schema: { querystring, tags: ['fs'], ...fsDocs[url] },
     exposeHeadRoute: false,
     preValidation: async (request) => {
       for (const name of Object.keys(request.query as object)) {

@@ -1,5 +1,7 @@
 /** Whether the process lives, and whether it can be given work. */
 import type { FastifyPluginCallback } from 'fastify';
+import { Type } from 'typebox';
+import { documented } from './schemas.ts';
 
 export interface Readiness {
   readonly ready: boolean;
@@ -17,8 +19,18 @@ export interface HealthOptions {
  * with the reason.
  */
 export const healthRoutes: FastifyPluginCallback<HealthOptions> = (app, { ready }, done) => {
-  app.get('/health/live', (_request, reply) => reply.header('cache-control', 'no-store').send({ status: 'live' }));
-  app.get('/health/ready', (_request, reply) => {
+  documented(app);
+  const answer = Type.Object({ status: Type.String(), reason: Type.Optional(Type.String()) });
+  const live = { tags: ['daemon'], summary: 'Whether the process lives', response: { 200: answer } };
+  const readiness = {
+    tags: ['daemon'],
+    summary: 'Whether it can be given work',
+    response: { 200: answer, 503: answer },
+  };
+  app.get('/health/live', { schema: live }, (_request, reply) =>
+    reply.header('cache-control', 'no-store').send({ status: 'live' }),
+  );
+  app.get('/health/ready', { schema: readiness }, (_request, reply) => {
     const { ready: isReady, reason } = ready();
     reply.header('cache-control', 'no-store').code(isReady ? 200 : 503);
     return reply.send({ status: isReady ? 'ready' : 'not ready', ...(reason === undefined ? {} : { reason }) });

@@ -1,7 +1,9 @@
 /** What Prometheus reads, and the counting of what a port answers. */
 import type { FastifyPluginCallback } from 'fastify';
+import { Type } from 'typebox';
 import type { Telemetry } from '../telemetry/registry.ts';
 import { forParent } from './plugin.ts';
+import { answersOf, documented } from './schemas.ts';
 
 export interface MetricsOptions {
   readonly telemetry: Telemetry;
@@ -9,7 +11,10 @@ export interface MetricsOptions {
 
 /** `GET /metrics`: everything in the text format of Prometheus. */
 export const metricsRoutes: FastifyPluginCallback<MetricsOptions> = (app, { telemetry }, done) => {
-  app.get('/metrics', async (_request, reply) => {
+  documented(app);
+  const text = { description: 'docs/METRICS.md has the list', content: { 'text/plain': { schema: Type.String() } } };
+  const schema = { tags: ['daemon'], summary: 'Metrics, for Prometheus', response: answersOf(text) };
+  app.get('/metrics', { schema }, async (_request, reply) => {
     const body = await telemetry.text();
     return reply.type(telemetry.contentType).send(body);
   });

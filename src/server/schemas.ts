@@ -205,3 +205,100 @@ export const LoadJob = Type.Object(
   },
   open,
 );
+
+// --- files
+
+const FileEntry = Type.Object(
+  {
+    path: text,
+    type: words(['file']),
+    state: text,
+    sizeBytes: count,
+    cachedBytes: count,
+    missingBytes: count,
+    etag: text,
+    versionId: optional(text),
+    lastModified: time,
+  },
+  open,
+);
+const Directory = Type.Object({ path: text, type: words(['directory']) }, open);
+
+/** Summary and answers of the routes about files, by their URL. */
+export const fsDocs: Readonly<Record<string, { readonly summary: string; readonly response: object }>> = {
+  '/api/v1/fs/ls': {
+    summary: 'One level of a directory, or every file below it',
+    response: answers(
+      Type.Object({ path: text, entries: Type.Array(Type.Union([FileEntry, Directory])), next: optional(text) }, open),
+      [404],
+    ),
+  },
+  '/api/v1/fs/stat': {
+    summary: 'How much of a path is cached',
+    response: answers(
+      Type.Object(
+        {
+          ...{ path: text, type: words(['file', 'directory']) },
+          ...{ files: count, bytes: count, cachedFiles: count, cachedBytes: count },
+          file: optional(FileEntry),
+        },
+        open,
+      ),
+      [404],
+    ),
+  },
+  '/api/v1/fs/cat': {
+    summary: 'Bytes of a cached file, each page checked before it leaves',
+    response: answersOf(
+      {
+        description: 'The bytes',
+        content: { 'application/octet-stream': { schema: Type.String({ format: 'binary' }) } },
+      },
+      [404, 416, 503],
+    ),
+  },
+  '/api/v1/fs/check': {
+    summary: 'Reads every page of the cached files again, and compares its checksum',
+    response: answersOf(
+      {
+        description: 'What was found; as application/x-ndjson also lines while it runs',
+        content: {
+          'application/json': {
+            schema: Type.Object(
+              {
+                ...{ path: text, ok: Type.Boolean(), checkedFiles: count, checkedBytes: count, badPageCount: count },
+                ...{ uncheckedFiles: count, goneFiles: count, badPages: Type.Array(Type.Object({}, open)) },
+              },
+              open,
+            ),
+          },
+          'application/x-ndjson': { schema: text },
+        },
+      },
+      [404, 503],
+    ),
+  },
+};
+
+// --- workers
+
+export const WorkerRow = Type.Object(
+  {
+    id: text,
+    state: words(['LIVE', 'DRAINING', 'LOST']),
+    drains: Type.Boolean(),
+    host: text,
+    httpPort: count,
+    s3Port: count,
+    zone: optional(text),
+    version: text,
+    epoch: count,
+    capacityBytes: count,
+    freeBytes: count,
+    files: count,
+    registeredAt: time,
+    lastSeenAt: time,
+    leaseEndsAt: time,
+  },
+  open,
+);

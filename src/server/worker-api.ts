@@ -10,9 +10,10 @@ import { Type } from 'typebox';
 import type { Registrations, Registry } from '../cluster/registry.ts';
 import { type NodeAccess, nodeCheck } from '../cluster/wire/node-check.ts';
 import { PrimedError } from '../core/errors.ts';
-import { hostPattern, type WorkerRow, workerIdPattern } from '../core/membership.ts';
+import { hostPattern, type WorkerRow as KnownWorker, workerIdPattern } from '../core/membership.ts';
 import { clusterProtocol } from '../core/protocol.ts';
 import type { Log, WorkerId } from '../core/types.ts';
+import { answers, documented, strict, WorkerRow } from './schemas.ts';
 
 export interface WorkerApiOptions extends NodeAccess {
   readonly registry: Registry;
@@ -26,7 +27,6 @@ const bodyLimitBytes = 8 * 1024;
 /** Refusals that are remembered so as to be logged once; the oldest are forgotten. */
 const mostRefusals = 1000;
 
-const strict = { additionalProperties: false };
 const figure = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER });
 const port = Type.Integer({ minimum: 1, maximum: 65_535 });
 const instance = Type.String({ pattern: '^[0-9a-f-]{36}$' });
@@ -105,13 +105,17 @@ function internalRoutes(scope: FastifyInstance, { registry, registrations, log, 
 
 function publicRoutes(scope: FastifyInstance, registry: Registry): void {
   const app = scope.withTypeProvider<TypeBoxTypeProvider>();
-  const schema = { tags: ['workers'], params: Id };
+  documented(scope);
+  const schema = { tags: ['workers'], params: Id, response: answers(WorkerRow, [404, 503]) };
 
   app.route({
     method: 'GET',
     url: '/api/v1/workers',
     exposeHeadRoute: false,
-    schema: { tags: ['workers'], summary: 'Workers that are known', querystring: Type.Object({}, strict) },
+    schema: {
+      ...{ tags: ['workers'], summary: 'Workers that are known', querystring: Type.Object({}, strict) },
+      response: answers(Type.Array(WorkerRow)),
+    },
     handler: async () => registry.workers().map(rowOf),
   });
   app.route({
@@ -129,7 +133,10 @@ function publicRoutes(scope: FastifyInstance, registry: Registry): void {
   app.route({
     method: 'DELETE',
     url: '/api/v1/workers/:id',
-    schema: { ...schema, summary: 'Forget a worker until it registers again' },
+    schema: {
+      ...{ tags: ['workers'], params: Id, summary: 'Forget a worker until it registers again' },
+      response: answers(Type.Object({ id: Type.String(), state: Type.String() }), [404]),
+    },
     handler: async ({ params }) => {
       await registry.remove(params.id as WorkerId);
       return { id: params.id, state: 'REMOVED' };
@@ -161,7 +168,7 @@ function figuresOf({ capacityBytes, freeBytes, files }: { capacityBytes: number;
   return { capacityBytes, freeBytes, files };
 }
 
-function rowOf({ instance: _, protocol: __, leaseEndsMs, registeredAtMs, lastSeenMs, ...row }: WorkerRow) {
+function rowOf({ instance: _, protocol: __, leaseEndsMs, registeredAtMs, lastSeenMs, ...row }: KnownWorker) {
   const iso = (ms: number): string => new Date(ms).toISOString();
   return { ...row, registeredAt: iso(registeredAtMs), lastSeenAt: iso(lastSeenMs), leaseEndsAt: iso(leaseEndsMs) };
 }

@@ -61,38 +61,42 @@ export const workerLoadApi: FastifyPluginCallback<WorkerLoadApiOptions> = (scope
   const app = scope.withTypeProvider<TypeBoxTypeProvider>();
   const reports = new ReportCache(desk, now ?? (() => performance.now()));
 
-  for (const method of ['GET', 'POST'] as const) {
-    app.route({
-      method,
-      url: '/v1/load',
-      bodyLimit: apiBodyLimitBytes,
-      exposeHeadRoute: false,
-      config: { errorForm },
-      schema: {
-        ...{ tags: ['loads'], summary: 'Submit, show or stop a load; forwarded to the coordinator', body: Fields },
-        response: answers(Outcome, [503], ErrorBody),
-      },
-      preValidation: bodyOrQueryFields,
-      handler: async ({ body }) => {
-        const { path, opType, ...fields } = body;
-        switch (wordOf('opType', opType, ['SUBMIT', 'PROGRESS', 'STOP'])) {
-          case 'SUBMIT': {
-            const { jobId, message } = await desk.submit(path, fields);
-            reports.forget(path);
-            return { success: true, jobId, path, message };
-          }
-          case 'STOP':
-            nothingElse(fields, []);
-            await stopped(desk, path);
-            reports.forget(path);
-            return { success: true, path, message: `Load '${path}' is successfully stopped.` };
-          default:
-            nothingElse(fields, ['progressFormat', 'verbose']);
-            return progress(reports, path, fields);
-        }
-      },
-    });
-  }
+  const shared = { url: '/v1/load', bodyLimit: apiBodyLimitBytes, exposeHeadRoute: false, config: { errorForm } };
+  const schema = {
+    ...{ tags: ['loads'], summary: 'Submit, show or stop a load; forwarded to the coordinator' },
+    response: answers(Outcome, [503], ErrorBody),
+  };
+
+  const outcome = async ({ path, opType, ...fields }: Static<typeof Fields>): Promise<object> => {
+    switch (wordOf('opType', opType, ['SUBMIT', 'PROGRESS', 'STOP'])) {
+      case 'SUBMIT': {
+        const { jobId, message } = await desk.submit(path, fields);
+        reports.forget(path);
+        return { success: true, jobId, path, message };
+      }
+      case 'STOP':
+        nothingElse(fields, []);
+        await stopped(desk, path);
+        reports.forget(path);
+        return { success: true, path, message: `Load '${path}' is successfully stopped.` };
+      default:
+        nothingElse(fields, ['progressFormat', 'verbose']);
+        return progress(reports, path, fields);
+    }
+  };
+  app.route({
+    ...shared,
+    method: 'GET',
+    schema: { ...schema, querystring: Fields },
+    handler: ({ query }) => outcome(query),
+  });
+  app.route({
+    ...shared,
+    method: 'POST',
+    schema: { ...schema, body: Fields },
+    preValidation: bodyOrQueryFields,
+    handler: ({ body }) => outcome(body),
+  });
   done();
 };
 

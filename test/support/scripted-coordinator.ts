@@ -3,7 +3,7 @@ import type { AddressInfo } from 'node:net';
 import Fastify, { type FastifyInstance } from 'fastify';
 import type { JobService, SubmitResult } from '../../src/cluster/types.ts';
 import type { PrimedError } from '../../src/core/errors.ts';
-import type { JobSnapshot, JobSource, LoadOptions } from '../../src/core/job.ts';
+import type { JobSnapshot, JobSource, JobType, LoadOptions } from '../../src/core/job.ts';
 import { bearerAuth } from '../../src/server/auth.ts';
 import { installErrorHandler } from '../../src/server/errors.ts';
 import { fsApi } from '../../src/server/fs-api.ts';
@@ -13,7 +13,7 @@ import { MemoryFiles } from './memory-files.ts';
 
 /** Answers by script; every call is written down. */
 export class ScriptedJobs implements JobService {
-  readonly submissions: { source: JobSource; options: LoadOptions }[] = [];
+  readonly submissions: { source: JobSource; options: LoadOptions; alias?: string }[] = [];
   readonly stops: string[] = [];
   readonly frees: { path: string; dryRun: boolean }[] = [];
   /** Answer of the next submissions; an error is thrown. */
@@ -23,8 +23,8 @@ export class ScriptedJobs implements JobService {
   active = new Set<string>();
   jobs: JobSnapshot[] = [];
 
-  async submit(source: JobSource, options: LoadOptions): Promise<SubmitResult> {
-    this.submissions.push({ source, options });
+  async submit(source: JobSource, options: LoadOptions, alias?: string): Promise<SubmitResult> {
+    this.submissions.push({ source, options, ...(alias === undefined ? {} : { alias }) });
     if (this.answer instanceof Error) throw this.answer;
     const { jobId } = this.answer;
     return {
@@ -48,16 +48,19 @@ export class ScriptedJobs implements JobService {
     return this.active.delete(path);
   }
 
-  snapshot(path: string): JobSnapshot | undefined {
-    return this.onSnapshot(path);
+  snapshot(path: string, type: JobType = 'LOAD'): JobSnapshot | undefined {
+    const job = this.onSnapshot(path) ?? this.jobs.find(({ jobId, alias }) => jobId === path || alias === path);
+    return job?.type === type ? job : undefined;
   }
 
   byId(jobId: string): JobSnapshot | undefined {
     return this.jobs.find((job) => job.jobId === jobId);
   }
 
-  list({ states }: { states?: readonly string[] }): readonly JobSnapshot[] {
-    return this.jobs.filter((job) => states === undefined || states.includes(job.state));
+  list({ states, types }: { states?: readonly string[]; types?: readonly JobType[] }): readonly JobSnapshot[] {
+    return this.jobs
+      .filter((job) => states === undefined || states.includes(job.state))
+      .filter((job) => types === undefined || types.includes(job.type));
   }
 
   ended(): Promise<JobSnapshot> {

@@ -37,3 +37,15 @@ export function newSnapshot(path: string, more: Partial<JobSnapshot> = {}): JobS
 /** Its listing is done, and nothing loaded. */
 export const snapshotOf = (path: string, more: Partial<JobSnapshot> = {}): JobSnapshot =>
   newSnapshot(path, { listingDone: true, scannedFiles: 4, totalFiles: 4, totalBytes: 400 * MiB, ...more });
+
+/** A free that has three of the four files of a worker by now. */
+export const freeSnapshot = (path: string, more: Partial<JobSnapshot> = {}): JobSnapshot =>
+  newSnapshot(path, {
+    type: 'FREE',
+    free: {
+      dryRun: false,
+      workers: [{ worker: 'w1', files: 4, bytes: 4 * MiB, freedFiles: 3, freedBytes: 3 * MiB, done: false }],
+      absent: [],
+    },
+    ...more,
+  });

@@ -348,7 +348,7 @@ describe('list', () => {
     expect(answer.json()).toEqual([
       expect.objectContaining({ jobId: 'id-1', type: 'LOAD', path, state: 'FAILED', files: 2, bytes: 10, failures: 1 }),
     ]);
-    expect(jobs.filters).toEqual([{ states: ['FAILED'] }]);
+    expect(jobs.filters).toEqual([{ types: ['LOAD'], states: ['FAILED'] }]);
   });
 
   it('without a state, or with ALL, has all', async () => {
@@ -373,11 +373,11 @@ describe('list', () => {
 describe('the error handler', () => {
   it('answers unknown routes in the same form', async () => {
     const { app } = await open();
-    const answer = await app.inject({ method: 'GET', url: '/api/v1/master/submit_job/free?x=1' });
+    const answer = await app.inject({ method: 'GET', url: '/api/v1/master/submit_job/copy?x=1' });
     expect(answer.statusCode).toBe(404);
     expect(answer.json()).toEqual({
       statusCode: 'NOT_FOUND',
-      message: 'There is no /api/v1/master/submit_job/free here.',
+      message: 'There is no /api/v1/master/submit_job/copy here.',
     });
   });
 
