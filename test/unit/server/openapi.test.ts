@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import type { FastifyInstance } from 'fastify';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { localDesk } from '../../../src/cluster/load-desk.ts';
-import { openRegistry, type Registry } from '../../../src/cluster/registry.ts';
+import { openRegistry } from '../../../src/cluster/registry.ts';
 import { loadConfig } from '../../../src/config/load.ts';
 import { defaultLoadOptions } from '../../../src/core/load-options.ts';
 import { systemClock } from '../../../src/platform/clock.ts';
@@ -20,7 +20,7 @@ import { silent } from '../cluster/fakes.ts';
 
 let dir: string;
 let telemetry: Telemetry;
-let registry: Registry;
+let registry: ReturnType<typeof openRegistry>;
 const servers: Record<string, FastifyInstance> = {};
 
 beforeAll(async () => {
