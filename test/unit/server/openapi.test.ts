@@ -8,6 +8,7 @@ import { localDesk } from '../../../src/cluster/load-desk.ts';
 import { openRegistry } from '../../../src/cluster/registry.ts';
 import { loadConfig } from '../../../src/config/load.ts';
 import { defaultLoadOptions } from '../../../src/core/load-options.ts';
+import type { Landings } from '../../../src/ingest/landings.ts';
 import { systemClock } from '../../../src/platform/clock.ts';
 import { fsHere } from '../../../src/server/fs-here.ts';
 import { buildApiServer, buildWorkerServer } from '../../../src/servers.ts';
@@ -32,7 +33,7 @@ beforeAll(async () => {
   const jobs = new ScriptedJobs();
   const files = new MemoryFiles();
   const source = fsHere(files, files.alone);
-  const own = { store: files as unknown as Store, source };
+  const own = { store: files as unknown as Store, source, landings: {} as Landings };
   const desk = localDesk(() => jobs, defaultLoadOptions);
   const base = { config, telemetry, log: silent, nodeTls: {}, ready: () => ({ ready: true }) };
   servers.api = buildApiServer({ ...base, jobs, source, registry, registrations: registry });
