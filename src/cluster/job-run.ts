@@ -57,6 +57,7 @@ export class JobRun {
       cursor,
       sourceVersion,
       verifyCursor,
+      verifyPass = 0,
       repairs,
       retries,
       ledger,
@@ -68,7 +69,7 @@ export class JobRun {
     // Every HEAD of an index file's paths listens.
     setMaxListeners(0, this.#abort.signal);
     this.#progress = progress;
-    this.#marks = { chunks, cursor, sourceVersion, verifyCursor, repairs };
+    this.#marks = { chunks, cursor, sourceVersion, verifyCursor, verifyPass, repairs };
     const { fleet, clock } = deps;
     this.#figures = new RunFigures({ definition, fleet, clock, retriesBefore: retries });
     // Nobody may wait for the end of a job; a rejection (see pause) is then nobody's either.
@@ -412,7 +413,7 @@ export class JobRun {
   }
 
   #record(progress: JobProgress = this.#progress): Omit<JobRecord, 'version'> {
-    const { cursor, sourceVersion, verifyCursor, chunks, repairs } = this.#marks;
+    const { cursor, sourceVersion, verifyCursor, verifyPass, chunks, repairs } = this.#marks;
     const { retries, ledger, bytesPerSecond }: Partial<Figures> & { retries: number } = this.#final ?? {
       retries: this.#live().retries,
     };
@@ -426,6 +427,7 @@ export class JobRun {
       ...(cursor === undefined ? {} : { cursor }),
       ...(sourceVersion === undefined ? {} : { sourceVersion }),
       ...(verifyCursor === undefined ? {} : { verifyCursor }),
+      ...(verifyPass === 0 ? {} : { verifyPass }),
       ...(ledger === undefined ? {} : { ledger }),
       ...(bytesPerSecond === undefined ? {} : { bytesPerSecond }),
     };

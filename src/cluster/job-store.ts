@@ -77,6 +77,7 @@ export interface JobRecord {
   /** Of the index file that the cursor belongs to. */
   readonly sourceVersion?: string;
   readonly verifyCursor?: ListingCursor;
+  readonly verifyPass?: number;
   readonly repairs: boolean;
   readonly retries: number;
   /** Folded at the end; before, the worker is asked. */

@@ -73,24 +73,30 @@ export function registryMembers({ registry, connect }: RegistryMembersOptions): 
   };
 }
 
+const settleTicks = 10;
+
 /**
  * Resolves when every worker that was known is there, or when it is late: after a start of the coordinator they come back one
- * by one, and what they have is not missing because they have not yet said that they are there.
+ * by one, and what they have is not missing because they have not yet said that they are there. Time in which this process
+ * stood still does not count: of a tick that is missed for long there is one.
  */
 export function membersSettled(registry: RegistryMembersOptions['registry'], limitMs: number): Promise<void> {
   return new Promise((resolve) => {
-    const look = (): void => {
-      if (!registry.workers().every(isMember)) return;
+    const end = (): void => {
       unsubscribe();
-      clearTimeout(timer);
+      clearInterval(timer);
       resolve();
     };
-    const unsubscribe = registry.onChange(look);
-    const timer = setTimeout(() => {
-      unsubscribe();
-      resolve();
-    }, limitMs);
+    const look = (): void => {
+      if (registry.workers().every(isMember)) end();
+    };
+    let ticks = 0;
+    const timer = setInterval(() => {
+      ticks += 1;
+      if (ticks === settleTicks) end();
+    }, limitMs / settleTicks);
     timer.unref();
+    const unsubscribe = registry.onChange(look);
     look();
   });
 }

@@ -29,6 +29,8 @@ export interface JobMarks {
   cursor: ListingCursor | undefined;
   sourceVersion: string | undefined;
   verifyCursor: ListingCursor | undefined;
+  /** Counts from 0; those after the first look for what went with lost workers. */
+  verifyPass: number;
   /** The repair run was started: its ledger belongs to the job. */
   repairs: boolean;
 }

@@ -11,7 +11,7 @@ import type { JobStore } from './job-store.ts';
 /** 120 bits: two paths of ten million are taken for one with a chance of 4e-23. */
 const hashBytes = 15;
 
-export type Pass = 'load' | 'verify';
+export type Pass = 'load' | `verify ${number}`;
 
 export interface Named {
   readonly entries: readonly ManifestEntry[];

@@ -4,6 +4,8 @@
  * A page of the listing is the step: its counters and the cursor behind it become durable together, so that a restart
  * repeats at most one page. A file that is bad is loaded anew once, by a run of its own under a load id that owns
  * nothing (so that nothing of the bad version is reused), and checked again.
+ *
+ * A worker that is lost takes verified files with it: then another pass looks for what is missing, loads that, and checks it.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ErrorReport } from '../core/errors.ts';
@@ -47,10 +49,29 @@ export class VerifyPhase {
   /** Resolves when every file is verified or lost, or the signal has fired. Rejects with what ends the job as a whole. */
   async run(): Promise<void> {
     const { definition, marks, deps, signal, apply } = this.#context;
+    const losses = (): number => deps.fleet.losses(definition.runId);
+    // What an earlier process has verified may have gone with a worker since.
+    let known = marks.verifyCursor === undefined ? losses() : undefined;
+    for (;;) {
+      await this.#pass();
+      if (signal.aborted || definition.options.loadMetadataOnly || losses() === known) return;
+      known = losses();
+      marks.verifyPass += 1;
+      marks.verifyCursor = undefined;
+      apply({ type: 'verifiedAgain' });
+      await deps.store.saveJob(this.#context.record());
+    }
+  }
+
+  async #pass(): Promise<void> {
+    const { definition, marks, deps, signal, apply } = this.#context;
     const { origins, settings } = deps;
     const filter = boundedFilter(definition.options.fileFilterRegex);
     const options = { origins, settings, signal, pause: (ms: number) => sleep(ms, undefined, { signal }) };
-    const seen = definition.source.kind === 'path' ? undefined : new SeenPaths(deps.store, definition.number, 'verify');
+    const seen =
+      definition.source.kind === 'path'
+        ? undefined
+        : new SeenPaths(deps.store, definition.number, `verify ${marks.verifyPass}`);
     for await (const page of listSource(definition.source, marks.verifyCursor ?? { line: 0 }, options)) {
       const kept = filter(page.entries.map(({ path }) => path));
       const named = { entries: page.entries.filter((_, index) => kept[index]), refused: page.refused };
@@ -102,12 +123,16 @@ export class VerifyPhase {
   }
 
   async #checkFile(listed: ManifestEntry): Promise<Checked> {
-    const { signal } = this.#context;
+    const { signal, marks } = this.#context;
     const unchecked = { files: 0, bytes: 0, lost: [], seenAgain: { files: 1, bytes: listed.sizeBytes } };
     if (signal.aborted) return { ...unchecked, found: nothing, tally: emptyTally };
-    const { entry, found, tally } = await this.#ensureLoaded(listed);
+    const there = await this.#isLoaded(listed);
+    const { entry, found, tally } = there
+      ? { entry: listed, found: nothing, tally: emptyTally }
+      : await this.#load(listed);
     if (entry === undefined) return { ...unchecked, found, tally };
-    const error = await this.#verifyOrRepair(entry);
+    // What the first pass has read, and nobody has lost, is not read again.
+    const error = there && marks.verifyPass > 0 ? undefined : await this.#verifyOrRepair(entry);
     const { path, sizeBytes } = entry;
     const seenAgain = { files: 1, bytes: sizeBytes };
     if (error !== undefined)
@@ -118,12 +143,9 @@ export class VerifyPhase {
   }
 
   /** The version that is cached; undefined: it could not be loaded. */
-  async #ensureLoaded(
-    listed: ManifestEntry,
-  ): Promise<{ entry: ManifestEntry | undefined; found: Listed; tally: Tally }> {
+  async #load(listed: ManifestEntry): Promise<{ entry: ManifestEntry | undefined; found: Listed; tally: Tally }> {
     const { definition, deps } = this.#context;
     const { fleet } = deps;
-    if (await this.#isLoaded(listed)) return { entry: listed, found: nothing, tally: emptyTally };
     const found = { scannedFiles: 0, files: 1, bytes: listed.sizeBytes };
     try {
       await fleet.reserveMore(definition.runId, fleet.needOf(definition.runId, [listed]));

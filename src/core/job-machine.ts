@@ -115,6 +115,8 @@ export type JobEvent =
       readonly lost: readonly LostFile[];
       readonly seenAgain: { readonly files: number; readonly bytes: number };
     }
+  /** Another pass begins: it counts all files anew, those that it finds as they were left too. */
+  | { readonly type: 'verifiedAgain' }
   | { readonly type: 'verifyEnded' }
   /** The job as a whole cannot go on: no listing, no room. */
   | { readonly type: 'failed'; readonly reason: string }
@@ -184,6 +186,10 @@ export function nextState(job: JobProgress, event: JobEvent, nowMs: number): Job
       return job.state === 'RUNNING' ? loadingEnded(job, nowMs) : job;
     case 'verified':
       return job.state === 'VERIFYING' ? verified(job, event) : job;
+    case 'verifiedAgain':
+      return job.state === 'VERIFYING'
+        ? { ...job, verifiedFiles: 0, verifiedBytes: 0, seenAgain: { files: 0, bytes: 0 } }
+        : job;
     case 'verifyEnded':
       return job.state === 'VERIFYING' ? succeeded(withoutGone(job), nowMs) : job;
     case 'found':

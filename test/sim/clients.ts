@@ -3,7 +3,7 @@ import type { JobService } from '../../src/cluster/types.ts';
 import { PrimedError } from '../../src/core/errors.ts';
 import type { JobSnapshot } from '../../src/core/job.ts';
 import { defaultLoadOptions } from '../../src/core/load-options.ts';
-import { ledgerDifference, type ManifestEntry, type RunId } from '../../src/core/types.ts';
+import { ledgerDifference, type ManifestEntry } from '../../src/core/types.ts';
 import { pageBytes } from '../../src/core/units.ts';
 import type { Cluster } from './nodes.ts';
 import type { World } from './world.ts';
@@ -19,6 +19,8 @@ export interface JobPlan {
   readonly segmentBytes: number;
   readonly submitMs: number;
   readonly stopAfterMs: number | undefined;
+  /** What was loaded is removed so long after the end. */
+  readonly freeAfterMs: number | undefined;
 }
 
 /** What a client asks the coordinator again after. */
@@ -40,6 +42,8 @@ export class Client {
   end: JobSnapshot | undefined;
   #stopAsked = false;
   stopped: boolean | undefined;
+  freed = false;
+  #freeId: string | undefined;
 
   constructor(plan: JobPlan, cluster: Cluster) {
     this.plan = plan;
@@ -49,6 +53,7 @@ export class Client {
   }
 
   get done(): boolean {
+    if (this.plan.freeAfterMs !== undefined && !this.freed) return false;
     return (
       this.end !== undefined && (this.plan.stopAfterMs === undefined || !this.#stopAsked || this.stopped !== undefined)
     );
@@ -56,6 +61,7 @@ export class Client {
 
   /** A coordinator that has come (back). */
   watch(jobs: JobService): void {
+    this.#watchFree(jobs);
     if (this.jobId === undefined || this.end !== undefined) return;
     const job = jobs.byId(this.jobId);
     if (job === undefined) {
@@ -89,7 +95,7 @@ export class Client {
   #submit(): void {
     if (this.jobId !== undefined) return;
     const again = (): void => this.#submit();
-    const { path, submitMs: _, stopAfterMs: __, ...options } = this.plan;
+    const { path, submitMs: _, stopAfterMs: __, freeAfterMs: ___, ...options } = this.plan;
     const act = (jobs: JobService): void => {
       for (const [name, { versions }] of this.#cluster.bucket.objects) this.#versionsBefore.set(name, versions.length);
       jobs.submit({ kind: 'path', path }, { ...defaultLoadOptions, ...options }).then(
@@ -99,6 +105,7 @@ export class Client {
           this.#world.log(`client: ${path} is job ${jobId.slice(0, 8)}`);
           this.watch(jobs);
           this.#planStop();
+          this.#cluster.accepted();
         },
         (error: unknown) => {
           if (!(error instanceof PrimedError)) this.#world.wrong(`a submission ended with ${String(error)}`);
@@ -140,6 +147,57 @@ export class Client {
     this.#ask(act, 15_000, again);
   }
 
+  #planFree(): void {
+    const { freeAfterMs } = this.plan;
+    if (freeAfterMs !== undefined) this.#world.after(freeAfterMs, undefined, () => this.#free());
+  }
+
+  #free(): void {
+    if (this.#freeId !== undefined) return;
+    const act = (jobs: JobService): void => {
+      jobs.free(this.plan.path, { dryRun: false }).then(
+        ({ jobId }) => {
+          if (this.#freeId !== undefined) return;
+          this.#freeId = jobId;
+          this.#watchFree(jobs);
+        },
+        (error: unknown) => {
+          // The stop of the load may be under way yet.
+          if (!(error instanceof PrimedError) || !['STOPPING', 'JOB_CONFLICT'].includes(error.code))
+            this.#world.wrong(`a free was refused: ${String(error)}`);
+        },
+      );
+    };
+    this.#ask(act, 2000, () => this.#free());
+  }
+
+  #watchFree(jobs: JobService): void {
+    if (this.#freeId === undefined || this.freed) return;
+    const job = jobs.byId(this.#freeId);
+    if (job === undefined) this.#world.wrong(`the free job ${this.#freeId} is not known after a restart`);
+    else if (endedStates.includes(job.state)) this.#freeEnded(job);
+    else
+      void jobs.ended(this.#freeId).then(
+        (end) => this.#freeEnded(end),
+        () => undefined,
+      );
+  }
+
+  #freeEnded({ state, reason = '' }: JobSnapshot): void {
+    if (this.freed) return;
+    this.freed = true;
+    this.#world.log(`client: free of ${this.plan.path} ${state} ${reason}`);
+    if (state === 'STOPPED') this.#world.wrong('a free is STOPPED that nobody stopped');
+    // Workers that were not there keep what they have, and the job says so.
+    if (state !== 'SUCCEEDED') return;
+    const { workers, coordinator } = this.#cluster;
+    for (const { id, store } of workers) {
+      if (!coordinator.isMember(id)) continue;
+      const left = store.below(this.plan.path);
+      if (left > 0) this.#world.wrong(`${this.plan.path} was freed, and ${left} files of it are on ${id}`);
+    }
+  }
+
   // --- what must be true
 
   #ended(job: JobSnapshot): void {
@@ -149,6 +207,7 @@ export class Client {
     const world = this.#world;
     world.log(`client: job ${job.jobId.slice(0, 8)} ${job.state} ${job.reason ?? ''}`);
     this.#cluster.runEnded(job.runId);
+    this.#planFree();
     const { state, reason = '' } = job;
     if (/defect of primed/.test(reason)) world.wrong(`${state}: ${reason}`);
     if (ledgerDifference(job.ledger) !== 0)
@@ -156,6 +215,7 @@ export class Client {
     const sent = this.#cluster.bucket.sentByRun.get(job.runId) ?? 0;
     if (!this.plan.verify && job.ledger.originBytes > sent)
       world.wrong(`the ledger has ${job.ledger.originBytes} bytes from the origin, which sent ${sent}`);
+    this.#checkCached(job);
     if (state === 'SUCCEEDED') this.#checkSuccess(job);
     else if (state === 'FAILED') this.#checkFailure(job);
     else if (state === 'STOPPED' && !this.#stopAsked) world.wrong('a job is STOPPED that nobody stopped');
@@ -181,6 +241,17 @@ export class Client {
     }
     if (job.totalFiles !== undefined && job.totalFiles < files)
       world.wrong(`SUCCEEDED with ${job.totalFiles} files of ${files}`);
+  }
+
+  /** What the ledger calls cached is on workers that are there. */
+  #checkCached({ runId, ledger }: JobSnapshot): void {
+    if (this.plan.verify) return;
+    let durable = 0;
+    for (const { id, store } of this.#cluster.workers) {
+      if (this.#cluster.coordinator.wasMember(id, noticeMs)) durable += store.model.ledger(runId).cachedBytes;
+    }
+    if (ledger.cachedBytes > durable)
+      this.#world.wrong(`the ledger has ${ledger.cachedBytes} bytes cached, and the workers ${durable}`);
   }
 
   /** The fewest live workers that show any page of it. */
@@ -226,8 +297,4 @@ export class Client {
     const { trouble } = object;
     return trouble?.kind === 'poison' && trouble.code === code;
   }
-}
-
-export function runOf(job: JobSnapshot): RunId {
-  return job.runId;
 }

@@ -17,11 +17,14 @@ import { attachControl, type Control } from '../../src/cluster/wire/control-serv
 import { defaultTiming, type Timing } from '../../src/cluster/wire/protocol.ts';
 import { RemoteLink } from '../../src/cluster/wire/remote-link.ts';
 import { isMember } from '../../src/core/membership.ts';
-import type { Log, RunId, WorkerId } from '../../src/core/types.ts';
+import type { PeerList } from '../../src/core/peers.ts';
+import type { ByteRange, Log, ManifestEntry, RunId, WorkerId } from '../../src/core/types.ts';
 import { KiB, MiB } from '../../src/core/units.ts';
+import type { RunSpec } from '../../src/ingest/types.ts';
 import { Network } from './network.ts';
 import { Bucket, SimOrigins } from './origin.ts';
 import { SimStore } from './store.ts';
+import type { WebSocket } from './web-sockets.ts';
 import { SimWorker } from './worker.ts';
 import { Machine, Process, type World } from './world.ts';
 
@@ -31,6 +34,8 @@ const timing: Timing = { ...defaultTiming, pingMs: 1000, silenceMs: 2500, progre
 /** Real, but nothing is in it: databases are in memory. */
 const folder = join(tmpdir(), 'primed-simulated');
 const httpPort = 28080;
+/** So long after the end of a job a worker may fetch for it, which has not heard of the end: a lease, and what finds out. */
+const lateMs = leaseMs + 4_000;
 
 function sizeOf(world: World): number {
   if (world.chance(0.05)) return 0;
@@ -61,6 +66,11 @@ export class Cluster {
   tight = false;
   /** Nothing is done to the world any more. */
   calm = false;
+  /** Nothing is done to workers, to the ways to them, or to what they ask for that would have them fetch twice. */
+  workersAreWell = false;
+  /** Frames that came for a registration that did not hold any more. */
+  staleFrames = 0;
+  readonly #endedMs = new Map<RunId, number>();
   /** What was done to it so far. */
   disturbances = 0;
 
@@ -105,21 +115,68 @@ export class Cluster {
     return job === undefined ? 'unknown' : `${job.state} ${job.reason ?? ''} ${job.processedFiles}/${job.totalFiles}`;
   }
 
-  runEnded(_run: RunId): void {}
+  runEnded(run: RunId): void {
+    this.#endedMs.set(run, this.world.nowMs);
+  }
 
-  thawed(_process: Process): void {}
+  thawed(process: Process): void {
+    const worker = this.workerOf(process);
+    if (worker !== undefined) worker.thawedMs = this.world.nowMs;
+  }
+
+  /** Told of each submission that was accepted just now. */
+  accepted: () => void = () => undefined;
+
+  /** A worker asks the origin. */
+  fetching(worker: WorkerNode, { run, load }: RunSpec, entry: ManifestEntry, range: ByteRange): void {
+    const { world } = this;
+    const endedMs = this.#endedMs.get(run);
+    if (endedMs !== undefined && world.nowMs - Math.max(endedMs, worker.thawedMs) > lateMs)
+      world.wrong(`${worker.id} fetches ${entry.path} for run ${run}, which has ended long ago`);
+    if (!this.workersAreWell) return;
+    const holder = this.workers.find(({ store }) => store.hasOf(load, entry, range));
+    if (holder !== undefined)
+      world.wrong(`${worker.id} fetches ${entry.path} at ${range.offset}, which is durable on ${holder.id} already`);
+  }
+
+  /** What a coordinator says to a registration that does not hold any more changes nothing. */
+  delivering(socket: WebSocket, process: Process): void {
+    const worker = this.workerOf(process);
+    if (worker === undefined || socket.side !== 1) return;
+    const epoch = worker.registrar?.epoch();
+    if (socket.headers['x-primed-epoch'] === String(epoch)) return;
+    this.staleFrames += 1;
+    const { changes } = worker;
+    this.world.afterwards(() => {
+      if (worker.changes !== changes)
+        this.world.wrong(
+          `${worker.id} did what was said to epoch ${socket.headers['x-primed-epoch']}; it has ${epoch}`,
+        );
+    });
+  }
 
   logOf(process: Process): Log {
     const { world } = this;
     const say = (level: string) => (facts: object, message: string) => {
       if (world.logging) world.log(`${process.name} ${level} ${message} ${JSON.stringify(facts, shown)}`);
     };
-    return { debug: say('debug'), info: say('info'), warn: say('warn'), error: say('error') };
+    const error = (facts: object, message: string): void => {
+      say('error')(facts, message);
+      if (/defect|must not|does not balance/.test(message)) world.wrong(`${message}: ${JSON.stringify(facts, shown)}`);
+    };
+    return { debug: say('debug'), info: say('info'), warn: say('warn'), error };
   }
 }
 
 function shown(_key: string, value: unknown): unknown {
   return value instanceof Error ? (value.stack ?? value.message) : value;
+}
+
+export function idsOf(list: readonly { readonly id: string }[]): string {
+  return list
+    .map(({ id }) => id)
+    .sort()
+    .join();
 }
 
 abstract class Node {
@@ -180,6 +237,8 @@ export class CoordinatorNode extends Node {
   registry: (Registry & Registrations) | undefined;
   jobs: JobService | undefined;
   #members: { close(): void } | undefined;
+  #from: string | undefined;
+  #ids: () => string = () => '';
   /** Calls on links that have not been answered, by what they are. */
   readonly pending = new Map<symbol, string>();
   /** How long it stood still, ever. */
@@ -210,6 +269,8 @@ export class CoordinatorNode extends Node {
     });
     this.#members = members;
     tellPeers({ members, from: coordinator, log });
+    this.#from = coordinator;
+    this.#ids = () => idsOf(members.live());
     registry.onChange(() => this.#noteMembers());
     const origins = new SimOrigins(cluster.bucket);
     const fleet = new Fleet({
@@ -230,10 +291,18 @@ export class CoordinatorNode extends Node {
     cluster.onJobs(jobs);
   }
 
+  /** The live workers, as it sees them, and what it calls itself. */
+  get livePeers(): { readonly from: string; readonly ids: string } | undefined {
+    return this.#from === undefined ? undefined : { from: this.#from, ids: this.#ids() };
+  }
+
+  isMember(id: WorkerId): boolean {
+    return this.registry?.workers().some((row) => row.id === id && isMember(row)) === true;
+  }
+
   /** Is a member, or was one a moment ago. */
   wasMember(id: WorkerId, withinMs: number): boolean {
-    const row = this.registry?.workers().find((one) => one.id === id);
-    if (row !== undefined && isMember(row)) return true;
+    if (this.isMember(id)) return true;
     return (this.memberUntilMs.get(id) ?? Number.NEGATIVE_INFINITY) >= this.cluster.world.nowMs - withinMs;
   }
 
@@ -289,7 +358,10 @@ export class WorkerNode extends Node {
   #control: Control | undefined;
   /** Calls that changed something, ever. */
   changes = 0;
-  onLanded: (run: RunId, bytes: number) => void = () => undefined;
+  /** When it last went on after it stood still. */
+  thawedMs = Number.NEGATIVE_INFINITY;
+  /** The last list of live workers that it was sent, and who sent it. */
+  peers: PeerList | undefined;
 
   constructor(cluster: Cluster, name: string) {
     super(cluster, name);
@@ -311,7 +383,7 @@ export class WorkerNode extends Node {
         this.changes += 1;
         if (world.logging && method !== 'load') world.log(`${process.name} ${method} ${run?.slice(0, 8) ?? ''}`);
       },
-      onLanded: (run, bytes) => this.onLanded(run, bytes),
+      onFetch: (spec, entry, range) => cluster.fetching(this, spec, entry, range),
     });
     this.worker = worker;
     // Ports are open a while after the process began.
@@ -330,7 +402,11 @@ export class WorkerNode extends Node {
       cluster.epochs.add(epoch);
     });
     this.#control = attachControl(this.server as unknown as Server, {
-      link: new LocalLink(this.id, worker),
+      link: new LocalLink(this.id, worker, (list) => {
+        if (list.from === this.peers?.from && list.version < this.peers.version)
+          world.wrong(`${this.id} hears an older list of workers after a newer one`);
+        this.peers = list;
+      }),
       epoch: () => registrar.epoch(),
       leaseMs: () => leaseMs,
       version: 'test',

@@ -7,7 +7,7 @@ import { MiB } from '../../src/core/units.ts';
 import { Client, type JobPlan } from './clients.ts';
 import { type FaultKind, Faults, faultKinds } from './faults.ts';
 import { simulateGlobals } from './globals.ts';
-import { Cluster, leaseMs } from './nodes.ts';
+import { Cluster, idsOf, leaseMs } from './nodes.ts';
 import { setCoordinators } from './transport.ts';
 import { setAddresses } from './web-sockets.ts';
 import { enter, World } from './world.ts';
@@ -23,6 +23,17 @@ export interface Verdict {
   readonly virtualMs: number;
   readonly lines: readonly string[];
 }
+
+/** What has no worker fetch a byte again that is durable. */
+const faultsOfOthers: readonly FaultKind[] = [
+  'coordinator killed',
+  'coordinator without power',
+  'coordinator shut down',
+  'coordinator frozen',
+  'object fails for a while',
+  'object is silent',
+  'listing fails',
+];
 
 /** Bounds of virtual time: until all has ended after the last fault, and until nothing is left of it. */
 const endLimitMs = 240_000;
@@ -71,7 +82,7 @@ async function simulated(seed: number, world: World): Promise<Verdict> {
     network,
     machineAt,
     upgradesOf: (process) => cluster.workerOf(process),
-    delivering: () => undefined,
+    delivering: (socket, process) => cluster.delivering(socket, process),
   });
   for (let count = 0; count < workerCount; count += 1) cluster.addWorker();
   const plans = planJobs(world, workerCount);
@@ -90,9 +101,18 @@ async function simulated(seed: number, world: World): Promise<Verdict> {
   const needed = Math.max(...plans.map(({ replicas }) => replicas));
   const faults = new Faults(cluster, needed);
   const calm = world.chance(0.1);
+  cluster.workersAreWell = calm || world.chance(0.2);
   const count = calm ? 0 : world.integer(1, 7);
+  const kinds = cluster.workersAreWell ? faultsOfOthers : faultKinds;
   for (let at = 0; at < count; at += 1)
-    faults.plan(world.pick(faultKinds), world.between(400, world.pick([4000, 10_000, faultsUntilMs])));
+    faults.plan(world.pick(kinds), world.between(400, world.pick([4000, 10_000, faultsUntilMs])));
+  if (!calm && world.chance(0.1)) {
+    // As soon as a client has heard that its job is safe.
+    cluster.accepted = () => {
+      cluster.accepted = () => undefined;
+      faults.plan('coordinator without power', world.between(0, 5));
+    };
+  }
 
   await world.run(Number.POSITIVE_INFINITY, () => faults.over && world.nowMs > 1000);
   // What a fault left for good is mended now, but for what is gone for good.
@@ -135,6 +155,7 @@ function planJobs(world: World, workers: number): JobPlan[] {
       batchSize: world.pick([1, 3, 10]),
       segmentBytes: world.pick([2 * MiB, 4 * MiB, 4 * MiB, 64 * MiB]),
       submitMs: world.between(300, 2500),
+      freeAfterMs: world.chance(0.1) ? world.between(0, 3000) : undefined,
       stopAfterMs: stops ? world.between(10, 8000) : undefined,
     };
   });
@@ -150,6 +171,13 @@ function checkRest(cluster: Cluster, clients: readonly Client[], calm: boolean):
     if (!up || worker === undefined) continue;
     if (worker.runs.size > 0) world.wrong(`${id} still has runs: ${[...worker.runs.keys()].join()}`);
     if (worker.reservedBytes > 0) world.wrong(`${id} still has ${worker.reservedBytes} bytes reserved`);
+  }
+  const { livePeers } = coordinator;
+  for (const { id, up, peers } of workers) {
+    if (!up || !coordinator.isMember(id)) continue;
+    const heard = peers === undefined ? 'nothing' : `${idsOf(peers.peers)} of ${peers.from}`;
+    const live = `${livePeers?.ids} of ${livePeers?.from}`;
+    if (heard !== live) world.wrong(`${id} was told of workers ${heard}, and live are ${live}`);
   }
   for (const call of coordinator.pending.values()) world.wrong(`a call is pending for ever: ${call}`);
   if (!calm || cluster.tight) return;

@@ -88,6 +88,19 @@ export class SimStore {
     );
   }
 
+  /** Whether every page of a range is there, and by this load. */
+  hasOf(load: LoadId, entry: ManifestEntry, range: ByteRange): boolean {
+    const { bytes, ours } = this.cachedRange(load, entry, range);
+    return ours && bytes === range.length;
+  }
+
+  /** Files at and below a path of which a byte is there. */
+  below(folder: string): number {
+    const paths = [...this.model.visible.keys()];
+    for (const [path, { pages }] of this.model.loading) if (pages.size > 0) paths.push(path);
+    return new Set(paths.filter((path) => path.startsWith(folder))).size;
+  }
+
   /** Whether a reader finds every page of a range. */
   shows(entry: ManifestEntry, range: ByteRange): boolean {
     const visible = this.model.visible.get(entry.path);

@@ -44,7 +44,8 @@ export interface SimWorkerOptions {
   readonly askPeer: (url: string, serve: (worker: SimWorker) => boolean) => Promise<boolean>;
   /** Every call that changes something. */
   readonly onCall: (method: string, run: RunId | undefined) => void;
-  readonly onLanded: (run: RunId, bytes: number) => void;
+  /** Before each request to the origin. */
+  readonly onFetch: (spec: RunSpec, entry: ManifestEntry, range: ByteRange) => void;
 }
 
 interface Run {
@@ -458,7 +459,6 @@ export class SimWorker implements Worker {
     await this.#commit();
     const stillThere = this.store.model.loading.get(file.entry.path) === begun;
     this.store.land(run.spec.run, begun, pages[0]!, pages.length);
-    this.#options.onLanded(run.spec.run, bytes);
     if (!stillThere) {
       run.reservedBytes += room;
       return 'dropped';
@@ -477,6 +477,7 @@ export class SimWorker implements Worker {
       await this.#pause(run, bucket.latencyMs());
       // Stopped while it was asked for: the request was cancelled.
       if (run.stopping) return 'dropped';
+      this.#options.onFetch(run.spec, entry, range);
       const answer = bucket.get(run.spec.run, entry, range.offset, range.length);
       if (answer.result === 'bytes') {
         run.silence = noSilence;

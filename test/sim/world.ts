@@ -67,6 +67,8 @@ export class World {
   readonly faults: string[] = [];
   readonly lines: string[] = [];
   logging = false;
+  /** Asked once, when the event that runs has ended. */
+  #afterwards: (() => void)[] = [];
 
   constructor(seed: number) {
     this.random = seededRandom(seed);
@@ -107,6 +109,11 @@ export class World {
     const event: Event = { atMs: this.nowMs + Math.max(0, delayMs), order: this.#order, process, kind, run };
     this.#push(event);
     return event;
+  }
+
+  /** When the event that runs has ended, with all that its promises had to say. */
+  afterwards(run: () => void): void {
+    this.#afterwards.push(run);
   }
 
   cancel(event: Event): void {
@@ -165,6 +172,7 @@ export class World {
       run();
       await turn();
       this.current = undefined;
+      if (this.#afterwards.length > 0) for (const then of this.#afterwards.splice(0)) then();
       if (done()) return true;
     }
   }

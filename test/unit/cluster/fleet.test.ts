@@ -209,6 +209,21 @@ test('no room on one worker refuses the reservation by its name, and takes none 
   expect(names.map((name) => cluster.link(name).reserved.get(run) ?? 0)).toEqual([0, 0, 0, 0]);
 });
 
+test('a segment whose room others have drawn asks for more until it has some', async () => {
+  const cluster = new FakeCluster('a');
+  const fleet = await begun(cluster);
+  const link = cluster.link('a');
+  const reserveMore = link.reserveMore.bind(link);
+  let drawn = 0;
+  link.reserveMore = async (of, bytes) => {
+    await reserveMore(of, bytes);
+    drawn += 1;
+    if (drawn < 3) link.reserved.set(of, 0);
+  };
+  expect(await fleet.load(run, entryOf('s3://b/planned-elsewhere', 50), hasty)).toMatchObject({ result: 'loaded' });
+  expect(drawn).toBe(3);
+});
+
 test('a stop ends the files that wait, and those under way', async () => {
   const cluster = new FakeCluster('a');
   const fleet = await begun(cluster);

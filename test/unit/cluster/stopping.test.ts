@@ -57,3 +57,21 @@ it('a job that is stopped is STOPPED after one such wait', async () => {
   expectOneWait(late);
   await jobs.close();
 });
+
+it('a stop that outlives its wait, because a worker does not end its run, answers when the job is STOPPED', async () => {
+  const worker = new FakeWorker();
+  worker.endRun = () => hanging().promise;
+  worker.flowing = false;
+  const origins = new FakeOrigins();
+  origins.put(`${dir}file`, 5000);
+  const jobs = await openJobService({
+    ...{ dir: folder(), origins, clock: new ManualClock(), log: silent },
+    fleet: soloFleet(worker, origins, silent),
+    settings: { stopDeadlineMs: limitMs },
+  });
+  await jobs.submit({ kind: 'path', path: dir }, parseLoadOptions({}));
+  await until(() => worker.pending.length === 1);
+  expect(await jobs.stop(dir)).toBe(true);
+  expect(jobs.snapshot(dir)?.state).toBe('STOPPED');
+  await jobs.close();
+});
