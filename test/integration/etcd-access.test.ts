@@ -1,5 +1,7 @@
 /** Who may speak to etcd: users with passwords, tokens that end, certificates of both sides. */
+import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
+import { createServer } from 'node:http';
 import { expect, onTestFinished, test } from 'vitest';
 import { type Etcd, type EtcdOptions, openEtcd } from '../../src/cluster/etcd/index.ts';
 import { systemClock } from '../../src/platform/clock.ts';
@@ -157,6 +159,37 @@ test('TLS: the server is known by its authority, and clients by theirs where it 
   });
   await failing({ ca: good.ca }).toMatchObject({ code: 'ETCD_UNAVAILABLE' });
   await failing({ ...pem(theirs.sign('node')), ca: good.ca }).toMatchObject({ code: 'ETCD_UNAVAILABLE' });
+});
+
+test('a certificate with a name is no user: where etcd would take it for one, it says so', async () => {
+  const folder = temporaryFolder('etcd-tls');
+  onTestFinished(() => folder.remove());
+  const ours = makeAuthority(folder.path, 'ours');
+  const { endpoints } = await guardedServer({ tls: { ...ours.sign(''), clientCerts: true } });
+  const clientWith = (name: string) => {
+    const { certFile, keyFile } = ours.sign(name);
+    const [ca, cert, key] = [ours.caFile, certFile, keyFile].map((file) => readFileSync(file, 'utf8')) as [
+      string,
+      string,
+      string,
+    ];
+    return clientOf(endpoints, { ...ann, tls: { ca, cert, key } });
+  };
+  await expectRefused(clientWith('ann').get('/mine/x'), /CommonName/);
+  await clientWith('').put('/mine/x', '1');
+});
+
+test('what answers and is not etcd is told from one', async () => {
+  const server = createServer((_request, response) => response.writeHead(404).end('<html>nothing here</html>'));
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  onTestFinished(() => void server.close());
+  const { port } = server.address() as { port: number };
+  await expect(clientOf([`http://127.0.0.1:${port}`]).put('/x', '1')).rejects.toMatchObject({
+    code: 'ETCD_UNAVAILABLE',
+    message: expect.stringMatching(/404.*not etcd, or its gateway is off/),
+    facts: { maybeDone: false },
+  });
 });
 
 test('TLS with a user and a password, of a server that asks for no certificate', async () => {

@@ -5,6 +5,7 @@ import { parseRegistered } from '../../src/core/member-entries.ts';
 import { workerIdentity } from '../../src/core/ring.ts';
 import { KiB, MiB } from '../../src/core/units.ts';
 import { call, ended, loaded, progress, submit } from '../support/api.ts';
+import { makeAuthority } from '../support/authority.ts';
 import { primed } from '../support/cli.ts';
 import { type Cluster, openCluster, placesOf, readBack, untilLive, workersOf } from '../support/cluster.ts';
 import { spawnDaemon } from '../support/daemon.ts';
@@ -30,7 +31,11 @@ afterEach(async () => {
   etcd = undefined;
 });
 
-async function clusterOn(server: EtcdServer, ...workers: string[]): Promise<Cluster> {
+async function clusterOn(
+  server: EtcdServer,
+  workers: readonly string[],
+  more: Readonly<Record<string, string>> = {},
+): Promise<Cluster> {
   const env = {
     PRIMED_CLUSTER_BACKEND: 'etcd',
     PRIMED_CLUSTER_NAME: 'lab',
@@ -38,6 +43,7 @@ async function clusterOn(server: EtcdServer, ...workers: string[]): Promise<Clus
     PRIMED_CLUSTER_ETCD_TIMEOUT: '2s',
     // So few that a slow origin is silent to none of them for long.
     PRIMED_WORKER_SOCKETS_PER_LANE: '4',
+    ...more,
   };
   return openCluster({ origin: { objects }, workers, env });
 }
@@ -77,7 +83,7 @@ async function stillRuns(api: string): Promise<void> {
 
 test('two workers and a coordinator meet in etcd, and all that is said of workers holds there too', async () => {
   etcd = await startEtcd();
-  cluster = await clusterOn(etcd, 'w1', 'w2');
+  cluster = await clusterOn(etcd, ['w1', 'w2']);
   const { api } = cluster.coordinator;
   expect(await loaded(api, path, { replicas: '2' })).toMatchObject({
     mJobState: 'SUCCEEDED',
@@ -147,7 +153,7 @@ test('two workers and a coordinator meet in etcd, and all that is said of worker
 
 test('etcd stops in the middle of a load, for longer than a lease, and comes back: nothing is lost', async () => {
   etcd = await startEtcd();
-  cluster = await clusterOn(etcd, 'w1', 'w2');
+  cluster = await clusterOn(etcd, ['w1', 'w2']);
   const { api } = cluster.coordinator;
   const before = await rows(cluster);
   await beginLoad(cluster);
@@ -176,7 +182,7 @@ test('etcd stops in the middle of a load, for longer than a lease, and comes bac
 
 test('one of three members is killed in the middle of a load, and then a worker is: both are made good', async () => {
   etcd = await startEtcd({ members: 3 });
-  cluster = await clusterOn(etcd, 'w1', 'w2', 'w3');
+  cluster = await clusterOn(etcd, ['w1', 'w2', 'w3']);
   const { api } = cluster.coordinator;
   const before = await rows(cluster);
   await beginLoad(cluster);
@@ -195,6 +201,47 @@ test('one of three members is killed in the middle of a load, and then a worker 
   expect(places.filter((ids) => ids.length === 0)).toEqual([]);
   await cluster.start('w2');
   await untilLive(cluster, ['w1', 'w2', 'w3']);
+});
+
+test('over TLS, with certificates of both sides, as a user that may do nothing else', async () => {
+  const folder = temporaryFolder('etcd-tls');
+  try {
+    const authority = makeAuthority(folder.path, 'ca');
+    etcd = await startEtcd({ tls: { ...authority.sign(''), clientCerts: true } });
+    // As docs/OPERATIONS.md says.
+    etcd.ctl('user', 'add', 'root:toor');
+    etcd.ctl('user', 'grant-role', 'root', 'root');
+    etcd.ctl('role', 'add', 'primed');
+    for (const prefix of ['/primed/lab/', '/ServiceDiscovery/lab/'])
+      etcd.ctl('role', 'grant-permission', 'primed', '--prefix=true', 'readwrite', prefix);
+    etcd.ctl('user', 'add', 'primed:secret');
+    etcd.ctl('user', 'grant-role', 'primed', 'primed');
+    etcd.ctl('auth', 'enable');
+    const { caFile, certFile, keyFile } = authority.sign('');
+    cluster = await clusterOn(etcd, ['w1', 'w2'], {
+      PRIMED_CLUSTER_ETCD_CA_FILE: caFile,
+      PRIMED_CLUSTER_ETCD_CERT_FILE: certFile,
+      PRIMED_CLUSTER_ETCD_KEY_FILE: keyFile,
+      PRIMED_CLUSTER_ETCD_USERNAME: 'primed',
+      PRIMED_CLUSTER_ETCD_PASSWORD: 'secret',
+    });
+    const { api } = cluster.coordinator;
+    expect(await loaded(api, path)).toMatchObject({ mLoadedByteCount: totalBytes });
+    expect((await primed(api, ['worker', 'drain', 'w1'])).code).toBe(0);
+    await cluster.workers.get('w1')!.terminate();
+    cluster.workers.delete('w1');
+    await expect
+      .poll(async () => (await rows(cluster!)).map(({ id, state }) => [id, state]), eventually)
+      .toEqual([
+        ['w1', 'LOST'],
+        ['w2', 'LIVE'],
+      ]);
+    expect((await primed(api, ['worker', 'remove', 'w1'])).code).toBe(0);
+    for (const daemon of [cluster.coordinator, ...cluster.workers.values()])
+      expect(daemon.log()).not.toMatch(/secret|ETCD_REFUSED/);
+  } finally {
+    folder.remove();
+  }
 });
 
 test('nodes that start while etcd is away say so, and go on when it is there', async () => {

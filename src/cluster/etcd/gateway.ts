@@ -33,6 +33,8 @@ export interface Stream {
 const connectionsPerEndpoint = 16;
 /** At most a page of keys of 1 MiB in base64 each would be larger; such a page is asked for in halves. */
 export const maxAnswerBytes = 32 * 1024 * 1024;
+/** Of an answer that is shown in an error. */
+const mostSaidChars = 300;
 /** An endpoint gets this share of the deadline of a call, or the number of endpoints by which it is divided. */
 const mostShares = 3;
 /** The server ends what waits on a member that has lost its leader, in place of being silent. */
@@ -288,11 +290,19 @@ function parsed(text: string, statusCode: number): unknown {
   try {
     json = JSON.parse(text);
   } catch {
-    const message = `HTTP status ${statusCode} and no JSON, so it is not etcd, or its gateway is off`;
-    throw new AttemptFailed({ kind: 'unavailable', undone: statusCode === 404, message });
+    throw new AttemptFailed(noJson(text, statusCode));
   }
   if (statusCode === 200 && !(json !== null && typeof json === 'object' && 'error' in json)) return json;
   throw new AttemptFailed(failureOf(json, statusCode));
+}
+
+/** What the server in front of the gateway says itself: of a certificate that it does not want, or of a path that it does not have. */
+function noJson(text: string, statusCode: number): EtcdFailure {
+  const said = text.replace(/\s+/g, ' ').trim().slice(0, mostSaidChars);
+  const message = `HTTP status ${statusCode}${said === '' ? '' : `: ${said}`}`;
+  if (statusCode === 400 || statusCode === 401 || statusCode === 403) return { kind: 'refused', undone: true, message };
+  const why = 'so it is not etcd, or its gateway is off';
+  return { kind: 'unavailable', undone: statusCode === 404, message: `${message}; no JSON, ${why}` };
 }
 
 function originOf(endpoint: string): string {
