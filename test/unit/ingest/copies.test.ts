@@ -8,7 +8,7 @@ import { type ByteRange, ledgerDifference, type ManifestEntry, type RunId } from
 import { KiB, MiB } from '../../../src/core/units.ts';
 import type { ObjectSpec } from '../../../src/demo/origin/objects.ts';
 import { type PeerDataOptions, peerData } from '../../../src/server/peer-data.ts';
-import { peerFollow } from '../../../src/server/peer-follow.ts';
+import { type PeerFollowOptions, peerFollow } from '../../../src/server/peer-follow.ts';
 import type { OpenFile } from '../../../src/store/types.ts';
 import { expectContent, smallDataset } from '../../support/origin.ts';
 import { memoryLog } from '../../support/store-fixture.ts';
@@ -50,15 +50,15 @@ interface Served {
 }
 
 /** The port of worker A. */
-async function serve(more: Partial<PeerDataOptions> = {}, followToken = token): Promise<Served> {
+async function serve(more: Partial<PeerDataOptions> = {}, follow: Partial<PeerFollowOptions> = {}): Promise<Served> {
   const app = Fastify({ forceCloseConnections: true });
   const log = memoryLog();
   const onServed = (bytes: number): void => {
     served += bytes;
   };
   app.register(peerFollow, {
-    ...{ store: a.store, landings: a.worker.landings, log, clusterToken: followToken },
-    ...{ signOfLifeMs: 200, beginLimitMs: 600 },
+    ...{ store: a.store, landings: a.worker.landings, log, clusterToken: token },
+    ...follow,
   });
   app.register(peerData, { store: a.store, log, clusterToken: token, closeGraceMs: 0, onServed, ...more });
   await app.listen({ host: '127.0.0.1', port: 0 });
@@ -199,27 +199,32 @@ describe('a copy', () => {
   });
 });
 
-/** A source and its follower begin; resolves when the follower has some of it, and the source not all. */
+/** A source and its follower begin; resolves when both have two parts, and the origin is silent about the others. */
 async function followed(entry: ManifestEntry) {
   const { url } = await serve();
-  a.origin.setKnobs({ bytesPerSecond: 40 * MiB });
+  const fault = a.origin.setFault({
+    fault: { kind: 'stall' },
+    rangeFrom: { from: 2 * partBytes, to: Number.POSITIVE_INFINITY },
+  });
   const runs = { a: a.start(), b: b.start() };
   const fetched = a.worker.load(runs.a, entry);
   const copied = b.worker.load(runs.b, entry, { source: { url, follow: true } });
-  await vi.waitFor(() => expect(b.worker.progress(runs.b).durableBytes).toBeGreaterThan(0), {
-    timeout: 20_000,
-    interval: 5,
-  });
-  expect(a.worker.progress(runs.a).durableBytes).toBeLessThan(entry.sizeBytes);
-  return { runs, fetched, copied };
+  await vi.waitFor(() => expect(b.worker.progress(runs.b).durableBytes).toBe(2 * partBytes), { timeout: 20_000 });
+  expect(a.worker.progress(runs.a).durableBytes).toBe(2 * partBytes);
+  expect(a.origin.fired(fault)).toBeGreaterThan(0);
+  const goOn = (): void => {
+    a.origin.clearFaults();
+    a.origin.dropConnections();
+  };
+  return { runs, fetched, copied, goOn };
 }
 
 describe('a copy that follows its source', () => {
   it('has bytes while the source still fetches, and asks the origin for none', async () => {
     const { specs, entries } = await placed(big);
     const [entry] = entries as [ManifestEntry];
-    const { runs, fetched, copied } = await followed(entry);
-    a.origin.setKnobs({ bytesPerSecond: 0 });
+    const { runs, fetched, copied, goOn } = await followed(entry);
+    goOn();
     expect(await copied).toMatchObject({ result: 'loaded', loadedBytes: entry.sizeBytes });
     expect(await fetched).toMatchObject({ result: 'loaded', loadedBytes: entry.sizeBytes });
     await expectHeld(b, specs[0]!);
@@ -273,14 +278,14 @@ describe('a copy that follows its source', () => {
   it('keeps what has come when the source gives up, and says why', async () => {
     const { specs, entries } = await placed(big);
     const [entry] = entries as [ManifestEntry];
-    const { runs, fetched, copied } = await followed(entry);
+    const { runs, fetched, copied, goOn } = await followed(entry);
     await a.worker.stopRun(runs.a);
-    a.origin.setKnobs({ bytesPerSecond: 0 });
+    goOn();
     expect(await fetched).toMatchObject({ result: 'stopped' });
     const outcome = await copied;
     expect(outcome).toMatchObject({ result: 'failed', error: { code: 'PEER_FAILED' } });
     expect(outcome.error?.message).toContain('its load on this worker has ended');
-    expect(outcome.loadedBytes).toBeGreaterThan(0);
+    expect(outcome.loadedBytes).toBe(2 * partBytes);
     const rest = await b.worker.load(runs.b, entry);
     expect(rest).toMatchObject({ result: 'loaded', skippedBytes: outcome.loadedBytes });
     await expectHeld(b, specs[0]!);
@@ -293,11 +298,11 @@ describe('a copy that follows its source', () => {
       response.writeHead(200).write(lines);
     });
   it.each([
-    ['nobody loads it there', () => serve(), 'nobody loads the segment'],
+    ['nobody loads it there', () => serve({}, { signOfLifeMs: 100, beginLimitMs: 300 }), 'nobody loads the segment'],
     ['the source falls silent', () => nonsense('[]\n'), 'imeout'],
     ['the source says what makes no sense', () => nonsense('[[-1,0]]\n'), 'makes no sense'],
     ['the source says all, and has not told of it', () => nonsense('"all"\n'), 'has not told of every byte'],
-    ['the tokens differ', () => serve({}, 'another'), 'HTTP 401'],
+    ['the tokens differ', () => serve({}, { clusterToken: 'another' }), 'HTTP 401'],
     ['the source is gone', async () => ({ url: await nobody() }), 'ECONNREFUSED'],
     ['its address is none', async () => ({ url: 'ftp://host' }), 'not the address of a worker'],
   ])('fails when %s', async (_what, source, why) => {
