@@ -5,7 +5,7 @@ import type { Segment } from '../core/segments.ts';
 import type { Log, ManifestEntry } from '../core/types.ts';
 import type { FileOutcome } from '../ingest/types.ts';
 import type { Origins } from '../origin/types.ts';
-import type { Places } from './fleet-places.ts';
+import { type Places, segmentsAtOnce } from './fleet-places.ts';
 import type { FleetRun } from './fleet-run.ts';
 import { SegmentLoad } from './fleet-segment.ts';
 import type { Holders } from './fleet-survey.ts';
@@ -28,8 +28,6 @@ export interface FileLoadsOptions {
 
 /** How often what lies on workers is loaded there anew because of bad pages. */
 const maxRepairs = 2;
-/** Segments of one file that are under way at once: enough for every worker of a large cluster, few enough for its memory. */
-const segmentsAtOnce = 256;
 
 export interface FileHow {
   /** See LoadHow of ingest. */

@@ -1,8 +1,9 @@
 /** Where the segments of a run belong: how a file is cut, which workers hold a piece, and what room it takes there. */
 import { PrimedError } from '../core/errors.ts';
-import { type Segment, segmentsOf } from '../core/segments.ts';
+import { type Segment, segmentCount, segmentsOf } from '../core/segments.ts';
 import type { ManifestEntry } from '../core/types.ts';
 import { alignUp, defaultPartBytes } from '../core/units.ts';
+import type { Claim } from '../core/windows.ts';
 import type { FleetRun } from './fleet-run.ts';
 import type { Member, Members, Placement } from './members.ts';
 import { type Need, needAt } from './need.ts';
@@ -18,6 +19,11 @@ export interface PlacesOptions {
 const askAllUpTo = 16;
 /** …and how many are beyond. */
 const askedAround = 8;
+
+/** Segments of one file that are under way at once: enough for every worker of a large cluster, few enough for its memory. */
+export const segmentsAtOnce = 256;
+/** Files for which no worker is there wait together. */
+const nobody = '' as WorkerId;
 
 export class Places {
   readonly #options: PlacesOptions;
@@ -69,6 +75,14 @@ export class Places {
       .around(path, index, run.replicas, count)
       .filter(({ id }) => !owners.some((one) => one.id === id));
     return length <= askAllUpTo ? others : others.slice(0, askedAround);
+  }
+
+  /** Which workers a file will keep busy. */
+  claimOf(run: FleetRun, file: ManifestEntry): Claim<WorkerId> {
+    const segments = segmentCount(file.sizeBytes, this.segmentBytesOf(run, file));
+    if (segments > 1) return { workers: [], segments: Math.min(segments, segmentsAtOnce) };
+    const owners = this.of(run, file.path, 0).map(({ id }) => id);
+    return { workers: owners.length > 0 ? owners : [nobody], segments: 0 };
   }
 
   /** Adds (or takes away) what a file takes of which nothing is there. */

@@ -14,6 +14,7 @@
  */
 import { PrimedError } from '../core/errors.ts';
 import type { Log, ManifestEntry, RunId } from '../core/types.ts';
+import type { Claim } from '../core/windows.ts';
 import type { FileOutcome, RunProgress, RunSpec, VerifyOutcome } from '../ingest/types.ts';
 import type { Origins } from '../origin/types.ts';
 import { type FileHow, FileLoads } from './fleet-file.ts';
@@ -25,7 +26,7 @@ import { append } from './grouping.ts';
 import type { Member, Members, Placement } from './members.ts';
 import type { Need } from './need.ts';
 import { PathTurns } from './path-turns.ts';
-import { isWorkerGone, isWorkerLost, type WorkerLink } from './worker-link.ts';
+import { isWorkerGone, isWorkerLost, type WorkerId, type WorkerLink } from './worker-link.ts';
 
 export interface FleetOptions {
   readonly members: Members;
@@ -132,6 +133,11 @@ export class Fleet {
   load(runId: RunId, entry: ManifestEntry, how: FileHow): Promise<FileOutcome> {
     const run = this.#run(runId);
     return this.#turns.take(entry.path, run.signal, () => this.#files.load(run, entry, how));
+  }
+
+  /** Which workers a file will keep busy. */
+  claimOf(runId: RunId, entry: ManifestEntry): Claim<WorkerId> {
+    return this.#places.claimOf(this.#run(runId), entry);
   }
 
   /** Size, ETag and times, on the worker that the path belongs to. */

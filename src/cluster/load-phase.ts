@@ -2,7 +2,7 @@
  * RUNNING: list the source into the manifest, and hand its files to the fleet.
  *
  * Who is in it: the lister, which appends chunks to the manifest; the dispatch loop, which takes chunks in order and keeps
- * two batches of files with the fleet. With partial listing both run at once, else one after the other. Files are asked
+ * two batches of files with each worker (hand-out). With partial listing both run at once, else one after the other. Files are asked
  * for in haste: those that the worker sets aside, because the origin is silent about them, are loaded when no other is
  * left (core/silence says why).
  *
@@ -20,6 +20,7 @@ import { boundedFilter } from './bounded-filter.ts';
 import type { FileHow } from './fleet-file.ts';
 import type { CachedFile } from './fleet-survey.ts';
 import { Gate } from './gate.ts';
+import { HandOut } from './hand-out.ts';
 import { indexVersion } from './index-file.ts';
 import { type ListedPage, listSource } from './lister.ts';
 import { bitmapOf, hasBit, type ManifestChunk, setBit } from './manifest.ts';
@@ -53,7 +54,7 @@ export class LoadPhase {
   readonly #gate = new Gate();
   /** Undefined: a listing names each file once. */
   readonly #seen: SeenPaths | undefined;
-  readonly #limit: number;
+  readonly #handOut: HandOut;
   /** Chunks in the manifest that are not dispatched, in order. */
   readonly #ready: number[] = [];
   /** Chunks below this were listed by an earlier process, or stand for some that were. */
@@ -69,7 +70,11 @@ export class LoadPhase {
     this.#context = context;
     const { definition, deps } = context;
     this.#seen = definition.source.kind === 'path' ? undefined : new SeenPaths(deps.store, definition.number, 'load');
-    this.#limit = outstandingLimit(context.definition.options);
+    this.#handOut = new HandOut({
+      ...{ fleet: deps.fleet, run: definition.runId, gate: this.#gate },
+      filesEach: outstandingLimit(definition.options),
+      halted: () => this.#halted,
+    });
     this.#replayBelow = context.claim?.takenOver ? Number.POSITIVE_INFINITY : context.marks.chunks;
     context.signal.addEventListener('abort', () => this.#gate.nudge(), { once: true });
   }
@@ -238,9 +243,8 @@ export class LoadPhase {
     }
     await this.#gate.below(1, () => this.#halted);
     for (const { open, entry, history } of this.#setAside) {
-      await this.#gate.below(this.#limit, () => this.#halted);
       if (this.#halted) return;
-      this.#hand(open, entry, history, { hasty: false });
+      await this.#hand(open, entry, history, { hasty: false });
     }
     await this.#gate.below(1, () => this.#halted);
   }
@@ -259,9 +263,8 @@ export class LoadPhase {
     else {
       const now = await this.#cachedNow(open, chunk);
       for (let at = 0; at < entries.length; at += 1) {
-        if (this.#gate.underWay >= this.#limit) await this.#gate.below(this.#limit, () => this.#halted);
         if (this.#halted) return;
-        this.#dispatch(open, chunk, at, now?.[at]);
+        await this.#dispatch(open, chunk, at, now?.[at]);
       }
     }
     if (!this.#halted) this.#settle(open, emptyTally);
@@ -275,7 +278,7 @@ export class LoadPhase {
     return (await deps.fleet.survey(definition.runId, chunk.entries, { elsewhere })).files;
   }
 
-  #dispatch(open: OpenChunk, chunk: ManifestChunk, at: number, cached: CachedFile | undefined): void {
+  async #dispatch(open: OpenChunk, chunk: ManifestChunk, at: number, cached: CachedFile | undefined): Promise<void> {
     const { definition } = this.#context;
     const entry = chunk.entries[at]!;
     const completeBefore = hasBit(chunk.cachedBefore, at);
@@ -290,7 +293,8 @@ export class LoadPhase {
       }
     }
     const hasty = this.#setAside.length < setAsideLimit;
-    this.#hand(open, entry, history, cached?.holders === undefined ? { hasty } : { hasty, holders: cached.holders });
+    const how = cached?.holders === undefined ? { hasty } : { hasty, holders: cached.holders };
+    await this.#hand(open, entry, history, how);
   }
 
   /**
@@ -325,37 +329,22 @@ export class LoadPhase {
     const { files, need } = await deps.fleet.survey(definition.runId, gone, { elsewhere: true });
     await deps.fleet.reserveMore(definition.runId, need);
     for (const [at, entry] of gone.entries()) {
-      await this.#gate.below(this.#limit, () => this.#halted);
       if (this.#halted) return;
-      this.#gate.enter();
       const { holders } = files[at]!;
       const how = holders === undefined ? { hasty: false } : { hasty: false, holders };
-      void deps.fleet.load(definition.runId, entry, how).then((outcome) => {
+      await this.#handOut.hand(entry, how, (outcome) => {
         const { path, sizeBytes } = entry;
         if (outcome.result === 'stopped') this.#fail(new RunInterrupted());
         else if (outcome.result === 'failed') {
           const error = outcome.error ?? { code: 'INTERNAL', message: 'the worker gave no reason' };
           apply({ type: 'lost', lost: [{ failure: { path, ...error }, sizeBytes }] });
         }
-        this.#gate.leave();
       });
     }
   }
 
-  #hand(open: OpenChunk, entry: ManifestEntry, history: FileHistory, how: FileHow): void {
-    const { definition, deps } = this.#context;
-    this.#gate.enter();
-    const outcome = deps.fleet.load(definition.runId, entry, how).then(
-      (result) => this.#settled(open, entry, result, history),
-      (error: unknown) =>
-        this.#settled(
-          open,
-          entry,
-          { path: entry.path, result: 'failed', loadedBytes: 0, skippedBytes: 0, error: reportOf(error) },
-          history,
-        ),
-    );
-    void outcome.then(() => this.#gate.leave());
+  #hand(open: OpenChunk, entry: ManifestEntry, history: FileHistory, how: FileHow): Promise<void> {
+    return this.#handOut.hand(entry, how, (outcome) => this.#settled(open, entry, outcome, history));
   }
 
   #settled(open: OpenChunk, entry: ManifestEntry, outcome: FileOutcome, history: FileHistory): void {
@@ -381,7 +370,7 @@ export class LoadPhase {
     const { definition, deps } = this.#context;
     const { batchSize } = definition.options;
     for (let from = 0; from < entries.length; from += batchSize) {
-      await this.#gate.below(this.#limit, () => this.#halted);
+      await this.#gate.below(outstandingLimit(definition.options), () => this.#halted);
       if (this.#halted) return;
       const slice = entries.slice(from, from + batchSize);
       const { files } = await deps.fleet.survey(definition.runId, slice);

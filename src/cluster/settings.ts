@@ -42,7 +42,7 @@ export const defaultJobServiceSettings: JobServiceSettings = {
   stopDeadlineMs: 5000,
 };
 
-/** Files with the worker at once: one batch is worked on while the next one is handed over, so the pipe never drains. */
+/** Files with each worker at once: one batch is worked on while the next one is handed over, so the pipe never drains. */
 export function outstandingLimit(options: LoadOptions): number {
   return options.batchSize * 2;
 }
