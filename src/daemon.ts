@@ -14,6 +14,7 @@ import { readNodeTls } from './node-tls.ts';
 import { joinCluster, type NodeBase, type Opened, openCoordinatorSide, openWorkerSide } from './nodes.ts';
 import { observedOrigins } from './observers.ts';
 import { openOrigins } from './origin/origins.ts';
+import { openNodeLimits } from './origin-limits.ts';
 import { makeFolder, sdNotify } from './platform/index.ts';
 import { watchThreads } from './service-manager.ts';
 import { statusLine } from './status-line.ts';
@@ -74,12 +75,14 @@ async function open(config: Config, log: Log, opened: Opened, onFatal: (error: E
   opened.telemetry = telemetry;
   const nodeTls = readNodeTls(config);
   makeFolder(config.dataDir);
+  const limits = openNodeLimits(config, telemetry);
   const origins = observedOrigins(
     openOrigins({
       ufs: config.ufs,
       timeouts: config.ingest.timeouts,
       retry: { attempts: config.ingest.retry.maxAttempts, maxDelayMs: config.ingest.retry.maxMs },
       log,
+      gate: limits.limiter,
     }),
     telemetry,
   );
@@ -88,7 +91,7 @@ async function open(config: Config, log: Log, opened: Opened, onFatal: (error: E
     const reason = opened.ready ? opened.trouble?.() : 'starting or stopping';
     return reason === undefined ? { ready: true } : { ready: false, reason };
   };
-  const base: NodeBase = { config, log, telemetry, origins, nodeTls, ready, opened };
+  const base: NodeBase = { config, log, telemetry, origins, limits, nodeTls, ready, opened };
   const facts: Record<string, unknown> = { version: PRIMED_VERSION, role, cores: availableParallelism() };
 
   if (role !== 'coordinator') Object.assign(facts, await openWorkerSide(base, onFatal));
@@ -139,6 +142,7 @@ async function close(opened: Opened, log: Log): Promise<void> {
     desk: () => opened.desk?.close(),
     control: () => opened.control?.close(),
     jobs: () => opened.jobs?.close(jobsLimitMs),
+    limits: () => opened.limits?.close(),
     members: () => opened.members?.close(),
     worker: () => opened.worker?.close(),
     servers: () => Promise.all([opened.api, opened.http, opened.s3].map(closeServer)),

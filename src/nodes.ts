@@ -34,8 +34,9 @@ import type { Log, WorkerId } from './core/types.ts';
 import { etcdRegistrar, etcdRegistry } from './etcd-nodes.ts';
 import { type IngestWorker, openIngest } from './ingest/index.ts';
 import type { NodeTls } from './node-tls.ts';
-import { observeJobs, observeS3, observeStore, observeWorker, showJobs, showWorker } from './observers.ts';
+import { observeJobs, observeS3, observeStore, observeWorker, showJobs, showLimits, showWorker } from './observers.ts';
 import type { Origins } from './origin/types.ts';
+import { type CoordinatorLimits, type NodeLimits, openCoordinatorLimits } from './origin-limits.ts';
 import { probeDiskEngine, systemClock } from './platform/index.ts';
 import { fsHere } from './server/fs-here.ts';
 import { loadDefaults } from './server/job-api.ts';
@@ -70,6 +71,7 @@ export interface Opened {
   /** What stands in the way of being ready, in a few words; asked at each look at the health. */
   trouble?: () => string | undefined;
   members?: RegistryMembers;
+  limits?: CoordinatorLimits;
   jobs?: JobService;
   /** Ends what the service manager is told. */
   unwatch?: () => void;
@@ -83,6 +85,7 @@ export interface NodeBase {
   readonly log: Log;
   readonly telemetry: Telemetry;
   readonly origins: Origins;
+  readonly limits: NodeLimits;
   readonly nodeTls: NodeTls;
   readonly ready: () => { ready: boolean; reason?: string };
   readonly opened: Opened;
@@ -120,6 +123,7 @@ export async function openWorkerSide(base: NodeBase, onFatal: (error: Error) => 
     maxRestarts: job.maxRestarts,
     diskEngine: settings.diskEngine,
     counters: counters.buffer,
+    limits: base.limits,
     observe: observeWorker(telemetry),
     onFatal,
     peerAccess: nodeProof(base),
@@ -152,9 +156,16 @@ export async function openWorkerSide(base: NodeBase, onFatal: (error: Error) => 
 export async function openCoordinatorSide(base: NodeBase): Promise<void> {
   const { config, log, telemetry, origins, opened } = base;
   const { job } = config;
+  const members = opened.worker === undefined ? registeredMembers(base) : undefined;
+  // Before the fleet, so that a worker is told its limits before its first run.
+  const { limiter } = base.limits;
+  const limits = openCoordinatorLimits({ config, limiter, members: members?.members, log });
+  opened.limits = limits;
+  showLimits(telemetry, limits.limits);
+  const fleet = members === undefined ? soloFleet(opened.worker!, origins, log) : registeredFleet(base, members);
   const jobs = await openJobService({
     dir: config.jobsDir,
-    fleet: opened.worker === undefined ? registeredFleet(base) : soloFleet(opened.worker, origins, log),
+    fleet,
     origins,
     clock: systemClock,
     log,
@@ -175,14 +186,20 @@ export async function openCoordinatorSide(base: NodeBase): Promise<void> {
     ...base,
     jobs,
     source,
+    ufs: limits,
     ...(registry && { registry }),
     ...(registrations && { registrations }),
   });
 }
 
-function registeredFleet(base: NodeBase): Fleet {
-  const { config, log, origins, opened } = base;
-  const { job } = config;
+interface Registered {
+  readonly members: RegistryMembers;
+  readonly settled: Promise<void>;
+  readonly coordinator: string;
+}
+
+function registeredMembers(base: NodeBase): Registered {
+  const { config, log, opened } = base;
   const { registry, settled } = config.cluster.etcd === undefined ? embeddedRegistry(base) : etcdRegistry(base);
   opened.registry = registry;
   const proof = nodeProof(base);
@@ -196,6 +213,11 @@ function registeredFleet(base: NodeBase): Fleet {
     },
   });
   opened.members = members;
+  return { members, settled, coordinator };
+}
+
+function registeredFleet({ config: { job }, log, origins }: NodeBase, registered: Registered): Fleet {
+  const { members, settled, coordinator } = registered;
   tellPeers({ members, from: coordinator, log });
   return new Fleet({
     members,

@@ -1,7 +1,9 @@
 /** From what the rooms report to the metrics of the table. */
+import type { OriginLimits } from './cluster/origin-limits.ts';
 import type { JobObserver, JobService } from './cluster/types.ts';
 import { jobStates } from './core/job.ts';
 import type { IngestWorker } from './ingest/index.ts';
+import type { LimitObserver } from './ingest/origin-limiter.ts';
 import type { WorkerObserver } from './ingest/types.ts';
 import type { Origins } from './origin/types.ts';
 import { statusClass } from './server/metrics.ts';
@@ -20,6 +22,29 @@ export function observeWorker({ counters, gauges, histograms }: Telemetry): Work
     landed: (milliseconds) => histograms.landSeconds.observe(milliseconds / msPerSecond),
     checksumFailed: (pages) => counters.checksumFailures.inc({ reader: 'verify' }, pages),
   };
+}
+
+/** An origin whose limit is lifted is not shown any more. */
+export function observeLimits({ counters, gauges }: Telemetry): LimitObserver {
+  return {
+    held: (origin, limit, milliseconds) => counters.originLimitHeld.inc({ origin, limit }, milliseconds / msPerSecond),
+    share(origin, limit, perSecond) {
+      if (perSecond === undefined) gauges.originLimitShare.remove({ origin, limit });
+      else gauges.originLimitShare.set({ origin, limit }, perSecond);
+    },
+  };
+}
+
+/** The limits that hold, read when Prometheus does. */
+export function showLimits(telemetry: Telemetry, limits: OriginLimits): void {
+  const { gauges } = telemetry;
+  telemetry.onScrape(() => {
+    gauges.originLimit.reset();
+    for (const { origin, bytesPerSecond, requestsPerSecond } of limits.effective()) {
+      if (bytesPerSecond !== undefined) gauges.originLimit.set({ origin, limit: 'bandwidth' }, bytesPerSecond);
+      if (requestsPerSecond !== undefined) gauges.originLimit.set({ origin, limit: 'requests' }, requestsPerSecond);
+    }
+  });
 }
 
 export function observeStore({

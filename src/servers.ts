@@ -21,6 +21,7 @@ import { fastifyOver } from './server/over-tls.ts';
 import { peerData } from './server/peer-data.ts';
 import { peerFiles } from './server/peer-files.ts';
 import { peerFollow } from './server/peer-follow.ts';
+import { type UfsApiOptions, ufsApi } from './server/ufs-api.ts';
 import { workerApi } from './server/worker-api.ts';
 import { workerLoadApi } from './server/worker-load-api.ts';
 import type { Store } from './store/types.ts';
@@ -43,14 +44,16 @@ export function buildApiServer(
   options: ServerOptions & {
     jobs: JobService;
     source: FsSource;
+    ufs: UfsApiOptions;
     registry?: Registry;
     registrations?: Registrations;
   },
 ): FastifyInstance {
-  const { config, jobs, source, registry, registrations, log } = options;
+  const { config, jobs, source, ufs, registry, registrations, log } = options;
   const app = buildServer(options, 'api');
   app.register(jobApi, { jobs, batchSize: config.job.batchSize, segmentBytes: config.job.segmentBytes });
   app.register(fsApi, { source, log });
+  app.register(ufsApi, ufs);
   if (registry !== undefined)
     app.register(workerApi, { registry, log, ...(registrations && { registrations }), ...nodeAccessOf(config) });
   return app;

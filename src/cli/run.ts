@@ -10,6 +10,7 @@ import { exitCodeOf, exitCodes } from './exit.ts';
 import { registerFs } from './fs.ts';
 import type { CliIo } from './io.ts';
 import { registerJob } from './job.ts';
+import { registerUfs } from './ufs.ts';
 import { registerVersion } from './version.ts';
 import { registerWorker } from './worker.ts';
 
@@ -61,7 +62,15 @@ function makeProgram(context: CliContext, verbs: readonly RegisterVerb[]): Comma
       getErrHasColors: () => false,
     });
   // subcommands inherit exitOverride and output settings only when they are made after these were set
-  for (const register of [...verbs, registerJob, registerFs, registerWorker, registerCompletion, registerVersion])
+  for (const register of [
+    ...verbs,
+    registerJob,
+    registerFs,
+    registerWorker,
+    registerUfs,
+    registerCompletion,
+    registerVersion,
+  ])
     register(program, context);
   return program;
 }

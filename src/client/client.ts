@@ -4,7 +4,7 @@ import type { BadPage, CheckProgress, CheckSummary } from '../core/check.ts';
 import { PrimedError } from '../core/errors.ts';
 import type { JobState } from '../core/job.ts';
 import { type Ask, Transport, type TransportOptions } from './transport.ts';
-import type { JobProgress, JobRow, Listing, PathStat, Stopped, Submitted, WorkerInfo } from './types.ts';
+import type { JobProgress, JobRow, Listing, PathStat, Stopped, Submitted, UfsInfo, WorkerInfo } from './types.ts';
 
 export type LoadTarget = { readonly path: string } | { readonly indexFile: string };
 
@@ -140,6 +140,24 @@ export class PrimedClient {
   /** Forgets the worker until it registers again. */
   async removeWorker(id: string): Promise<void> {
     await this.#worker({ method: 'DELETE', path: workerPath(id) });
+  }
+
+  /** Limits of origins, and who has which share of them. */
+  ufs(): Promise<readonly UfsInfo[]> {
+    return this.#transport.json({ method: 'GET', path: '/api/v1/ufs', notFound: 'REQUEST_INVALID' });
+  }
+
+  /** `bandwidth`, `requests`: a rate, or `none`; absent: as it is. */
+  limitUfs(
+    path: string,
+    change: {
+      readonly bandwidth?: string | undefined;
+      readonly requests?: string | undefined;
+      readonly reset?: boolean | undefined;
+    },
+  ): Promise<UfsInfo> {
+    const body = { path, ...change };
+    return this.#transport.json({ method: 'PUT', path: '/api/v1/ufs/limit', body, notFound: 'REQUEST_INVALID' });
   }
 
   /** Drops what is in flight and closes the connections. */

@@ -116,3 +116,18 @@ export interface WorkerInfo {
   readonly lastSeenAt: string;
   readonly leaseEndsAt: string;
 }
+
+export interface UfsInfo {
+  /** `s3://bucket/`, `s3://` or `file:///dir/`. */
+  readonly origin: string;
+  /** Absent: no limit, as the one that follows. */
+  readonly bytesPerSecond?: number;
+  readonly requestsPerSecond?: number;
+  readonly source: 'configuration' | 'set';
+  readonly shares: readonly {
+    /** A worker's id, `coordinator`, or `local`. */
+    readonly taker: string;
+    readonly bytesPerSecond?: number;
+    readonly requestsPerSecond?: number;
+  }[];
+}

@@ -1,4 +1,5 @@
 /** The worker of this process, as the coordinator speaks to it. */
+import type { OriginDemand, OriginLimit } from '../core/origin-limits.ts';
 import type { PeerList } from '../core/peers.ts';
 import { isWhole, type Segment } from '../core/segments.ts';
 import type { DiscardReason, LoadId, ManifestEntry, RunId } from '../core/types.ts';
@@ -83,6 +84,18 @@ export class LocalLink implements WorkerLink {
 
   async setPeers(list: PeerList): Promise<void> {
     this.#onPeers(list);
+  }
+
+  async setOriginLimits(limits: readonly OriginLimit[]): Promise<void> {
+    this.#worker.setOriginLimits(limits);
+  }
+
+  originDemand(): readonly OriginDemand[] {
+    return this.#worker.originDemand();
+  }
+
+  onOriginDemand(listener: () => void): () => void {
+    return this.#worker.onOriginDemand(listener);
   }
 
   progress(run: RunId): RunProgress {

@@ -3,6 +3,7 @@
  * are the coordinator's.
  */
 import { type ErrorReport, PrimedError } from '../core/errors.ts';
+import type { OriginDemand, OriginLimit } from '../core/origin-limits.ts';
 import type { PeerList } from '../core/peers.ts';
 import type { Segment } from '../core/segments.ts';
 import type { DiscardReason, LoadId, ManifestEntry, ObjectVersion, RunId, WorkerId } from '../core/types.ts';
@@ -101,6 +102,12 @@ export interface WorkerLink {
   endRun(run: RunId): Promise<RunProgress>;
   /** Who the live workers are: what is known of them there is replaced by it, unless that is newer. */
   setPeers(list: PeerList): Promise<void>;
+  /** What the worker may ask of origins for this coordinator: in place of what it said before. Repeated after reconnects. */
+  setOriginLimits(limits: readonly OriginLimit[]): Promise<void>;
+  /** What it would ask of limited origins, as last heard. */
+  originDemand(): readonly OriginDemand[];
+  /** Calls `listener` when something else was heard; returns how to end that. */
+  onOriginDemand(listener: () => void): () => void;
   /** As last heard; cheap. */
   progress(run: RunId): RunProgress;
 }

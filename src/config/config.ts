@@ -4,6 +4,7 @@ import { statfsSync, statSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { availableParallelism, hostname } from 'node:os';
 import { dirname, join } from 'node:path';
+import { limitedOrigin, makeLimit, type OriginLimit } from '../core/origin-limits.ts';
 import type { RetrySettings } from '../core/retry.ts';
 import { alignDown } from '../core/units.ts';
 import { type EtcdConfig, etcdOf } from './etcd.ts';
@@ -79,6 +80,8 @@ export interface Config {
     readonly timeouts: { readonly connectMs: number; readonly firstByteMs: number; readonly stallMs: number };
   };
   readonly ufs: readonly UfsConfig[];
+  /** Of each entry that is a whole origin; those without a limit are exceptions from a shorter one. */
+  readonly originLimits: readonly OriginLimit[];
   readonly job: {
     readonly batchSize: number;
     readonly segmentBytes: number;
@@ -138,6 +141,7 @@ export function configOf(role: Role, draft: Draft): Config {
       },
     },
     ufs: Array.from({ length: draft.counts.get('ufs') ?? 0 }, (_, index) => ufsOf(draft, index)),
+    originLimits: limitsOf(draft),
     job: {
       batchSize: get('job.batch_size'),
       segmentBytes: get('job.segment_size'),
@@ -243,6 +247,23 @@ function ufsOf(draft: Draft, index: number): UfsConfig {
     ...optional('profile', 'profile'),
     ...optional('caFile', 'ca_file'),
   };
+}
+
+function limitsOf(draft: Draft): OriginLimit[] {
+  const limits: OriginLimit[] = [];
+  for (let index = 0; index < (draft.counts.get('ufs') ?? 0); index++) {
+    const get = <T>(name: string): T | undefined => draft.values.get(`ufs[${index}].${name}`) as T | undefined;
+    const prefix = get<string>('prefix')!;
+    if (/^s3:\/\/[^/]+\/./.test(prefix)) continue;
+    const rates = {
+      bytesPerSecond: get<number>('max_bandwidth'),
+      requestsPerSecond: get<number>('max_requests_per_second'),
+    };
+    limits.push(makeLimit(limitedOrigin(prefix), rates));
+  }
+  // Nothing is limited: there is nothing to make an exception from either.
+  const some = limits.some((limit) => limit.bytesPerSecond !== undefined || limit.requestsPerSecond !== undefined);
+  return some || limits.some(({ origin }) => origin.startsWith('file://')) ? limits : [];
 }
 
 /** A listening address as a URL: what a client would connect to. */

@@ -177,6 +177,10 @@ function checkUfs(draft: Draft, index: number): void {
     }
   } else if (has('profile') && has('access_key_id'))
     complain(draft, at('profile'), 'cannot be used together with access_key_id');
+  for (const name of ['max_bandwidth', 'max_requests_per_second']) {
+    if (has(name) && typeof prefix === 'string' && /^s3:\/\/[^/]+\/./.test(prefix))
+      complain(draft, at(name), `is for a whole origin, s3://bucket, and this is the entry of ${prefix}`);
+  }
   const caFile = draft.values.get(at('ca_file'));
   if (typeof caFile === 'string' && statSync(caFile, { throwIfNoEntry: false })?.isFile() !== true) {
     complain(draft, at('ca_file'), `there is no file ${caFile}`);

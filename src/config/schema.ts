@@ -59,6 +59,23 @@ const ufsSchema = Type.Object(
     secret_access_key: Type.Optional(text({ description: 'Secret of the key.', secret: true })),
     profile: Type.Optional(text({ description: 'Profile of the AWS configuration files.' })),
     ca_file: Type.Optional(path({ description: "Certificates (PEM) to trust in place of the system's." })),
+    max_bandwidth: Type.Optional(
+      size({
+        description:
+          "Bytes a second that all workers together read from the origin. For a whole origin only: `s3://`, `s3://bucket`, `file:///dir`. The coordinator's counts; a worker's own says which origins it leaves alone until it was told its share.",
+        minimum: 1,
+        unset: 'no limit',
+      }),
+    ),
+    max_requests_per_second: Type.Optional(
+      integer({
+        description:
+          'Requests a second, of all kinds, that workers and coordinator together send to the origin; otherwise as `max_bandwidth`.',
+        minimum: 1,
+        maximum: 1_000_000,
+        unset: 'no limit',
+      }),
+    ),
   },
   {
     ...closed,

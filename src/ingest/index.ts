@@ -4,6 +4,8 @@ import type { Log } from '../core/types.ts';
 import type { Origins, OriginTimeouts } from '../origin/types.ts';
 import type { Store } from '../store/types.ts';
 import { LanePool } from './lanes.ts';
+import { type LimitBoard, makeLimitBoard } from './limit-board.ts';
+import { OriginLimiter } from './origin-limiter.ts';
 import type { PeerAccess } from './peer-links.ts';
 import { makeRunBoard } from './run-board.ts';
 import type { WorkerObserver } from './types.ts';
@@ -27,6 +29,8 @@ export interface IngestOptions {
   /** What other workers ask for, of those who copy from them; undefined: nothing. */
   readonly peerAccess?: PeerAccess;
   readonly diskEngine: 'auto' | 'io_uring' | 'threads';
+  /** What holds this process to limits of origins; undefined: there are none. */
+  readonly limits?: { readonly board: LimitBoard; readonly limiter: OriginLimiter };
   /** Shared counters with a row for each lane (telemetry/lane-columns). */
   readonly counters: SharedArrayBuffer;
   readonly observe: WorkerObserver;
@@ -42,6 +46,7 @@ export async function openIngest(
   options: IngestOptions,
 ): Promise<{ worker: IngestWorker; engine: string; slots: number }> {
   const board = makeRunBoard(options.lanes);
+  const { board: limitBoard, limiter } = options.limits ?? unlimited();
   const affordable = Math.floor(options.slotBudgetBytes / (options.partBytes * options.lanes));
   const lanes = await LanePool.open({
     lanes: options.lanes,
@@ -53,6 +58,7 @@ export async function openIngest(
     stores: options.store.files,
     counters: options.counters,
     runBoard: board,
+    limitBoard,
     onLost: options.onFatal,
   });
   const worker = new IngestWorker({
@@ -60,6 +66,7 @@ export async function openIngest(
     origins: options.origins,
     lanes,
     board,
+    limiter,
     log: options.log,
     random: Math.random,
     partBytes: options.partBytes,
@@ -71,4 +78,9 @@ export async function openIngest(
     observe: options.observe,
   });
   return { worker, engine: lanes.engine, slots: lanes.count * lanes.slotsPerLane };
+}
+
+function unlimited(): { board: LimitBoard; limiter: OriginLimiter } {
+  const board = makeLimitBoard();
+  return { board, limiter: new OriginLimiter(board, { held() {}, share() {} }) };
 }

@@ -17,8 +17,9 @@ import { attachSharedCounters } from '../telemetry/shared-counters.ts';
 import { CheckRunner } from './lane-check.ts';
 import { LaneDisk } from './lane-disk.ts';
 import { UnitRunner } from './lane-unit.ts';
+import { admitRequest, attachLimitBoard } from './limit-board.ts';
 import type { FromLane, LaneStart, ToLane } from './protocol.ts';
-import { attachRunBoard, grantBytes } from './run-board.ts';
+import { attachRunBoard, grantOf } from './run-board.ts';
 
 /** How often a lane looks for units with late parts. */
 const sweepMs = 100;
@@ -30,6 +31,7 @@ export default async function lane(start: LaneStart): Promise<void> {
   nameThread(`lane-${start.laneIndex}`);
   const row = attachSharedCounters(start.counters, laneLayout, start.laneIndex);
   const board = attachRunBoard(start.runBoard);
+  const limits = attachLimitBoard(start.limitBoard);
   const slots = makeSlots({ slotBytes: start.slotBytes, slotCount: start.slotCount });
   const free = Array.from({ length: start.slotCount }, (_, index) => index);
   const stores = start.storePaths.map((path) => openDirect(path, { write: true }));
@@ -38,7 +40,8 @@ export default async function lane(start: LaneStart): Promise<void> {
     maxSockets: start.maxSockets,
     timeouts: start.timeouts,
     idleMs: idleSocketMs,
-    grant: (run, wantedBytes) => grantBytes(board, run, wantedBytes),
+    grant: (request, wantedBytes) => grantOf({ runs: board, limits }, request, wantedBytes),
+    admit: ({ originIndex }) => admitRequest(limits, Atomics.load(limits.rowOf, originIndex)),
     weightOf: (run) => Atomics.load(board.weights, run),
     paceRetryMs,
   });

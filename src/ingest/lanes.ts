@@ -11,6 +11,7 @@ import { Piscina } from 'piscina';
 import { PrimedError } from '../core/errors.ts';
 import type { OriginTimeouts } from '../origin/types.ts';
 import type { StoreFile } from '../store/types.ts';
+import type { LimitBoard } from './limit-board.ts';
 import type { CheckDone, CheckUnit, FromLane, LaneStart, ToLane, WriteDone, WriteUnit } from './protocol.ts';
 import type { RunBoard } from './run-board.ts';
 
@@ -24,6 +25,7 @@ export interface LanePoolOptions {
   readonly stores: readonly StoreFile[];
   readonly counters: SharedArrayBuffer;
   readonly runBoard: RunBoard;
+  readonly limitBoard: LimitBoard;
   /** A lane that ends by itself is a defect: what it held is unknown, so the process must not go on. */
   readonly onLost: (error: Error) => void;
 }
@@ -85,6 +87,7 @@ export class LanePool {
         storePaths: options.stores.map((store) => store.path),
         counters: options.counters,
         runBoard: options.runBoard.buffer,
+        limitBoard: options.limitBoard.buffer,
       };
       const ended = pool.run(start, { transferList: [port2] }) as Promise<void>;
       const lane: Lane = { port: port1, ended, freeSlots: options.slotsPerLane, answers: new Map() };

@@ -5,26 +5,15 @@
 import { allowed, makeThrottle, succeeded, type Throttle, throttled } from '../core/throttle.ts';
 import { makeBucket, refill } from '../core/token-bucket.ts';
 import type { Log } from '../core/types.ts';
-import { KiB, MiB } from '../core/units.ts';
 import type { OriginFailure } from '../origin/types.ts';
 import type { LanePool } from './lanes.ts';
+import { largestGrant, limitedWindowSeconds, refillMs } from './pace.ts';
 import type { Run } from './run.ts';
 import type { RunBoard } from './run-board.ts';
 import type { WorkerObserver } from './types.ts';
 
-const refillMs = 5;
 /** Answers to requests that were sent before the first 503 was heard come within about this time, and count once. */
 const throttleCooldownMs = 1_000;
-/**
- * While a run is limited, no more than this many seconds of its rate are in flight (but always one part): more would
- * make no load faster, and all of it is lost when the run is stopped.
- */
-const limitedWindowSeconds = 0.5;
-/** Largest grant to one socket of a limited run, in seconds of its rate: as much debt can a window begin with. */
-const grantSeconds = 0.01;
-const smallestGrantBytes = 4 * KiB;
-const largestGrantBytes = MiB;
-
 export class Limits {
   readonly #lanes: LanePool;
   readonly #board: RunBoard;
@@ -94,7 +83,7 @@ export class Limits {
   /** Whether a limited run has as much in flight as its rate can use. */
   isOverWindow(run: Run): boolean {
     if (run.bucket === undefined || run.bytesInFlight === 0) return false;
-    return run.bytesInFlight > run.bucket.bytesPerSecond * limitedWindowSeconds;
+    return run.bytesInFlight > run.bucket.perSecond * limitedWindowSeconds;
   }
 
   close(): void {
@@ -127,10 +116,4 @@ export class Limits {
       Atomics.add(this.#board.tokens, run.row, Math.floor(run.bucket.tokens) - tokens);
     }
   }
-}
-
-/** 0: not limited. */
-function largestGrant(bytesPerSecond: number | undefined): number {
-  if (bytesPerSecond === undefined) return 0;
-  return Math.min(largestGrantBytes, Math.max(smallestGrantBytes, Math.floor(bytesPerSecond * grantSeconds)));
 }

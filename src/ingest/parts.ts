@@ -20,6 +20,7 @@ import type { Files } from './files.ts';
 import type { Landings } from './landings.ts';
 import type { LanePool } from './lanes.ts';
 import type { Limits } from './limits.ts';
+import type { OriginLimiter } from './origin-limiter.ts';
 import type { OriginLinks } from './origin-links.ts';
 import type { PartQueue } from './part-queue.ts';
 import type { CheckDone, WriteDone, WriteUnit } from './protocol.ts';
@@ -62,6 +63,7 @@ export interface PartsOptions {
   readonly lanes: LanePool;
   readonly links: OriginLinks;
   readonly limits: Limits;
+  readonly limiter: OriginLimiter;
   readonly books: Books;
   readonly landings: Landings;
   readonly log: Log;
@@ -150,7 +152,9 @@ export class Parts {
       if (queue === fetches && (held || this.#limits.isOverWindow(run))) return false;
       this.#dropStale(queue);
       const first = queue.peek(0);
-      return first !== undefined && (first.file.hasty || this.#lanes.freeSlots > this.#slotsForOthers);
+      if (first === undefined) return false;
+      if (queue === fetches && this.#options.limiter.isOverWindow(first.file.originIndex)) return false;
+      return first.file.hasty || this.#lanes.freeSlots > this.#slotsForOthers;
     });
   }
 
@@ -175,7 +179,7 @@ export class Parts {
       },
       {
         bytes: Math.min(packBytes, this.#lanes.slotBytes),
-        parts: Math.min(packParts, Math.max(smallestPack, share)),
+        parts: Math.min(packParts, Math.max(smallestPack, share), this.#partsAtOnce(queue, originIndex)),
         smallBytes: this.#options.smallBytes,
       },
     );
@@ -195,6 +199,10 @@ export class Parts {
       if (!(error instanceof PrimedError)) throw error;
       for (const part of parts) this.#giveUp(run, part, error);
     }
+  }
+
+  #partsAtOnce(queue: PartQueue, originIndex: number): number {
+    return queue === queue.run.copies ? packParts : this.#options.limiter.partsAtOnce(originIndex);
   }
 
   #send(lane: number, inFlight: UnitInFlight): void {
@@ -225,7 +233,10 @@ export class Parts {
     queue.unitsInFlight += 1;
     this.#share.took(run, inFlight.sinceMs);
     run.partsInFlight += parts.length;
-    if (queue === run.fetches) run.bytesInFlight += bytes;
+    if (queue === run.fetches) {
+      run.bytesInFlight += bytes;
+      this.#options.limiter.sent(unit.originIndex, parts.length, bytes);
+    }
     this.#lanes.send(lane, unit, (message) => this.#written(inFlight, message));
   }
 
@@ -234,7 +245,12 @@ export class Parts {
     const { run, queue } = unit;
     this.#books.fold(run);
     if (message.surplusBytes > 0) this.#books.discard(run, 'failed', message.surplusBytes);
-    run.partsInFlight -= message.arrived.length + message.failed.length;
+    const settledParts = message.arrived.length + message.failed.length;
+    run.partsInFlight -= settledParts;
+    if (queue === run.fetches) {
+      const { originIndex } = (unit.parts[0] as PartTask).file;
+      this.#options.limiter.settled(originIndex, settledParts, message.final ? unit.bytes : 0);
+    }
     let checksumAt = 0;
     for (const index of message.arrived) {
       const pages = Math.ceil((unit.parts[index] as PartTask).range.length / pageBytes);

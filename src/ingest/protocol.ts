@@ -13,6 +13,7 @@ export interface LaneStart {
   /** Rows for all lanes; this lane writes its own. */
   readonly counters: SharedArrayBuffer;
   readonly runBoard: SharedArrayBuffer;
+  readonly limitBoard: SharedArrayBuffer;
 }
 
 /** A piece of a slot and its place in a store. */

@@ -7,6 +7,8 @@
  *   per run, lane Float64 received   body bytes from origins since the run got this row   (that lane writes)
  *                 Float64 copied     body bytes from other workers                        (that lane writes)
  */
+import { allowedBytes, bookLimited, type LimitBoard } from './limit-board.ts';
+
 /** Twice what may run at once (`job.max_active` is at most 64): a job that repairs files has a second run. */
 export const runRows = 128;
 const int32Bytes = runRows * 3 * 4;
@@ -50,6 +52,20 @@ export function grantBytes(board: RunBoard, run: number, wantedBytes: number): n
   if (Atomics.load(board.tokens, run) <= 0) return 0;
   const granted = Math.min(wantedBytes, viewBytes);
   Atomics.sub(board.tokens, run, granted);
+  return granted;
+}
+
+/** The same within the limit of the origin too: the smaller of both counts. */
+export function grantOf(
+  boards: { readonly runs: RunBoard; readonly limits: LimitBoard },
+  request: { readonly run: number; readonly originIndex: number },
+  wantedBytes: number,
+): number {
+  const row = Atomics.load(boards.limits.rowOf, request.originIndex);
+  if (row === 0) return grantBytes(boards.runs, request.run, wantedBytes);
+  const allowed = allowedBytes(boards.limits, row, wantedBytes);
+  const granted = allowed === 0 ? 0 : grantBytes(boards.runs, request.run, allowed);
+  if (granted > 0) bookLimited(boards.limits, row, granted);
   return granted;
 }
 

@@ -14,6 +14,7 @@
  * What survives a crash: what the store has landed. Everything else is fetched again.
  */
 import type { ErrorReport } from '../core/errors.ts';
+import type { OriginDemand, OriginLimit } from '../core/origin-limits.ts';
 import type {
   ByteRange,
   DiscardReason,
@@ -158,6 +159,12 @@ export interface Worker {
   /** Removes what is here of this version, visible or not. */
   discard(version: ManifestEntry): Promise<void>;
   setBandwidth(run: RunId, bytesPerSecond: number | undefined): void;
+  /** What this worker may ask of origins, over all runs; in place of what was said before. */
+  setOriginLimits(limits: readonly OriginLimit[]): void;
+  /** What it would ask, were there no limits, of those that it would ask something of. */
+  originDemand(): readonly OriginDemand[];
+  /** Calls `listener` when it comes to want something of a limited origin. */
+  onOriginDemand(listener: () => void): () => void;
   /** Drops what is in flight; every pending load resolves as `stopped` within 2 s, then the books are balanced. */
   stopRun(run: RunId): Promise<void>;
   /**

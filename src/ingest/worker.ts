@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { abortable } from '../core/abortable.ts';
 import { reportOf } from '../core/errors.ts';
+import type { OriginDemand, OriginLimit } from '../core/origin-limits.ts';
 import type { RetrySettings } from '../core/retry.ts';
 import {
   type ByteRange,
@@ -22,6 +23,7 @@ import { Follows } from './follows.ts';
 import { Landings } from './landings.ts';
 import type { LanePool } from './lanes.ts';
 import { Limits } from './limits.ts';
+import type { OriginLimiter } from './origin-limiter.ts';
 import { OriginLinks } from './origin-links.ts';
 import { Parts } from './parts.ts';
 import { type PeerAccess, PeerLinks } from './peer-links.ts';
@@ -44,6 +46,7 @@ export interface WorkerOptions {
   readonly origins: Origins;
   readonly lanes: LanePool;
   readonly board: RunBoard;
+  readonly limiter: OriginLimiter;
   readonly log: Log;
   readonly random: Random;
   readonly partBytes: number;
@@ -66,6 +69,7 @@ export class IngestWorker implements Worker {
   readonly #board: RunBoard;
   readonly #books: Books;
   readonly #limits: Limits;
+  readonly #limiter: OriginLimiter;
   readonly #links: OriginLinks;
   readonly #peers: PeerLinks;
   readonly #follows: Follows;
@@ -83,6 +87,7 @@ export class IngestWorker implements Worker {
     this.#store = store;
     this.#lanes = lanes;
     this.#board = board;
+    this.#limiter = options.limiter;
     this.#books = new Books(store, board, observe);
     this.#limits = new Limits({
       lanes,
@@ -106,6 +111,7 @@ export class IngestWorker implements Worker {
           observe,
           landings: this.landings,
           limits: this.#limits,
+          limiter: this.#limiter,
           books: this.#books,
           links: this.#links,
         },
@@ -116,6 +122,7 @@ export class IngestWorker implements Worker {
       },
       () => this.#files,
     );
+    this.#limiter.onRoom(onPlanned);
     this.#foldTimer = setInterval(() => {
       for (const run of this.#runs.values()) this.#books.fold(run);
     }, foldMs);
@@ -169,7 +176,12 @@ export class IngestWorker implements Worker {
       }
       const address = this.#links.address(entry.path);
       const known = address instanceof Promise ? await abortable(address, run.abort.signal) : address;
-      return await this.#files.load(run, { entry, address: known, hasty, ...part });
+      this.#limiter.enter(known.originIndex);
+      try {
+        return await this.#files.load(run, { entry, address: known, hasty, ...part });
+      } finally {
+        this.#limiter.leave(known.originIndex);
+      }
     } catch (error) {
       if (run.abort.signal.aborted) return stoppedOutcome(entry);
       return { path: entry.path, result: 'failed', loadedBytes: 0, skippedBytes: 0, error: reportOf(error) };
@@ -225,6 +237,18 @@ export class IngestWorker implements Worker {
 
   free(order: FreeOrder): Promise<Freed> {
     return this.#store.free(order);
+  }
+
+  setOriginLimits(limits: readonly OriginLimit[]): void {
+    this.#limiter.setLimits(limits);
+  }
+
+  originDemand(): readonly OriginDemand[] {
+    return this.#limiter.demand();
+  }
+
+  onOriginDemand(listener: () => void): () => void {
+    return this.#limiter.onDemand(listener);
   }
 
   async stopRun(runId: RunId): Promise<void> {
@@ -290,6 +314,7 @@ export class IngestWorker implements Worker {
     await Promise.all([...this.#runs.keys()].map((run) => this.stopRun(run)));
     clearInterval(this.#foldTimer);
     this.#limits.close();
+    this.#limiter.close();
     this.#parts.close();
     this.#links.close();
     await this.#follows.close();

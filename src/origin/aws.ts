@@ -104,6 +104,8 @@ export async function openBucket(options: {
   provider: CredentialProvider;
   timeouts: OriginTimeouts;
   retry: OriginRetry;
+  /** Waited for before each request, those included by which the SDK tries again. */
+  admit?: () => Promise<void>;
   /** In place of the SDK's own transport. */
   requestHandler?: S3ClientConfig['requestHandler'];
 }): Promise<Bucket> {
@@ -112,8 +114,21 @@ export async function openBucket(options: {
   const entry = { ...options.entry, ...(endpointUrl !== undefined && { endpoint: endpointUrl }) };
   const signed = isSigned(entry);
   const caPem = readCa(entry);
-  const make = (region: string | undefined, forcePathStyle: boolean): S3Client =>
-    new S3Client(clientConfig({ ...options, entry, signed, caPem, region, forcePathStyle }));
+  const make = (region: string | undefined, forcePathStyle: boolean): S3Client => {
+    const made = new S3Client(clientConfig({ ...options, entry, signed, caPem, region, forcePathStyle }));
+    const { admit } = options;
+    // Inside of the SDK's own retries, and before the signature, which has a time in it.
+    if (admit !== undefined)
+      made.middlewareStack.addRelativeTo(
+        <Args, Result>(next: (args: Args) => Promise<Result>) =>
+          async (args: Args): Promise<Result> => {
+            await admit();
+            return next(args);
+          },
+        { relation: 'after', toMiddleware: 'retryMiddleware', name: 'primedAdmitsRequest' },
+      );
+    return made;
+  };
 
   let client = make(entry.region, entry.pathStyle ?? false);
   let url = await builtRequest(client, bucket);

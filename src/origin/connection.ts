@@ -20,7 +20,7 @@ import { judgeSuccess } from './answer.ts';
 import { type ErrorBody, makeErrorBody } from './error-body.ts';
 import { causeOfStatus, readS3Error, retryAfterMs, wordsOf } from './failure.ts';
 import { headIncomplete, headMalformed, makeHeadReader, type ResponseHead } from './response-head.ts';
-import type { FailureCause, OriginFailure, RangeRequest } from './types.ts';
+import type { Admit, FailureCause, Grant, OriginFailure, RangeRequest } from './types.ts';
 
 /** What one read may bring while a head is expected: bounds the bytes that are copied. */
 const headReadBytes = 4096;
@@ -71,7 +71,8 @@ type Phase = 'idle' | 'gated' | 'sent' | 'head' | 'body' | 'settling' | 'error' 
 export class Connection {
   readonly originIndex: number;
   readonly #host: ConnectionHost;
-  readonly #grant: ((run: number, wantedBytes: number) => number) | undefined;
+  readonly #grant: Grant | undefined;
+  readonly #admit: Admit | undefined;
   readonly #socket: Socket;
   readonly #headBuffer = Buffer.allocUnsafeSlow(headReadBytes);
   readonly #reader = makeHeadReader();
@@ -93,11 +94,14 @@ export class Connection {
     open: OpenSocket;
     connectedEvent: 'connect' | 'secureConnect';
     /** Undefined: reading is not limited. */
-    grant: ((run: number, wantedBytes: number) => number) | undefined;
+    grant: Grant | undefined;
+    /** Undefined: requests are not counted. */
+    admit: Admit | undefined;
   }) {
     this.originIndex = options.originIndex;
     this.#host = options.host;
     this.#grant = options.grant;
+    this.#admit = options.admit;
     this.#lastTick = options.host.tick;
     const socket = options.open({ buffer: () => this.#nextView(), callback: (count) => this.#onRead(count) });
     this.#socket = socket;
@@ -124,13 +128,13 @@ export class Connection {
     this.#exchange = exchange;
     this.#exchanges += 1;
     this.#credit = 0;
-    if (this.#grant === undefined) {
+    if (this.#grant === undefined && this.#admit === undefined) {
       this.#send(exchange);
       return;
     }
     // The bytes that ride with the head cannot be held back once the request is out: they are asked for before.
     this.#phase = 'gated';
-    this.#viewBytes = Math.min(exchange.request.length, headReadBytes);
+    this.#viewBytes = this.#grant === undefined ? 0 : Math.min(exchange.request.length, headReadBytes);
     if (!this.tryResume()) this.#host.pace(this);
   }
 
@@ -139,9 +143,10 @@ export class Connection {
     const exchange = this.#exchange;
     if (exchange === undefined || (this.#phase !== 'gated' && !this.#paused)) return true;
     if (this.#credit < this.#viewBytes) {
-      this.#credit += this.#grant!(exchange.request.run, this.#viewBytes - this.#credit);
+      this.#credit += this.#grant!(exchange.request, this.#viewBytes - this.#credit);
       if (this.#credit < this.#viewBytes) return false;
     }
+    if (this.#phase === 'gated' && this.#admit?.(exchange.request) === false) return false;
     this.#lastTick = this.#host.tick;
     if (this.#phase === 'gated') this.#send(exchange);
     else if (this.#phase === 'settling') this.#complete();
@@ -302,7 +307,7 @@ export class Connection {
       return true;
     }
     if (this.#paused) return false; // the rest of a TLS record: it is paid for before reading goes on
-    if (this.#credit <= 0) this.#credit += grant(request.run, Math.min(remaining, grantBytesMax) - this.#credit);
+    if (this.#credit <= 0) this.#credit += grant(request, Math.min(remaining, grantBytesMax) - this.#credit);
     if (this.#credit > 0) {
       this.#viewBytes = Math.min(remaining, this.#credit);
       return true;

@@ -10,7 +10,7 @@ import { type FileHandle, open, readlink } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Exchange } from './connection.ts';
 import { fileEtag, isBelow } from './file-etag.ts';
-import type { FailureCause, OriginFailure } from './types.ts';
+import type { Admit, FailureCause, Grant, OriginFailure } from './types.ts';
 
 /** One read: long enough for a disk, short enough that a stop waits only milliseconds for it. */
 const readBytesMax = 1024 * 1024;
@@ -23,7 +23,8 @@ export interface FileReader {
 }
 
 export function makeFileReader(options: {
-  grant: ((run: number, wantedBytes: number) => number) | undefined;
+  grant: Grant | undefined;
+  admit: Admit | undefined;
   paceRetryMs: number;
 }): FileReader {
   const readOpen = async (
@@ -44,7 +45,7 @@ export function makeFileReader(options: {
       const at = exchange.receivedBytes;
       let wanted = Math.min(request.length - at, readBytesMax);
       if (options.grant !== undefined) {
-        if (credit <= 0) credit += options.grant(request.run, wanted);
+        if (credit <= 0) credit += options.grant(request, wanted);
         if (credit <= 0) await delay(options.paceRetryMs);
         wanted = Math.min(wanted, credit);
       }
@@ -65,6 +66,10 @@ export function makeFileReader(options: {
     async read(root, exchange, signal) {
       let file: FileHandle | undefined;
       try {
+        while (options.admit?.(exchange.request) === false) {
+          await delay(options.paceRetryMs);
+          if (signal.aborted) return { cause: 'cancelled', message: 'the run was stopped' };
+        }
         file = await open(`${root}/${exchange.request.key}`, openFlags);
         return await readOpen(file, root, exchange, signal);
       } catch (error) {

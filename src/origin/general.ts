@@ -16,7 +16,7 @@ import { asksWhole, bareEtag } from './answer.ts';
 import type { Exchange } from './connection.ts';
 import type { S3Origin } from './lane-origin.ts';
 import { failureOfSdk } from './sdk-failure.ts';
-import type { OriginFailure, OriginTimeouts } from './types.ts';
+import type { Admit, Grant, OriginFailure, OriginTimeouts, RangeRequest } from './types.ts';
 
 export interface GeneralWay {
   /** Resolves when nothing will be written to the destination any more. Abort ends it as `cancelled`. */
@@ -26,11 +26,12 @@ export interface GeneralWay {
 
 export function makeGeneralWay(options: {
   timeouts: OriginTimeouts;
-  grant: ((run: number, wantedBytes: number) => number) | undefined;
+  grant: Grant | undefined;
+  admit: Admit | undefined;
   paceRetryMs: number;
 }): GeneralWay {
   const clients = new Map<S3Origin, Promise<S3Client>>();
-  const { timeouts, grant, paceRetryMs } = options;
+  const { timeouts, grant, admit, paceRetryMs } = options;
 
   const clientOf = (origin: S3Origin): Promise<S3Client> => {
     let client = clients.get(origin);
@@ -42,14 +43,24 @@ export function makeGeneralWay(options: {
   };
 
   /** Waits until `grant` allows something; how many bytes that is. */
-  const granted = async (run: number, wanted: number, touch: () => void, signal: AbortSignal): Promise<number> => {
+  const granted = async (
+    request: RangeRequest,
+    wanted: number,
+    touch: () => void,
+    signal: AbortSignal,
+  ): Promise<number> => {
     if (grant === undefined) return wanted;
     for (;;) {
-      const allowed = Math.min(wanted, grant(run, wanted));
+      const allowed = Math.min(wanted, grant(request, wanted));
       if (allowed > 0) return allowed;
       await delay(paceRetryMs, undefined, { signal });
       touch();
     }
+  };
+
+  /** Resolves when one more request may go out. */
+  const admitted = async (request: RangeRequest, signal: AbortSignal): Promise<void> => {
+    while (admit?.(request) === false) await delay(paceRetryMs, undefined, { signal });
   };
 
   /** Copies the stream into place; stalls and stops end it through `abort`. */
@@ -68,7 +79,7 @@ export function makeGeneralWay(options: {
         const at = exchange.receivedBytes;
         if (at + chunk.length - from > request.length)
           return { cause: 'range', message: `the body is longer than ${request.length} B` };
-        const count = await granted(request.run, chunk.length - from, touch, signal);
+        const count = await granted(request, chunk.length - from, touch, signal);
         destination.set(chunk.subarray(from, from + count), at); // the general way copies: 0.1 s a GiB
         exchange.receivedBytes = at + count;
         from += count;
@@ -84,6 +95,8 @@ export function makeGeneralWay(options: {
     async fetch(origin, exchange, signal) {
       const { request } = exchange;
       const limit = new AbortController();
+      await admitted(request, signal).catch(() => undefined);
+      if (signal.aborted) return cancelled;
       let limitCause: OriginFailure = { cause: 'first-byte-timeout', message: 'no answer within the time limit' };
       const limitOf = (timeoutMs: number): number => (request.hasty === true ? hastyMs(timeoutMs) : timeoutMs);
       let timer = setTimeout(() => limit.abort(), timeouts.connectMs + limitOf(timeouts.firstByteMs));
@@ -108,9 +121,10 @@ export function makeGeneralWay(options: {
           if (location !== undefined) sendTo(get, location);
           return get;
         };
-        const output = await client.send(command(), { abortSignal }).catch((error: unknown) => {
+        const output = await client.send(command(), { abortSignal }).catch(async (error: unknown) => {
           const location = redirectOf(error, origin);
           if (location === undefined) throw error;
+          await admitted(request, abortSignal);
           return client.send(command(location), { abortSignal });
         });
         const wrong = judgeOutput(output, exchange);

@@ -22,8 +22,10 @@ export function makeLeanList(options: {
   signed: boolean;
   provider: CredentialProvider;
   timeouts: OriginTimeouts;
+  /** Waited for before each request. */
+  admit?: (signal?: AbortSignal) => Promise<void>;
 }): LeanList {
-  const { endpoint, signed, provider, timeouts } = options;
+  const { endpoint, signed, provider, timeouts, admit } = options;
   const scheme = endpoint.tls ? 'https' : 'http';
   const host = endpoint.host.includes(':') ? `[${endpoint.host}]` : endpoint.host;
   const pool = new Pool(`${scheme}://${host}:${endpoint.port}`, {
@@ -56,6 +58,7 @@ export function makeLeanList(options: {
     async page(query) {
       const search = searchOf(query);
       try {
+        await admit?.(query.signal);
         const { statusCode, body } = await pool.request({
           method: 'GET',
           path: `${path}?${search}`,

@@ -11,7 +11,7 @@ import { type FileControl, makeFileControl } from './file-control.ts';
 import { type LeanList, makeLeanList } from './lean-list.ts';
 import { type ListedPage, type ListQuery, listKeysMax, listPage } from './listed.ts';
 import { headBySdk, listBySdk, originError, readBySdk } from './s3-control.ts';
-import type { LaneCredentials, Origins, OriginTimeouts } from './types.ts';
+import type { LaneCredentials, Origins, OriginTimeouts, RequestGate } from './types.ts';
 import { type Located, locate, type UfsEntry } from './ufs.ts';
 
 export type { OriginRetry } from './aws.ts';
@@ -23,6 +23,8 @@ export interface OriginsOptions {
   readonly timeouts: OriginTimeouts;
   readonly retry: OriginRetry;
   readonly log: Log;
+  /** Undefined: requests are not limited. */
+  readonly gate?: RequestGate;
 }
 
 /** Buckets and roots that may be in use by one daemon: each holds an SDK client. */
@@ -32,6 +34,7 @@ const forcedRefreshMinMs = 10_000;
 
 interface S3Slot {
   readonly kind: 's3';
+  readonly index: number;
   readonly bucketName: string;
   readonly entry: UfsEntry;
   bucket: Promise<Bucket> | undefined;
@@ -44,7 +47,7 @@ interface FileSlot {
 
 /** Opens nothing yet: each bucket is opened when it is first used. */
 export function openOrigins(options: OriginsOptions): Origins {
-  const { ufs, timeouts, retry, log } = options;
+  const { ufs, timeouts, retry, log, gate } = options;
   const slots: (S3Slot | FileSlot)[] = [];
   const indexOf = new Map<string, number>();
   const providers = new Map<UfsEntry | undefined, CredentialProvider>();
@@ -66,10 +69,11 @@ export function openOrigins(options: OriginsOptions): Origins {
     const index = slots.length;
     slots.push(
       located.kind === 's3'
-        ? { kind: 's3', bucketName: located.bucket, entry: located.entry, bucket: undefined, lean: undefined }
+        ? { kind: 's3', index, bucketName: located.bucket, entry: located.entry, bucket: undefined, lean: undefined }
         : { kind: 'file', control: makeFileControl({ root: located.root, log }) },
     );
     indexOf.set(name, index);
+    gate?.know(index, name.endsWith('/') ? name : `${name}/`);
     return index;
   };
 
@@ -86,7 +90,10 @@ export function openOrigins(options: OriginsOptions): Origins {
 
   const bucketOf = (slot: S3Slot): Promise<Bucket> => {
     const { bucketName: bucket, entry } = slot;
-    slot.bucket ??= openBucket({ bucket, entry, provider: providerOf(entry), timeouts, retry }).then(
+    slot.bucket ??= openBucket({
+      ...{ bucket, entry, provider: providerOf(entry), timeouts, retry },
+      ...(gate === undefined ? {} : { admit: () => gate.admit(slot.index) }),
+    }).then(
       (opened) => {
         log.info(
           { bucket, endpoint: opened.endpoint.hostHeader, region: opened.endpoint.region, signed: opened.signed },
@@ -140,6 +147,7 @@ export function openOrigins(options: OriginsOptions): Origins {
       signed: bucket.signed,
       provider: providerOf(slot.entry),
       timeouts,
+      ...(gate === undefined ? {} : { admit: (signal) => gate.admit(slot.index, signal) }),
     });
     return (await slot.lean.page(query)) ?? listBySdk(bucket, slot.bucketName, query);
   };
@@ -177,19 +185,25 @@ export function openOrigins(options: OriginsOptions): Origins {
     },
 
     async head(path, signal) {
-      const { located, slot } = find(path);
-      if (slot.kind === 'file') return slot.control.head(located.key);
+      const { located, slot, index } = find(path);
+      if (slot.kind === 'file') {
+        await gate?.admit(index, signal);
+        return slot.control.head(located.key);
+      }
       return onBucket(slot, located.path, (bucket) =>
         headBySdk(bucket, slot.bucketName, located.key, located.path, signal),
       );
     },
 
     async list(prefix, { after, signal, maxKeys = listKeysMax }) {
-      const { located, slot } = find(prefix);
+      const { located, slot, index } = find(prefix);
       const keyPrefix = located.key === '' || located.key.endsWith('/') ? located.key : `${located.key}/`;
       const keys = Math.max(1, Math.min(maxKeys, listKeysMax));
       const rest = { maxKeys: keys, ...(after !== undefined && { after }), ...(signal !== undefined && { signal }) };
-      if (slot.kind === 'file') return slot.control.list(keyPrefix, rest);
+      if (slot.kind === 'file') {
+        await gate?.admit(index, signal);
+        return slot.control.list(keyPrefix, rest);
+      }
       return onBucket(slot, located.path, (bucket) =>
         listPage((query) => listOnePage(slot, bucket, query), {
           bucketPath: `s3://${slot.bucketName}/`,
@@ -200,8 +214,9 @@ export function openOrigins(options: OriginsOptions): Origins {
     },
 
     async *read(path, signal) {
-      const { located, slot } = find(path);
+      const { located, slot, index } = find(path);
       if (slot.kind === 'file') {
+        await gate?.admit(index, signal);
         yield* slot.control.read(located.key, signal);
         return;
       }

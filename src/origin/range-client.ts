@@ -32,7 +32,7 @@ interface Job extends Exchange {
 }
 
 export function makeRangeClient(options: RangeClientOptions): RangeClient {
-  const { timeouts, maxSockets, idleMs, grant, weightOf = () => 1 } = options;
+  const { timeouts, maxSockets, idleMs, grant, admit, weightOf = () => 1 } = options;
   const hastyFirstByteMs = hastyMs(timeouts.firstByteMs);
   const hastyStallMs = hastyMs(timeouts.stallMs);
   const shortestMs = Math.min(timeouts.connectMs, hastyFirstByteMs, hastyStallMs, idleMs);
@@ -58,8 +58,8 @@ export function makeRangeClient(options: RangeClientOptions): RangeClient {
   let paceTimer: NodeJS.Timeout | undefined;
   let onDrained: (() => void) | undefined;
 
-  const general = makeGeneralWay({ timeouts, grant, paceRetryMs });
-  const files = makeFileReader({ grant, paceRetryMs });
+  const general = makeGeneralWay({ timeouts, grant, admit, paceRetryMs });
+  const files = makeFileReader({ grant, admit, paceRetryMs });
 
   const host: ConnectionHost = {
     get tick() {
@@ -127,7 +127,7 @@ export function makeRangeClient(options: RangeClientOptions): RangeClient {
     }
     const { originIndex } = job.request;
     const { open, connectedEvent, lane } = s3Of(originIndex);
-    const paced = lane.peer === undefined ? { grant } : { grant: undefined };
+    const paced = lane.peer === undefined ? { grant, admit } : { grant: undefined, admit: undefined };
     const connection = new Connection({ originIndex, host, open, connectedEvent, ...paced });
     connections.add(connection);
     sweepTimer ??= setInterval(sweep, sweepMs);

@@ -106,6 +106,9 @@ export interface RangeResult {
   readonly general?: true;
 }
 
+export type Grant = (request: RangeRequest, wantedBytes: number) => number;
+export type Admit = (request: RangeRequest) => boolean;
+
 export interface RangeClientOptions {
   /** Sockets at most, over all origins; requests beyond wait in order. */
   readonly maxSockets: number;
@@ -113,10 +116,12 @@ export interface RangeClientOptions {
   /** Idle sockets are closed after this. */
   readonly idleMs: number;
   /**
-   * Asked before bytes are read for `run`: how many bytes may be received now (0: pause; ask again after `resume`
+   * Asked before bytes of a request are read: how many may be received now (0: pause; ask again after `resume`
    * or `paceRetryMs`). Undefined: no limit. Called per read, so it must be cheap.
    */
-  readonly grant?: (run: number, wantedBytes: number) => number;
+  readonly grant?: Grant;
+  /** Asked before each request that goes out, a repeated one too; false: ask again after `paceRetryMs`. Copies are not asked about. */
+  readonly admit?: Admit;
   readonly paceRetryMs?: number;
   /** Of a run, where several want sockets; without it all have the same. */
   readonly weightOf?: (run: number) => number;
@@ -153,6 +158,14 @@ export interface RangeClient {
   readonly sockets: number;
   /** Closes everything; pending requests end as `cancelled`. */
   close(): Promise<void>;
+}
+
+/** Counts the requests of the control plane, and holds them back. */
+export interface RequestGate {
+  /** An origin is met for the first time: `s3://bucket/` or `file:///root/`. */
+  know(originIndex: number, origin: string): void;
+  /** Resolves when one request may be sent; rejects when the signal fires before. */
+  admit(originIndex: number, signal?: AbortSignal): Promise<void>;
 }
 
 /** What HEAD says beyond the version. */

@@ -16,6 +16,7 @@ const tags = [
   { name: 'loads', description: 'Loads by the other two generations of the API' },
   { name: 'fs', description: 'What is cached' },
   { name: 'workers', description: 'Workers of the cluster' },
+  { name: 'ufs', description: 'Limits of origins' },
   { name: 'daemon', description: 'Health, metrics, this document' },
 ];
 

@@ -24,6 +24,16 @@ export const daemonMetrics = {
     help: 'Time of one page of a listing.',
   },
 
+  originLimit: {
+    name: 'primed_origin_limit',
+    type: 'gauge',
+    unit: 'count',
+    role: 'coordinator',
+    stability: 'stable',
+    labels: { origin: 'origins with a limit, at most 100', limit: ['bandwidth', 'requests'] },
+    help: 'Limit of an origin for all workers together: bytes a second, or requests a second.',
+  },
+
   // jobs
   jobs: {
     name: 'primed_jobs',

@@ -27,6 +27,10 @@ export type GaugeHandle<L> = [L] extends [never]
       set(labels: L, value: number): void;
       inc(labels: L, amount?: number): void;
       dec(labels: L, amount?: number): void;
+      /** The value is not shown any more. */
+      remove(labels: L): void;
+      /** None is shown until it is set again. */
+      reset(): void;
     };
 export type HistogramHandle<L> = [L] extends [never]
   ? { observe(value: number): void }

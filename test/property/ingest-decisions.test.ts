@@ -166,7 +166,7 @@ describe('the token bucket', () => {
         fc.array(fc.record({ waitMs: fc.nat(50), read: fc.nat(100_000) }), { maxLength: 300 }),
         (rate, steps) => {
           let bucket = makeBucket(rate, 0);
-          const { burstBytes } = bucket;
+          const { burst } = bucket;
           let now = 0;
           let received = 0;
           let largest = 0;
@@ -178,7 +178,7 @@ describe('the token bucket', () => {
             received += read;
             largest = Math.max(largest, read);
           }
-          expect(received).toBeLessThanOrEqual(burstBytes + (rate * now) / 1000 + largest + 1);
+          expect(received).toBeLessThanOrEqual(burst + (rate * now) / 1000 + largest + 1);
         },
       ),
     );

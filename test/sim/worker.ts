@@ -3,9 +3,11 @@
  * parts, with the real decisions about retries and silence; bytes that left the origin are either landed or booked as
  * discarded, as soon as what becomes of them is known.
  */
+
 import assert from 'node:assert/strict';
 import { setMaxListeners } from 'node:events';
 import { PrimedError, reportOf } from '../../src/core/errors.ts';
+import type { OriginDemand } from '../../src/core/origin-limits.ts';
 import { decideRetry, defaultRetry, type RetryBudget, type RetrySettings } from '../../src/core/retry.ts';
 import { isLost, isSilent, noSilence, type OriginSilence, setsAside, silenceAfter } from '../../src/core/silence.ts';
 import {
@@ -113,6 +115,16 @@ export class SimWorker implements Worker {
     let sum = 0;
     for (const { reservedBytes } of this.runs.values()) sum += reservedBytes;
     return sum;
+  }
+
+  setOriginLimits(): void {}
+
+  originDemand(): readonly OriginDemand[] {
+    return [];
+  }
+
+  onOriginDemand(): () => void {
+    return () => undefined;
   }
 
   startRun(spec: RunSpec): void {

@@ -9,6 +9,7 @@ import { type IncomingMessage, type Server, STATUS_CODES } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { type WebSocket, WebSocketServer } from 'ws';
 import { PrimedError } from '../../core/errors.ts';
+import { type OriginLimit, strictest } from '../../core/origin-limits.ts';
 import type { Log, RunId, WorkerId } from '../../core/types.ts';
 import type { RunSpec } from '../../ingest/types.ts';
 import type { RunTerm, WorkerLink } from '../worker-link.ts';
@@ -87,6 +88,9 @@ class ControlServer {
   readonly #terms = new Map<RunId, number>();
   readonly #refused = new Set<string>();
   readonly #progressTimer: NodeJS.Timeout;
+  readonly #unsubscribe: () => void;
+  /** What each coordinator lets this worker ask of origins. */
+  readonly #limits = new Map<string, readonly OriginLimit[]>();
 
   constructor(options: ControlOptions) {
     this.#options = options;
@@ -100,9 +104,15 @@ class ControlServer {
       handleProtocols: () => subprotocol,
     });
     this.#progressTimer = setInterval(() => {
-      for (const { session } of this.#peers.values()) session.tellProgress();
+      for (const { session } of this.#peers.values()) {
+        session.tellProgress();
+        session.tellDemand();
+      }
     }, this.#timing.progressMs);
     this.#progressTimer.unref();
+    this.#unsubscribe = options.link.onOriginDemand(() => {
+      for (const { session } of this.#peers.values()) session.tellDemand();
+    });
   }
 
   upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
@@ -125,6 +135,7 @@ class ControlServer {
 
   close(): void {
     clearInterval(this.#progressTimer);
+    this.#unsubscribe();
     for (const peer of this.#peers.values()) {
       clearTimeout(peer.expiry);
       const { socket } = peer;
@@ -192,6 +203,10 @@ class ControlServer {
       release: (run, owner) => {
         if (this.#owners.get(run) === owner) this.#owners.delete(run);
       },
+      limit: (limits) => {
+        this.#limits.set(coordinator, limits);
+        return this.#applyLimits();
+      },
     });
     const peer: Peer = { name: key, session, socket: undefined, expiry: undefined };
     this.#peers.set(key, peer);
@@ -227,13 +242,28 @@ class ControlServer {
     const { session } = peer;
     const { runs } = session;
     this.#peers.delete(peer.name);
-    for (const [coordinator, current] of this.#current) if (current === peer) this.#current.delete(coordinator);
+    for (const [coordinator, current] of this.#current) {
+      if (current !== peer) continue;
+      this.#current.delete(coordinator);
+      this.#forgetLimits(coordinator);
+    }
     if (runs.length > 0)
       this.#options.log.warn(
         { runs, leaseMs: this.#options.leaseMs() },
         'a coordinator is away for longer than the lease: its runs are stopped',
       );
     void session.expire();
+  }
+
+  /** Each coordinator divides the limits among all workers: what keeps to the least of what they say keeps to all of them. */
+  #applyLimits(): Promise<void> {
+    return this.#options.link.setOriginLimits(strictest(this.#limits.values()));
+  }
+
+  /** What the last coordinator has said holds until another one says something. */
+  #forgetLimits(coordinator: string): void {
+    if (this.#limits.size < 2 || !this.#limits.delete(coordinator)) return;
+    void this.#applyLimits();
   }
 
   /** A coordinator that stood still does not know that its jobs were taken over: terms tell who came later. */

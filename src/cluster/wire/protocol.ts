@@ -21,12 +21,14 @@
  *   [ 1 answer,   number, value ]
  *   [ 2 failure,  number, code, message ]
  *   [ 3 progress, run, figures ]
+ *   [ 4 demand,   what the worker would ask of limited origins, in place of what it said before ]
  *
  * A number names one call of one session, which is one RemoteLink with all its connections. A call is repeated with its
  * number, so that the worker can tell a repetition from a new one; it keeps a result until it knows that it has arrived.
  */
 import { Packr } from 'msgpackr';
 import { type ErrorCode, type ErrorReport, errorCatalogue, PrimedError } from '../../core/errors.ts';
+import type { OriginDemand } from '../../core/origin-limits.ts';
 import { clusterProtocol } from '../../core/protocol.ts';
 import type { RunId, WorkerId } from '../../core/types.ts';
 import type { RunProgress, RunSpec } from '../../ingest/types.ts';
@@ -85,7 +87,7 @@ export const defaultTiming: Timing = {
 };
 
 export const down = { hello: 0, loads: 1, call: 2 } as const;
-export const up = { outcomes: 0, answer: 1, failure: 2, progress: 3 } as const;
+export const up = { outcomes: 0, answer: 1, failure: 2, progress: 3, demand: 4 } as const;
 
 export type Hello = [
   type: typeof down.hello,
@@ -108,7 +110,8 @@ export type UpMessage =
   | [type: typeof up.outcomes, numbers: number[], outcomes: OutcomeColumns]
   | [type: typeof up.answer, number: number, value: unknown]
   | [type: typeof up.failure, number: number, code: string, message: string]
-  | [type: typeof up.progress, run: RunId, figures: RunProgress];
+  | [type: typeof up.progress, run: RunId, figures: RunProgress]
+  | [type: typeof up.demand, demand: readonly OriginDemand[]];
 
 export type Method =
   | 'startRun'
@@ -124,7 +127,8 @@ export type Method =
   | 'setBandwidth'
   | 'stopRun'
   | 'endRun'
-  | 'setPeers';
+  | 'setPeers'
+  | 'setOriginLimits';
 
 const packr = new Packr({ useRecords: false, mapsAsObjects: true, int64AsType: 'number' });
 

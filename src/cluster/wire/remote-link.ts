@@ -12,6 +12,7 @@ import { randomUUID } from 'node:crypto';
 import { errorOf, PrimedError } from '../../core/errors.ts';
 import { FairQueue } from '../../core/fair-queue.ts';
 import type { ClientTls } from '../../core/node-tls.ts';
+import type { OriginDemand, OriginLimit } from '../../core/origin-limits.ts';
 import type { PeerList } from '../../core/peers.ts';
 import { defaultPriority } from '../../core/priority.ts';
 import type { Segment } from '../../core/segments.ts';
@@ -117,6 +118,12 @@ export class RemoteLink implements EndableLink {
   /** What the worker is to know by now, and whether it is being told. */
   #peers: PeerList | undefined;
   #telling: Promise<void> | undefined;
+  /** What it was told last that it may ask of origins. */
+  #limits: readonly OriginLimit[] | undefined;
+  /** Such calls that are pending. */
+  #limiting = 0;
+  #demand: readonly OriginDemand[] = [];
+  readonly #demandListeners = new Set<() => void>();
 
   /** Begins to connect; calls wait until that has succeeded. */
   constructor(options: RemoteLinkOptions) {
@@ -287,6 +294,25 @@ export class RemoteLink implements EndableLink {
     }
   }
 
+  async setOriginLimits(limits: readonly OriginLimit[]): Promise<void> {
+    this.#limits = limits;
+    this.#limiting += 1;
+    try {
+      await this.#call('control', 'setOriginLimits', [limits]);
+    } finally {
+      this.#limiting -= 1;
+    }
+  }
+
+  originDemand(): readonly OriginDemand[] {
+    return this.#demand;
+  }
+
+  onOriginDemand(listener: () => void): () => void {
+    this.#demandListeners.add(listener);
+    return () => this.#demandListeners.delete(listener);
+  }
+
   progress(run: RunId): RunProgress {
     return this.#runs.get(run)?.progress ?? emptyProgress();
   }
@@ -361,6 +387,7 @@ export class RemoteLink implements EndableLink {
     this.#outbox = [...this.#pending.values()];
     this.#flush();
     if (this.#peers !== undefined) this.setPeers(this.#peers).catch(() => undefined);
+    if (this.#limits !== undefined && this.#limiting === 0) this.setOriginLimits(this.#limits).catch(() => undefined);
   }
 
   /** While there is no connection everything stays pending: a new one begins with all of that. */
@@ -438,6 +465,10 @@ export class RemoteLink implements EndableLink {
         if (run !== undefined) run.progress = message[2];
         break;
       }
+      case up.demand:
+        this.#demand = message[1];
+        for (const listener of this.#demandListeners) listener();
+        break;
       default:
         throw new TypeError(`message ${String(message[0])} is not known`);
     }

@@ -6,6 +6,7 @@
  */
 import { Deque } from '../../core/deque.ts';
 import { type ErrorReport, reportOf } from '../../core/errors.ts';
+import type { OriginLimit } from '../../core/origin-limits.ts';
 import type { PeerList } from '../../core/peers.ts';
 import type { DiscardReason, LoadId, Log, ManifestEntry, RunId, UfsPath, WorkerId } from '../../core/types.ts';
 import type { RunSpec } from '../../ingest/types.ts';
@@ -38,6 +39,8 @@ export interface SessionOptions {
   /** Notes the term of a run. Throws as `claim` does. */
   readonly heed: (of: RunTerm) => void;
   readonly release: (run: RunId, session: Session) => void;
+  /** What its coordinator lets the worker ask of origins. */
+  readonly limit: (limits: readonly OriginLimit[]) => Promise<void>;
   readonly log: Log;
 }
 
@@ -63,6 +66,8 @@ export class Session {
   #wire: Wire | undefined;
   /** Whether this connection has said what is pending; nothing is sent before. */
   #greeted = false;
+  /** What this connection has said of the demand. */
+  #saidDemand = '[]';
 
   constructor(options: SessionOptions) {
     this.#options = options;
@@ -72,6 +77,7 @@ export class Session {
   attach(wire: Wire): void {
     this.#wire = wire;
     this.#greeted = false;
+    this.#saidDemand = '';
     this.#outbox = [];
     this.#sent = new Deque();
   }
@@ -107,6 +113,16 @@ export class Session {
       if (figures !== undefined) changed.push([up.progress, run, figures]);
     }
     if (changed.length > 0) this.#wire.send(packUp(changed));
+  }
+
+  /** Sends what the worker would ask of limited origins, where that has changed. */
+  tellDemand(): void {
+    if (this.#wire === undefined || !this.#greeted) return;
+    const demand = this.#link.originDemand();
+    const said = JSON.stringify(demand, (_, rate) => (rate === Number.POSITIVE_INFINITY ? 'more' : rate));
+    if (said === this.#saidDemand) return;
+    this.#saidDemand = said;
+    this.#wire.send(packUp([[up.demand, demand]]));
   }
 
   /** Gives the run up, if it is this session's. Never rejects. */
@@ -148,6 +164,7 @@ export class Session {
     }
     this.#greeted = true;
     this.#scheduleFlush();
+    this.tellDemand();
   }
 
   #loads([, run, numbers, entries, cuts, hasty, sources]: Loads): void {
@@ -214,6 +231,7 @@ export class Session {
       this.#options.heed({ run, term });
       return this.#link.free({ path, dryRun, ...(after === null ? {} : { after }) }, { run, term });
     },
+    setOriginLimits: (limits: readonly OriginLimit[]) => this.#options.limit(limits),
     setBandwidth: (run: RunId, bytesPerSecond: number | null) =>
       this.#inRun(run, () => this.#link.setBandwidth(run, bytesPerSecond ?? undefined)),
     // A repeated end finds the run ended; that is what was asked for.

@@ -10,6 +10,7 @@ import {
   workerLost,
 } from '../../../src/cluster/worker-link.ts';
 import { type ErrorCode, PrimedError } from '../../../src/core/errors.ts';
+import type { OriginDemand, OriginLimit } from '../../../src/core/origin-limits.ts';
 import { covers } from '../../../src/core/path-scope.ts';
 import type { PeerList } from '../../../src/core/peers.ts';
 import type { Segment } from '../../../src/core/segments.ts';
@@ -67,6 +68,10 @@ export class FakeDisk {
 const keyOf = ({ file, offset }: Segment): string => `${file.path} ${offset}`;
 
 export class FakeLink implements WorkerLink {
+  /** What it was told of limits, and what it says that it wants. */
+  limits: readonly OriginLimit[] = [];
+  demand: readonly OriginDemand[] = [];
+  readonly #listeners = new Set<() => void>();
   readonly id: WorkerId;
   readonly disk: FakeDisk;
   readonly #source: FakeSource;
@@ -253,6 +258,26 @@ export class FakeLink implements WorkerLink {
       this.reserved.delete(run);
       return this.progress(run);
     });
+  }
+
+  setOriginLimits(limits: readonly OriginLimit[]): Promise<void> {
+    return this.#call(async () => {
+      this.limits = limits;
+    });
+  }
+
+  originDemand(): readonly OriginDemand[] {
+    return this.demand;
+  }
+
+  onOriginDemand(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  wants(demand: readonly OriginDemand[]): void {
+    this.demand = demand;
+    for (const listener of this.#listeners) listener();
   }
 
   setPeers(list: PeerList): Promise<void> {

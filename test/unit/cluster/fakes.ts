@@ -1,5 +1,7 @@
 /** In-memory doubles of the two rooms that jobs are made of: an origin, and a worker whose disk outlives it. */
+
 import { PrimedError } from '../../../src/core/errors.ts';
+import type { OriginDemand } from '../../../src/core/origin-limits.ts';
 import { covers } from '../../../src/core/path-scope.ts';
 import {
   emptyLedger,
@@ -286,6 +288,16 @@ export class FakeWorker implements Worker {
 
   async discard(): Promise<void> {
     throw new Error('nobody copies from this worker');
+  }
+
+  setOriginLimits(): void {}
+
+  originDemand(): readonly OriginDemand[] {
+    return [];
+  }
+
+  onOriginDemand(): () => void {
+    return () => undefined;
   }
 
   setBandwidth(): void {}

@@ -212,7 +212,7 @@ describe('over TLS', () => {
   test('paced, although TLS delivers the rest of a record while paused', async () => {
     const server = await serve([right], tls);
     let refusals = 0;
-    const grant = (_run: number, wanted: number): number => {
+    const grant = (_request: unknown, wanted: number): number => {
       refusals += 1;
       return refusals % 2 === 0 ? Math.min(wanted, 3000) : 0;
     };

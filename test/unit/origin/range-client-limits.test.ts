@@ -117,7 +117,7 @@ describe('pacing', () => {
     let granted = 0;
     let budget = 0;
     let asked = 0;
-    const grant = (run: number, wanted: number): number => {
+    const grant = ({ run }: { run: number }, wanted: number): number => {
       expect(run).toBe(1);
       expect(wanted).toBeGreaterThan(0);
       asked += 1;

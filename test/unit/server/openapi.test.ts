@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import type { FastifyInstance } from 'fastify';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { localDesk } from '../../../src/cluster/load-desk.ts';
+import type { OriginLimits } from '../../../src/cluster/origin-limits.ts';
 import { openRegistry } from '../../../src/cluster/registry.ts';
 import { loadConfig } from '../../../src/config/load.ts';
 import { defaultLoadOptions } from '../../../src/core/load-options.ts';
@@ -36,7 +37,8 @@ beforeAll(async () => {
   const own = { store: files as unknown as Store, source, landings: {} as Landings };
   const desk = localDesk(() => jobs, defaultLoadOptions);
   const base = { config, telemetry, log: silent, nodeTls: {}, ready: () => ({ ready: true }) };
-  servers.api = buildApiServer({ ...base, jobs, source, registry, registrations: registry });
+  const ufs = { limits: {} as OriginLimits, shares: () => [] };
+  servers.api = buildApiServer({ ...base, jobs, source, ufs, registry, registrations: registry });
   servers.worker = buildWorkerServer({ ...base, desk, own });
   for (const server of Object.values(servers)) await server.ready();
 });

@@ -7,6 +7,7 @@ import type {
   WorkerId,
   WorkerLink,
 } from '../../../../src/cluster/worker-link.ts';
+import type { OriginDemand, OriginLimit } from '../../../../src/core/origin-limits.ts';
 import type { PeerList } from '../../../../src/core/peers.ts';
 import type { Segment } from '../../../../src/core/segments.ts';
 import type { DiscardReason, LoadId, ManifestEntry, RunId } from '../../../../src/core/types.ts';
@@ -22,6 +23,8 @@ interface StartedLoad {
 }
 
 export class ScriptedLink implements WorkerLink {
+  demand: readonly OriginDemand[] = [];
+  readonly demandListeners = new Set<() => void>();
   readonly id = 'worker-1' as WorkerId;
   /** `method arguments…` of all calls but loads and progress, in order. */
   readonly calls: unknown[][] = [];
@@ -106,6 +109,19 @@ export class ScriptedLink implements WorkerLink {
     await this.#call('endRun', run);
     this.reserved.delete(run);
     return this.progress(run);
+  }
+
+  setOriginLimits(limits: readonly OriginLimit[]): Promise<void> {
+    return this.#call('setOriginLimits', limits);
+  }
+
+  originDemand(): readonly OriginDemand[] {
+    return this.demand;
+  }
+
+  onOriginDemand(listener: () => void): () => void {
+    this.demandListeners.add(listener);
+    return () => this.demandListeners.delete(listener);
   }
 
   setPeers(list: PeerList): Promise<void> {

@@ -1,0 +1,226 @@
+/**
+ * Divides the limits of origins among the workers that have work for them (core/origin-shares), and tells each its part.
+ *
+ * Who wants nothing has nothing: a worker that comes to want something says so at once, and waits for its share. With each
+ * change of members, limits or demands the shares are looked at anew; nothing happens in between.
+ *
+ * At no time may the sum of what workers may do be above the limit, also while they are being told: a share that shrinks is
+ * told first, and what it frees is given out when the worker has said that it heard. What a worker was told, and has not
+ * answered, it may or may not know: until then it counts for the larger of the two. A worker that does not answer keeps its
+ * share until its lease ends, and it is lost.
+ */
+import { limitOf, makeLimit, type OriginDemand, type OriginLimit } from '../core/origin-limits.ts';
+import { divide } from '../core/origin-shares.ts';
+import type { Log } from '../core/types.ts';
+import type { Members } from './members.ts';
+import type { OriginLimits } from './origin-limits.ts';
+import type { WorkerLink } from './worker-link.ts';
+
+const kinds = ['bytesPerSecond', 'requestsPerSecond'] as const;
+type Kind = (typeof kinds)[number];
+type Rates = Readonly<Record<Kind, number | undefined>>;
+
+/** The coordinator's own requests: listings and HEADs. */
+export interface OwnRequests {
+  setLimits(limits: readonly OriginLimit[]): void;
+  demand(): readonly OriginDemand[];
+  onDemand(listener: () => void): () => void;
+}
+
+interface Taker {
+  readonly name: string;
+  readonly demand: () => readonly OriginDemand[];
+  readonly tell: (limits: readonly OriginLimit[]) => Promise<void> | undefined;
+  readonly unsubscribe: () => void;
+  /** What it has said that it heard, and what it is being told. */
+  heard: readonly OriginLimit[];
+  told: readonly OriginLimit[] | undefined;
+  /** It was told something at least once. */
+  greeted: boolean;
+}
+
+export interface ShareRow extends OriginLimit {
+  readonly taker: string;
+}
+
+export class LimitSharing {
+  readonly #members: Members;
+  readonly #limits: OriginLimits;
+  readonly #log: Log;
+  readonly #own: Taker | undefined;
+  readonly #takers = new Map<WorkerLink, Taker>();
+  readonly #unsubscribe: readonly (() => void)[];
+
+  constructor(options: { members: Members; limits: OriginLimits; log: Log; own?: OwnRequests }) {
+    const { members, limits, log, own } = options;
+    this.#members = members;
+    this.#limits = limits;
+    this.#log = log;
+    this.#own = own && {
+      name: 'coordinator',
+      demand: () => own.demand().map(({ origin, requestsPerSecond }) => makeLimit(origin, { requestsPerSecond })),
+      tell: (list) => {
+        // What it reads is lists, whose bytes are not limited.
+        own.setLimits(list.map(({ origin, requestsPerSecond }) => makeLimit(origin, { requestsPerSecond })));
+        return undefined;
+      },
+      unsubscribe: own.onDemand(() => this.#look()),
+      ...{ heard: [], told: undefined, greeted: false },
+    };
+    this.#unsubscribe = [members.onChange(() => this.#look()), limits.onChange(() => this.#look())];
+    this.#look();
+  }
+
+  /** What everybody may do by now, of the origins that have a limit. */
+  shares(): readonly ShareRow[] {
+    return this.#all().flatMap(({ name, heard }) => heard.map((share) => ({ ...share, taker: name })));
+  }
+
+  close(): void {
+    for (const end of this.#unsubscribe) end();
+    for (const { unsubscribe } of this.#all()) unsubscribe();
+  }
+
+  #all(): Taker[] {
+    return this.#own === undefined ? [...this.#takers.values()] : [this.#own, ...this.#takers.values()];
+  }
+
+  #look(): void {
+    this.#follow();
+    const limits = this.#limits.effective();
+    const targets = this.#targets(limits);
+    for (const taker of this.#all()) {
+      if (taker.told === undefined) this.#tell(taker, limits, targets);
+    }
+  }
+
+  /** Links of now. */
+  #follow(): void {
+    const live = new Set<WorkerLink>();
+    for (const { id, link } of this.#members.live()) {
+      live.add(link);
+      if (this.#takers.has(link)) continue;
+      this.#takers.set(link, {
+        name: id,
+        demand: () => link.originDemand(),
+        tell: (list) => link.setOriginLimits(list),
+        unsubscribe: link.onOriginDemand(() => this.#look()),
+        ...{ heard: [], told: undefined, greeted: false },
+      });
+    }
+    for (const [link, taker] of this.#takers) {
+      if (live.has(link)) continue;
+      taker.unsubscribe();
+      this.#takers.delete(link);
+    }
+  }
+
+  /** What each should have, of each limit. */
+  #targets(limits: readonly OriginLimit[]): ReadonlyMap<Taker, ReadonlyMap<string, Rates>> {
+    const takers = this.#all();
+    const targets = new Map<Taker, Map<string, Rates>>(takers.map((taker) => [taker, new Map()]));
+    const demands = new Map(takers.map((taker) => [taker, taker.demand()]));
+    for (const limit of limits) {
+      const rates = new Map<Taker, { bytesPerSecond?: number; requestsPerSecond?: number }>();
+      for (const kind of kinds) {
+        const total = limit[kind];
+        if (total === undefined) continue;
+        const wanting: { taker: Taker; demand: number }[] = [];
+        for (const taker of takers) {
+          const said = demands.get(taker)?.find(({ origin }) => origin === limit.origin);
+          // Of a limit that it was not told yet nobody can say how much they want.
+          if (said !== undefined && taker !== this.#own)
+            wanting.push({ taker, demand: said[kind] ?? Number.POSITIVE_INFINITY });
+          else if (said?.[kind] !== undefined) wanting.push({ taker, demand: said[kind] });
+        }
+        const parts = divide(
+          total,
+          wanting.map(({ demand }) => demand),
+        );
+        for (const taker of takers) rates.set(taker, { ...rates.get(taker), [kind]: 0 });
+        for (const [at, { taker }] of wanting.entries()) rates.set(taker, { ...rates.get(taker), [kind]: parts[at]! });
+      }
+      for (const taker of takers) {
+        const { bytesPerSecond, requestsPerSecond } = rates.get(taker) ?? {};
+        targets.get(taker)!.set(limit.origin, { bytesPerSecond, requestsPerSecond });
+      }
+    }
+    return targets;
+  }
+
+  /** As much of the target as others leave; nothing when that is what it has. */
+  #tell(taker: Taker, limits: readonly OriginLimit[], targets: ReadonlyMap<Taker, ReadonlyMap<string, Rates>>): void {
+    const next = limits.map((limit) => {
+      const target = targets.get(taker)?.get(limit.origin);
+      const allowed = (kind: Kind): number | undefined => {
+        const wanted = target?.[kind];
+        const total = limit[kind];
+        if (wanted === undefined || total === undefined) return undefined;
+        const has = rateOf(taker.heard, limit.origin, kind) ?? 0;
+        if (wanted <= has) return wanted;
+        return Math.max(Math.min(has, wanted), Math.min(wanted, total - this.#othersHave(taker, limit.origin, kind)));
+      };
+      return makeLimit(limit.origin, {
+        bytesPerSecond: allowed('bytesPerSecond'),
+        requestsPerSecond: allowed('requestsPerSecond'),
+      });
+    });
+    if (taker.greeted && !differs(taker.heard, next)) return;
+    taker.greeted = true;
+    taker.told = next;
+    const done = taker.tell(next);
+    if (done === undefined) {
+      this.#answered(taker, next);
+      return;
+    }
+    done.then(
+      () => {
+        this.#answered(taker, next);
+        this.#look();
+      },
+      (error: unknown) => {
+        taker.told = undefined;
+        taker.greeted = false;
+        this.#log.debug(
+          { worker: taker.name, error: String(error) },
+          'a worker was not told what it may ask of origins',
+        );
+      },
+    );
+  }
+
+  #answered(taker: Taker, limits: readonly OriginLimit[]): void {
+    taker.heard = limits;
+    taker.told = undefined;
+  }
+
+  #othersHave(taker: Taker, origin: string, kind: Kind): number {
+    let sum = 0;
+    for (const other of this.#all()) {
+      if (other === taker) continue;
+      const told = other.told === undefined ? undefined : rateOf(other.told, origin, kind);
+      sum += Math.max(rateOf(other.heard, origin, kind) ?? 0, told ?? 0);
+    }
+    return sum;
+  }
+}
+
+function rateOf(limits: readonly OriginLimit[], origin: string, kind: Kind): number | undefined {
+  return limits.find((limit) => limit.origin === origin)?.[kind];
+}
+
+/** Rates that differ by less are the same: they are averages, and each message costs something. */
+const sameWithin = 0.02;
+
+function differs(heard: readonly OriginLimit[], next: readonly OriginLimit[]): boolean {
+  if (heard.length !== next.length) return true;
+  return next.some((limit) => {
+    const known = limitOf(limit.origin, heard);
+    if (known?.origin !== limit.origin) return true;
+    return kinds.some((kind) => {
+      const [was, is] = [known[kind], limit[kind]];
+      if (was === undefined || is === undefined) return was !== is;
+      return was !== is && (was === 0 || is === 0 || Math.abs(was - is) > sameWithin * was);
+    });
+  });
+}

@@ -1,0 +1,214 @@
+/** How limits are divided among workers while demands, members and limits change, and answers are late. */
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { LimitSharing } from '../../../src/cluster/limit-sharing.ts';
+import type { LimitsStore } from '../../../src/cluster/limits-store.ts';
+import type { Member, Members } from '../../../src/cluster/members.ts';
+import { OriginLimits } from '../../../src/cluster/origin-limits.ts';
+import type { WorkerLink } from '../../../src/cluster/worker-link.ts';
+import { makeLimit, type OriginDemand, type OriginLimit } from '../../../src/core/origin-limits.ts';
+import { silent as quiet } from './fakes.ts';
+
+const origin = 's3://data/';
+
+/** A worker that hears what it is told when the test says so. */
+class Taker {
+  demand: readonly OriginDemand[] = [];
+  /** What it keeps to. */
+  heard: readonly OriginLimit[] = [];
+  readonly told: { readonly limits: readonly OriginLimit[]; readonly answer: () => void }[] = [];
+  #listener: () => void = () => undefined;
+  readonly link = {
+    setOriginLimits: (limits: readonly OriginLimit[]) =>
+      new Promise<void>((resolve) => this.told.push({ limits, answer: resolve })),
+    originDemand: () => this.demand,
+    onOriginDemand: (listener: () => void) => {
+      this.#listener = listener;
+      return () => undefined;
+    },
+  } as unknown as WorkerLink;
+
+  wants(bytesPerSecond: number | undefined, requestsPerSecond?: number): void {
+    const some = bytesPerSecond !== undefined || requestsPerSecond !== undefined;
+    this.demand = some ? [makeLimit(origin, { bytesPerSecond, requestsPerSecond })] : [];
+    this.#listener();
+  }
+
+  /** It hears the oldest thing that it was told; false: there is none. */
+  async hear(): Promise<boolean> {
+    const first = this.told.shift();
+    if (first === undefined) return false;
+    this.heard = first.limits;
+    first.answer();
+    await new Promise((resolve) => setImmediate(resolve));
+    return true;
+  }
+
+  get rate(): number {
+    return this.heard.find((limit) => limit.origin === origin)?.bytesPerSecond ?? Number.POSITIVE_INFINITY;
+  }
+}
+
+class Crowd implements Members {
+  #live: readonly Member[] = [];
+  readonly #listeners = new Set<() => void>();
+
+  live(): readonly Member[] {
+    return this.#live;
+  }
+
+  absent(): readonly never[] {
+    return [];
+  }
+
+  onChange(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  set(takers: readonly Taker[]): void {
+    this.#live = takers.map(({ link }, at) => ({ id: `w${at}`, url: '', takes: true, link }) as unknown as Member);
+    for (const listener of this.#listeners) listener();
+  }
+}
+
+function memoryStore(): LimitsStore {
+  const limits = new Map<string, OriginLimit>();
+  return {
+    all: () => [...limits.values()],
+    put: async (limit) => void limits.set(limit.origin, limit),
+    remove: async (of) => void limits.delete(of),
+    onChange: () => () => undefined,
+    close: async () => undefined,
+  };
+}
+
+function opened(
+  bytesPerSecond: number,
+  takers: readonly Taker[],
+  own?: ConstructorParameters<typeof LimitSharing>[0]['own'],
+) {
+  const members = new Crowd();
+  members.set(takers);
+  const limits = new OriginLimits({
+    configured: [makeLimit(origin, { bytesPerSecond })],
+    store: memoryStore(),
+    log: quiet,
+  });
+  const sharing = new LimitSharing({ members, limits, log: quiet, ...(own === undefined ? {} : { own }) });
+  return { members, limits, sharing };
+}
+
+const settle = async (takers: readonly Taker[]): Promise<void> => {
+  for (let turn = 0; turn < 1000; turn += 1) {
+    let some = false;
+    for (const taker of takers) some = (await taker.hear()) || some;
+    if (!some) return;
+  }
+  throw new Error('the shares do not settle');
+};
+
+describe('the limit of an origin', () => {
+  it('is nothing for a worker that wants nothing, all of it for the only one, and shared by several', async () => {
+    const [a, b] = [new Taker(), new Taker()];
+    opened(100, [a, b]);
+    await settle([a, b]);
+    expect([a.rate, b.rate]).toEqual([0, 0]);
+    a.wants(Number.POSITIVE_INFINITY);
+    await settle([a, b]);
+    expect([a.rate, b.rate]).toEqual([expect.closeTo(100), 0]);
+    b.wants(Number.POSITIVE_INFINITY);
+    await settle([a, b]);
+    expect([a.rate, b.rate]).toEqual([expect.closeTo(50), expect.closeTo(50)]);
+    a.wants(undefined);
+    await settle([a, b]);
+    expect([a.rate, b.rate]).toEqual([0, expect.closeTo(100)]);
+  });
+
+  it('is given to another only when the first has heard that it has less', async () => {
+    const [a, b] = [new Taker(), new Taker()];
+    opened(100, [a, b]);
+    a.wants(Number.POSITIVE_INFINITY);
+    await settle([a, b]);
+    b.wants(Number.POSITIVE_INFINITY);
+    while (await b.hear());
+    expect([a.rate, b.rate]).toEqual([expect.closeTo(100), expect.closeTo(0)]);
+    await a.hear();
+    await settle([a, b]);
+    expect([a.rate, b.rate]).toEqual([expect.closeTo(50), expect.closeTo(50)]);
+  });
+
+  it('that a lost worker had is shared by the others', async () => {
+    const [a, b] = [new Taker(), new Taker()];
+    const { members } = opened(100, [a, b]);
+    for (const taker of [a, b]) taker.wants(Number.POSITIVE_INFINITY);
+    await settle([a, b]);
+    members.set([a]);
+    await settle([a]);
+    expect(a.rate).toBeCloseTo(100);
+  });
+
+  it('of requests has a part for the coordinator, while it lists', async () => {
+    const a = new Taker();
+    const heard: (readonly OriginLimit[])[] = [];
+    let listed: () => void = () => undefined;
+    let demand: readonly OriginDemand[] = [];
+    const own = {
+      setLimits: (list: readonly OriginLimit[]) => void heard.push(list),
+      demand: () => demand,
+      onDemand: (listener: () => void) => {
+        listed = listener;
+        return () => undefined;
+      },
+    };
+    const { limits } = opened(100, [a], own);
+    await limits.set(origin, { bytesPerSecond: null, requestsPerSecond: 10 });
+    a.wants(undefined, Number.POSITIVE_INFINITY);
+    await settle([a]);
+    expect(a.heard).toEqual([{ origin, requestsPerSecond: expect.closeTo(10) }]);
+    demand = [makeLimit(origin, { requestsPerSecond: Number.POSITIVE_INFINITY })];
+    listed();
+    await settle([a]);
+    expect([a.heard, heard.at(-1)]).toEqual([
+      [{ origin, requestsPerSecond: expect.closeTo(5) }],
+      [{ origin, requestsPerSecond: expect.closeTo(5) }],
+    ]);
+  });
+
+  it('is never passed by what all workers keep to, whatever happens in whatever order', async () => {
+    const worker = fc.integer({ min: 0, max: 3 });
+    const step = fc.oneof(
+      fc.record({
+        kind: fc.constant('wants' as const),
+        worker,
+        rate: fc.constantFrom(undefined, 1, 20, 60, Number.POSITIVE_INFINITY),
+      }),
+      fc.record({ kind: fc.constant('hears' as const), worker }),
+      fc.record({ kind: fc.constant('hears' as const), worker }),
+      fc.record({ kind: fc.constant('leaves' as const), worker }),
+    );
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { maxLength: 60 }), async (steps) => {
+        const takers = Array.from({ length: 4 }, () => new Taker());
+        const { members } = opened(100, takers);
+        await settle(takers);
+        let live = takers;
+        for (const one of steps) {
+          const taker = live[one.worker % live.length]!;
+          if (one.kind === 'wants') taker.wants(one.rate);
+          else if (one.kind === 'hears') await taker.hear();
+          else if (live.length > 1) {
+            live = live.filter((other) => other !== taker);
+            members.set(live);
+          }
+          expect(live.reduce((sum, { rate }) => sum + rate, 0)).toBeLessThanOrEqual(100);
+        }
+        await settle(live);
+        const wanting = live.filter(({ demand }) => demand.length > 0);
+        for (const { rate } of wanting) expect(rate).toBeGreaterThan(0);
+        // A difference of a fiftieth is not told.
+        if (wanting.length > 0) expect(wanting.reduce((sum, { rate }) => sum + rate, 0)).toBeGreaterThan(95);
+      }),
+    );
+  });
+});
