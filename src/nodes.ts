@@ -147,7 +147,9 @@ export async function openWorkerSide(base: NodeBase, onFatal: (error: Error) => 
     ...(config.role === 'worker' ? { own: { store, source, landings: worker.landings } } : {}),
   });
   const s3Tls = config.tls.s3 && nodeTls.server && { tls: nodeTls.server };
-  opened.s3 = buildS3Server({ files: source.files, log, ...s3Tls, ...observeS3(telemetry) });
+  const { keys, anonymous, domains } = config.s3;
+  const access = { keys, anonymous };
+  opened.s3 = buildS3Server({ files: source.files, log, access, domains, ...s3Tls, ...observeS3(telemetry) });
   const { capacityBytes, files, blocks } = store.usage();
   return { diskEngine: engine, lanes: settings.lanes, slots, capacity: formatSize(capacityBytes), files, blocks };
 }

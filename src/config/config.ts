@@ -10,6 +10,7 @@ import { alignDown } from '../core/units.ts';
 import { type EtcdConfig, etcdOf } from './etcd.ts';
 import { type Listen, parseListen } from './forms.ts';
 import type { Draft, Source } from './layers.ts';
+import { type S3Config, s3Of } from './s3.ts';
 import { defaultStoreBytes, defaultStoreShare, mostDefaultLanes } from './schema.ts';
 
 export type Role = 'standalone' | 'coordinator' | 'worker';
@@ -65,6 +66,7 @@ export interface Config {
     readonly host: string;
     readonly zone?: string;
   };
+  readonly s3: S3Config;
   readonly tls: {
     /** What the ports of this node show; undefined: they speak no TLS. */
     readonly own?: { readonly certFile: string; readonly keyFile: string };
@@ -124,6 +126,7 @@ export function configOf(role: Role, draft: Draft): Config {
       stores: storesOf(draft, dataDir),
     },
     cluster: clusterOf(draft),
+    s3: s3Of(draft),
     tls: tlsOf(draft),
     ingest: {
       retry: {

@@ -7,6 +7,7 @@ import { clusterOf, defaultLanes, type Role } from './config.ts';
 import { checkEtcd } from './etcd.ts';
 import { isLoopback, parseListen } from './forms.ts';
 import type { Draft } from './layers.ts';
+import { asksForKeys, checkS3 } from './s3.ts';
 
 /** Addresses that each role opens, and whether the port asks for `api_token`. */
 const ports = [
@@ -22,6 +23,7 @@ export function checkRules(draft: Draft, role: Role): void {
   if (role === 'worker') checkWorker(draft);
   checkEtcd(draft, role, complain);
   checkTls(draft, role);
+  checkS3(draft, complain);
   for (let index = 0; index < (draft.counts.get('ufs') ?? 0); index++) checkUfs(draft, index);
   checkOrder(draft, 'ingest.retry_base', 'ingest.retry_max');
 }
@@ -38,10 +40,11 @@ function checkListening(draft: Draft, role: Role): void {
     const listen = parseListen(String(draft.values.get(key)));
     if (listen === undefined || isLoopback(listen.host) || !(roles as readonly string[]).includes(role)) continue;
     if (!asksForToken) {
+      if (asksForKeys(draft)) continue;
       complain(
         draft,
         key,
-        `${listen.host} is not a loopback address, and the S3 port answers unsigned requests; set insecure = true to allow it`,
+        `${listen.host} is not a loopback address, and the S3 port answers unsigned requests; set [[s3.key]], or insecure = true to allow it`,
       );
     } else if (!draft.values.has('api_token')) {
       complain(

@@ -8,6 +8,7 @@ import { hostPattern, workerIdPattern } from '../core/membership.ts';
 import { GiB, KiB, leastSegmentBytes, MiB, mostSegmentBytes, pageBytes } from '../core/units.ts';
 import { etcdSchema } from './etcd.ts';
 import { choice, duration, flag, integer, listen, number, path, size, text, url } from './forms.ts';
+import { s3Schema } from './s3.ts';
 
 const closed = { additionalProperties: false } as const;
 const dayMs = 86_400_000;
@@ -232,6 +233,7 @@ export const configSchema = Type.Object(
       },
       { ...closed, description: 'Workers on other machines.' },
     ),
+    s3: s3Schema,
     tls: Type.Object(
       {
         cert_file: Type.Optional(

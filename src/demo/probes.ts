@@ -9,8 +9,9 @@ import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { PrimedError } from '../core/errors.ts';
 import { alignBytes, MiB } from '../core/units.ts';
-import { type OriginCredentials, signGet } from './origin/signature.ts';
-import { encodeKey } from './origin/xml.ts';
+import type { S3Credentials } from '../server/s3/signature.ts';
+import { encodeKey } from '../server/s3/signing.ts';
+import { signGet } from './origin/sign-get.ts';
 
 const writeBytes = 8 * MiB;
 /** As many as libuv's pool has threads. */
@@ -77,7 +78,7 @@ export interface DrainTarget {
   readonly port: number;
   readonly bucket: string;
   readonly region: string;
-  readonly credentials: OriginCredentials;
+  readonly credentials: S3Credentials;
 }
 
 /** Bytes a second of `bytes` from the start of an object, in 8 MiB ranges over 16 plain sockets, read and dropped. */

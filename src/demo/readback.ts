@@ -2,9 +2,9 @@
 import { createHash } from 'node:crypto';
 import { Pool } from 'undici';
 import { PrimedError } from '../core/errors.ts';
+import { encodeKey } from '../server/s3/signing.ts';
 import { hashContent } from './origin/content.ts';
 import type { ObjectSpec } from './origin/objects.ts';
-import { encodeKey } from './origin/xml.ts';
 
 const readersInFlight = 8;
 const silenceLimitMs = 30_000;

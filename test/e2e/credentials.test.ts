@@ -4,20 +4,20 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { MiB } from '../../src/core/units.ts';
 import type { EmbeddedOrigin } from '../../src/demo/origin/api.ts';
-import type { OriginCredentials } from '../../src/demo/origin/signature.ts';
+import type { S3Credentials } from '../../src/server/s3/signature.ts';
 import { ended, loaded, progress, submit } from '../support/api.ts';
 import type { Daemon } from '../support/daemon.ts';
 import { openPlace, type Place } from '../support/node.ts';
 import { originEnvironment, startTestOrigin, testCredentials } from '../support/origin.ts';
 import { readBack } from '../support/scene.ts';
 
-const profiled: OriginCredentials = { accessKeyId: 'AKIDPROFILED', secretAccessKey: 'of/the profile' };
-const temporary: OriginCredentials = {
+const profiled: S3Credentials = { accessKeyId: 'AKIDPROFILED', secretAccessKey: 'of/the profile' };
+const temporary: S3Credentials = {
   accessKeyId: 'ASIDTEMPORARY',
   secretAccessKey: 'of/the session',
   sessionToken: 'token+with/signs==',
 };
-const processed: OriginCredentials = {
+const processed: S3Credentials = {
   accessKeyId: 'ASIDPROCESSED',
   secretAccessKey: 'of/the program',
   sessionToken: 'token-of-the-program',
@@ -95,7 +95,7 @@ ${at}
 ${at}
 `,
     );
-    const keys = ({ accessKeyId, secretAccessKey, sessionToken }: OriginCredentials) =>
+    const keys = ({ accessKeyId, secretAccessKey, sessionToken }: S3Credentials) =>
       `aws_access_key_id = ${accessKeyId}\naws_secret_access_key = ${secretAccessKey}\n${
         sessionToken === undefined ? '' : `aws_session_token = ${sessionToken}\n`
       }`;

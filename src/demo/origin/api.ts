@@ -1,9 +1,10 @@
 /** What callers say to an embedded origin and hear from it, whether it lives in their process or in another. */
+
+import type { S3Credentials } from '../../server/s3/signature.ts';
 import type { DatasetSpec } from '../dataset.ts';
 import type { FaultReport, FaultRule } from './faults.ts';
 import type { ChecksumName, HashLimits, ObjectSpec } from './objects.ts';
 import type { OriginStats, RequestRecord } from './records.ts';
-import type { OriginCredentials } from './signature.ts';
 
 export interface OriginKnobs {
   /** Before every answer. */
@@ -23,7 +24,7 @@ export interface OriginOptions extends HashLimits {
   /** More buckets, empty ones. */
   readonly buckets?: readonly string[];
   /** Requests must be signed with one of these. Absent: anonymous, and signatures are not looked at. */
-  readonly credentials?: readonly OriginCredentials[];
+  readonly credentials?: readonly S3Credentials[];
   readonly region?: string;
   /** Default 127.0.0.1. */
   readonly host?: string;
@@ -63,7 +64,7 @@ export interface OriginCommands {
   fired(id: number): number;
   faults(): FaultReport[];
   setKnobs(knobs: OriginKnobs): void;
-  setCredentials(credentials: readonly OriginCredentials[]): void;
+  setCredentials(credentials: readonly S3Credentials[]): void;
   stats(): OriginStats;
   /** The last requests, in order of their ends. */
   requestLog(): RequestRecord[];

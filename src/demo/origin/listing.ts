@@ -2,8 +2,10 @@
  * ListObjects, both versions: which keys and common prefixes a page has (pure), and the page as XML.
  * Source: the API reference of S3, ListObjectsV2 and ListObjects.
  */
+
+import { encodeKey } from '../../server/s3/signing.ts';
 import { compareUtf8, type ObjectTable, type StoredObject } from './objects.ts';
-import { element, encodeKey, xmlDocument } from './xml.ts';
+import { element, xmlDocument } from './xml.ts';
 
 export const maxKeysLimit = 1000;
 

@@ -11,6 +11,7 @@ import { randomBytes } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
+import { type S3Credentials, SignatureJudge } from '../../server/s3/signature.ts';
 import { planDataset } from '../dataset.ts';
 import { type Answer, errorAnswer, hostIdOf, S3Refusal } from './answer.ts';
 import type { EmbeddedOrigin, OriginKnobs, OriginOptions, PutSpec } from './api.ts';
@@ -20,7 +21,6 @@ import { Pace } from './pace.ts';
 import { Recorder } from './records.ts';
 import { Routes } from './routes.ts';
 import { pause, type SendPlan, type Sent, sendAnswer } from './send.ts';
-import { type OriginCredentials, SignatureJudge } from './signature.ts';
 import { type Target, targetOf } from './target.ts';
 
 const defaultLogLimit = 10_000;
@@ -133,7 +133,7 @@ class Origin implements EmbeddedOrigin {
     }
   }
 
-  setCredentials(credentials: readonly OriginCredentials[]) {
+  setCredentials(credentials: readonly S3Credentials[]) {
     if (this.#judge === undefined) this.#judge = new SignatureJudge(credentials);
     else this.#judge.setCredentials(credentials);
   }
@@ -243,11 +243,15 @@ class Origin implements EmbeddedOrigin {
   }
 
   #checkSignature(request: IncomingMessage, target: Target): void {
-    const refusal = this.#judge?.judge(
+    const judgement = this.#judge?.judge(
       { method: request.method ?? '', rawPath: target.rawPath, rawQuery: target.rawQuery, headers: request.headers },
       Date.now(),
     );
-    if (refusal !== undefined) throw new S3Refusal(refusal.status, refusal.code, refusal.message);
+    if (judgement?.kind === 'unsigned')
+      throw new S3Refusal(403, 'AccessDenied', 'Access Denied: the request is not signed.');
+    if (judgement?.kind !== 'refused') return;
+    const { status, code, message } = judgement.refusal;
+    throw new S3Refusal(status, code, message);
   }
 
   /** Also does what a fault does to the object itself. */

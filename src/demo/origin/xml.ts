@@ -19,13 +19,3 @@ export function xmlDocument(root: string, inner: string, namespace = true): stri
   const attribute = namespace ? ' xmlns="http://s3.amazonaws.com/doc/2006-03-01/"' : '';
   return `<?xml version="1.0" encoding="UTF-8"?>\n<${root}${attribute}>${inner}</${root}>`;
 }
-
-/** Percent-encodes as S3 does for `encoding-type=url`, and as SigV4 does for paths: everything but unreserved and `/`. */
-export function encodeKey(key: string): string {
-  return encodeRfc3986(key).replaceAll('%2F', '/');
-}
-
-/** Percent-encodes everything but the unreserved characters of RFC 3986. */
-export function encodeRfc3986(text: string): string {
-  return encodeURIComponent(text).replace(/[!'()*]/g, (char) => `%${char.charCodeAt(0).toString(16).toUpperCase()}`);
-}

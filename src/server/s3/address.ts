@@ -22,13 +22,12 @@ const space = 0x20;
 
 /**
  * @param target `req.raw.url`: Node hands it out with one character per byte.
+ * @param hosted the bucket, where the host names it
  * @throws S3Error InvalidURI when bucket or key is not UTF-8, KeyTooLongError
  */
-export function parseAddress(target: string): S3Address {
-  const local = target.replace(/^https?:\/\/[^/?]*/i, '');
-  const cut = local.indexOf('?');
-  const path = cut < 0 ? local : local.slice(0, cut);
-  const search = cut < 0 ? '' : local.slice(cut + 1);
+export function parseAddress(target: string, hosted?: string): S3Address {
+  const { path: sent, search } = splitTarget(target);
+  const path = hosted === undefined ? sent : `/${hosted}${sent}`;
   const slash = path.indexOf('/', 1);
   const bucket = decodeOnce(slash < 0 ? path.slice(1) : path.slice(1, slash), { plusIsSpace: false });
   const key = decodeOnce(slash < 0 ? '' : path.slice(slash + 1), { plusIsSpace: false });
@@ -36,6 +35,20 @@ export function parseAddress(target: string): S3Address {
     throw new S3Error('KeyTooLongError', `Your key is too long: at most ${keyLimitBytes} bytes.`);
   }
   return { bucket, key, query: parseQuery(search) };
+}
+
+/** Path and query as they were sent. */
+export function splitTarget(target: string): { path: string; search: string } {
+  const local = target.replace(/^https?:\/\/[^/?]*/i, '');
+  const cut = local.indexOf('?');
+  return cut < 0 ? { path: local, search: '' } : { path: local.slice(0, cut), search: local.slice(cut + 1) };
+}
+
+/** The bucket in the host of a request (virtual-hosted style); undefined: it is in the path. */
+export function hostedBucket(host: string | undefined, domains: readonly string[]): string | undefined {
+  const name = host?.replace(/:\d+$/, '').toLowerCase() ?? '';
+  const domain = domains.find((one) => name.endsWith(`.${one}`));
+  return domain === undefined ? undefined : name.slice(0, -domain.length - 1);
 }
 
 /** A parameter that occurs twice keeps its first value, as S3 does. */

@@ -1,6 +1,7 @@
 /** Questions about a bucket: both generations of listing, location, existence. Answers are XML documents. */
 
 import type { ListedPage, ReadableFiles } from '../../cluster/reading/files.ts';
+import type { Sight } from './access.ts';
 import type { S3Address } from './address.ts';
 import { S3Error } from './errors.ts';
 import { document, element, escapeXml, s3Namespace } from './xml.ts';
@@ -9,11 +10,11 @@ import { document, element, escapeXml, s3Namespace } from './xml.ts';
 const maxKeysLimit = 1000;
 const owner = '<Owner><ID>primed</ID><DisplayName>primed</DisplayName></Owner>';
 
-export async function bucketsXml(files: ReadableFiles, createdAtMs: number): Promise<string> {
+export async function bucketsXml(files: ReadableFiles, sight: Sight, createdAtMs: number): Promise<string> {
   const created = new Date(createdAtMs).toISOString();
-  const rows = (await bucketsOf(files)).map(
-    (bucket) => `<Bucket>${element('Name', bucket)}${element('CreationDate', created)}</Bucket>`,
-  );
+  const rows = (await bucketsOf(files))
+    .filter((bucket) => sight.knows(bucket))
+    .map((bucket) => `<Bucket>${element('Name', bucket)}${element('CreationDate', created)}</Bucket>`);
   return document(
     `<ListAllMyBucketsResult xmlns="${s3Namespace}">${owner}<Buckets>${rows.join('')}</Buckets></ListAllMyBucketsResult>`,
   );

@@ -4,6 +4,15 @@ import { document, element } from './xml.ts';
 
 /** HTTP status of each code. `FileNotCached` and `FileLoading` are ours; the others are Amazon's. */
 const statusOf = {
+  AccessDenied: 403,
+  AuthorizationHeaderMalformed: 400,
+  AuthorizationQueryParametersError: 400,
+  ExpiredToken: 400,
+  InvalidAccessKeyId: 403,
+  InvalidRequest: 400,
+  InvalidToken: 400,
+  RequestTimeTooSkewed: 403,
+  SignatureDoesNotMatch: 403,
   FileLoading: 503,
   FileNotCached: 404,
   InternalError: 500,

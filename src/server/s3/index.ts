@@ -7,8 +7,8 @@
  * Who waits for whom: a body waits for its turn (so many pages of memory at most), then piece by piece for the SSD and
  * for its client. Listing and metadata wait for nobody.
  *
- * Requests are answered unsigned: an Authorization header and presigned query parameters are accepted and not looked
- * at. So the port belongs on loopback, or behind something that authenticates.
+ * Without keys requests are answered unsigned: an Authorization header and presigned query parameters are accepted and not
+ * looked at. So the port then belongs on loopback, or behind something that authenticates. `access` says who may read what.
  */
 import { randomBytes } from 'node:crypto';
 import type { FastifyInstance, FastifyPluginCallback, FastifyReply, FastifyRequest } from 'fastify';
@@ -19,10 +19,12 @@ import { BodyCut } from '../body.ts';
 import { watchAnswers } from '../in-flight.ts';
 import { fastifyOver } from '../over-tls.ts';
 import { Turns } from '../turns.ts';
-import { parseAddress, type S3Address } from './address.ts';
+import { S3Access, type S3AccessOptions, type Sight } from './access.ts';
+import { hostedBucket, parseAddress, type S3Address, splitTarget } from './address.ts';
 import { bucketsXml, listingXml, locationXml, versioningXml } from './bucket.ts';
 import { errorXml, S3Error, s3ErrorOf } from './errors.ts';
 import { answerObject, noSuchBucket } from './object.ts';
+import type { SignedRequest } from './signing.ts';
 
 /** For the metrics: what was asked, the HTTP status, and the time to the end of the answer. */
 export interface S3Answered {
@@ -36,6 +38,10 @@ export interface S3GatewayOptions {
   readonly log: Log;
   /** Undefined: plain HTTP. */
   readonly tls?: ServerTls;
+  /** Who may ask for what; by default everybody for everything. */
+  readonly access?: S3AccessOptions;
+  /** Host names below which buckets stand. */
+  readonly domains?: readonly string[];
   /** Bodies under way at once; each holds the page that is being sent and what the store reads ahead: about 3 MiB. */
   readonly maxBodies?: number;
   /** Longest wait for a turn; after it 503 SlowDown. */
@@ -86,6 +92,8 @@ export const s3Gateway: FastifyPluginCallback<S3GatewayOptions> = (app, options,
   const turns = new Turns({ limit: limits.maxBodies, waitLimitMs: limits.turnWaitMs });
   const watch = watchAnswers(app, limits.closeGraceMs);
   const context = { files, turns, stallMs: limits.stallMs, onServed };
+  const access = new S3Access(options.access ?? { keys: [], anonymous: true });
+  const domains = options.domains ?? [];
   const startedAtMs = Date.now();
   const ids = requestIds();
 
@@ -93,7 +101,7 @@ export const s3Gateway: FastifyPluginCallback<S3GatewayOptions> = (app, options,
     const startedAtMs = performance.now();
     reply.raw.once('close', () => {
       const seconds = (performance.now() - startedAtMs) / 1000;
-      onAnswered?.({ operation: operationOf(request), status: reply.raw.statusCode, seconds });
+      onAnswered?.({ operation: operationOf(request, domains), status: reply.raw.statusCode, seconds });
     });
     reply.header('server', 'primed').header('x-amz-request-id', ids()).header('x-amz-id-2', 'primed');
     if (request.method !== 'GET' && request.method !== 'HEAD') {
@@ -109,12 +117,15 @@ export const s3Gateway: FastifyPluginCallback<S3GatewayOptions> = (app, options,
   });
 
   const answer = async (request: FastifyRequest, reply: FastifyReply): Promise<void> => {
-    const address = parseAddress(request.originalUrl);
+    const hosted = hostedBucket(request.headers.host, domains);
+    const sight = access.sight(signedOf(request), resourceOf(request, hosted));
+    const address = parseAddress(request.originalUrl, hosted);
+    checkSight(sight, address, request.method);
     for (const name of address.query.keys()) {
       if (unanswered.has(name)) throw new S3Error('NotImplemented', `A read-only cache does not answer '?${name}'.`);
     }
     if (address.key === '') {
-      const body = await bucketAnswer(files, address, startedAtMs, reply);
+      const body = await bucketAnswer(files, sight, address, startedAtMs, reply);
       reply.type('application/xml').code(200).send(body);
       return;
     }
@@ -147,6 +158,27 @@ export const s3Gateway: FastifyPluginCallback<S3GatewayOptions> = (app, options,
   done();
 };
 
+function signedOf({ raw, originalUrl }: FastifyRequest): SignedRequest {
+  const { path, search } = splitTarget(originalUrl);
+  return { method: raw.method!, rawPath: path, rawQuery: search, headers: raw.headers };
+}
+
+function resourceOf({ originalUrl }: FastifyRequest, hosted: string | undefined): string {
+  const { path } = splitTarget(originalUrl);
+  return hosted === undefined ? path : `/${hosted}${path}`;
+}
+
+/** Of what a caller may not read he is not told whether it is there. */
+function checkSight(sight: Sight, { bucket, key, query }: S3Address, method: string): void {
+  const isListing = method === 'GET' && !query.has('location') && !query.has('versioning');
+  const allowed =
+    bucket === '' ||
+    (key !== '' || isListing
+      ? sight.reads(`s3://${bucket}/${key || (query.get('prefix') ?? '')}`)
+      : sight.knows(bucket));
+  if (!allowed) throw new S3Error('AccessDenied', 'Access Denied: the key that signed this is for other paths.');
+}
+
 /** Fastify takes a resolved `undefined` for "nothing sent yet" unless it is given the reply. */
 async function handled(
   answer: (request: FastifyRequest, reply: FastifyReply) => Promise<void>,
@@ -159,11 +191,12 @@ async function handled(
 
 async function bucketAnswer(
   files: ReadableFiles,
+  sight: Sight,
   address: S3Address,
   startedAtMs: number,
   reply: FastifyReply,
 ): Promise<string> {
-  if (address.bucket === '') return bucketsXml(files, startedAtMs);
+  if (address.bucket === '') return bucketsXml(files, sight, startedAtMs);
   if (!(await files.knows(`s3://${address.bucket}/`))) throw noSuchBucket(address.bucket);
   reply.header('x-amz-bucket-region', 'us-east-1');
   if (reply.request.method === 'HEAD') return '';
@@ -181,10 +214,11 @@ function definedOf(options: S3GatewayOptions): Partial<typeof defaults> {
 }
 
 /** By the shape of the request alone: what cannot be parsed is `other`. */
-function operationOf({ method, originalUrl }: FastifyRequest): S3Answered['operation'] {
+function operationOf(request: FastifyRequest, domains: readonly string[]): S3Answered['operation'] {
+  const { method, originalUrl, headers } = request;
   if (method !== 'GET' && method !== 'HEAD') return 'other';
   try {
-    const { bucket, key, query } = parseAddress(originalUrl);
+    const { bucket, key, query } = parseAddress(originalUrl, hostedBucket(headers.host, domains));
     if (key !== '') return method === 'GET' ? 'get' : 'head';
     if (method === 'HEAD') return 'head';
     return bucket === '' || query.has('location') || query.has('versioning') ? 'other' : 'list';

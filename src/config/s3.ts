@@ -1,0 +1,87 @@
+/** `[s3]`: who may ask the S3 port for what. */
+import Type from 'typebox';
+import { flag, text } from './forms.ts';
+import type { Draft } from './layers.ts';
+
+export interface S3Config {
+  readonly anonymous: boolean;
+  /** Host names below which a bucket may stand: `bucket.<domain>`. Lower case. */
+  readonly domains: readonly string[];
+  readonly keys: readonly {
+    readonly accessKeyId: string;
+    readonly secretAccessKey: string;
+    /** Empty: everything. */
+    readonly prefixes: readonly string[];
+  }[];
+}
+
+const keySchema = Type.Object(
+  {
+    access_key_id: text({ description: 'Key id.', pattern: '^[A-Za-z0-9._-]{3,128}$' }),
+    secret_access_key: text({ description: 'Secret of the key.', secret: true }),
+    prefixes: Type.Optional(
+      text({
+        description: 'What the key may read: `s3://bucket/…`, with commas between them.',
+        unset: 'everything',
+      }),
+    ),
+  },
+  { additionalProperties: false, description: 'A key by which requests to the S3 port are signed.' },
+);
+
+export const s3Schema = Type.Object(
+  {
+    anonymous: flag({
+      description: 'Answer unsigned requests although there are keys. Without keys signatures are not looked at.',
+      default: false,
+    }),
+    domains: Type.Optional(
+      text({
+        description:
+          'Host names of the S3 port, with commas between them: a request to `bucket.<name>` is about that bucket (virtual-hosted style).',
+        unset: 'the bucket is part of the path',
+      }),
+    ),
+    key: Type.Optional(Type.Array(keySchema, { maxItems: 1000 })),
+  },
+  { additionalProperties: false, description: 'The S3 port: who may ask it for what.' },
+);
+
+export function s3Of({ values, counts }: Draft): S3Config {
+  const get = (key: string): string | undefined => values.get(key) as string | undefined;
+  return {
+    anonymous: values.get('s3.anonymous') as boolean,
+    domains: listIn(get('s3.domains')).map((name) => name.toLowerCase()),
+    keys: Array.from({ length: counts.get('s3.key') ?? 0 }, (_, index) => ({
+      accessKeyId: get(`s3.key[${index}].access_key_id`)!,
+      secretAccessKey: get(`s3.key[${index}].secret_access_key`)!,
+      prefixes: listIn(get(`s3.key[${index}].prefixes`)),
+    })),
+  };
+}
+
+/** Whether the S3 port answers those only who have a key. */
+export function asksForKeys({ values, counts }: Draft): boolean {
+  return (counts.get('s3.key') ?? 0) > 0 && values.get('s3.anonymous') !== true;
+}
+
+export function checkS3(draft: Draft, complain: (draft: Draft, key: string, problem: string) => void): void {
+  const seen = new Set<unknown>();
+  for (let index = 0; index < (draft.counts.get('s3.key') ?? 0); index += 1) {
+    const at = (name: string): string => `s3.key[${index}].${name}`;
+    const id = draft.values.get(at('access_key_id'));
+    if (seen.has(id)) complain(draft, at('access_key_id'), `"${String(id)}" is there twice`);
+    seen.add(id);
+    for (const prefix of listIn(draft.values.get(at('prefixes')) as string | undefined))
+      if (!/^s3:\/\/[^/]+\//.test(prefix)) complain(draft, at('prefixes'), `"${prefix}" is not s3://bucket/…`);
+  }
+  for (const name of listIn(draft.values.get('s3.domains') as string | undefined))
+    if (!/^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/i.test(name)) complain(draft, 's3.domains', `"${name}" is not a host name`);
+}
+
+function listIn(written: string | undefined): string[] {
+  return (written ?? '')
+    .split(',')
+    .map((one) => one.trim())
+    .filter((one) => one !== '');
+}

@@ -1,0 +1,57 @@
+/** Who may ask the S3 port for what: keys, each with the prefixes that it is for, and whether nobody in particular may. */
+import { S3Error } from './errors.ts';
+import { type Judgement, type S3Credentials, SignatureJudge } from './signature.ts';
+import type { SignedRequest } from './signing.ts';
+
+export interface S3Key extends S3Credentials {
+  /** `s3://bucket/…`: what begins with one of them. Empty: everything. */
+  readonly prefixes: readonly string[];
+}
+
+export interface S3AccessOptions {
+  /** None: signatures are not looked at. */
+  readonly keys: readonly S3Key[];
+  /** Whether unsigned requests are answered although there are keys. */
+  readonly anonymous: boolean;
+}
+
+/** What one caller may see. */
+export interface Sight {
+  /** `s3://bucket/key`, or of a listing `s3://bucket/prefix`. */
+  reads(path: string): boolean;
+  /** Whether any path of the bucket may be read. */
+  knows(bucket: string): boolean;
+}
+
+const everything: Sight = { reads: () => true, knows: () => true };
+
+export class S3Access {
+  readonly #judge: SignatureJudge<S3Key> | undefined;
+  readonly #anonymous: boolean;
+
+  constructor({ keys, anonymous }: S3AccessOptions) {
+    this.#judge = keys.length === 0 ? undefined : new SignatureJudge(keys);
+    this.#anonymous = anonymous;
+  }
+
+  /**
+   * Throws S3Error, as S3 does, for a signature that does not hold, and for none where one is asked for.
+   * @param resourcePath `/bucket/key` as it was sent
+   */
+  sight(request: SignedRequest, resourcePath: string, nowMs = Date.now()): Sight {
+    if (this.#judge === undefined) return everything;
+    const judgement: Judgement<S3Key> = this.#judge.judge(request, nowMs, resourcePath);
+    if (judgement.kind === 'refused') throw new S3Error(judgement.refusal.code, judgement.refusal.message);
+    if (judgement.kind === 'signed') return sightOf(judgement.by.prefixes);
+    if (this.#anonymous) return everything;
+    throw new S3Error('AccessDenied', 'Access Denied: the request is not signed.');
+  }
+}
+
+function sightOf(prefixes: readonly string[]): Sight {
+  if (prefixes.length === 0) return everything;
+  return {
+    reads: (path) => prefixes.some((prefix) => path.startsWith(prefix)),
+    knows: (bucket) => prefixes.some((prefix) => prefix.startsWith(`s3://${bucket}/`)),
+  };
+}
