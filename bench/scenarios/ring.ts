@@ -59,7 +59,16 @@ export const ring: Scenario = {
         shareRow(makeRing(cluster(100))),
         shareRow(built.ring),
       ],
-      verdicts: [verdict('Keys that a join moves between workers that stay', moves.astray, 'keys', 'at most', 0)],
+      verdicts: [
+        verdict('Keys that a join moves between workers that stay', moves.astray, 'keys', 'at most', 0),
+        verdict(
+          'Standard deviation of the shares of 100 workers',
+          deviationPercent(makeRing(cluster(100))),
+          '%',
+          'at most',
+          5,
+        ),
+      ],
       notes: [],
     };
   },
@@ -120,13 +129,22 @@ function lookupRow(
 }
 
 function shareRow(of: Ring<RingWorker>): Row {
-  const relative = [...of.shares()].map((share) => share * of.workers.length);
-  const variance = relative.reduce((sum, share) => sum + (share - 1) ** 2, 0) / relative.length;
   return {
     name: `shares of ${of.workers.length.toLocaleString('en-US')} workers`,
     figures: {
-      'standard deviation': figure('%', [100 * Math.sqrt(variance)]),
-      'largest, of the mean': figure('x', [Math.max(...relative)]),
+      'standard deviation': figure('%', [deviationPercent(of)]),
+      'largest, of the mean': figure('x', [Math.max(...relativeShares(of))]),
     },
   };
+}
+
+/** Shares as multiples of their mean. */
+function relativeShares(of: Ring<RingWorker>): number[] {
+  return [...of.shares()].map((share) => share * of.workers.length);
+}
+
+function deviationPercent(of: Ring<RingWorker>): number {
+  const relative = relativeShares(of);
+  const variance = relative.reduce((sum, share) => sum + (share - 1) ** 2, 0) / relative.length;
+  return 100 * Math.sqrt(variance);
 }
