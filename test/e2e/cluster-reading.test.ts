@@ -1,10 +1,15 @@
 /** Reading a cluster through any of its workers: every byte, every list, and the truth when a worker or a page is gone. */
+
+import { join } from 'node:path';
 import { type _Object, ListObjectsV2Command } from '@aws-sdk/client-s3';
 import { afterEach, expect, it } from 'vitest';
+import { makeRing, segmentKey, workerIdentity } from '../../src/core/ring.ts';
 import { KiB, MiB } from '../../src/core/units.ts';
+import { contentAt } from '../../src/demo/origin/content.ts';
 import { type Json, loaded } from '../support/api.ts';
 import { type Cluster, openCluster, readBack, segmentBytes } from '../support/cluster.ts';
 import { expectContent, listedBy } from '../support/origin.ts';
+import { rot } from '../support/rot.ts';
 import { s3Of } from '../support/scene.ts';
 
 const objects = [
@@ -26,10 +31,11 @@ afterEach(async () => {
   cluster = undefined;
 });
 
-async function loadedCluster(replicas: number): Promise<Cluster> {
-  cluster = await openCluster({ workers: ids, origin: { objects } });
-  const report = await loaded(cluster.coordinator.api, path, { replicas: String(replicas) });
-  expect(report).toMatchObject({ mJobState: 'SUCCEEDED', mLoadedByteCount: totalBytes });
+async function loadedCluster(replicas: number, some = objects, options = {}): Promise<Cluster> {
+  cluster = await openCluster({ workers: ids, origin: { objects: some } });
+  const report = await loaded(cluster.coordinator.api, path, { replicas: String(replicas), ...options });
+  const bytes = some.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+  expect(report).toMatchObject({ mJobState: 'SUCCEEDED', mLoadedByteCount: bytes });
   cluster.origin.resetStats();
   return cluster;
 }
@@ -109,4 +115,89 @@ it('the coordinator says where every byte lies, and what is missing when a worke
   const check = await api(`${coordinator.api}/api/v1/fs/check?path=${encodeURIComponent(path)}`, { method: 'POST' });
   expect(check).toMatchObject({ ok: false, badPageCount: 0, unanswered: [{ id: 'w2' }] });
   expect(check.checkedBytes).toBe(2 * totalBytes - one.bytes);
+});
+
+const ring = makeRing(ids.map((id) => ({ identity: workerIdentity(id), id })));
+
+/** An object whose first segment lies on others than this worker; and these, the one that readers ask first before. */
+function notOn(id: string, sizeBytes: number): { object: { key: string; sizeBytes: number }; on: [string, string] } {
+  for (let n = 0; ; n += 1) {
+    const object = { key: `data/far-${n}.bin`, sizeBytes };
+    const on = ring.placement(segmentKey(`s3://demo/${object.key}`, 0), 2).map((one) => one.id);
+    if (!on.includes(id)) return { object, on: on as [string, string] };
+  }
+}
+
+/** Larger than what the sockets between two workers and a client hold, so that a reader that pauses keeps it in flight. */
+const farSegmentBytes = 48 * MiB;
+
+/** Begins so many reads through a worker, and gives how to end each; none has been read beyond its first bytes. */
+async function begun(url: string, count: number): Promise<(() => Promise<Uint8Array>)[]> {
+  return Promise.all(
+    Array.from({ length: count }, async () => {
+      const answer = await fetch(url);
+      expect(answer.status).toBe(200);
+      const reader = answer.body!.getReader();
+      const pieces = [(await reader.read()).value!];
+      return async () => {
+        for (;;) {
+          const { value, done } = await reader.read();
+          if (done) return Buffer.concat(pieces);
+          pieces.push(value);
+        }
+      };
+    }),
+  );
+}
+
+it.each([
+  ['killed', 'SIGKILL'],
+  ['stopped, and hangs', 'SIGSTOP'],
+] as const)('readers go on at the byte where a worker was %s', async (_, signal) => {
+  const { object, on } = notOn('w1', farSegmentBytes + 5);
+  const { workers } = await loadedCluster(2, [object], { segmentSize: `${farSegmentBytes / MiB}MB` });
+  const [first] = on;
+  const through = workers.get('w1')!;
+  const reads = await begun(`${through.s3}/demo/${object.key}`, 3);
+  process.kill(workers.get(first)!.pid, signal);
+  for (const read of reads) expectContent(await read(), object);
+  // The fault has hit what was on its way.
+  const broken = through
+    .log()
+    .split('\n')
+    .filter((line) => line.includes('broke off') && line.includes(`"worker":"${first}"`));
+  expect(broken.length).toBeGreaterThanOrEqual(reads.length);
+  expect(broken.some((line) => !line.includes('"offset":0,'))).toBe(true);
+  await readBack(cluster!, 'w1');
+});
+
+it('without another replica a reader is cut off, and told so before it begins', async () => {
+  const { object } = notOn('w1', farSegmentBytes + 5);
+  const { workers, coordinator } = await loadedCluster(1, [object], { segmentSize: `${farSegmentBytes / MiB}MB` });
+  const [only] = ring.placement(segmentKey(`s3://demo/${object.key}`, 0), 1);
+  const url = `${workers.get('w1')!.s3}/demo/${object.key}`;
+  const [read] = await begun(url, 1);
+  await cluster!.kill(only!.id);
+  await expect(read!()).rejects.toThrow();
+  // Until its lease ends nobody knows whether it is gone, afterwards its bytes are.
+  await expect.poll(async () => (await fetch(url)).status, { timeout: 20_000, interval: 100 }).toBe(404);
+  expect(await (await fetch(url)).text()).toMatch(/FileNotCached.*on no live worker/s);
+  const stat = await api(`${coordinator.api}/api/v1/fs/stat?path=s3://demo/${object.key}`);
+  expect(stat.unanswered).toEqual([{ id: only!.id, reason: expect.stringMatching(/lost/) }]);
+  expect(stat.file.missing).toContainEqual({ offset: 0, length: farSegmentBytes });
+  const list = await fetch(`${workers.get('w1')!.s3}/demo?list-type=2`);
+  expect(await list.text()).toContain('<KeyCount>0</KeyCount>');
+});
+
+it('a page that rots on one replica is never served: the other answers', async () => {
+  const { object, on } = notOn('w1', 6 * MiB);
+  const cluster = await loadedCluster(2, [object], { segmentSize: '8MB' });
+  const needle = contentAt(object.key, 1, 3 * MiB, 4096);
+  const [bad] = on;
+  expect(await rot(join(cluster.dataDir(bad), 'store'), Buffer.from(needle))).toBe(1);
+  // Through itself, which has all of the file, and through others.
+  for (const id of ids) await readBack(cluster, id);
+  expect(cluster.workers.get(bad)!.log()).toContain('does not have its checksum');
+  const check = await api(`${cluster.coordinator.api}/api/v1/fs/check?path=${path}`, { method: 'POST' });
+  expect(check).toMatchObject({ ok: false, badPageCount: 1, badPages: [{ worker: bad, page: 3 }] });
 });

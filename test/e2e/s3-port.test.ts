@@ -1,7 +1,5 @@
 /** The S3 port of the real binary over the real store; what the gateway does with odd requests is in its unit tests. */
 
-import { readdirSync } from 'node:fs';
-import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { paginateListObjectsV2, type S3Client } from '@aws-sdk/client-s3';
 import { afterAll, beforeAll, expect, it } from 'vitest';
@@ -10,6 +8,7 @@ import { contentAt } from '../../src/demo/origin/content.ts';
 import { call, check, loaded } from '../support/api.ts';
 import { expectContent, listedBy, manifestEntry, smallDataset } from '../support/origin.ts';
 import { rawRequest } from '../support/raw-http.ts';
+import { rot } from '../support/rot.ts';
 import { openScene, type Scene, s3Of } from '../support/scene.ts';
 
 const path = 's3://demo/data/';
@@ -67,23 +66,8 @@ it('a page that rots on the SSD is never served, and check names it', async () =
   const victim = smallDataset.find(({ key }) => key === 'data/odd.bin')!;
   await scene.daemon.terminate();
   // Somewhere in the store lie the bytes of the file: the start of its fourth page is found, and one bit of it turned.
-  const storeDir = join(scene.dataDir, 'store');
   const needle = contentAt(victim.key, 1, 3 * MiB, 4096);
-  let turned = 0;
-  for (const name of readdirSync(storeDir)) {
-    const file = await open(join(storeDir, name), 'r+');
-    const block = Buffer.alloc(8 * MiB);
-    for (let at = 0; ; at += block.length) {
-      const { bytesRead } = await file.read(block, 0, block.length, at);
-      if (bytesRead === 0) break;
-      const found = block.subarray(0, bytesRead).indexOf(needle);
-      if (found < 0) continue;
-      await file.write(Buffer.from([needle[100]! ^ 1]), 0, 1, at + found + 100);
-      turned += 1;
-    }
-    await file.close();
-  }
-  expect(turned).toBe(1);
+  expect(await rot(join(scene.dataDir, 'store'), needle)).toBe(1);
 
   await scene.restart();
   const answer = await rawRequest(scene.daemon.ports.s3, `/demo/${victim.key}`);

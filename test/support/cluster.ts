@@ -19,6 +19,8 @@ export interface Cluster {
   readonly objects: readonly ObjectSpec[];
   readonly workers: Map<string, Daemon>;
   coordinator: Daemon;
+  /** Where a worker keeps its data. */
+  dataDir(id: string): string;
   /** Starts a worker, or starts it again with its data, and waits until the coordinator knows it. */
   start(id: string): Promise<Daemon>;
   kill(id: string): Promise<void>;
@@ -47,11 +49,12 @@ export async function openCluster(order: {
     objects: order.origin.objects ?? smallDataset,
     workers: new Map(),
     coordinator,
+    dataDir: (id) => join(folder.path, id),
     async start(id) {
       const known = ports.get(id);
       const daemon = await startDaemon({
         role: 'worker',
-        dataDir: join(folder.path, id),
+        dataDir: cluster.dataDir(id),
         storeSize: '512MB',
         env: { ...env, PRIMED_CLUSTER_ID: id, PRIMED_COORDINATOR: cluster.coordinator.api },
         ...(known === undefined ? {} : { ports: known }),
