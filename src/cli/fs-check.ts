@@ -55,10 +55,12 @@ function describeCheck(summary: CheckSummary): string {
   const lines = [`${path}: ${ok ? 'OK' : 'BAD'}: ${checkedFiles} files, ${formatSize(checkedBytes)} checked${bad}`];
   for (const page of badPages)
     lines.push(
-      `\t${printable(page.path)}: page ${page.page} (bytes ${page.offset} to ${page.offset + page.lengthBytes - 1}): ${printable(page.message)}`,
+      `\t${page.worker === undefined ? '' : `${page.worker}: `}${printable(page.path)}: page ${page.page} (bytes ${page.offset} to ${page.offset + page.lengthBytes - 1}): ${printable(page.message)}`,
     );
   if (badPageCount > badPages.length) lines.push(`\t... and ${badPageCount - badPages.length} more`);
   if (uncheckedFiles > 0) lines.push(`\t${uncheckedFiles} files are not complete in the cache, and were not checked`);
   if (goneFiles > 0) lines.push(`\t${goneFiles} files were replaced or removed meanwhile`);
+  for (const { id, reason } of summary.unanswered ?? [])
+    lines.push(`\tworker '${id}' did not answer, and its pages were not checked: ${printable(reason)}`);
   return `${lines.join('\n')}\n`;
 }

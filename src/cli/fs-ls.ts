@@ -37,6 +37,7 @@ export const registerFsLs: RegisterVerb = (fs, context) => {
     withClient(context, flags, async (client) => {
       let left = flags.limit ?? Number.POSITIVE_INFINITY;
       let after: string | undefined;
+      const silent = new Map<string, string>();
       await writeMuch(context.io.stdout, async (write) => {
         do {
           const page = await client.ls(path, {
@@ -46,10 +47,13 @@ export const registerFsLs: RegisterVerb = (fs, context) => {
           });
           const line = flags.format === 'JSON' ? (entry: object) => `${JSON.stringify(entry)}\n` : lineOf;
           await write(page.entries.map(line).join(''));
+          for (const { id, reason } of page.unanswered ?? []) silent.set(id, reason);
           left -= page.entries.length;
           after = page.next;
         } while (after !== undefined && left > 0);
       });
+      for (const [id, reason] of silent)
+        context.io.stderr.write(`Worker '${id}' did not answer, and its files are not counted: ${printable(reason)}\n`);
       return exitCodes.done;
     }),
   );
@@ -59,6 +63,9 @@ export const registerFsLs: RegisterVerb = (fs, context) => {
 function lineOf(entry: FileEntry | DirectoryEntry): string {
   if (entry.type === 'directory')
     return `${'-'.padStart(10)}  ${'directory'.padEnd(9)}  ${' '.repeat(24)}  ${printable(entry.path)}\n`;
-  const state = entry.state === 'loading' ? `${Math.floor((entry.cachedBytes / entry.sizeBytes) * 100)}%` : entry.state;
+  const state =
+    entry.state === 'loading' || entry.state === 'partial'
+      ? `${Math.floor((entry.cachedBytes / entry.sizeBytes) * 100)}%`
+      : entry.state;
   return `${formatSize(entry.sizeBytes).padStart(10)}  ${state.padEnd(9)}  ${entry.lastModified}  ${printable(entry.path)}\n`;
 }

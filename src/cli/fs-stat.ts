@@ -12,6 +12,7 @@ import {
   withClient,
 } from './context.ts';
 import { exitCodes } from './exit.ts';
+import { printable } from './printable.ts';
 
 interface StatFlags extends ClientOptions {
   readonly format?: Format;
@@ -34,7 +35,11 @@ export const registerFsStat: RegisterVerb = (fs, context) => {
   );
 };
 
-function describeStat({ path, type, files, bytes, cachedFiles, cachedBytes, file }: PathStat): string {
+/** Segments and gaps that are shown to people. */
+const mostLines = 100;
+
+function describeStat(stat: PathStat): string {
+  const { path, type, files, bytes, cachedFiles, cachedBytes, file, replicas = [], workers = [] } = stat;
   // Of nothing, everything is there.
   const percent = bytes === 0 ? 100 : Math.floor((cachedBytes / bytes) * 1000) / 10;
   const lines: [string, string][] = [
@@ -49,5 +54,19 @@ function describeStat({ path, type, files, bytes, cachedFiles, cachedBytes, file
     lines.push(['Last modified', file.lastModified]);
     if (file.cachedAt !== undefined) lines.push(['Cached at', file.cachedAt]);
   }
-  return lines.map(([name, value]) => `${`${name}:`.padEnd(15)}${value}\n`).join('');
+  for (const { replicas: count, bytes: some } of replicas)
+    lines.push([count === 0 ? 'Missing' : count === 1 ? 'On 1 worker' : `On ${count} workers`, formatSize(some)]);
+  for (const { offset, length } of file?.missing?.slice(0, mostLines) ?? [])
+    lines.push(['Missing', `bytes ${offset} to ${offset + length - 1}`]);
+  for (const { index, workers: on, partly = [] } of file?.segments?.slice(0, mostLines) ?? []) {
+    const some = partly.map((id) => `${id} (part)`);
+    lines.push([`Segment ${index}`, [...on, ...some].join(', ') || 'nowhere']);
+  }
+  const more = (file?.segments?.length ?? 0) - mostLines;
+  if (more > 0) lines.push(['', `... and ${more} more segments; --format json has all`]);
+  if (file === undefined)
+    for (const { id, files: count, cachedBytes: some } of workers)
+      lines.push([`Worker ${id}`, `${formatSize(some)} of ${count} files`]);
+  for (const { id, reason } of stat.unanswered ?? []) lines.push([`Worker ${id}`, `NOT COUNTED: ${printable(reason)}`]);
+  return lines.map(([name, value]) => `${`${name}${name === '' ? '' : ':'}`.padEnd(14)} ${value}\n`).join('');
 }

@@ -10,6 +10,8 @@ export type LoadTarget = { readonly path: string } | { readonly indexFile: strin
 
 /** A check waits for its turn (30 s) before it answers, and speaks at least when a page has been read. */
 const checkTimeoutMs = 120_000;
+/** A coordinator sums up what all workers say of every file below a directory before it answers. */
+const statTimeoutMs = 600_000;
 
 export class PrimedClient {
   readonly #transport: Transport;
@@ -70,7 +72,8 @@ export class PrimedClient {
   }
 
   stat(path: string): Promise<PathStat> {
-    return this.#fs({ method: 'GET', path: '/api/v1/fs/stat', query: { path } });
+    const answerTimeoutMs = statTimeoutMs;
+    return this.#fs({ method: 'GET', path: '/api/v1/fs/stat', query: { path }, answerTimeoutMs });
   }
 
   /** Bytes of a cached file, in pieces. Rejects with ANSWER_INCOMPLETE when a page turns out bad on the way. */

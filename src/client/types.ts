@@ -1,4 +1,5 @@
 /** What the REST API answers, as its clients see it. Unknown values are absent. */
+import type { Unanswered } from '../core/check.ts';
 import type { JobState, LoadOptions } from '../core/job.ts';
 import type { WorkerState } from '../core/membership.ts';
 
@@ -61,7 +62,8 @@ export interface JobRow {
 export interface FileEntry {
   readonly path: string;
   readonly type: 'file';
-  readonly state: 'complete' | 'metadata' | 'loading';
+  /** `partial`: not every byte is there, on the worker that was asked or, from a coordinator, on any. */
+  readonly state: 'complete' | 'partial' | 'metadata' | 'loading';
   readonly sizeBytes: number;
   readonly cachedBytes: number;
   readonly missingBytes: number;
@@ -71,6 +73,21 @@ export interface FileEntry {
   readonly lastModified: string;
   readonly loadId?: string;
   readonly cachedAt?: string;
+  /** Of a cluster, as what follows: who has some of it. */
+  readonly workers?: readonly string[];
+  readonly segmentBytes?: number;
+  readonly missing?: readonly { readonly offset: number; readonly length: number }[];
+  readonly segments?: readonly SegmentPlace[];
+}
+
+export interface SegmentPlace {
+  readonly index: number;
+  readonly offset: number;
+  readonly length: number;
+  /** Those that have all of it. */
+  readonly workers: readonly string[];
+  /** Those that have some of it. */
+  readonly partly?: readonly string[];
 }
 
 export interface DirectoryEntry {
@@ -83,6 +100,8 @@ export interface Listing {
   readonly entries: readonly (FileEntry | DirectoryEntry)[];
   /** Pass as `after` for the page that follows; absent on the last one. */
   readonly next?: string;
+  /** Of a cluster: workers whose files are not in it. */
+  readonly unanswered?: readonly Unanswered[];
 }
 
 export interface PathStat {
@@ -91,8 +110,16 @@ export interface PathStat {
   readonly files: number;
   readonly bytes: number;
   readonly cachedFiles: number;
+  /** A byte counts once, however many workers have it. */
   readonly cachedBytes: number;
   readonly file?: FileEntry;
+  /** Of a cluster, as what follows: bytes that are on no worker. */
+  readonly missingBytes?: number;
+  /** How many bytes so many workers have. */
+  readonly replicas?: readonly { readonly replicas: number; readonly bytes: number }[];
+  readonly workers?: readonly { readonly id: string; readonly files: number; readonly cachedBytes: number }[];
+  /** What these have is not counted. */
+  readonly unanswered?: readonly Unanswered[];
 }
 
 export interface WorkerInfo {

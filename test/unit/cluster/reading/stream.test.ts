@@ -10,7 +10,7 @@ const content = Buffer.from(Array.from({ length: 1000 }, (_, at) => (at * 7 + (a
 const all = [{ offset: 0, length: content.length }];
 
 /** What a holder does with a piece: how many bytes it gives before it fails, or ends early. */
-type Act = { readonly gives: number; readonly then: 'fails' | 'ends' } | 'works' | 'busy';
+type Act = { readonly gives: number; readonly end: 'fails' | 'ends' } | 'works' | 'busy';
 
 class Script implements Source {
   readonly opened: Piece[] = [];
@@ -40,7 +40,7 @@ class Script implements Source {
         const end = act === 'works' ? piece.length : Math.min(piece.length, act.gives);
         for (let at = 0; at < end; at += 64)
           yield content.subarray(piece.offset + at, piece.offset + Math.min(end, at + 64));
-        if (act !== 'works' && act.then === 'fails') throw new PrimedError('PEER_FAILED', `${piece.holder} is gone`);
+        if (act !== 'works' && act.end === 'fails') throw new PrimedError('PEER_FAILED', `${piece.holder} is gone`);
       } finally {
         self.closed += 1;
       }
@@ -63,7 +63,7 @@ async function read(source: Source, offset = 0, length = content.length): Promis
 }
 
 it('goes on with another holder at the byte where the first one broke off', async () => {
-  const script = new Script(['a', 'b'], ({ holder }) => (holder === 'a' ? { gives: 300, then: 'fails' } : 'works'));
+  const script = new Script(['a', 'b'], ({ holder }) => (holder === 'a' ? { gives: 300, end: 'fails' } : 'works'));
   expect(await read(script, 10, 900)).toEqual(content.subarray(10, 910));
   expect(script.opened).toEqual([
     { holder: 'a', offset: 10, length: 900 },
@@ -73,7 +73,7 @@ it('goes on with another holder at the byte where the first one broke off', asyn
 });
 
 it('takes an early end for a failure, and asks who else has it when nobody is left', async () => {
-  const script = new Script(['a'], ({ holder }) => (holder === 'a' ? { gives: 100, then: 'ends' } : 'works'));
+  const script = new Script(['a'], ({ holder }) => (holder === 'a' ? { gives: 100, end: 'ends' } : 'works'));
   script.more = () => {
     script.held = [...script.held, { holder: 'late', ranges: all }];
   };
@@ -84,7 +84,7 @@ it('takes an early end for a failure, and asks who else has it when nobody is le
 
 it('ends with the last failure when nobody has the byte, and what came before is right', async () => {
   const script = new Script(['a', 'b'], ({ offset }) =>
-    offset < 400 ? { gives: 400 - offset, then: 'fails' } : { gives: 0, then: 'fails' },
+    offset < 400 ? { gives: 400 - offset, end: 'fails' } : { gives: 0, end: 'fails' },
   );
   const got: Uint8Array[] = [];
   await expect(
@@ -119,7 +119,7 @@ it('a reader that leaves closes what is under way, and what was asked for ahead'
 it('whatever fails when, what is given is a beginning of the range, and the whole of it unless it rejects', async () => {
   const act: fc.Arbitrary<Act> = fc.oneof(
     fc.constant('works' as const),
-    fc.record({ gives: fc.nat(400), then: fc.constantFrom('fails' as const, 'ends' as const) }),
+    fc.record({ gives: fc.nat(400), end: fc.constantFrom('fails' as const, 'ends' as const) }),
   );
   const part = fc.record({ offset: fc.nat(999), length: fc.integer({ min: 1, max: 1000 }) });
   await fc.assert(
