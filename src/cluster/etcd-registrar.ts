@@ -160,8 +160,8 @@ class EtcdRegistrar implements Registrar {
   }
 
   /** The epoch. Rejects with WORKER_CONFLICT. */
-  async #write({ id: lease }: Lease, figures: string, signal: AbortSignal): Promise<number> {
-    const { etcd, id, address, clock, leaseMs } = this.#options;
+  async #write({ id: lease, ttlMs: leaseMs }: Lease, figures: string, signal: AbortSignal): Promise<number> {
+    const { etcd, id, address, clock } = this.#options;
     const { known, members, addresses, discovery, figures: figuresKey } = this.#keys;
     const registered: Registered = {
       ...address,

@@ -3,26 +3,11 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { expect, onTestFinished, test } from 'vitest';
-import { type Etcd, type EtcdOptions, openEtcd } from '../../src/cluster/etcd/index.ts';
-import { systemClock } from '../../src/platform/clock.ts';
 import { makeAuthority, type SignedFiles } from '../support/authority.ts';
-import { type EtcdServer, type EtcdServerOptions, startEtcd } from '../support/etcd.ts';
+import { clientOf, type EtcdServer, type EtcdServerOptions, serverFor } from '../support/etcd.ts';
 import { temporaryFolder } from '../support/files.ts';
 
-const log = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} };
 const eventually = { timeout: 30_000, interval: 10 };
-
-async function serverFor(options?: EtcdServerOptions): Promise<EtcdServer> {
-  const server = await startEtcd(options);
-  onTestFinished(() => server.close());
-  return server;
-}
-
-function clientOf(endpoints: readonly string[], options: Partial<EtcdOptions> = {}): Etcd {
-  const etcd = openEtcd({ endpoints, timeoutMs: 3_000, clock: systemClock, log, watchSilenceMs: 500, ...options });
-  onTestFinished(() => etcd.close());
-  return etcd;
-}
 
 const root = ['--user=root:toor'];
 const ann = { username: 'ann', password: 'secret' };
@@ -77,14 +62,18 @@ test('tokens that etcd has forgotten, or that users made stale, are fetched anew
   const etcd = clientOf(server.endpoints, ann);
   const values: string[] = [];
   const problems: unknown[] = [];
+  let read = 0;
   etcd.watchPrefix({
     prefix: '/mine/',
-    onReset: () => {},
+    onReset: () => {
+      read += 1;
+    },
     onEvents: (events) => {
       for (const event of events) if (event.type === 'put') values.push(event.entry.value.toString());
     },
     onHealth: (problem) => problems.push(problem),
   });
+  await expect.poll(() => read, eventually).toBe(1);
   await etcd.put('/mine/x', '1');
   await expect.poll(() => values, eventually).toContain('1');
   // etcd keeps tokens in memory.

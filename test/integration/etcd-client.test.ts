@@ -1,23 +1,8 @@
 /** The client of etcd against a real one: calls, fail-over, leases. Watches: etcd-watch.test.ts. */
-import { beforeAll, describe, expect, onTestFinished, test } from 'vitest';
-import { type Etcd, type EtcdOptions, openEtcd } from '../../src/cluster/etcd/index.ts';
-import { systemClock } from '../../src/platform/clock.ts';
-import { type EtcdServer, type EtcdServerOptions, startEtcd } from '../support/etcd.ts';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { clientOf, type EtcdServer, serverFor, startEtcd } from '../support/etcd.ts';
 
-const log = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} };
 const eventually = { timeout: 30_000, interval: 10 };
-
-async function serverFor(options?: EtcdServerOptions): Promise<EtcdServer> {
-  const server = await startEtcd(options);
-  onTestFinished(() => server.close());
-  return server;
-}
-
-function clientOf(endpoints: readonly string[], options: Partial<EtcdOptions> = {}): Etcd {
-  const etcd = openEtcd({ endpoints, timeoutMs: 5_000, clock: systemClock, log, ...options });
-  onTestFinished(() => etcd.close());
-  return etcd;
-}
 
 describe('one member', () => {
   let server: EtcdServer;

@@ -1,6 +1,6 @@
 /** Workers and coordinators that meet in a real etcd: who is a member, and what becomes of it when something is away. */
 import { expect, onTestFinished, test } from 'vitest';
-import { type Etcd, openEtcd } from '../../src/cluster/etcd/index.ts';
+import type { Etcd } from '../../src/cluster/etcd/index.ts';
 import { openEtcdRegistrar } from '../../src/cluster/etcd-registrar.ts';
 import { type EtcdRegistry, openEtcdRegistry } from '../../src/cluster/etcd-registry.ts';
 import type { Registrar } from '../../src/cluster/registrar.ts';
@@ -10,7 +10,7 @@ import { clusterProtocol } from '../../src/core/protocol.ts';
 import { workerIdentity } from '../../src/core/ring.ts';
 import type { WorkerId } from '../../src/core/types.ts';
 import { systemClock } from '../../src/platform/clock.ts';
-import { type EtcdServer, type EtcdServerOptions, startEtcd } from '../support/etcd.ts';
+import { clientOf, type EtcdServer, serverFor } from '../support/etcd.ts';
 import { type QuietProxy, startQuietProxy } from '../support/quiet-proxy.ts';
 import { memoryLog } from '../support/store-fixture.ts';
 
@@ -19,23 +19,10 @@ const leaseMs = 2_000;
 const prefix = '/primed/lab/workers/';
 const cluster = 'lab';
 
-async function serverFor(options?: EtcdServerOptions): Promise<EtcdServer> {
-  const server = await startEtcd(options);
-  onTestFinished(() => server.close());
-  return server;
-}
-
 async function proxyOf(server: EtcdServer): Promise<QuietProxy> {
   const proxy = await startQuietProxy(server.endpoints[0]!);
   onTestFinished(() => proxy.close());
   return proxy;
-}
-
-function clientOf(endpoints: readonly string[]): Etcd {
-  const options = { endpoints, timeoutMs: 2_000, clock: systemClock, log: memoryLog(), watchSilenceMs: 500 };
-  const etcd = openEtcd(options);
-  onTestFinished(() => etcd.close());
-  return etcd;
 }
 
 interface Coordinator {

@@ -1,24 +1,10 @@
 /** Watches of a real etcd, through everything that can end one. Each test ends with what etcd has and what was heard being the same. */
 import { expect, onTestFinished, test } from 'vitest';
-import { type Etcd, type EtcdOptions, openEtcd, type WatchEvent } from '../../src/cluster/etcd/index.ts';
-import { systemClock } from '../../src/platform/clock.ts';
-import { type EtcdServer, type EtcdServerOptions, startEtcd } from '../support/etcd.ts';
+import type { Etcd, WatchEvent } from '../../src/cluster/etcd/index.ts';
+import { clientOf, serverFor } from '../support/etcd.ts';
 import { startQuietProxy } from '../support/quiet-proxy.ts';
 
-const log = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} };
 const eventually = { timeout: 30_000, interval: 10 };
-
-async function serverFor(options?: EtcdServerOptions): Promise<EtcdServer> {
-  const server = await startEtcd(options);
-  onTestFinished(() => server.close());
-  return server;
-}
-
-function clientOf(endpoints: readonly string[], options: Partial<EtcdOptions> = {}): Etcd {
-  const etcd = openEtcd({ endpoints, timeoutMs: 3_000, clock: systemClock, log, watchSilenceMs: 1_000, ...options });
-  onTestFinished(() => etcd.close());
-  return etcd;
-}
 
 interface Heard {
   readonly state: Map<string, string>;
@@ -112,6 +98,7 @@ test('etcd stops and comes back: nothing is missed or heard twice', async () => 
   const { endpoints, members } = await serverFor();
   const etcd = clientOf(endpoints);
   const heard = listen(etcd, '/w/');
+  await expect.poll(() => heard.resets, eventually).toBe(1);
   await etcd.put('/w/a', '1');
   await expect.poll(() => heard.events, eventually).toBe(1);
   await members[0]!.stop();
@@ -202,4 +189,30 @@ test('changes of one revision come together, also when they are too many for one
   await etcd.txn({ compare: [], success });
   await expect.poll(() => sizes.reduce((sum, size) => sum + size, 0), eventually).toBe(200);
   expect(sizes.every((size) => size % 100 === 0)).toBe(true);
+});
+
+test('a listener that fails has all read to it again', async () => {
+  const { endpoints } = await serverFor();
+  const etcd = clientOf(endpoints);
+  const told: string[] = [];
+  const problems: unknown[] = [];
+  let fails = true;
+  const watch = etcd.watchPrefix({
+    prefix: '/w/',
+    onReset: (entries) => told.push(`all: ${entries.map(({ value }) => value.toString())}`),
+    onEvents: () => {
+      told.push('event');
+      if (fails) throw new Error('a defect');
+    },
+    onHealth: (problem) => problems.push(problem),
+  });
+  onTestFinished(() => watch.close());
+  await expect.poll(() => told, eventually).toEqual(['all: ']);
+  await etcd.put('/w/a', '1');
+  await expect.poll(() => told, eventually).toEqual(['all: ', 'event', 'all: 1']);
+  expect(problems[0]).toMatchObject({ code: 'INTERNAL', message: expect.stringMatching(/\/w\/ .*: a defect/) });
+  fails = false;
+  await etcd.put('/w/a', '2');
+  await expect.poll(() => told, eventually).toEqual(['all: ', 'event', 'all: 1', 'event']);
+  await expect.poll(() => watch.problem(), eventually).toBeUndefined();
 });

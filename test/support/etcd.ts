@@ -5,7 +5,11 @@ import { openSync, readFileSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
+import { onTestFinished } from 'vitest';
+import { type Etcd, type EtcdOptions, openEtcd } from '../../src/cluster/etcd/index.ts';
+import { systemClock } from '../../src/platform/clock.ts';
 import { temporaryFolder } from './files.ts';
+import { memoryLog } from './store-fixture.ts';
 
 export interface EtcdTls {
   readonly caFile: string;
@@ -151,6 +155,21 @@ export async function startEtcd({ members: count = 1, tls, args = [] }: EtcdServ
       }),
     close,
   };
+}
+
+/** For the test that asks for it. */
+export async function serverFor(options?: EtcdServerOptions): Promise<EtcdServer> {
+  const server = await startEtcd(options);
+  onTestFinished(() => server.close());
+  return server;
+}
+
+/** A client of the test that asks for it, with a log of its own. */
+export function clientOf(endpoints: readonly string[], options: Partial<EtcdOptions> = {}): Etcd {
+  const defaults = { timeoutMs: 3_000, watchSilenceMs: 1_000, clock: systemClock, log: memoryLog() };
+  const etcd = openEtcd({ endpoints, ...defaults, ...options });
+  onTestFinished(() => etcd.close());
+  return etcd;
 }
 
 async function healthy(metrics: string): Promise<boolean> {

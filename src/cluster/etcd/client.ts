@@ -127,10 +127,10 @@ class EtcdClient implements Etcd {
   }
 
   watchPrefix(options: WatchOptions): Watch {
-    const { clock, log, watchSilenceMs: silenceMs = defaultWatchSilenceMs } = this.#options;
+    const { log, watchSilenceMs: silenceMs = defaultWatchSilenceMs } = this.#options;
     const read = (signal: AbortSignal): Promise<EtcdRange> =>
       this.range(options.prefix, { limit: Number.MAX_SAFE_INTEGER, signal });
-    const watch = new WatchLoop({ ...options, gateway: this.#gateway, read, silenceMs, clock, log });
+    const watch = new WatchLoop({ ...options, gateway: this.#gateway, read, silenceMs, log });
     this.#watches.add(watch);
     watch.onEnd(() => this.#watches.delete(watch));
     return watch;

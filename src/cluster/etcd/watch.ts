@@ -11,7 +11,7 @@
  */
 import { setTimeout as wait } from 'node:timers/promises';
 import { PrimedError } from '../../core/errors.ts';
-import type { Clock, Log } from '../../core/types.ts';
+import type { Log } from '../../core/types.ts';
 import { failureOf, refusal, unavailable } from './failure.ts';
 import { type Gateway, maxAnswerBytes, type Stream } from './gateway.ts';
 import type { EtcdRange, Revision, Watch, WatchEvent, WatchOptions } from './types.ts';
@@ -22,7 +22,6 @@ export interface WatchLoopOptions extends WatchOptions {
   /** The whole prefix. */
   readonly read: (signal: AbortSignal) => Promise<EtcdRange>;
   readonly silenceMs: number;
-  readonly clock: Clock;
   readonly log: Log;
 }
 
@@ -75,8 +74,7 @@ export class WatchLoop implements Watch {
   async #readAll(signal: AbortSignal): Promise<void> {
     const { entries, revision } = await this.#options.read(signal);
     if (signal.aborted) return;
-    this.#next = revision + 1;
-    this.#options.onReset(entries, revision);
+    this.#tell(revision, () => this.#options.onReset(entries, revision));
   }
 
   /** Until the connection ends, by an error or for `Outcome`. */
@@ -102,8 +100,10 @@ export class WatchLoop implements Watch {
         this.#heard();
         for (const event of answer.events ?? []) events.push(eventOf(event));
         if (answer.fragment === true || events.length === 0) continue;
-        this.#tell(events);
+        const together = events;
         events = [];
+        const revision = revisionOfLast(together);
+        this.#tell(revision, () => this.#options.onEvents(together, revision));
       }
       if (signal.aborted || (silence.over && created)) return 'silent';
       throw new Error(silence.over ? 'it is silent' : 'it ended the watch');
@@ -120,12 +120,19 @@ export class WatchLoop implements Watch {
     }
   }
 
-  #tell(events: readonly WatchEvent[]): void {
-    const last = events.at(-1)!;
-    // Not what etcd says of itself: it may be further, and tell of that in its next answer.
-    const revision = last.type === 'put' ? last.entry.modRevision : last.modRevision;
+  /** A listener that fails has a part of it: then all is read anew, a little later. */
+  #tell(revision: Revision, listener: () => void): void {
+    this.#next = undefined;
+    try {
+      listener();
+    } catch (cause) {
+      const { prefix, log } = this.#options;
+      const error = cause instanceof Error ? (cause.stack ?? cause.message) : String(cause);
+      log.error({ prefix, revision, error }, 'what a watch of etcd told could not be taken in');
+      const reason = cause instanceof Error ? cause.message : String(cause);
+      throw new PrimedError('INTERNAL', `What etcd told of ${prefix} could not be taken in: ${reason}`, {}, { cause });
+    }
     this.#next = revision + 1;
-    this.#options.onEvents(events, revision);
   }
 
   #canceled({ endpoint }: Stream, { cancel_reason: message = 'the watch was canceled' }: WatchJson): PrimedError {
@@ -155,6 +162,12 @@ export class WatchLoop implements Watch {
     this.#failures = Math.min(this.#failures + 1, 30);
     return ceilingMs / 2 + (Math.random() * ceilingMs) / 2;
   }
+}
+
+/** Not what etcd says of itself: it may be further, and tell of that in its next answer. */
+function revisionOfLast(events: readonly WatchEvent[]): Revision {
+  const last = events.at(-1)!;
+  return last.type === 'put' ? last.entry.modRevision : last.modRevision;
 }
 
 /** Calls `onOver` once when nothing was heard for so long. */
