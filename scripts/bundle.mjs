@@ -12,6 +12,7 @@ const entries = {
   lane: 'src/ingest/lane.ts',
   bench: 'bench/main.ts',
   gateway: 'bench/support/gateway.ts',
+  'listing-origin': 'bench/origins/listing-process.ts',
   'demo-origin': 'src/demo/origin/process.ts',
 };
 

@@ -1,13 +1,14 @@
 /**
  * The fastest origin that a load can meet on one machine: nginx with sendfile. It answers ranges, ETag and If-Match by
  * itself; ListObjectsV2 is answered from pages written beforehand. Path style, whole buckets only (an empty prefix),
- * no authentication. Plain, and TLS with a certificate made on the spot. Loopback only.
+ * no authentication. Plain, and TLS with a certificate made on the spot. On loopback, or on a machine of a network (netns.ts).
  */
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Dataset } from '../support/dataset.ts';
-import { acceptsConnections, freePort, startChild, waitUntilReady } from '../support/process.ts';
+import type { Machine } from '../support/ground.ts';
+import { freePort, startChild, waitUntilReady } from '../support/process.ts';
 import type { Workspace } from '../support/workspace.ts';
 
 export interface NginxOrigin {
@@ -23,27 +24,29 @@ const keysPerPage = 1000;
 /** Serves datasets that lie below one root. The origin ends with the workspace at the latest. */
 export async function startNginx(
   workspace: Workspace,
-  order: { root: string; datasets: readonly Dataset[]; tls?: boolean },
+  order: { root: string; datasets: readonly Dataset[]; tls?: boolean; machine?: Machine },
 ): Promise<NginxOrigin> {
+  const { address, by } = order.machine ?? { address: '127.0.0.1', by: [] };
   const dir = workspace.folder('nginx');
   const port = await freePort();
   const tls = order.tls ? { port: await freePort(), ...makeCertificate(dir) } : undefined;
   const tokens = order.datasets.map((dataset) => writeListing(join(dir, 'lists'), dataset));
   writeFileSync(
     join(dir, 'nginx.conf'),
-    configuration({ dir, root: order.root, port, tls, datasets: order.datasets, tokens }),
+    configuration({ dir, root: order.root, address, port, tls, datasets: order.datasets, tokens }),
   );
 
-  const child = startChild(['nginx', '-e', 'stderr', '-c', join(dir, 'nginx.conf')], {
+  const child = startChild([...by, 'nginx', '-e', 'stderr', '-c', join(dir, 'nginx.conf')], {
     logPath: join(dir, 'nginx.log'),
   });
   workspace.defer(() => child.stop());
-  await waitUntilReady(child, () => acceptsConnections(port), 10_000);
+  // It writes its id when it listens.
+  await waitUntilReady(child, async () => existsSync(join(dir, 'nginx.pid')), 10_000);
   return {
-    endpoint: `http://127.0.0.1:${port}`,
+    endpoint: `http://${address}:${port}`,
     port,
     ...(tls && {
-      tls: { endpoint: `https://127.0.0.1:${tls.port}`, port: tls.port, certificatePath: tls.certificatePath },
+      tls: { endpoint: `https://${address}:${tls.port}`, port: tls.port, certificatePath: tls.certificatePath },
     }),
     stop: () => child.stop(),
   };
@@ -98,12 +101,13 @@ function makeCertificate(dir: string): { certificatePath: string; keyPath: strin
 function configuration(order: {
   dir: string;
   root: string;
+  address: string;
   port: number;
   tls: { port: number; certificatePath: string; keyPath: string } | undefined;
   datasets: readonly Dataset[];
   tokens: readonly (readonly string[])[];
 }): string {
-  const { dir, root, port, tls, datasets, tokens } = order;
+  const { dir, root, address, port, tls, datasets, tokens } = order;
   // A listing is continued by token, or by `start-after` with the last key of a page; both lead to the same file.
   const pagesOf = (keys: readonly string[]) =>
     keys.map(
@@ -126,8 +130,8 @@ http {
   map $args $token_page { default 0; "~continuation-token=page(?<page>[0-9]+)" $page; }
 ${datasets.map((_, i) => `  map $args $page_of_${i} { default $token_page;\n${pagesOf(tokens[i] ?? []).join('\n')}\n  }`).join('\n')}
   server {
-    listen 127.0.0.1:${port} backlog=4096;
-    ${tls ? `listen 127.0.0.1:${tls.port} ssl; ssl_certificate ${tls.certificatePath}; ssl_certificate_key ${tls.keyPath};` : ''}
+    listen ${address}:${port} backlog=4096;
+    ${tls ? `listen ${address}:${tls.port} ssl; ssl_certificate ${tls.certificatePath}; ssl_certificate_key ${tls.keyPath};` : ''}
     root ${root};
     location /lists/ { internal; root ${dir}; }
 ${datasets.map((dataset, i) => `    location ~ ^/${dataset.bucket}/?$ { rewrite ^ /lists/${dataset.bucket}.$page_of_${i}.xml last; }`).join('\n')}

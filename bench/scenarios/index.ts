@@ -1,11 +1,16 @@
 /** The benchmarks by name, in the order in which `all` runs them. */
 import type { Scenario } from '../support/scenario.ts';
 import { cycles } from './cycles.ts';
+import { failover } from './failover.ts';
 import { load, tls } from './load.ts';
+import { manifest } from './manifest.ts';
 import { memory } from './memory.ts';
 import { micro } from './micro.ts';
 import { radosgw } from './radosgw.ts';
+import { replicas } from './replicas.ts';
 import { ring } from './ring.ts';
+import { scaling } from './scaling.ts';
+import { sharing } from './sharing.ts';
 import { small } from './small.ts';
 import { start } from './start.ts';
 import { stores } from './stores.ts';
@@ -20,5 +25,10 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
   memory,
   start,
   ring,
+  manifest,
+  scaling,
+  sharing,
+  replicas,
+  failover,
   micro,
 };

@@ -3,6 +3,7 @@ import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Transfer } from '../ceilings/receiver.ts';
+import { hasEnded, insistOnSuccess, progressOf, submitLoad } from './jobs.ts';
 import {
   cpuSecondsOf,
   freePort,
@@ -107,13 +108,6 @@ async function answersReady(base: string): Promise<boolean> {
   }
 }
 
-interface Progress {
-  readonly mJobState: string;
-  readonly mLoadedByteCount: number;
-  readonly loadedFiles: number;
-  readonly reason?: string;
-}
-
 async function load(order: {
   base: string;
   pid: number;
@@ -124,18 +118,15 @@ async function load(order: {
   const { base, pid, path } = order;
   const startedAt = performance.now();
   const cpuBefore = cpuSecondsOf(pid);
-  await call(`${base}/api/v1/master/submit_job/load`, { path, options: order.options });
-  const progressUrl = `${base}/api/v1/master/progress_job/load?format=JSON&path=${encodeURIComponent(path)}`;
+  await submitLoad(base, path, order.options);
   for (;;) {
     const seconds = (performance.now() - startedAt) / 1000;
     const cpuSeconds = cpuSecondsOf(pid) - cpuBefore;
-    const progress = (await call(progressUrl)) as Progress;
-    if (progress.mJobState === 'SUCCEEDED') {
+    const progress = await progressOf(base, path);
+    if (hasEnded(progress)) {
+      const { mLoadedByteCount, loadedFiles } = insistOnSuccess(path, progress);
       // The clock stopped before the question: what the question itself cost is not the load's.
-      return { bytes: progress.mLoadedByteCount, files: progress.loadedFiles, seconds, cpuSeconds };
-    }
-    if (!['WAITING', 'RUNNING', 'VERIFYING'].includes(progress.mJobState)) {
-      throw new Error(`the load of ${path} ended ${progress.mJobState}: ${progress.reason ?? 'no reason given'}`);
+      return { bytes: mLoadedByteCount, files: loadedFiles, seconds, cpuSeconds };
     }
     if (seconds * 1000 > loadDeadlineMs)
       throw new Error(`the load of ${path} took longer than ${loadDeadlineMs / 1000} s`);
@@ -144,15 +135,4 @@ async function load(order: {
     // A hundredth of what has passed: the answer is right to about 1%, and asking costs next to nothing.
     await sleep(Math.min(1000, Math.max(5, seconds * 10)));
   }
-}
-
-async function call(url: string, body?: object): Promise<unknown> {
-  const answer = await fetch(url, {
-    method: body === undefined ? 'GET' : 'POST',
-    signal: AbortSignal.timeout(60_000),
-    ...(body === undefined ? {} : { body: JSON.stringify(body), headers: { 'content-type': 'application/json' } }),
-  });
-  const text = await answer.text();
-  if (!answer.ok) throw new Error(`${url} answered ${answer.status}: ${text}`);
-  return JSON.parse(text);
 }

@@ -31,7 +31,7 @@ export function makeDataset(order: {
   objectBytes: number;
   sparse?: boolean;
 }): Dataset {
-  const objects = Array.from({ length: order.count }, (_, i) => ({ key: keyOf(i), bytes: order.objectBytes }));
+  const objects = Array.from({ length: order.count }, (_, i) => ({ key: datasetKey(i), bytes: order.objectBytes }));
   const pool = new Uint8Array(Math.min(order.objectBytes, 8 * MiB));
   for (const object of objects) {
     const path = join(order.root, order.bucket, object.key);
@@ -44,7 +44,8 @@ export function makeDataset(order: {
   return { root: order.root, bucket: order.bucket, objects, totalBytes: order.count * order.objectBytes };
 }
 
-function keyOf(index: number): string {
+/** The key of an object by its number. */
+export function datasetKey(index: number): string {
   const folder = Math.floor(index / objectsPerFolder);
   return `shard-${String(folder).padStart(4, '0')}/object-${String(index).padStart(7, '0')}.bin`;
 }

@@ -25,13 +25,17 @@ import { indexVersion } from './index-file.ts';
 import { type ListedPage, listSource } from './lister.ts';
 import { bitmapOf, hasBit, type ManifestChunk, setBit } from './manifest.ts';
 import { addNeed, type Need } from './need.ts';
+import { mapOrdered } from './ordered.ts';
 import { type RunContext, RunInterrupted } from './run-context.ts';
 import { SeenPaths } from './seen-paths.ts';
 import { outstandingLimit } from './settings.ts';
 import { type FileHistory, failedTally, failureOfRun, freshFile, metadataTally, tallyOf } from './settle.ts';
+import { TurnTaking } from './turn-taking.ts';
 
 /** Files set aside at most; about 500 B each. Beyond them, files are waited for in their place. */
 const setAsideLimit = 4096;
+/** Pages that the workers are asked about at a time: their answers take longer than our part of the work. */
+const pagesAtOnce = 4;
 /** Chunks whose writes are not yet committed; about 100 KiB each. */
 const chunkWritesAtOnce = 16;
 
@@ -43,6 +47,14 @@ interface OpenChunk {
   tally: Tally;
 }
 
+interface PlannedPage {
+  readonly page: ListedPage;
+  readonly chunk: ManifestChunk;
+  /** Keys of the paths that the page was the first to name. */
+  readonly keys: readonly string[];
+  readonly need: Need;
+}
+
 interface SetAside {
   readonly open: OpenChunk;
   readonly entry: ManifestEntry;
@@ -52,6 +64,8 @@ interface SetAside {
 export class LoadPhase {
   readonly #context: RunContext;
   readonly #gate = new Gate();
+  /** A page takes ten milliseconds of planning in all, and the coordinator answers questions meanwhile. */
+  readonly #turns = new TurnTaking();
   /** Undefined: a listing names each file once. */
   readonly #seen: SeenPaths | undefined;
   readonly #handOut: HandOut;
@@ -142,9 +156,14 @@ export class LoadPhase {
       const filter = boundedFilter(definition.options.fileFilterRegex);
       const { origins, settings } = deps;
       const options = { origins, settings, signal, pause: (ms: number) => sleep(ms, undefined, { signal }) };
-      for await (const page of listSource(definition.source, marks.cursor ?? { line: 0 }, options)) {
+      const pages = listSource(definition.source, marks.cursor ?? { line: 0 }, options);
+      const planned = mapOrdered(pages, pagesAtOnce, (page) =>
+        this.#planPage(page, filter(page.entries.map(({ path }) => path))),
+      );
+      for await (const page of planned) {
+        await this.#turns.take();
         if (this.#halted) return;
-        await this.#addPage(page, filter(page.entries.map(({ path }) => path)));
+        await this.#addPage(page);
       }
       if (this.#halted) return;
       await Promise.all(this.#writes);
@@ -155,14 +174,23 @@ export class LoadPhase {
     this.#gate.nudge();
   }
 
-  async #addPage(page: ListedPage, kept: readonly boolean[]): Promise<void> {
-    const { definition, marks, deps, apply } = this.#context;
-    const { loadMetadataOnly, partialListing } = definition.options;
+  /** Pages are planned several at a time, and told apart in their order: what an index names twice is planned once. */
+  async #planPage(page: ListedPage, kept: readonly boolean[]): Promise<PlannedPage> {
+    const { definition, deps } = this.#context;
     const named = { entries: page.entries.filter((_, index) => kept[index]), refused: page.refused };
     const { entries, refused, keys } = this.#seen?.take(named) ?? { ...named, keys: [] };
+    await this.#turns.take();
+    if (!definition.options.loadMetadataOnly) await deps.fleet.makeRoom(definition.runId, entries);
+    await this.#turns.take();
+    return { page, keys, ...(await this.#plan(entries, refused)) };
+  }
+
+  async #addPage({ page, keys, chunk, need }: PlannedPage): Promise<void> {
+    const { definition, marks, deps, apply } = this.#context;
+    const { loadMetadataOnly, partialListing } = definition.options;
+    const { entries, refused } = chunk;
     const bytes = loadMetadataOnly ? 0 : entries.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
-    if (!loadMetadataOnly) await deps.fleet.makeRoom(definition.runId, entries);
-    const chunk = await this.#plan(entries, refused);
+    addNeed(this.#unreserved, need);
     // Nothing is waited for between the marks and the chunk: they become durable together.
     if (partialListing) await this.#reserve();
     apply({ type: 'listed', page: { scannedFiles: page.scanned, files: entries.length + refused.length, bytes } });
@@ -184,15 +212,17 @@ export class LoadPhase {
   }
 
   /** What is cached already, and how much room the others need. */
-  async #plan(entries: readonly ManifestEntry[], refused: readonly FileFailure[]): Promise<ManifestChunk> {
+  async #plan(
+    entries: readonly ManifestEntry[],
+    refused: readonly FileFailure[],
+  ): Promise<{ chunk: ManifestChunk; need: Need }> {
     const { definition, deps } = this.#context;
     const { loadMetadataOnly, skipIfExists } = definition.options;
     const cachedBefore = bitmapOf(entries.length);
     const partlyBefore = new Map<number, number>();
     const chunk = { entries, refused, cachedBefore, partlyBefore };
-    if (loadMetadataOnly) return chunk;
+    if (loadMetadataOnly) return { chunk, need: new Map() };
     const { files, need } = await deps.fleet.survey(definition.runId, entries);
-    addNeed(this.#unreserved, need);
     files.forEach(({ complete, bytes, ours }, index) => {
       if (!(skipIfExists || ours)) return;
       // Of a load that began with this job it was this job: counted as loaded, when its turn comes (again).
@@ -200,7 +230,7 @@ export class LoadPhase {
       if (complete) setBit(cachedBefore, index);
       else if (bytes > 0) partlyBefore.set(index, bytes);
     });
-    return chunk;
+    return { chunk, need };
   }
 
   /** After a restart: the room that the files of open chunks still need, as the workers say about each. */

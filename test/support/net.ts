@@ -1,6 +1,6 @@
 /** A cluster on a network of its own with the embedded origin, a load under way in it, and what must hold after any fault. */
 import { expect } from 'vitest';
-import { type NetCluster, netCredentials, openNetCluster, workersOf } from '../../bench/support/net-cluster.ts';
+import { clusterCredentials, type NetCluster, openNetCluster, workersOf } from '../../bench/support/cluster.ts';
 import { KiB, MiB } from '../../src/core/units.ts';
 import type { SpawnedOrigin } from '../../src/demo/origin/api.ts';
 import { spawnOrigin } from '../../src/demo/origin/spawn.ts';
@@ -31,13 +31,20 @@ export async function openTestNet(order: {
 }): Promise<TestNet> {
   const folder = temporaryFolder('net');
   const script = `${projectRoot}/dist/demo-origin.js`;
+  let origin: SpawnedOrigin | undefined;
+  const close = async () => {
+    await origin?.close();
+    folder.remove();
+  };
   try {
     const net = await openNetCluster({
       folder: folder.path,
       workers: order.workers,
       storeSize: '512MB',
-      startOrigin: ({ address, by }) =>
-        spawnOrigin({ objects, credentials: [netCredentials], host: address }, { script, by }),
+      startOrigin: async ({ address, by }) => {
+        origin = await spawnOrigin({ objects, credentials: [clusterCredentials], host: address }, { script, by });
+        return origin;
+      },
       env: {
         PRIMED_CLUSTER_LEASE: '2s',
         PRIMED_JOB_SEGMENT_SIZE: `${segmentBytes / MiB}MB`,
@@ -50,15 +57,15 @@ export async function openTestNet(order: {
         ...order.env,
       },
     });
-    return {
-      ...net,
+    const closeCluster = net.close;
+    return Object.assign(net, {
       close: async () => {
-        await net.close();
-        folder.remove();
+        await closeCluster();
+        await close();
       },
-    };
+    });
   } catch (error) {
-    folder.remove();
+    await close();
     throw error;
   }
 }
@@ -123,7 +130,11 @@ export async function endsRight(
   expect(sent).toBeGreaterThanOrEqual(originBytes);
   expect(sent - originBytes, 'sent, and not in the ledger').toBeLessThanOrEqual(unheardBytes);
   expect(sent - totalBytes, 'sent more than once').toBeLessThanOrEqual(againBytes + unheardBytes);
-  const listed = await listedBy({ endpoint: net.originEndpoint, bucket: net.origin.bucket }, 'data/', netCredentials);
+  const listed = await listedBy(
+    { endpoint: net.originEndpoint, bucket: net.origin.bucket },
+    'data/',
+    clusterCredentials,
+  );
   const places = await placesOf(net, listed);
   expect(places.filter((ids) => ids.length < replicas)).toEqual([]);
   return report;

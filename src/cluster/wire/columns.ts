@@ -2,6 +2,7 @@
  * Entries, segments and results as they cross: a column for each field rather than an object for each row.
  * What is the same in all rows of a column is not sent.
  */
+import { Packr } from 'msgpackr';
 import type { Segment } from '../../core/segments.ts';
 import type { ManifestEntry, ObjectVersion, UfsPath } from '../../core/types.ts';
 import type { CachedSegment, SegmentOutcome } from '../worker-link.ts';
@@ -55,6 +56,21 @@ export function packEntries(entries: readonly ManifestEntry[]): EntryColumns {
     modified[at] = lastModifiedMs;
   }
   return columns;
+}
+
+const packr = new Packr({ useRecords: false, mapsAsObjects: true, int64AsType: 'number' });
+const packed = new WeakMap<readonly ManifestEntry[], Buffer>();
+
+/** The columns as bytes, made once for each array: all workers are asked about the same thousands of files. */
+export function packedEntries(entries: readonly ManifestEntry[]): Buffer {
+  const bytes = packed.get(entries) ?? packr.pack(packEntries(entries));
+  packed.set(entries, bytes);
+  return bytes;
+}
+
+/** Throws for bytes that are no columns, or whose columns do not fit together. */
+export function unpackPackedEntries(bytes: Uint8Array): ManifestEntry[] {
+  return unpackEntries(packr.unpack(bytes) as EntryColumns);
 }
 
 /** Throws for columns that do not fit together. */

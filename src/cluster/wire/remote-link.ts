@@ -22,7 +22,7 @@ import type { Freed, FreeOrder } from '../../store/types.ts';
 import { emptyProgress } from '../fleet-run.ts';
 import type { EndableLink } from '../registry-members.ts';
 import type { CachedSegment, RunTerm, SegmentHow, SegmentOutcome } from '../worker-link.ts';
-import { type CachedColumns, packCuts, packEntries, unpackCached, unpackOutcomes } from './columns.ts';
+import { type CachedColumns, packCuts, packEntries, packedEntries, unpackCached, unpackOutcomes } from './columns.ts';
 import { Dialer } from './dialer.ts';
 import {
   type DownMessage,
@@ -202,7 +202,7 @@ export class RemoteLink implements EndableLink {
   }
 
   async makeRoom(run: RunId, files: readonly ManifestEntry[]): Promise<void> {
-    await inParts(files, (part) => this.#call('query', 'makeRoom', [run, packEntries(part)], part.length));
+    await inParts(files, (part) => this.#call('query', 'makeRoom', [run, packedEntries(part)], part.length));
   }
 
   async cached(load: LoadId, segments: readonly Segment[]): Promise<readonly CachedSegment[]> {
@@ -509,8 +509,9 @@ async function inParts<T, R>(items: readonly T[], ask: (part: readonly T[]) => P
   const results: R[] = [];
   for (let from = 0; from < items.length; ) {
     const parts: Promise<R>[] = [];
+    // What is one part stays the array that it is, by which `packedEntries` knows it again.
     for (; from < items.length && parts.length < partsAtOnce; from += entriesPerFrame)
-      parts.push(ask(items.slice(from, from + entriesPerFrame)));
+      parts.push(ask(items.length <= entriesPerFrame ? items : items.slice(from, from + entriesPerFrame)));
     results.push(...(await Promise.all(parts)));
   }
   return results;

@@ -11,7 +11,15 @@ import type { PeerList } from '../../core/peers.ts';
 import type { DiscardReason, LoadId, Log, ManifestEntry, RunId, UfsPath, WorkerId } from '../../core/types.ts';
 import type { RunSpec } from '../../ingest/types.ts';
 import type { PeerSource, RunTerm, SegmentHow, SegmentOutcome, WorkerLink } from '../worker-link.ts';
-import { type Cuts, type EntryColumns, packCached, packOutcomes, unpackCuts, unpackEntries } from './columns.ts';
+import {
+  type Cuts,
+  type EntryColumns,
+  packCached,
+  packOutcomes,
+  unpackCuts,
+  unpackEntries,
+  unpackPackedEntries,
+} from './columns.ts';
 import { HeldRun } from './held-run.ts';
 import {
   type Call,
@@ -204,8 +212,8 @@ export class Session {
   readonly #methods: Readonly<Record<Call[2], (...args: never[]) => Promise<unknown>>> = {
     startRun: (spec: RunSpec) => this.#start(spec),
     reserve: (run: RunId, totalBytes: number) => this.#inRun(run, (held) => held.reserve(totalBytes)),
-    makeRoom: (run: RunId, files: EntryColumns) =>
-      this.#inRun(run, () => this.#link.makeRoom(run, unpackEntries(files))),
+    makeRoom: (run: RunId, files: Uint8Array) =>
+      this.#inRun(run, () => this.#link.makeRoom(run, unpackPackedEntries(files))),
     cached: async (load: LoadId, columns: EntryColumns, cuts: Cuts | null) => {
       const files = unpackEntries(columns);
       const segments = unpackCuts(files.length, cuts, (at) => files[at]!);

@@ -1,0 +1,117 @@
+/** How often the origin is read for one, two and three replicas, and when a worker dies in the middle. */
+import { MiB } from '../../src/core/units.ts';
+import type { SpawnedOrigin } from '../../src/demo/origin/api.ts';
+import { startDemoOrigin } from '../origins/demo.ts';
+import { type Cluster, openLocalCluster } from '../support/cluster.ts';
+import { insistOnSuccess, progressUntil, submitLoad } from '../support/jobs.ts';
+import { figure, type Row, type Verdict, verdict } from '../support/results.ts';
+import type { Context, Scenario } from '../support/scenario.ts';
+
+const workers = ['w1', 'w2', 'w3', 'w4'];
+const path = 's3://demo/data/';
+const segmentBytes = 8 * MiB;
+/** Of the load in which a worker dies: slow enough for a middle. */
+const pacedBytesPerSecond = 64 * MiB;
+
+interface Reading {
+  /** Bytes that the origin has sent, over those of the dataset. */
+  readonly ratio: number;
+  readonly copiedRatio: number;
+  /** What a death may have cost, over the dataset: 0 where nobody died. */
+  readonly inFlightRatio: number;
+}
+
+export const replicas: Scenario = {
+  summary: 'bytes read from the origin for replicas = 1, 2 and 3, and with a worker that is killed',
+  async run(context) {
+    const { quick, log } = context;
+    const objects = Array.from({ length: quick ? 4 : 16 }, (_, n) => ({
+      key: `data/object-${n}.bin`,
+      sizeBytes: 32 * MiB + n * 4097,
+    }));
+    const totalBytes = objects.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+    const rows: Row[] = [];
+    const verdicts: Verdict[] = [];
+    for (const count of [1, 2, 3]) {
+      log(`replicas = ${count}`);
+      const { ratio, copiedRatio } = await reading(context, { objects, totalBytes, count });
+      rows.push(rowOf(`replicas = ${count}`, { ratio, copiedRatio, inFlightRatio: 0 }));
+      verdicts.push(verdict(`Read from the origin, replicas = ${count}`, ratio, 'x', 'at most', 1));
+    }
+    log('replicas = 2, and a worker is killed');
+    const killed = await reading(context, { objects, totalBytes, count: 2, kill: 'w2' });
+    rows.push(rowOf('replicas = 2, a worker killed', killed));
+    const limit = 1 + killed.inFlightRatio;
+    verdicts.push(verdict('Read from the origin, a worker killed', killed.ratio, 'x', 'at most', limit));
+    return {
+      title: 'How often the origin is read',
+      about: `${workers.length} workers; counted at the origin, over the bytes of the dataset. In the last row a worker is killed (SIGKILL) when a third is durable: what it had received, and no other worker had yet as well, is read again. In flight is what the dead worker had under way by its own account: parts that were asked for and not yet copied on.`,
+      parameters: { objects: objects.length, datasetMiB: Math.round(totalBytes / MiB), segmentMiB: segmentBytes / MiB },
+      rows,
+      verdicts,
+      notes: [],
+    };
+  },
+};
+
+function rowOf(name: string, { ratio, copiedRatio, inFlightRatio }: Reading): Row {
+  return {
+    name,
+    figures: {
+      'read from the origin': figure('x', [ratio]),
+      'copied between workers': figure('x', [copiedRatio]),
+      'in flight at the death': figure('x', [inFlightRatio]),
+    },
+  };
+}
+
+async function reading(
+  { workspace }: Context,
+  order: {
+    objects: readonly { key: string; sizeBytes: number }[];
+    totalBytes: number;
+    count: number;
+    kill?: string;
+  },
+): Promise<Reading> {
+  const { objects, totalBytes, count, kill } = order;
+  const cluster = await openLocalCluster({
+    folder: workspace.folder('cluster'),
+    startOrigin: () => startDemoOrigin(workspace, objects),
+    workers,
+    storeSize: `${Math.ceil(totalBytes / MiB) + 256}MB`,
+    env: {
+      PRIMED_LOG_LEVEL: 'warn',
+      PRIMED_JOB_SEGMENT_SIZE: `${segmentBytes / MiB}MB`,
+      PRIMED_CLUSTER_LEASE: '2s',
+    },
+  });
+  workspace.defer(() => cluster.close());
+  const { api } = cluster.coordinator;
+  if (kill !== undefined) await cluster.origin.setKnobs({ bytesPerSecond: pacedBytesPerSecond });
+  await submitLoad(api, path, { replicas: String(count) });
+  let inFlightBytes = 0;
+  if (kill !== undefined) {
+    await progressUntil(api, path, ({ ledger }) => ledger.cachedBytes > (totalBytes * count) / 3);
+    inFlightBytes = await underWayAt(cluster, kill);
+    await cluster.kill(kill);
+    await cluster.origin.setKnobs({ bytesPerSecond: 0 });
+  }
+  const end = insistOnSuccess(path, await progressUntil(api, path, () => false));
+  const { bytesByKey } = await cluster.origin.stats();
+  const sent = Object.values(bytesByKey).reduce((sum, bytes) => sum + bytes, 0);
+  await cluster.close();
+  return {
+    ratio: sent / totalBytes,
+    copiedRatio: end.ledger.peerBytes / totalBytes,
+    inFlightRatio: inFlightBytes / totalBytes,
+  };
+}
+
+/** Parts that a worker has under way, by its own metrics, each as large as a part may be. */
+async function underWayAt(cluster: Cluster<SpawnedOrigin>, id: string): Promise<number> {
+  const answer = await fetch(`${cluster.workers.get(id)!.api}/metrics`);
+  const parts = /^primed_parts_in_flight(?:\{[^}]*\})? (\d+)/m.exec(await answer.text())?.[1];
+  if (parts === undefined) throw new Error(`worker ${id} does not say how many parts it has in flight`);
+  return Number(parts) * segmentBytes;
+}
