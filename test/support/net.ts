@@ -8,6 +8,7 @@ import { ended, type Json, progress, submit } from './api.ts';
 import { placesOf, segmentBytes } from './cluster.ts';
 import { projectRoot, temporaryFolder } from './files.ts';
 import { listedBy } from './origin.ts';
+import { readBack } from './scene.ts';
 
 export type TestNet = NetCluster<SpawnedOrigin>;
 
@@ -111,12 +112,16 @@ export async function sentBytes({ origin, network }: TestNet, to?: string): Prom
 
 /**
  * The end of a load that a fault hit: it has succeeded; its ledger balances, and agrees with what the origin has counted, but
- * for what connections held that nobody read; what was read more than once is at most `againBytes`; and every byte lies where
- * it can be read, on as many workers as asked, or more.
+ * for what connections held that nobody read; what was read more than once is at most `againBytes`; every segment lies on as many
+ * workers as asked, or more; and every byte comes back `through` a worker as the origin has it.
  */
 export async function endsRight(
   net: TestNet,
-  { replicas = 1, againBytes }: { replicas?: number; againBytes: number },
+  {
+    replicas = 1,
+    againBytes,
+    through = 'w1',
+  }: { readonly replicas?: number; readonly againBytes: number; readonly through?: string },
 ): Promise<Json> {
   await net.origin.setKnobs({ bytesPerSecond: 0 });
   const report = await ended(net.coordinator.api, path, 90_000);
@@ -137,5 +142,6 @@ export async function endsRight(
   );
   const places = await placesOf(net, listed);
   expect(places.filter((ids) => ids.length < replicas)).toEqual([]);
+  await readBack(net.workers.get(through)!, net.origin.bucket, objects);
   return report;
 }

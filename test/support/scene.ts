@@ -70,7 +70,7 @@ export async function openScene(options: SceneOptions = {}): Promise<Scene> {
 }
 
 /** An S3 client of the daemon's port. It signs with whatever: the port does not look. */
-export function s3Of(daemon: Daemon): S3Client {
+export function s3Of(daemon: Pick<Daemon, 's3'>): S3Client {
   return new S3Client({
     endpoint: daemon.s3,
     region: 'us-east-1',
@@ -81,7 +81,11 @@ export function s3Of(daemon: Daemon): S3Client {
 }
 
 /** Reads objects through the S3 port of a daemon and judges every byte. */
-export async function readBack(daemon: Daemon, bucket: string, objects: readonly ObjectSpec[]): Promise<void> {
+export async function readBack(
+  daemon: Pick<Daemon, 's3'>,
+  bucket: string,
+  objects: readonly ObjectSpec[],
+): Promise<void> {
   const client = s3Of(daemon);
   try {
     for (const object of objects) {
