@@ -1,10 +1,9 @@
-/** Watching a load until it ends. */
+/** Watching a job until it ends. */
 import type { PrimedClient } from '../client/client.ts';
-import type { JobProgress } from '../client/types.ts';
 import { PrimedError } from '../core/errors.ts';
-import type { JobState } from '../core/job.ts';
+import type { JobState, JobType } from '../core/job.ts';
 import type { CliIo } from './io.ts';
-import { makeMeter } from './meter.ts';
+import { type Figures, makeMeter, type Watched } from './meter.ts';
 
 /** `superseded`: the progress of the path is that of a newer job. */
 export interface FollowEnd {
@@ -23,20 +22,25 @@ const endStates: ReadonlySet<JobState> = new Set(['STOPPED', 'SUCCEEDED', 'FAILE
  * Resolves when the job has ended, or with `interrupted` at Ctrl-C, which leaves it running. Progress goes to standard
  * error: a bar on a terminal, lines elsewhere. Rejects with COORDINATOR_UNREACHABLE after 30 s without an answer.
  */
-export async function follow(given: {
+export async function follow<P extends Watched & { readonly jobId: string }>(given: {
   io: CliIo;
   client: PrimedClient;
-  path: string;
   jobId: string;
+  type: JobType;
+  /** The newest progress of the path. */
+  ask: (signal: AbortSignal) => Promise<P>;
+  figures: Figures<P>;
+  /** What is said at Ctrl-C. */
+  goesOn: string;
 }): Promise<FollowEnd | 'interrupted'> {
-  const { io, client, path, jobId } = given;
+  const { io, client, jobId, type, ask, figures } = given;
   const interrupted = new AbortController();
   const forget = io.onInterrupt(() => interrupted.abort());
-  const meter = makeMeter(io);
+  const meter = makeMeter(io, figures);
   let silentSinceMs: number | undefined;
   try {
     for (;;) {
-      const progress = await askOnce(client, path, interrupted.signal);
+      const progress = await askOnce(ask, interrupted.signal);
       if (progress === undefined) break;
       if (progress instanceof PrimedError) {
         silentSinceMs ??= io.now();
@@ -44,7 +48,7 @@ export async function follow(given: {
         meter.waiting(progress.message);
       } else {
         silentSinceMs = undefined;
-        if (progress.jobId !== jobId) return { state: await endOf(client, jobId), superseded: true };
+        if (progress.jobId !== jobId) return { state: await endOf(client, jobId, type), superseded: true };
         meter.show(progress);
         if (endStates.has(progress.mJobState)) return { state: progress.mJobState, superseded: false };
       }
@@ -54,20 +58,17 @@ export async function follow(given: {
     forget();
     meter.end();
   }
-  io.stderr.write(
-    `The load goes on. To see it: primed job load --progress '${path}'. To stop it: primed job load --stop '${path}'\n`,
-  );
+  io.stderr.write(`${given.goesOn}\n`);
   return 'interrupted';
 }
 
 /** An unreachable coordinator is an answer here, and nothing is one at Ctrl-C; everything else is thrown. */
-async function askOnce(
-  client: PrimedClient,
-  path: string,
+async function askOnce<P>(
+  ask: (signal: AbortSignal) => Promise<P>,
   signal: AbortSignal,
-): Promise<JobProgress | PrimedError | undefined> {
+): Promise<P | PrimedError | undefined> {
   try {
-    return await client.progress(path, { signal });
+    return await ask(signal);
   } catch (error) {
     if (signal.aborted) return undefined;
     if (error instanceof PrimedError && (error.code === 'COORDINATOR_UNREACHABLE' || error.code === 'STOPPING'))
@@ -76,8 +77,8 @@ async function askOnce(
   }
 }
 
-async function endOf(client: PrimedClient, jobId: string): Promise<JobState> {
-  const row = (await client.list()).find((job) => job.jobId === jobId);
+async function endOf(client: PrimedClient, jobId: string, type: JobType): Promise<JobState> {
+  const row = (await client.list({ type })).find((job) => job.jobId === jobId);
   if (row !== undefined) return row.state;
   throw new PrimedError('JOB_NOT_FOUND', `The coordinator does not know job ${jobId} any more.`, { jobId });
 }

@@ -29,7 +29,11 @@ export const registerJobList: RegisterVerb = (job, context) => {
   const command = job
     .command('list')
     .description('list jobs, the newest first')
-    .addOption(new Option('--job-type <type>', 'load').choices(['load', 'LOAD']).default('load'))
+    .addOption(
+      new Option('--job-type <type>', 'load, free or all')
+        .choices(['load', 'free', 'all', 'LOAD', 'FREE', 'ALL'])
+        .default('all'),
+    )
     .addOption(new Option('--job-state <state>', `${jobStates.join(', ')} or ALL`).argParser(upperCase))
     .addOption(formatOption());
   coordinatorOption(command);
@@ -41,7 +45,7 @@ export const registerJobList: RegisterVerb = (job, context) => {
     if (flags.format === 'JSON') printJson(context.io, rows);
     else
       context.io.stdout.write(
-        formatTable(['JOB ID', 'STATE', 'FILES', 'BYTES', 'FAILED', 'SUBMITTED', 'PATH'], rows.map(cellsOf)),
+        formatTable(['JOB ID', 'TYPE', 'STATE', 'FILES', 'BYTES', 'FAILED', 'SUBMITTED', 'PATH'], rows.map(cellsOf)),
       );
     return exitCodes.done;
   });
@@ -59,14 +63,24 @@ function cachedOf({ loadedBytes, skippedBytes = 0 }: JobRow): number | undefined
   return loadedBytes === undefined ? undefined : loadedBytes + skippedBytes;
 }
 
+function nameOf({ path, indexFile, paths, alias }: JobRow): string {
+  if (paths !== undefined) return `${alias ?? unknown} (${paths.length} paths)`;
+  return path ?? `${indexFile ?? unknown} (index file)`;
+}
+
 function cellsOf(row: JobRow): string[] {
   return [
     row.jobId,
+    row.type,
     row.state,
-    share(row.processedFiles, row.files, String),
-    share(row.options?.loadMetadataOnly === true ? row.bytes : cachedOf(row), row.bytes, formatSize),
+    share(row.freedFiles ?? row.processedFiles, row.files, String),
+    share(
+      row.options?.loadMetadataOnly === true ? row.bytes : (row.freedBytes ?? cachedOf(row)),
+      row.bytes,
+      formatSize,
+    ),
     String(row.failures ?? 0),
     row.submittedAt ?? unknown,
-    printable(row.path ?? `${row.indexFile ?? unknown} (index file)`),
+    printable(nameOf(row)),
   ];
 }

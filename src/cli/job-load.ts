@@ -16,6 +16,7 @@ import {
 } from './context.ts';
 import { exitCodes, UsageError } from './exit.ts';
 import { follow } from './follow.ts';
+import { loadFigures } from './meter.ts';
 
 interface LoadFlags extends ClientOptions {
   readonly path?: string;
@@ -151,7 +152,11 @@ async function submit(
   if (!submitted.success) return exitCodes.failed;
   if (!order.following) return exitCodes.done;
   const path = pathOf(order.target);
-  const end = await follow({ io, client, path, jobId: submitted.jobId });
+  const end = await follow({
+    ...{ io, client, jobId: submitted.jobId, type: 'LOAD', figures: loadFigures },
+    ask: (signal) => client.progress(path, { signal }),
+    goesOn: `The load goes on. To see it: primed job load --progress '${path}'. To stop it: primed job load --stop '${path}'`,
+  });
   if (end === 'interrupted') return exitCodes.interrupted;
   if (end.superseded) {
     io.stdout.write(`Load '${path}' ended as ${end.state}; a newer load of the same path has begun since.\n`);

@@ -1,11 +1,23 @@
-/** How far a load is, while it runs: a bar on a terminal, a line now and then elsewhere. */
+/** How far a job is, while it runs: a bar on a terminal, a line now and then elsewhere. */
 import cliProgress from 'cli-progress';
-import type { JobProgress } from '../client/types.ts';
+import type { FreeReport, JobProgress } from '../client/types.ts';
+import type { JobState } from '../core/job.ts';
 import { formatSize, formatTimeLeft } from '../core/sizes.ts';
 import { type CliIo, colorAllowed } from './io.ts';
 
-export interface Meter {
-  show(progress: JobProgress): void;
+export interface Watched {
+  readonly mJobState: JobState;
+}
+
+/** What there is to see of a job. */
+export interface Figures<P extends Watched> {
+  /** How much is done, 0 to 1; undefined: not known. */
+  share(progress: P): number | undefined;
+  describe(progress: P): string;
+}
+
+export interface Meter<P extends Watched> {
+  show(progress: P): void;
   /** No answer at the moment, and why. */
   waiting(reason: string): void;
   end(): void;
@@ -21,11 +33,11 @@ const usualColumns = 80;
 const redrawPerSecond = 10;
 
 /** Writes to standard error, so that standard output keeps to results. */
-export function makeMeter(io: CliIo): Meter {
-  return io.stderr.isTTY === true && io.env.TERM !== 'dumb' ? barMeter(io) : lineMeter(io);
+export function makeMeter<P extends Watched>(io: CliIo, figures: Figures<P>): Meter<P> {
+  return io.stderr.isTTY === true && io.env.TERM !== 'dumb' ? barMeter(io, figures) : lineMeter(io, figures);
 }
 
-function barMeter(io: CliIo): Meter {
+function barMeter<P extends Watched>(io: CliIo, figures: Figures<P>): Meter<P> {
   const paint = colorAllowed(io, io.stderr) ? (bar: string) => `\u001b[36m${bar}\u001b[39m` : (bar: string) => bar;
   let words = 'starting';
   let known = true;
@@ -50,9 +62,9 @@ function barMeter(io: CliIo): Meter {
   bar.start(1, 0);
   return {
     show(progress) {
-      const share = shareOf(progress);
+      const share = figures.share(progress);
       known = share !== undefined;
-      words = describe(progress);
+      words = figures.describe(progress);
       bar.update(share ?? 0);
     },
     waiting(reason) {
@@ -65,7 +77,7 @@ function barMeter(io: CliIo): Meter {
   };
 }
 
-function lineMeter(io: CliIo): Meter {
+function lineMeter<P extends Watched>(io: CliIo, figures: Figures<P>): Meter<P> {
   let shown = '';
   let shownState = '';
   let shownAtMs = Number.NEGATIVE_INFINITY;
@@ -76,19 +88,22 @@ function lineMeter(io: CliIo): Meter {
     io.stderr.write(`${line}\n`);
   };
   return {
-    show: (progress) => write(progress.mJobState, `${progress.mJobState} ${percent(progress)}${describe(progress)}`),
+    show: (progress) =>
+      write(
+        progress.mJobState,
+        `${progress.mJobState} ${percent(figures.share(progress))}${figures.describe(progress)}`,
+      ),
     waiting: (reason) => write('waiting', `waiting: ${reason}`),
     end() {},
   };
 }
 
-function percent(progress: JobProgress): string {
-  const share = shareOf(progress);
+function percent(share: number | undefined): string {
   return share === undefined ? '' : `${(share * 100).toFixed(1)}%  `;
 }
 
 /** How much is done, 0 to 1: of bytes, or of files where there are no bytes; of the checking while it verifies. */
-export function shareOf(progress: JobProgress): number | undefined {
+function shareOf(progress: JobProgress): number | undefined {
   const { mTotalByteCount: bytes, mTotalFileCount: files } = progress;
   if (progress.mJobState === 'SUCCEEDED') return 1;
   if (bytes !== undefined && bytes > 0 && progress.mMetadataOnly !== true) {
@@ -102,7 +117,7 @@ export function shareOf(progress: JobProgress): number | undefined {
 }
 
 /** `1.20GB of 5.00GB, 12 of 40 files, 310.00MB/s, ETA 12s, 1 failed` */
-export function describe(progress: JobProgress): string {
+function describe(progress: JobProgress): string {
   const { mTotalByteCount: bytes, mTotalFileCount: files, mJobState: state } = progress;
   if (state === 'WAITING') return `waiting${progress.reason === undefined ? '' : ` (${progress.reason})`}`;
   const of = (total: string | number | undefined): string => (total === undefined ? '' : ` of ${total}`);
@@ -122,3 +137,18 @@ export function describe(progress: JobProgress): string {
   if (progress.mFailedFileCount > 0) parts.push(`${progress.mFailedFileCount} failed`);
   return parts.join(', ');
 }
+
+export const loadFigures: Figures<JobProgress> = { share: shareOf, describe };
+
+/** `2.00GB of 5.00GB, 12 of 40 files`, or of a dry run what it has found */
+export const freeFigures: Figures<FreeReport> = {
+  share({ mJobState, dryRun, bytes, freedBytes }) {
+    if (mJobState === 'SUCCEEDED') return 1;
+    return dryRun || bytes === 0 ? undefined : Math.min(1, freedBytes / bytes);
+  },
+  describe({ mJobState, dryRun, files, bytes, freedFiles, freedBytes, reason }) {
+    if (mJobState === 'WAITING') return `waiting${reason === undefined ? '' : ` (${reason})`}`;
+    if (dryRun) return `${formatSize(bytes)}, ${files} files found`;
+    return `${formatSize(freedBytes)} of ${formatSize(bytes)}, ${freedFiles} of ${files} files`;
+  },
+};

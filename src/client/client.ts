@@ -4,7 +4,17 @@ import type { BadPage, CheckProgress, CheckSummary } from '../core/check.ts';
 import { PrimedError } from '../core/errors.ts';
 import type { JobState } from '../core/job.ts';
 import { type Ask, Transport, type TransportOptions } from './transport.ts';
-import type { JobProgress, JobRow, Listing, PathStat, Stopped, Submitted, UfsInfo, WorkerInfo } from './types.ts';
+import type {
+  FreeReport,
+  JobProgress,
+  JobRow,
+  Listing,
+  PathStat,
+  Stopped,
+  Submitted,
+  UfsInfo,
+  WorkerInfo,
+} from './types.ts';
 
 export type LoadTarget = { readonly path: string } | { readonly indexFile: string };
 
@@ -59,6 +69,30 @@ export class PrimedClient {
     const stopped = await this.#job<Stopped>({ method: 'POST', path: '/api/v1/master/stop_job/load', body: { path } });
     if (!stopped.success) throw new PrimedError('JOB_NOT_FOUND', stopped.message, { path });
     return stopped;
+  }
+
+  /** Removes a path from every worker; with `dryRun` says what that would be. */
+  free(path: string, { dryRun = false }: { dryRun?: boolean } = {}): Promise<Submitted> {
+    const body = { path, options: { dryRun } };
+    return this.#job({ method: 'POST', path: '/api/v1/master/submit_job/free', body });
+  }
+
+  /** The TEXT report of a free. */
+  freeProgressText(path: string): Promise<string> {
+    const query = { path, format: 'TEXT' };
+    return this.#transport.text({
+      ...{ method: 'GET', path: freeProgressPath, query, accept: 'text/plain', notFound: 'JOB_NOT_FOUND' },
+    });
+  }
+
+  freeProgress(path: string, { signal }: { signal?: AbortSignal } = {}): Promise<FreeReport> {
+    const query = { path, format: 'JSON' };
+    return this.#job({ method: 'GET', path: freeProgressPath, query, ...(signal === undefined ? {} : { signal }) });
+  }
+
+  /** Rejects with JOB_NOT_FOUND when no free of the path is active. */
+  stopFree(path: string): Promise<Stopped> {
+    return this.#job({ method: 'POST', path: '/api/v1/master/stop_job/free', body: { path } });
   }
 
   list({ type = 'LOAD', state }: { type?: string; state?: JobState | 'ALL' } = {}): Promise<readonly JobRow[]> {
@@ -183,6 +217,7 @@ export class PrimedClient {
 
 const workerPath = (id: string): string => `/api/v1/workers/${encodeURIComponent(id)}`;
 const progressPath = '/api/v1/master/progress_job/load';
+const freeProgressPath = '/api/v1/master/progress_job/free';
 
 async function* linesOf(pieces: AsyncIterable<Buffer>): AsyncGenerator<string> {
   const decoder = new TextDecoder();

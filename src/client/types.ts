@@ -39,11 +39,27 @@ export interface JobProgress {
   readonly [more: string]: unknown;
 }
 
+/** The JSON progress object of a free. */
+export interface FreeReport {
+  readonly jobId: string;
+  readonly mJobState: JobState;
+  readonly dryRun: boolean;
+  /** What there was, of each worker by itself. */
+  readonly files: number;
+  readonly bytes: number;
+  readonly freedFiles: number;
+  readonly freedBytes: number;
+  readonly reason?: string;
+  readonly [more: string]: unknown;
+}
+
 export interface JobRow {
   readonly jobId: string;
   readonly type: string;
   readonly path?: string;
   readonly indexFile?: string;
+  readonly paths?: readonly string[];
+  readonly alias?: string;
   readonly state: JobState;
   readonly reason?: string;
   readonly submittedAt?: string;
@@ -55,6 +71,9 @@ export interface JobRow {
   readonly processedFiles?: number;
   readonly loadedBytes?: number;
   readonly skippedBytes?: number;
+  /** Of a free. */
+  readonly freedFiles?: number;
+  readonly freedBytes?: number;
   readonly failures?: number;
   readonly [more: string]: unknown;
 }

@@ -54,12 +54,12 @@ export const errorCatalogue = {
   JOB_NOT_FOUND: {
     status: 'NOT_FOUND',
     retryable: false,
-    help: 'No load of this path is known: it was never submitted, or its record is older than `job.retention`, or not among the last `job.max_ended`.',
+    help: 'No job of this path, alias or id is known: it was never submitted, or its record is older than `job.retention`, or not among the last `job.max_ended`.',
   },
   JOB_CONFLICT: {
     status: 'ALREADY_EXISTS',
     retryable: false,
-    help: 'A load of the same path runs with other options; stop it first, or submit the same options.',
+    help: 'A job of the same path runs with other options, one of the same alias runs, or a load and a free are about the same path or one below it; stop the job that the message names, wait for its end, or submit the same options.',
   },
   STOP_PENDING: {
     status: 'UNAVAILABLE',
@@ -149,7 +149,7 @@ export const errorCatalogue = {
   STORE_NO_ROOM: {
     status: 'RESOURCE_EXHAUSTED',
     retryable: false,
-    help: 'The load needs more bytes than the store has free; stop other loads, or configure a larger store or one more.',
+    help: 'The load needs more bytes than the store has free; stop other loads, remove what is not needed with `primed job free`, or configure a larger store or one more.',
   },
   STORE_LOCKED: {
     status: 'FAILED_PRECONDITION',

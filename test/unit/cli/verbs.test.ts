@@ -9,7 +9,7 @@ import type { JobId } from '../../../src/core/types.ts';
 import { MiB, pageBytes } from '../../../src/core/units.ts';
 import { patterned } from '../../support/bytes.ts';
 import { type ScriptedCoordinator, startScriptedCoordinator } from '../../support/scripted-coordinator.ts';
-import { newSnapshot, snapshotOf } from '../../support/snapshot.ts';
+import { freeSnapshot, newSnapshot, snapshotOf } from '../../support/snapshot.ts';
 import { makeWorld, type World } from './world.ts';
 
 let coordinator: ScriptedCoordinator;
@@ -32,16 +32,20 @@ test('job list shows jobs in a table, by state on request, or as JSON', async ()
     snapshotOf('s3://b/old/', { ...done, state: 'FAILED', failedFiles: 2, loadedBytes: 300 * MiB }),
     snapshotOf('s3://b/meta/', { ...done, loadedBytes: 0, options: { ...defaultLoadOptions, loadMetadataOnly: true } }),
     snapshotOf('/lists/x', { ...done, source: { kind: 'index', path: '/lists/x\u001b[2J' } }),
+    snapshotOf('', { alias: 'two', source: { kind: 'paths', path: 'two', paths: ['s3://b/1', 's3://b/2'] } }),
+    freeSnapshot('s3://b/gone/'),
   ];
   const all = await run('job', 'list');
   expect(all.code).toBe(0);
   expect(all.io.out().split('\n')).toEqual([
-    'JOB ID  STATE      FILES   BYTES                 FAILED  SUBMITTED                 PATH',
-    'job-1   RUNNING    12      -                     0       2026-01-02T00:00:00.000Z  s3://b/listed/',
-    'job-22  RUNNING    2 of 4  8.00MB of 400.00MB    0       2026-01-02T00:00:00.000Z  s3://b/new/',
-    'job-1   FAILED     4       300.00MB of 400.00MB  2       2026-01-02T00:00:00.000Z  s3://b/old/',
-    'job-1   SUCCEEDED  4       400.00MB              0       2026-01-02T00:00:00.000Z  s3://b/meta/',
-    'job-1   SUCCEEDED  4       400.00MB              0       2026-01-02T00:00:00.000Z  /lists/x\\u001b[2J (index file)',
+    'JOB ID  TYPE  STATE      FILES   BYTES                   FAILED  SUBMITTED                 PATH',
+    'job-1   LOAD  RUNNING    12      -                       0       2026-01-02T00:00:00.000Z  s3://b/listed/',
+    'job-22  LOAD  RUNNING    2 of 4  8.00MB of 400.00MB      0       2026-01-02T00:00:00.000Z  s3://b/new/',
+    'job-1   LOAD  FAILED     4       300.00MB of 400.00MB    2       2026-01-02T00:00:00.000Z  s3://b/old/',
+    'job-1   LOAD  SUCCEEDED  4       400.00MB                0       2026-01-02T00:00:00.000Z  s3://b/meta/',
+    'job-1   LOAD  SUCCEEDED  4       400.00MB                0       2026-01-02T00:00:00.000Z  /lists/x\\u001b[2J (index file)',
+    'job-1   LOAD  RUNNING    0 of 4  0B of 400.00MB          0       2026-01-02T00:00:00.000Z  two (2 paths)',
+    'job-1   FREE  RUNNING    3 of 4  3072.00KB of 4096.00KB  0       2026-01-02T00:00:00.000Z  s3://b/gone/',
     '',
   ]);
   const failed = await run('job', 'list', '--job-type', 'load', '--job-state', 'failed', '--format', 'JSON');

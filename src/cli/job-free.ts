@@ -1,0 +1,125 @@
+/** `primed job free`: remove what is cached of a path from every worker, follow, show or stop that. */
+import type { Command } from 'commander';
+import type { PrimedClient } from '../client/client.ts';
+import { PrimedError } from '../core/errors.ts';
+import {
+  type CliContext,
+  type ClientOptions,
+  coordinatorOption,
+  type Format,
+  formatOption,
+  printJson,
+  type RegisterVerb,
+  runs,
+  withClient,
+} from './context.ts';
+import { exitCodes, UsageError } from './exit.ts';
+import { follow } from './follow.ts';
+import { freeFigures } from './meter.ts';
+
+interface FreeFlags extends ClientOptions {
+  readonly path?: string;
+  readonly dryRun?: boolean;
+  readonly submit?: boolean;
+  readonly progress?: boolean;
+  readonly stop?: boolean;
+  readonly format?: Format;
+}
+
+type Mode = 'follow' | 'submit' | 'progress' | 'stop';
+
+export const registerJobFree: RegisterVerb = (job, context) => {
+  const command = job
+    .command('free')
+    .description(
+      'remove what is cached at and below a path from every worker; without --submit, --progress or --stop: submit, follow, and report',
+    )
+    .argument('[path]', 'what to remove: s3://bucket/dir/, s3://bucket/key')
+    .option('--path <path>', 'the same as the argument')
+    .option('--dry-run', 'say what would go, and remove nothing')
+    .option('--submit', 'submit, and do not wait')
+    .option('--progress', 'show how far it is')
+    .option('--stop', 'stop it; what is gone stays gone')
+    .addOption(formatOption());
+  coordinatorOption(command);
+  runs(command, context, (path: string | undefined, flags: FreeFlags) => jobFree(context, path, flags, command));
+};
+
+async function jobFree(
+  context: CliContext,
+  argument: string | undefined,
+  flags: FreeFlags,
+  command: Command,
+): Promise<number> {
+  const mode = modeOf(flags);
+  const given = [argument, flags.path].filter((path) => path !== undefined);
+  const [path] = given;
+  if (path === undefined || path === '' || given.length > 1)
+    throw new UsageError(`Give exactly one of <path> and --path (${command.name()} --help says more).`);
+  if (flags.dryRun === true && (mode === 'progress' || mode === 'stop'))
+    throw new UsageError(`--dry-run means nothing together with --${mode}.`);
+  if (flags.format !== undefined && (mode === 'submit' || mode === 'stop'))
+    throw new UsageError(`--format means nothing together with --${mode}.`);
+  return withClient(context, flags, (client) => {
+    if (mode === 'progress') return showProgress(context, client, path, flags);
+    if (mode === 'stop') return stop(context, client, path);
+    return submit(context, client, { path, flags, following: mode === 'follow' });
+  });
+}
+
+function modeOf(flags: FreeFlags): Mode {
+  const asked = (['submit', 'progress', 'stop'] as const).filter((mode) => flags[mode] === true);
+  if (asked.length > 1) throw new UsageError(`${asked.map((mode) => `--${mode}`).join(' and ')} exclude each other.`);
+  return asked[0] ?? 'follow';
+}
+
+async function submit(
+  context: CliContext,
+  client: PrimedClient,
+  { path, flags, following }: { path: string; flags: FreeFlags; following: boolean },
+): Promise<number> {
+  const { io } = context;
+  const { jobId, message } = await client.free(path, { dryRun: flags.dryRun === true });
+  // With JSON asked for, standard output holds nothing but JSON.
+  (following && flags.format === 'JSON' ? io.stderr : io.stdout).write(`${message}\n`);
+  if (!following) return exitCodes.done;
+  const end = await follow({
+    ...{ io, client, jobId, type: 'FREE', figures: freeFigures },
+    ask: (signal) => client.freeProgress(path, { signal }),
+    goesOn: `The free goes on. To see it: primed job free --progress '${path}'. To stop it: primed job free --stop '${path}'`,
+  });
+  if (end === 'interrupted') return exitCodes.interrupted;
+  if (end.superseded)
+    io.stdout.write(`Free '${path}' ended as ${end.state}; a newer free of the same path has begun since.\n`);
+  else await showProgress(context, client, path, flags);
+  return end.state === 'SUCCEEDED' ? exitCodes.done : exitCodes.failed;
+}
+
+async function showProgress({ io }: CliContext, client: PrimedClient, path: string, flags: FreeFlags): Promise<number> {
+  try {
+    if (flags.format === 'JSON') printJson(io, await client.freeProgress(path));
+    else io.stdout.write(await client.freeProgressText(path));
+    return exitCodes.done;
+  } catch (error) {
+    return noSuchJob(io, error, `Free for path '${path}' cannot be found.`);
+  }
+}
+
+async function stop({ io }: CliContext, client: PrimedClient, path: string): Promise<number> {
+  try {
+    io.stdout.write(`${(await client.stopFree(path)).message}\n`);
+    return exitCodes.done;
+  } catch (error) {
+    return noSuchJob(
+      io,
+      error,
+      `Cannot find free job for path ${path}, it might have already been stopped or finished`,
+    );
+  }
+}
+
+function noSuchJob(io: CliContext['io'], error: unknown, message: string): number {
+  if (!(error instanceof PrimedError) || error.code !== 'JOB_NOT_FOUND') throw error;
+  io.stdout.write(`${message}\n`);
+  return exitCodes.noSuchJob;
+}

@@ -1,0 +1,63 @@
+/** Every example of docs/API.md, run by a shell as it stands there. */
+import { readFileSync } from 'node:fs';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { ended } from '../support/api.ts';
+import { run } from '../support/cli.ts';
+import { openScene, type Scene } from '../support/scene.ts';
+
+const document = readFileSync(new URL('../../docs/API.md', import.meta.url), 'utf8');
+/** The commands of a section, each in one line. */
+function examplesOf(section: string): string[] {
+  const [, text] = document.split(`\n## ${section}`);
+  const [, block] = /```sh\n(.*?)```/s.exec(text!)!;
+  return block!.replaceAll('\\\n', ' ').trim().split('\n');
+}
+
+let scene: Scene;
+beforeAll(async () => {
+  scene = await openScene();
+  scene.origin.add({ key: 'more/x.bin', sizeBytes: 10 });
+});
+afterAll(() => scene?.close());
+
+async function shell(command: string): Promise<string> {
+  const { daemon } = scene;
+  const env = { API: daemon.api, WORKER: `http://127.0.0.1:${daemon.ports.http}` };
+  const { code, stdout, stderr } = await run('sh', ['-c', command], env);
+  expect([command, code, stderr]).toEqual([command, 0, '']);
+  return stdout;
+}
+
+const notRunning = /might have already been stopped or finished|successfully stopped/;
+
+it('second generation', async () => {
+  const [submit, progress, list, stop] = examplesOf('Second generation') as [string, string, string, string];
+  expect(JSON.parse(await shell(submit))).toMatchObject({ success: true });
+  expect(await shell(progress)).toMatch(/^Progress for loading path 's3:\/\/demo\/data\/':\n/);
+  expect(JSON.parse(await shell(list))).toMatchObject([{ type: 'LOAD', path: 's3://demo/data/' }]);
+  expect(await shell(stop)).toMatch(notRunning);
+});
+
+it('first generation', async () => {
+  const [submit, progress, stop] = examplesOf('First generation') as [string, string, string];
+  expect(JSON.parse(await shell(submit))).toMatchObject({ success: true });
+  expect(JSON.parse(await shell(progress)).jobState).toMatch(/RUNNING|SUCCEEDED/);
+  expect(await shell(stop)).toMatch(notRunning);
+});
+
+it('third generation', async () => {
+  const [submit, progress, list, stop] = examplesOf('Third generation') as [string, string, string, string];
+  const { id, alias } = JSON.parse(await shell(submit));
+  expect([typeof id, alias]).toEqual(['string', 'today']);
+  expect(JSON.parse(await shell(progress))).toMatchObject({ id, alias: 'today' });
+  expect(JSON.parse(await shell(list)).results[0]).toMatchObject({ id });
+  expect(JSON.parse(await shell(stop)).status).toMatch(/successfully stopped|No job found\.\.\./);
+});
+
+it('free', async () => {
+  await ended(scene.daemon.api, 's3://demo/data/');
+  const [submit, progress, stop] = examplesOf('Free') as [string, string, string];
+  expect(JSON.parse(await shell(submit))).toMatchObject({ success: true });
+  expect(JSON.parse(await shell(progress))).toMatchObject({ type: 'FREE', dryRun: true });
+  expect(await shell(stop)).toMatch(notRunning);
+});
