@@ -1,4 +1,5 @@
 /** A cluster of real processes on loopback: an origin, a coordinator, and workers that are told apart by their ids. */
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'vitest';
 import type { ManifestEntry } from '../../src/core/types.ts';
@@ -17,6 +18,8 @@ export interface Cluster {
   readonly origin: EmbeddedOrigin;
   /** What the origin began with. */
   readonly objects: readonly ObjectSpec[];
+  /** Each worker has its data below, in a folder of its id. */
+  readonly dir: string;
   readonly workers: Map<string, Daemon>;
   coordinator: Daemon;
   /** Where a worker keeps its data. */
@@ -44,7 +47,13 @@ export async function openCluster(order: {
   const dataDir = join(folder.path, 'coordinator');
   const coordinator = await startDaemon({ role: 'coordinator', dataDir, storeSize: null, env });
   const ports = new Map<string, DaemonPorts>();
+  /** How often a worker has said that it takes part. */
+  const joined = (id: string): number => {
+    const log = join(folder.path, `${id}.log`);
+    return existsSync(log) ? readFileSync(log, 'utf8').split('registered with the coordinator').length - 1 : 0;
+  };
   const cluster: Cluster = {
+    dir: folder.path,
     origin,
     objects: order.origin.objects ?? smallDataset,
     workers: new Map(),
@@ -52,6 +61,7 @@ export async function openCluster(order: {
     dataDir: (id) => join(folder.path, id),
     async start(id) {
       const known = ports.get(id);
+      const joinedBefore = joined(id);
       const daemon = await startDaemon({
         role: 'worker',
         dataDir: cluster.dataDir(id),
@@ -62,6 +72,8 @@ export async function openCluster(order: {
       ports.set(id, daemon.ports);
       cluster.workers.set(id, daemon);
       await untilLive(cluster, [id]);
+      // It is listed a moment before it is on disk, and takes part from then on.
+      await expect.poll(() => joined(id), { timeout: 20_000, interval: 20 }).toBeGreaterThan(joinedBefore);
       return daemon;
     },
     async kill(id) {

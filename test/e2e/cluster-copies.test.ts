@@ -1,0 +1,131 @@
+/** Where the bytes of replicas come from, with real processes: the origin gives each of them once, whoever joins or dies. */
+import { closeSync, openSync, statSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, expect, it, vi } from 'vitest';
+import { KiB, MiB } from '../../src/core/units.ts';
+import { ended, loaded, progress, submit } from '../support/api.ts';
+import { type Cluster, openCluster, placesOf } from '../support/cluster.ts';
+import { listedBy } from '../support/origin.ts';
+
+// Five processes, on a machine that may have other work.
+vi.setConfig({ testTimeout: 240_000 });
+
+const path = 's3://demo/data/';
+const objects = [
+  ...Array.from({ length: 3 }, (_, n) => ({ key: `data/large-${n}.bin`, sizeBytes: 40 * MiB + n * 4097 })),
+  ...Array.from({ length: 40 }, (_, n) => ({ key: `data/small-${n}.bin`, sizeBytes: 16 * KiB + n })),
+];
+const totalBytes = objects.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+
+let cluster: Cluster | undefined;
+afterEach(async () => {
+  await cluster?.close();
+  cluster = undefined;
+});
+
+/** Segments of two parts, and a lease that a busy machine does not end. */
+async function open(workers: readonly string[], env: Record<string, string> = {}): Promise<Cluster> {
+  cluster = await openCluster({
+    ...{ workers, origin: { objects } },
+    env: { PRIMED_JOB_SEGMENT_SIZE: '16MB', PRIMED_CLUSTER_LEASE: '30s', ...env },
+  });
+  return cluster;
+}
+
+function sentBytes({ origin }: Cluster): number {
+  const sent = origin.requests.filter(({ operation }) => operation === 'GetObject');
+  return sent.reduce((sum, { bytesSent }) => sum + bytesSent, 0);
+}
+
+async function placed(of: Cluster): Promise<string[][]> {
+  return placesOf(of, await listedBy(of.origin, 'data/'));
+}
+
+it.each([2, 3])('%i replicas are copied as they arrive, and the origin is read once', async (replicas) => {
+  const its = await open(['w1', 'w2', 'w3']);
+  its.origin.resetStats();
+  const report = await loaded(its.coordinator.api, path, { replicas: String(replicas) });
+  expect(report.ledger).toMatchObject({
+    originBytes: totalBytes,
+    peerBytes: (replicas - 1) * totalBytes,
+    inFlightBytes: 0,
+  });
+  expect(sentBytes(its)).toBe(totalBytes);
+  const places = await placed(its);
+  expect(places.map((ids) => new Set(ids).size)).toEqual(places.map(() => replicas));
+});
+
+it.each([2, 3])(
+  'with %i replicas a worker that is killed in the middle costs no byte of the origin',
+  async (replicas) => {
+    const its = await open(['w1', 'w2', 'w3', 'w4'], { PRIMED_CLUSTER_LEASE: '3s' });
+    const { api } = its.coordinator;
+    its.origin.resetStats();
+    // The job cannot end before this file is given.
+    const key = 'data/large-2.bin';
+    const fault = its.origin.setFault({ fault: { kind: 'stall' }, key });
+    const silentBytes = objects.find((one) => one.key === key)!.sizeBytes;
+    expect((await submit(api, path, { replicas: String(replicas) })).status).toBe(200);
+    const ledger = async () => (await progress(api, path)).json().ledger;
+    await expect
+      .poll(async () => (await ledger()).cachedBytes, { timeout: 40_000, interval: 50 })
+      .toBe(replicas * (totalBytes - silentBytes));
+    await expect.poll(() => its.origin.fired(fault), { timeout: 20_000 }).toBeGreaterThan(0);
+    await its.kill('w2');
+    await expect.poll(async () => (await ledger()).discardedBytes.lost, { timeout: 30_000 }).toBeGreaterThan(0);
+    expect((await progress(api, path)).json().mJobState).toBe('RUNNING');
+    its.origin.clearFaults();
+    its.origin.dropConnections();
+    const report = await ended(api, path);
+    expect(report).toMatchObject({
+      mJobState: 'SUCCEEDED',
+      mLoadedByteCount: totalBytes,
+      ledger: { inFlightBytes: 0 },
+    });
+    expect(sentBytes(its)).toBe(totalBytes);
+    const places = await placed(its);
+    expect(places.map((ids) => ids.length)).toEqual(places.map(() => replicas));
+  },
+);
+
+it('workers that join get what moved to them from those that have it, and more replicas from the first', async () => {
+  const its = await open(['w1']);
+  const { api } = its.coordinator;
+  await loaded(api, path);
+  its.origin.resetStats();
+  await its.start('w2');
+  await its.start('w3');
+  const report = await loaded(api, path, { skipIfExists: true });
+  expect(sentBytes(its)).toBe(0);
+  expect(report.ledger).toMatchObject({ originBytes: 0, inFlightBytes: 0 });
+  expect(report.ledger.peerBytes).toBeGreaterThan(totalBytes / 4);
+  expect(report.ledger.peerBytes).toBeLessThan(totalBytes);
+  const moved = (await placed(its)).filter((ids) => ids.length === 2);
+  expect(moved.length).toBeGreaterThan(20);
+  const again = await loaded(api, path, { skipIfExists: true });
+  expect(again.ledger).toMatchObject({ originBytes: 0, peerBytes: 0 });
+  await loaded(api, path, { skipIfExists: true, replicas: '2' });
+  expect(sentBytes(its)).toBe(0);
+  for (const ids of await placed(its)) expect(ids.length).toBeGreaterThanOrEqual(2);
+});
+
+it('a source with bad pages is no replica: it is passed over, and loaded anew in the same job', async () => {
+  const its = await open(['w1', 'w2']);
+  const { api } = its.coordinator;
+  await loaded(api, path);
+  const store = join(its.dir, 'w1', 'store', 'store.dat');
+  const file = openSync(store, 'r+');
+  // A byte of each page that may hold data of large files.
+  for (let at = 8 * MiB; at < Math.min(256 * MiB, statSync(store).size); at += 256 * KiB)
+    writeSync(file, Buffer.of(0xa5, 0x5a, 0xa5), 0, 3, at + 4000);
+  closeSync(file);
+  its.origin.resetStats();
+  const report = await loaded(api, path, { skipIfExists: true, replicas: '2' });
+  expect(report).toMatchObject({ mJobState: 'SUCCEEDED' });
+  expect(its.coordinator.log()).toContain('what has a bad page is loaded anew');
+  const places = await placed(its);
+  expect(places.map((ids) => ids.length)).toEqual(places.map(() => 2));
+  // What the other one had did not leave the origin again.
+  expect(sentBytes(its)).toBeGreaterThan(0);
+  expect(sentBytes(its)).toBeLessThan(totalBytes);
+});
