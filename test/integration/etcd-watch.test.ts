@@ -86,8 +86,10 @@ test('a connection that falls silent without a word is noticed', async () => {
   onTestFinished(() => proxy.close());
   const direct = clientOf(endpoints);
   const heard = listen(clientOf([proxy.url]), '/w/');
+  await expect.poll(() => heard.resets, eventually).toBe(1);
   await direct.put('/w/a', '1');
-  await expect.poll(() => heard.state.get('/w/a'), eventually).toBe('1');
+  // By the watch, not by what was read before it: so it is its connection that falls silent.
+  await expect.poll(() => heard.events, eventually).toBe(1);
   expect(proxy.silence()).toBeGreaterThan(0);
   await direct.put('/w/a', '2');
   await expect.poll(() => heard.state.get('/w/a'), eventually).toBe('2');
@@ -115,8 +117,9 @@ test('a member that is frozen, and then one that is killed, are left for others'
   const watched = clientOf(endpoints);
   const writer = clientOf(endpoints.slice(2));
   const heard = listen(watched, '/w/');
+  await expect.poll(() => heard.resets, eventually).toBe(1);
   await writer.put('/w/a', '1');
-  await expect.poll(() => heard.state.get('/w/a'), eventually).toBe('1');
+  await expect.poll(() => heard.events, eventually).toBe(1);
   members[0]!.freeze();
   await expect.poll(() => writer.put('/w/a', '2').catch(String), eventually).toBeTypeOf('number');
   await expect.poll(() => heard.state.get('/w/a'), eventually).toBe('2');
@@ -146,9 +149,10 @@ test('what etcd has forgotten is read anew, as a whole', async () => {
   onTestFinished(() => proxy.close());
   const direct = clientOf(endpoints);
   const heard = listen(clientOf([proxy.url]), '/w/');
+  await expect.poll(() => heard.resets, eventually).toBe(1);
   await direct.put('/w/a', '1');
   await direct.put('/w/b', '1');
-  await expect.poll(() => heard.state.size, eventually).toBe(2);
+  await expect.poll(() => heard.events, eventually).toBe(2);
   proxy.silence();
   await direct.delete('/w/a');
   const now = await direct.put('/w/c', '1');
@@ -175,6 +179,10 @@ test('an etcd that was set up anew is read anew, though its revisions begin agai
 test('changes of one revision come together, also when they are too many for one message', async () => {
   const { endpoints } = await serverFor();
   const etcd = clientOf(endpoints);
+  // Each is nearly all that a transaction may be, and both together are more than a message of a watch.
+  const success = Array.from({ length: 100 }, (_, index) => ({ put: `/w/${index}`, value: Buffer.alloc(14_000) }));
+  await etcd.txn({ compare: [], success });
+  await etcd.txn({ compare: [], success });
   const sizes: number[] = [];
   const watch = etcd.watchPrefix({
     prefix: '/w/',
@@ -183,10 +191,6 @@ test('changes of one revision come together, also when they are too many for one
     onEvents: (events) => sizes.push(events.length),
   });
   onTestFinished(() => watch.close());
-  // With the keys' values this is more than one message of a watch, and nearly all that a transaction may be.
-  const success = Array.from({ length: 100 }, (_, index) => ({ put: `/w/${index}`, value: Buffer.alloc(14_000) }));
-  await etcd.txn({ compare: [], success });
-  await etcd.txn({ compare: [], success });
   await expect.poll(() => sizes.reduce((sum, size) => sum + size, 0), eventually).toBe(200);
   expect(sizes.every((size) => size % 100 === 0)).toBe(true);
 });
