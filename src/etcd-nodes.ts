@@ -1,8 +1,13 @@
 /** What a node is made of where etcd knows the workers: its client, and membership on it. */
+import { hostname } from 'node:os';
 import { type Etcd, openEtcd } from './cluster/etcd/index.ts';
 import { openEtcdRegistrar } from './cluster/etcd-registrar.ts';
 import { openEtcdRegistry } from './cluster/etcd-registry.ts';
+import type { JobServiceOptions } from './cluster/job-service.ts';
 import type { Registrar, RegistrarOptions } from './cluster/registrar.ts';
+import { openSharedJobs } from './cluster/shared/shared-jobs.ts';
+import type { JobService } from './cluster/types.ts';
+import { urlOf } from './config/config.ts';
 import type { EtcdConfig } from './config/etcd.ts';
 import { readEtcdTls } from './node-tls.ts';
 import type { KnownWorkers, NodeBase } from './nodes.ts';
@@ -30,6 +35,30 @@ export function etcdRegistry(base: NodeBase): KnownWorkers {
   const registry = openEtcdRegistry({ ...commonOf(base), timeoutMs: settingsOf(cluster).timeoutMs });
   base.opened.trouble = () => (registry.problem() === undefined ? undefined : 'etcd is not reached; the log says why');
   return { registry, settled: registry.loaded };
+}
+
+/** Jobs that are shared with the other coordinators. */
+export async function etcdJobs(base: NodeBase, options: JobServiceOptions): Promise<JobService> {
+  const { config, opened, nodeTls } = base;
+  const { prefix, coordinatorLeaseMs } = settingsOf(config.cluster);
+  const { host, port } = config.api.listen;
+  const jobs = await openSharedJobs({
+    ...options,
+    dir: config.sharedJobsDir,
+    etcd: etcdOf(base),
+    root: `${prefix}jobs/`,
+    url: urlOf({ host: isWildcard(host) ? hostname() : host, port }, nodeTls.server !== undefined),
+    release: PRIMED_VERSION,
+    leaseMs: coordinatorLeaseMs,
+  });
+  const workers = opened.trouble;
+  opened.trouble = () => jobs.trouble() ?? workers?.();
+  return jobs;
+}
+
+/** All addresses of the machine. */
+function isWildcard(host: string): boolean {
+  return host === '0.0.0.0' || /^[0:]+$/.test(host);
 }
 
 /** The worker's side. */

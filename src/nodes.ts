@@ -31,7 +31,7 @@ import { isMember } from './core/membership.ts';
 import type { ClientTls } from './core/node-tls.ts';
 import { formatSize } from './core/sizes.ts';
 import type { Log, WorkerId } from './core/types.ts';
-import { etcdRegistrar, etcdRegistry } from './etcd-nodes.ts';
+import { etcdJobs, etcdRegistrar, etcdRegistry } from './etcd-nodes.ts';
 import { type IngestWorker, openIngest } from './ingest/index.ts';
 import type { NodeTls } from './node-tls.ts';
 import { observeJobs, observeS3, observeStore, observeWorker, showJobs, showLimits, showWorker } from './observers.ts';
@@ -165,7 +165,7 @@ export async function openCoordinatorSide(base: NodeBase): Promise<void> {
   opened.limits = limits;
   showLimits(telemetry, limits.limits);
   const fleet = members === undefined ? soloFleet(opened.worker!, origins, log) : registeredFleet(base, members);
-  const jobs = await openJobService({
+  const options = {
     dir: config.jobsDir,
     fleet,
     origins,
@@ -179,7 +179,8 @@ export async function openCoordinatorSide(base: NodeBase): Promise<void> {
       retentionMs: job.retentionMs,
       onChange: job.onChange,
     },
-  });
+  };
+  const jobs = config.cluster.etcd === undefined ? await openJobService(options) : await etcdJobs(base, options);
   opened.jobs = jobs;
   showJobs(telemetry, jobs);
   const { registry, registrations } = opened;

@@ -33,6 +33,8 @@ export interface Config {
   readonly dataDir: string;
   /** Below `dataDir`: the coordinator's jobs and manifests. */
   readonly jobsDir: string;
+  /** The same of jobs that are shared with other coordinators. */
+  readonly sharedJobsDir: string;
   /** Below `dataDir`: the coordinator's list of workers. */
   readonly workersDir: string;
   /** Below `dataDir`: the worker's index. */
@@ -109,6 +111,7 @@ export function configOf(role: Role, draft: Draft): Config {
     role,
     dataDir,
     jobsDir: join(dataDir, 'jobs'),
+    sharedJobsDir: join(dataDir, 'shared-jobs'),
     workersDir: join(dataDir, 'workers'),
     indexDir: join(dataDir, 'index'),
     insecure: get('insecure'),

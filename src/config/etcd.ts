@@ -14,6 +14,8 @@ export interface EtcdConfig {
   readonly certFile?: string;
   readonly keyFile?: string;
   readonly timeoutMs: number;
+  /** How long a coordinator that is silent keeps its jobs. */
+  readonly coordinatorLeaseMs: number;
 }
 
 export const etcdSchema = Type.Object(
@@ -45,6 +47,13 @@ export const etcdSchema = Type.Object(
       minimum: 100,
       maximum: 60_000,
     }),
+    coordinator_lease: duration({
+      description:
+        'A coordinator that is silent for so long is lost, and others take its jobs. It decides nothing any more when three quarters are over. In whole seconds, and no less than etcd allows.',
+      default: '5s',
+      minimum: 2000,
+      maximum: 600_000,
+    }),
   },
   {
     additionalProperties: false,
@@ -52,7 +61,17 @@ export const etcdSchema = Type.Object(
   },
 );
 
-const names = ['endpoints', 'prefix', 'username', 'password', 'ca_file', 'cert_file', 'key_file', 'timeout'] as const;
+const names = [
+  'endpoints',
+  'prefix',
+  'username',
+  'password',
+  'ca_file',
+  'cert_file',
+  'key_file',
+  'timeout',
+  'coordinator_lease',
+] as const;
 const at = (name: (typeof names)[number]): string => `cluster.etcd.${name}`;
 
 /** Undefined for another backend. */
@@ -70,6 +89,7 @@ export function etcdOf({ values }: Draft): EtcdConfig | undefined {
     ...optional('certFile', get('cert_file')),
     ...optional('keyFile', get('key_file')),
     timeoutMs: values.get(at('timeout')) as number,
+    coordinatorLeaseMs: values.get(at('coordinator_lease')) as number,
   };
 }
 
