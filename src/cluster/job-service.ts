@@ -120,6 +120,8 @@ class LocalJobService implements JobService {
     return job.ended;
   }
 
+  async caughtUp(): Promise<void> {}
+
   trouble(): undefined {
     return undefined;
   }

@@ -54,6 +54,11 @@ export interface JobService {
   list(filter: { states?: readonly JobState[]; types?: readonly JobType[] }): readonly JobSnapshot[];
   /** Resolves when the job has reached an end state. */
   ended(jobId: string): Promise<JobSnapshot>;
+  /**
+   * Resolves when every job is known here that was submitted before, wherever that was; at once where there is one
+   * coordinator. Never rejects: what cannot be heard in time is not waited for.
+   */
+  caughtUp(): Promise<void>;
   /** Why no job can be submitted or stopped now, though the daemon runs; undefined: they can. */
   trouble(): string | undefined;
   /** Pauses all jobs so that a restart continues them; state is saved. What is in flight has `limitMs` to be dropped. */

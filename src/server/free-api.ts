@@ -7,6 +7,7 @@ import { PrimedError } from '../core/errors.ts';
 import { booleanOf } from '../core/load-options.ts';
 import { jsonReport, textReport } from '../core/report.ts';
 import { bodyFields, bodyOrQueryFields, wordOf } from './fields.ts';
+import { findJob } from './find-job.ts';
 import { apiBodyLimitBytes } from './json-body.ts';
 import { answers, answersOf, FreeReport, flagField, reported, Submitted, strict } from './schemas.ts';
 
@@ -53,7 +54,7 @@ export function freeRoutes(scope: FastifyInstance, jobs: JobService): void {
       handler: async ({ body }, reply) => {
         const format = wordOf('format', body.format, ['TEXT', 'JSON']) ?? 'TEXT';
         const verbose = body.verbose === undefined ? false : booleanOf('verbose', body.verbose);
-        const job = jobs.snapshot(body.path, 'FREE');
+        const job = await findJob(jobs, body.path, 'FREE');
         if (job === undefined)
           throw new PrimedError('JOB_NOT_FOUND', `Free for path '${body.path}' cannot be found.`, { path: body.path });
         if (format === 'JSON') return reply.type('application/json; charset=utf-8').send(jsonReport(job, { verbose }));

@@ -14,6 +14,7 @@ import { type JobSource, type JobState, type JobType, jobStates, jobTypes, type 
 import { booleanOf, defaultLoadOptions, parseLoadOptions } from '../core/load-options.ts';
 import { jsonReport, listRow, textReport } from '../core/report.ts';
 import { bodyFields, bodyOrQueryFields, onlyOne, wordOf } from './fields.ts';
+import { findJob } from './find-job.ts';
 import { freeRoutes } from './free-api.ts';
 import { acceptAnyContentType, acceptGetBodies, apiBodyLimitBytes } from './json-body.ts';
 import { loadRoutes } from './load-api.ts';
@@ -109,7 +110,7 @@ function routes(scope: FastifyInstance, jobs: JobService, defaults: LoadOptions)
         const { path: asked } = sourceOf(body);
         const format = wordOf('format', body.format, ['TEXT', 'JSON']) ?? 'TEXT';
         const verbose = body.verbose === undefined ? false : booleanOf('verbose', body.verbose);
-        const job = jobs.snapshot(asked);
+        const job = await findJob(jobs, asked);
         if (job === undefined)
           throw new PrimedError('JOB_NOT_FOUND', `Load for path '${asked}' cannot be found.`, { path: asked });
         if (format === 'JSON') return reply.type('application/json; charset=utf-8').send(jsonReport(job, { verbose }));

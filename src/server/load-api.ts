@@ -84,7 +84,7 @@ export function loadRoutes(scope: FastifyInstance, jobs: JobService, defaults: L
     handler: async ({ query }) => {
       if (handleNames.every((name) => query[name] === undefined))
         return { results: jobs.list({ types: ['LOAD'] }).map(loadJobObject) };
-      return loadJobObject(found(jobs, query[onlyOne(query, handleNames)]!));
+      return loadJobObject(await found(jobs, query[onlyOne(query, handleNames)]!));
     },
   });
 
@@ -98,7 +98,7 @@ export function loadRoutes(scope: FastifyInstance, jobs: JobService, defaults: L
     preValidation: bodyFields,
     handler: async ({ body }) => {
       const name = onlyOne(body, ['target', 'path', 'paths', 'alias', 'index', 'id']);
-      const job = found(jobs, body[name]!);
+      const job = await found(jobs, body[name]!);
       if (!(await jobs.stop(job.jobId))) throw notFound(job.jobId);
       const alias = job.alias === undefined ? {} : { alias: job.alias };
       return { status: `Load '${job.source.path}' is successfully stopped.`, id: job.jobId, ...alias };
@@ -131,8 +131,18 @@ function optionsOf(raw: Readonly<Record<string, unknown>>, defaults: LoadOptions
   return parseLoadOptions({ ...others, skipIfExists: true }, defaults);
 }
 
-/** By what finds it, or as the newest one that was given this path, or these paths. Throws JOB_NOT_FOUND. */
-function found(jobs: JobService, target: string | readonly string[]): JobSnapshot {
+/** Also one that another coordinator has taken a moment ago. Rejects with JOB_NOT_FOUND. */
+async function found(jobs: JobService, target: string | readonly string[]): Promise<JobSnapshot> {
+  const known = foundHere(jobs, target);
+  if (known !== undefined) return known;
+  await jobs.caughtUp();
+  const heard = foundHere(jobs, target);
+  if (heard === undefined) throw notFound([target].flat().join(', '));
+  return heard;
+}
+
+/** By what finds it, or as the newest one that was given this path, or these paths. */
+function foundHere(jobs: JobService, target: string | readonly string[]): JobSnapshot | undefined {
   const [only, ...others] = typeof target === 'string' ? [target] : target;
   const job = others.length === 0 ? jobs.snapshot(only!) : undefined;
   if (job !== undefined) return job;
@@ -142,8 +152,7 @@ function found(jobs: JobService, target: string | readonly string[]): JobSnapsho
     const named = new Set(source.paths);
     return [...wanted].every((one) => named.has(one)) && (typeof target === 'string' || named.size === wanted.size);
   });
-  if (listed === undefined) throw notFound([...wanted].join(', '));
-  return jobs.snapshot(listed.jobId) ?? listed;
+  return listed === undefined ? undefined : (jobs.snapshot(listed.jobId) ?? listed);
 }
 
 function notFound(target: string): PrimedError {

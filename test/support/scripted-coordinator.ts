@@ -68,6 +68,7 @@ export class ScriptedJobs implements JobService {
   }
 
   trouble(): undefined {}
+  async caughtUp() {}
   async close(): Promise<void> {}
 }
 

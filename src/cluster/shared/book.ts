@@ -6,7 +6,7 @@ import { randomUUID } from 'node:crypto';
 import { PrimedError } from '../../core/errors.ts';
 import type { JobSnapshot } from '../../core/job.ts';
 import { isEnded } from '../../core/job-machine.ts';
-import type { Compare, Etcd, Lease, Operation, Revision } from '../etcd/types.ts';
+import type { Compare, Etcd, Lease, Operation, OperationResult, Revision } from '../etcd/types.ts';
 import type { SharedKeys } from './keys.ts';
 import type { WatchedClaim, WatchedJob } from './mirror.ts';
 import {
@@ -37,7 +37,7 @@ export class Book {
 
   /**
    * A new job, claimed by this coordinator. False: another job has begun since `order`, or there is one of this key that has
-   * not ended. `revision` is that of etcd, and the number of the job if it is made. Throws REQUEST_INVALID.
+   * not ended. `revision` is the number of the job, else that of what was not known. Throws REQUEST_INVALID.
    */
   async begin(
     definition: SharedDefinition['definition'],
@@ -47,7 +47,7 @@ export class Book {
     const { keys } = this.#options;
     const { jobId, key } = definition;
     const claimId = randomUUID();
-    const { succeeded, revision } = await this.#write(
+    const { succeeded, revision, results } = await this.#write(
       [
         { key: keys.order, modRevision: order },
         { key: keys.active(key), exists: false },
@@ -59,8 +59,14 @@ export class Book {
         { put: keys.active(key), value: jobId },
         this.#claim(jobId, { id: claimId }, lease),
       ],
+      [{ get: keys.order }, { get: keys.active(key) }],
     );
-    return { begun: succeeded, revision };
+    return { begun: succeeded, revision: succeeded ? revision : newestOf(results) };
+  }
+
+  /** Who has heard of this revision knows every job that has begun by now. */
+  async lastBegun(): Promise<Revision> {
+    return newestOf((await this.#write([], [{ get: this.#options.keys.order }])).results);
   }
 
   /** False: somebody else was faster, or the job has changed. */
@@ -116,7 +122,7 @@ export class Book {
     const [entry] = results[0]!.entries;
     const found = entry === undefined ? undefined : decodeShared<SharedState>(entry.value);
     const ended = found !== undefined && found.claimId === job.claimId && isEnded(found.snapshot.state);
-    return { ended, revision };
+    return { ended, revision: newestOf(results) };
   }
 
   /** False: the job has ended. */
@@ -151,6 +157,10 @@ export class Book {
   #write(compare: readonly Compare[], success: readonly Operation[], failure: readonly Operation[] = []) {
     return this.#options.etcd.txn({ compare, success, failure });
   }
+}
+
+function newestOf(results: readonly OperationResult[]): Revision {
+  return Math.max(0, ...results.flatMap(({ entries }) => entries.map(({ modRevision }) => modRevision)));
 }
 
 /** What is not this coordinator's to say any more. */

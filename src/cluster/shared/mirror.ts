@@ -56,7 +56,7 @@ export class JobsMirror {
     this.#watch = options.etcd.watchPrefix({
       prefix: options.keys.root,
       onReset: (entries, revision) => this.#reset(entries, revision),
-      onEvents: (events, revision) => this.#take(events, revision),
+      onEvents: (events) => this.#take(events),
       onHealth: () => options.onChange(),
     });
   }
@@ -122,7 +122,10 @@ export class JobsMirror {
     });
   }
 
-  /** Resolves with whether everything up to this revision was heard within the limit. */
+  /**
+   * Resolves with whether everything up to this revision was heard within the limit; it is one that wrote a key of these
+   * jobs, as nothing is heard of others.
+   */
   reached(revision: Revision, limitMs: number): Promise<boolean> {
     return this.until(() => this.#revision !== undefined && this.#revision >= revision, limitMs);
   }
@@ -157,12 +160,14 @@ export class JobsMirror {
     this.#changed(revision);
   }
 
-  #take(events: readonly WatchEvent[], revision: Revision): void {
+  #take(events: readonly WatchEvent[]): void {
     for (const event of events) {
       if (event.type === 'put') this.#put(event.entry);
       else this.#delete(event.key);
     }
-    this.#changed(revision);
+    // That of etcd itself may be ahead of what it has told so far.
+    const last = events.at(-1)!;
+    this.#changed(last.type === 'put' ? last.entry.modRevision : last.modRevision);
   }
 
   #changed(revision: Revision): void {

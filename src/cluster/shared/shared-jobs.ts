@@ -133,6 +133,7 @@ class SharedJobs implements JobService {
 
   async stop(handle: string, type: JobType = 'LOAD'): Promise<boolean> {
     this.#mayDecide();
+    if (this.#find(handle, type) === undefined) await this.caughtUp();
     const job = this.#find(handle, type);
     if (job === undefined || !isOpen(job)) return false;
     // Whoever runs it hears of that, this coordinator too; and whoever takes it over.
@@ -168,6 +169,18 @@ class SharedJobs implements JobService {
     const ended = this.byId(jobId);
     if (ended === undefined) throw new PrimedError('JOB_NOT_FOUND', `Job ${jobId} is forgotten.`, { jobId });
     return ended;
+  }
+
+  async caughtUp(): Promise<void> {
+    if (!this.#tenure.held) return;
+    try {
+      await this.#mirror.reached(await this.#book.lastBegun(), echoLimitMs);
+    } catch (error) {
+      this.#deps.log.debug(
+        { reason: reportOf(error).message },
+        'jobs that were submitted elsewhere may not be known yet',
+      );
+    }
   }
 
   trouble(): string | undefined {

@@ -53,7 +53,8 @@ password = "p"
 ca_file = "ca"
 cert_file = "cert"
 key_file = "key"
-timeout = "2s"`;
+timeout = "2s"
+coordinator_lease = "8s"`;
   const config = load(all, { role: 'coordinator' });
   expect(config.cluster.etcd).toEqual({
     endpoints: ['https://a:2379', 'https://b:2379'],
@@ -64,6 +65,7 @@ timeout = "2s"`;
     certFile: join(folder, 'cert'),
     keyFile: join(folder, 'key'),
     timeoutMs: 2_000,
+    coordinatorLeaseMs: 8_000,
   });
   expect(JSON.stringify(describeSources(config))).not.toContain('"p"');
   expect(load('', { role: 'coordinator' }).cluster.etcd).toBeUndefined();

@@ -74,6 +74,7 @@ class FakeJobs implements JobService {
     return snapshot;
   }
   trouble(): undefined {}
+  async caughtUp() {}
   async close() {}
 }
 

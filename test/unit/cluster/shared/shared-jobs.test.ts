@@ -192,3 +192,27 @@ it('a free is done by one coordinator and reported by all', async () => {
   expect(a.jobs.list({ types: ['FREE'] }).map((job) => job.jobId)).toEqual([jobId]);
   expect(stage.disk.files.size).toBe(0);
 });
+
+it('what one coordinator has answered another knows when it is asked, though its watch is late', async () => {
+  const [a, b] = await two();
+  a.worker.flowing = false;
+  b.client.deaf = true;
+  const { jobId } = await submit(a);
+  expect(b.jobs.snapshot(dir)).toBeUndefined();
+  const found = b.jobs.caughtUp().then(() => b.jobs.snapshot(dir)?.jobId);
+  b.client.deaf = false;
+  b.client.deliver();
+  await stage.time.advance(1);
+  expect(await found).toBe(jobId);
+});
+
+it('a submission that was not first goes on at once, whatever else is written to etcd meanwhile', async () => {
+  const [a, b] = await two();
+  for (const { worker } of [a, b]) worker.flowing = false;
+  const others = stage.etcd.client(stage.time.process());
+  for (const client of [a.client, b.client]) client.onTransaction = () => void others.put('/other/key', 'value');
+  const fromMs = stage.time.nowMs;
+  const answers = await Promise.all([submit(a), submit(b), submit(a, {}, `${dir}00001`), submit(b, {}, `${dir}00001`)]);
+  expect(answers.filter(({ started }) => started)).toHaveLength(2);
+  expect(stage.time.nowMs).toBe(fromMs);
+});
