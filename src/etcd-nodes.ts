@@ -5,6 +5,7 @@ import { openEtcdRegistrar } from './cluster/etcd-registrar.ts';
 import { openEtcdRegistry } from './cluster/etcd-registry.ts';
 import type { JobServiceOptions } from './cluster/job-service.ts';
 import type { Registrar, RegistrarOptions } from './cluster/registrar.ts';
+import { watchCoordinators } from './cluster/shared/coordinators.ts';
 import { openSharedJobs } from './cluster/shared/shared-jobs.ts';
 import type { JobService } from './cluster/types.ts';
 import { urlOf } from './config/config.ts';
@@ -40,20 +41,33 @@ export function etcdRegistry(base: NodeBase): KnownWorkers {
 /** Jobs that are shared with the other coordinators. */
 export async function etcdJobs(base: NodeBase, options: JobServiceOptions): Promise<JobService> {
   const { config, opened, nodeTls } = base;
-  const { prefix, coordinatorLeaseMs } = settingsOf(config.cluster);
+  const { coordinatorLeaseMs } = settingsOf(config.cluster);
   const { host, port } = config.api.listen;
   const jobs = await openSharedJobs({
     ...options,
     dir: config.sharedJobsDir,
     etcd: etcdOf(base),
-    root: `${prefix}jobs/`,
+    root: jobsRoot(config),
     url: urlOf({ host: isWildcard(host) ? hostname() : host, port }, nodeTls.server !== undefined),
     release: PRIMED_VERSION,
     leaseMs: coordinatorLeaseMs,
   });
   const workers = opened.trouble;
-  opened.trouble = () => jobs.trouble() ?? workers?.();
+  // Anybody may ask for the health: details are in the log, and in the answers to clients.
+  opened.trouble = () =>
+    workers?.() ??
+    (jobs.trouble() === undefined ? undefined : 'no lease in etcd, so that jobs pause; the log says why');
   return jobs;
+}
+
+/** Where a worker finds a coordinator for its clients: all that live. */
+export function etcdCoordinators(base: NodeBase): () => readonly string[] {
+  const coordinators = watchCoordinators(etcdOf(base), jobsRoot(base.config), base.log);
+  return () => coordinators.urls();
+}
+
+function jobsRoot({ cluster }: NodeBase['config']): string {
+  return `${settingsOf(cluster).prefix}jobs/`;
 }
 
 /** All addresses of the machine. */

@@ -31,7 +31,7 @@ import { isMember } from './core/membership.ts';
 import type { ClientTls } from './core/node-tls.ts';
 import { formatSize } from './core/sizes.ts';
 import type { Log, WorkerId } from './core/types.ts';
-import { etcdJobs, etcdRegistrar, etcdRegistry } from './etcd-nodes.ts';
+import { etcdCoordinators, etcdJobs, etcdRegistrar, etcdRegistry } from './etcd-nodes.ts';
 import { type IngestWorker, openIngest } from './ingest/index.ts';
 import type { NodeTls } from './node-tls.ts';
 import { observeJobs, observeS3, observeStore, observeWorker, showJobs, showLimits, showWorker } from './observers.ts';
@@ -320,10 +320,11 @@ export function joinCluster(base: NodeBase): void {
 }
 
 /** Where this worker takes requests about loads. */
-function deskOf({ config, nodeTls, opened }: NodeBase): LoadDesk {
+function deskOf(base: NodeBase): LoadDesk {
+  const { config, nodeTls, opened } = base;
   if (config.role === 'standalone') return localDesk(() => opened.jobs, loadDefaults(config.job));
   return coordinatorDesk({
-    coordinators: () => [config.cluster.coordinator],
+    coordinators: config.cluster.etcd === undefined ? () => [config.cluster.coordinator] : etcdCoordinators(base),
     ...(config.apiToken === undefined ? {} : { token: config.apiToken }),
     ...(nodeTls.client === undefined ? {} : { tls: nodeTls.client }),
   });

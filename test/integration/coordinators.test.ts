@@ -81,6 +81,10 @@ it('each of two coordinators answers every call, whoever runs the load', async (
   expect([again.status, again.json().message]).toEqual([200, `Load already running for path '${path}'`]);
   const other = await submit(b.api, path, { verify: 'true' });
   expect([other.status, other.json().code]).toEqual([409, 'JOB_CONFLICT']);
+  // A worker asks any of them, for clients of the first generation.
+  const { api: worker } = cluster.workers.get('w1')!;
+  const asked = await call(worker, 'GET', `/v1/load?opType=progress&path=${encodeURIComponent(path)}`);
+  expect([asked.status, asked.json().jobState]).toEqual([200, 'RUNNING']);
   const stopped = await stop(b.api, path);
   expect([stopped.status, stopped.json().message]).toEqual([200, `Load '${path}' is successfully stopped.`]);
   for (const daemon of [a, b])
@@ -109,6 +113,9 @@ it('a coordinator that is killed in the middle of a load is followed by the othe
   const { jobId, runId } = await report(b);
   const killedMs = performance.now();
   await cluster.kill('a');
+  const { api: worker } = cluster.workers.get('w1')!;
+  const asked = await call(worker, 'GET', `/v1/load?opType=progress&path=${encodeURIComponent(path)}`);
+  expect([asked.status, asked.json().jobState]).toEqual([200, 'RUNNING']);
   await expect.poll(() => cluster.owner(), eventually).toBe('b');
   // It goes on: more is durable than was when the first one died.
   await expect.poll(() => cachedBytes(b), eventually).toBeGreaterThan(before);
