@@ -248,13 +248,14 @@ function embeddedRegistry({ config, log, opened }: NodeBase): KnownWorkers {
 
 /** The files of this worker and, as soon as it has heard of others, of those. */
 function filesHere(base: NodeBase, store: Store): ClusterFiles {
-  const { config, log, opened } = base;
+  const { config, log, opened, telemetry } = base;
   if (config.role !== 'worker') return new ClusterFiles({ store, peers: noPeers, client: nobody, log });
   const peers = new KnownPeers(config.cluster.id as WorkerId);
   const client = new PeerClient(nodeProof(base));
   opened.peers = peers;
   opened.peerClient = client;
-  return new ClusterFiles({ store, peers, client, log });
+  const onThrough = (bytes: number): void => telemetry.counters.peerReadBytes.inc(bytes);
+  return new ClusterFiles({ store, peers, client, log, onThrough });
 }
 
 /** Of a coordinator, which has none of its own. */

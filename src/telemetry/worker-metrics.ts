@@ -158,7 +158,15 @@ export const workerMetrics = {
     unit: 'bytes',
     role: 'worker',
     stability: 'stable',
-    help: 'Body bytes sent to other workers that copied from this one.',
+    help: 'Body bytes sent to other workers, which copied from this one or read through it.',
+  },
+  peerReadBytes: {
+    name: 'primed_peer_read_bytes_total',
+    type: 'counter',
+    unit: 'bytes',
+    role: 'worker',
+    stability: 'stable',
+    help: 'Body bytes received from other workers for clients of this one; they are not kept.',
   },
 
   // parts on their way: how deep each queue is, and how long each stage takes

@@ -11,7 +11,7 @@ import { type Certificate, makeAuthority } from '../support/certificate.ts';
 import { run } from '../support/cli.ts';
 import { type Daemon, executable, spawnDaemon, startDaemon } from '../support/daemon.ts';
 import { temporaryFolder } from '../support/files.ts';
-import { originEnvironment, startTestOrigin } from '../support/origin.ts';
+import { expectContent, originEnvironment, startTestOrigin } from '../support/origin.ts';
 
 const cluster = makeAuthority('cluster');
 const stranger = makeAuthority('stranger').sign('stranger');
@@ -100,6 +100,13 @@ it('loads over TLS, copies between workers over TLS, and reads the origin once',
   const fetched = Object.values(origin.stats().bytesByKey).reduce((sum, some) => sum + some, 0);
   expect(fetched).toBe(bytes);
   expect((await client.workers()).map(({ tls }) => tls)).toEqual([true, true]);
+  // The coordinator asks the workers, and reads what they have, by its certificate.
+  expect(await client.stat(path)).toMatchObject({ cachedBytes: bytes, replicas: [{ replicas: 2, bytes }] });
+  for (const object of objects) {
+    const pieces: Buffer[] = [];
+    for await (const piece of client.cat(`s3://demo/${object.key}`)) pieces.push(piece);
+    expectContent(Buffer.concat(pieces), object);
+  }
 });
 
 it('what is between nodes answers 401 without a certificate, and with one of another CA', async () => {
@@ -108,6 +115,8 @@ it('what is between nodes answers 401 without a certificate, and with one of ano
   const asked = [
     { to: coordinator, target: '/internal/v1/workers/w9?instance=x&epoch=1', method: 'DELETE' },
     { to: workers[0]!, target: data },
+    { to: workers[0]!, target: data.replace('/data/', '/stat/') },
+    { to: workers[0]!, target: '/internal/v1/list?root=s3://demo/' },
     { to: workers[0]!, target: '/internal/v1/control', headers: { ...upgrade, 'sec-websocket-version': '13' } },
   ];
   for (const { to, target, ...how } of asked) {

@@ -120,7 +120,10 @@ export async function readBack(
   through: string,
   some: readonly ObjectSpec[] = objects,
 ): Promise<void> {
-  await readBackFrom(workers.get(through)!, origin.bucket, some);
+  const worker = workers.get(through)!;
+  // A list needs an answer of every live worker: this one has heard by now which those are.
+  await expect.poll(async () => (await fetch(`${worker.s3}/`)).status, { timeout: 20_000, interval: 50 }).toBe(200);
+  await readBackFrom(worker, origin.bucket, some);
 }
 
 /** Workers as they are asked for what they have: those of a cluster, on whatever network. */

@@ -20,7 +20,7 @@ import type { Peer } from '../../core/peers.ts';
 import { bytesOf } from '../../core/ranges.ts';
 import type { ByteRange, Log, ObjectVersion, Random, UfsPath } from '../../core/types.ts';
 import type { OpenFile } from '../../store/types.ts';
-import type { Peers } from './known-peers.ts';
+import { type Peers, refuseIfUnknown } from './known-peers.ts';
 import { pageHere } from './list-here.ts';
 import { here, type LocalFiles, Located, Suspects } from './located.ts';
 import type { PeerClient } from './peer-client.ts';
@@ -95,7 +95,15 @@ export class ClusterFiles implements ReadableFiles {
     const { store } = this.#options;
     const record = store?.stat(path);
     if (record?.state !== 'complete') return this.#findElsewhere(path);
-    return { file: record, settled: () => record, open: () => this.#openHere(store!.open(path)) };
+    const open = (): OpenedFile => {
+      const opened = store!.open(path);
+      if (opened.record.state === 'complete') return this.#openHere(opened);
+      // Replaced in the meantime by a version of which only a part is here.
+      opened.close();
+      const located = this.locate(path);
+      return this.#openElsewhere(located, located.versions[0]!);
+    };
+    return { file: record, settled: () => record, open };
   }
 
   /** What workers say of a path; for those who want to know more than where to read. */
@@ -104,6 +112,7 @@ export class ClusterFiles implements ReadableFiles {
   }
 
   async list(order: ListingOrder): Promise<ListedPage> {
+    refuseIfUnknown(this.#options.peers, 'what is cached');
     const files: { key: string; record: FoundFile }[] = [];
     const commonPrefixes: string[] = [];
     let after: string | undefined = order.after;
@@ -154,6 +163,7 @@ export class ClusterFiles implements ReadableFiles {
     const others = await Promise.allSettled(peers.others().map((peer) => client.list(peer, order)));
     if (others.some((one) => one.status === 'fulfilled' && one.value.files.length > 0)) return true;
     for (const one of others) if (one.status === 'rejected') throw one.reason;
+    refuseIfUnknown(peers, `whether anything below ${prefix} is cached`);
     return false;
   }
 
@@ -167,7 +177,7 @@ export class ClusterFiles implements ReadableFiles {
         const { file } = version;
         if (file.state !== 'metadata' && (await located.cover(file, whole(file))).length > 0) {
           await located.askAll();
-          refuseIfSilent(located, file.path);
+          located.refuseIfSilent(`whether all of ${file.path} is cached`);
         }
         return foundOf(located.versions[0]!);
       },
@@ -243,7 +253,7 @@ export class ClusterFiles implements ReadableFiles {
           found = foundOf(better);
           return false;
         }
-        refuseIfSilent(located, file.path);
+        located.refuseIfSilent(`whether all of ${file.path} is cached`);
         throw notCached(foundOf(located.versionLike(file)), missing);
       },
       read: through,
@@ -313,14 +323,6 @@ function notCached({ path, sizeBytes, cachedBytes }: FoundFile, missing: readonl
     .join(', ');
   const message = `${path} has ${cachedBytes} of ${sizeBytes} bytes in the cache: bytes ${gaps}${missing.length > 3 ? ', …' : ''} are on no live worker; load it again.`;
   return new PrimedError('FILE_NOT_CACHED', message, { path, sizeBytes, cachedBytes });
-}
-
-/** What a worker that did not answer has is not known. */
-function refuseIfSilent(located: Located, path: UfsPath): void {
-  const [first] = located.silent.values();
-  if (first === undefined) return;
-  const message = `It is not known whether all of ${path} is cached: ${first.message}`;
-  throw new PrimedError('PEER_FAILED', message, { path }, { cause: first });
 }
 
 function isOfDisk(error: unknown): boolean {

@@ -1,4 +1,5 @@
 /** What a worker knows of the others: the list that it was told last, and the ring over those that take segments. */
+import { PrimedError } from '../../core/errors.ts';
 import { latestPeers, type Peer, type PeerList } from '../../core/peers.ts';
 import { makeRing, type RingWorker, segmentKey, workerIdentity } from '../../core/ring.ts';
 import type { WorkerId } from '../../core/types.ts';
@@ -9,13 +10,22 @@ interface Place extends RingWorker {
 
 /** Whom a reader may ask. */
 export interface Peers {
+  /** False: nobody has said yet who the others are, so that what they have is not known. */
+  readonly known: boolean;
   /** All live workers but this one. */
   others(): readonly Peer[];
   /** Where a segment belongs, whoever has it: the first worker of the ring. Undefined: it is this one, or there is none. */
   owner(path: string, index: number): Peer | undefined;
 }
 
-export const noPeers: Peers = { others: () => [], owner: () => undefined };
+export const noPeers: Peers = { known: true, others: () => [], owner: () => undefined };
+
+/** Throws PEER_FAILED while what others have is not known. */
+export function refuseIfUnknown({ known }: Peers, what: string): void {
+  if (known) return;
+  const why = 'this worker has just started, and no coordinator has told it yet which other workers there are';
+  throw new PrimedError('PEER_FAILED', `It is not known ${what}: ${why}; try again.`);
+}
 
 export class KnownPeers implements Peers {
   readonly #self: WorkerId | undefined;
@@ -37,6 +47,10 @@ export class KnownPeers implements Peers {
     this.#others = peers.filter(({ id }) => id !== this.#self);
     const takers = peers.filter(({ takes }) => takes);
     this.#ring = this.#ring.next(takers.map((peer) => ({ identity: workerIdentity(peer.id), zone: peer.zone, peer })));
+  }
+
+  get known(): boolean {
+    return this.#list !== undefined;
   }
 
   others(): readonly Peer[] {

@@ -14,7 +14,7 @@ import type { Peer } from '../../core/peers.ts';
 import { type ByteRange, sameVersion, type UfsPath } from '../../core/types.ts';
 import type { Store } from '../../store/types.ts';
 import { heldIn } from './held-row.ts';
-import type { Peers } from './known-peers.ts';
+import { type Peers, refuseIfUnknown } from './known-peers.ts';
 import type { PeerClient } from './peer-client.ts';
 
 /** What reading needs of a store: nothing that changes it. */
@@ -91,7 +91,7 @@ export class Located {
     const owner = this.#options.peers.owner(this.path, 0);
     if (owner !== undefined && !this.#options.suspects.has(owner)) await this.#ask([owner], isShown);
     if (!isShown()) await this.#ask(this.#options.peers.others(), isShown);
-    if (!isShown()) this.#refuseIfSilent(`whether ${this.path} is cached`);
+    if (!isShown()) this.refuseIfSilent(`whether ${this.path} is cached`);
     return this.versions[0];
   }
 
@@ -111,7 +111,8 @@ export class Located {
   }
 
   /** Throws PEER_FAILED when a worker has not answered. */
-  #refuseIfSilent(what: string): void {
+  refuseIfSilent(what: string): void {
+    refuseIfUnknown(this.#options.peers, what);
     const [first] = this.#silent.values();
     if (first === undefined) return;
     const message = `It is not known ${what}: ${first.message}`;

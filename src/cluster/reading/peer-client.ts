@@ -67,6 +67,8 @@ export class PeerClient {
     const query = new URLSearchParams({ root, prefix, delimiter, after, limit: String(maxKeys) });
     type Page = { files: [string, HeldRow[]][]; prefixes: string[]; next?: string };
     const page = await this.#json<Page>(peer, `/internal/v1/list?${query}`, signal);
+    if (page.next !== undefined && page.files.length + page.prefixes.length === 0)
+      throw failed(peer, 'a page of its listing goes on, and has nothing');
     return sensible(peer, () => ({
       files: page.files.map(([key, rows]) => ({ key, record: rows.map(heldFile) })),
       commonPrefixes: page.prefixes,

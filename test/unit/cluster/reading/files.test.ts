@@ -1,6 +1,8 @@
 /** Reading through others, over real stores and sockets: who is asked, which version is given, and what silence means. */
 import { createHash } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { ClusterFiles } from '../../../../src/cluster/reading/files.ts';
+import { KnownPeers } from '../../../../src/cluster/reading/known-peers.ts';
 import { PeerClient } from '../../../../src/cluster/reading/peer-client.ts';
 import { PrimedError } from '../../../../src/core/errors.ts';
 import type { LoadId, ManifestEntry, WorkerId } from '../../../../src/core/types.ts';
@@ -166,6 +168,22 @@ describe('a list', () => {
       expect([level.commonPrefixes, level.files.map(({ key }) => key)]).toEqual([['dir/'], ['meta', 'x', 'y']]);
       expect([await files.knows('s3://bucket/'), await files.knows('s3://other/')]).toEqual([true, false]);
     }
+  });
+});
+
+describe('a worker that has heard of nobody', () => {
+  it('gives what it has whole, and denies nothing', async () => {
+    const { store, log } = stage.worker('a');
+    const client = new PeerClient();
+    const files = new ClusterFiles({ store, peers: new KnownPeers('a' as WorkerId), client, log });
+    const file = entry('mine', 1000);
+    await loadObject(store, file);
+    expect(printOf(await readFrom(files, file.path))).toBe(printOf(contentOf(file)));
+    expect(await codeOf(readFrom(files, entry('other', 1).path))).toBe('PEER_FAILED');
+    expect(await codeOf(files.list(order()))).toBe('PEER_FAILED');
+    expect(await files.knows('s3://bucket/')).toBe(true);
+    expect(await codeOf(files.knows('s3://other/'))).toBe('PEER_FAILED');
+    await client.close();
   });
 });
 
