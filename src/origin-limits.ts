@@ -1,7 +1,7 @@
 /** How a node keeps to the limits of origins: what a worker is told, what a coordinator divides, what a lone daemon sets. */
 import { join } from 'node:path';
 import { LimitSharing, type ShareRow } from './cluster/limit-sharing.ts';
-import { openLimitsStore } from './cluster/limits-store.ts';
+import { noLimitsStore, openLimitsStore } from './cluster/limits-store.ts';
 import type { Members } from './cluster/members.ts';
 import { OriginLimits } from './cluster/origin-limits.ts';
 import type { Config } from './config/config.ts';
@@ -42,7 +42,8 @@ export function openCoordinatorLimits(options: {
   readonly log: Log;
 }): CoordinatorLimits {
   const { config, limiter, members, log } = options;
-  const store = openLimitsStore(join(config.dataDir, 'limits'));
+  const alone = config.cluster.etcd === undefined;
+  const store = alone ? openLimitsStore(join(config.dataDir, 'limits')) : noLimitsStore;
   const limits = new OriginLimits({ configured: config.originLimits, store, log });
   if (members === undefined) {
     const apply = (): void => limiter.setLimits(limits.effective());

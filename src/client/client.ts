@@ -95,6 +95,11 @@ export class PrimedClient {
     return this.#job({ method: 'POST', path: '/api/v1/master/stop_job/free', body: { path } });
   }
 
+  /** `bandwidth`: a size a second for each worker, or `none`. Rejects with JOB_NOT_FOUND when no load of the path is active. */
+  limitJob(path: string, bandwidth: string): Promise<Submitted> {
+    return this.#job({ method: 'POST', path: '/api/v1/master/limit_job/load', body: { path, bandwidth } });
+  }
+
   list({ type = 'LOAD', state }: { type?: string; state?: JobState | 'ALL' } = {}): Promise<readonly JobRow[]> {
     const query = { 'job-type': type.toUpperCase(), 'job-state': state };
     return this.#job({ method: 'GET', path: '/api/v1/master/list_job', query });

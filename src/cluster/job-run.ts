@@ -21,7 +21,7 @@ import { VerifyPhase } from './verify-phase.ts';
 const failuresInMemory = 10;
 
 export class JobRun {
-  readonly definition: JobRecord['definition'];
+  definition: JobRecord['definition'];
   readonly claim: JobRecord['claim'];
   readonly #deps: JobDeps;
   readonly #marks: JobMarks;
@@ -158,6 +158,24 @@ export class JobRun {
     if (this.active && !this.#finishing) await this.#finish({ type: 'stopped' });
     else if (this.active) await this.#inTime(this.ended, 'the end of the job');
     return this.#progress.state === 'STOPPED';
+  }
+
+  /**
+   * Bytes a second that each worker may read for the job from now on; undefined: no limit. Durable when resolved; false: the
+   * job has ended.
+   */
+  async limit(bandwidthBytesPerSecond: number | undefined): Promise<boolean> {
+    await this.durable;
+    if (!this.active || this.#finishing) return false;
+    const { fleet, store } = this.#deps;
+    const { bandwidthBytesPerSecond: _, ...options } = this.definition.options;
+    const limit = bandwidthBytesPerSecond === undefined ? {} : { bandwidthBytesPerSecond };
+    this.definition = { ...this.definition, options: { ...options, ...limit } };
+    await store.saveJob(this.#record());
+    if (!this.#started) return true;
+    await fleet.setBandwidth(this.definition.runId, bandwidthBytesPerSecond);
+    if (this.#marks.repairs) await fleet.setBandwidth(this.definition.repairRunId, bandwidthBytesPerSecond);
+    return true;
   }
 
   /**
@@ -393,8 +411,12 @@ export class JobRun {
   // --- state
 
   #context(): RunContext {
+    const definition = (): JobRecord['definition'] => this.definition;
     return {
-      definition: this.definition,
+      // Its limit may change while phases run.
+      get definition() {
+        return definition();
+      },
       claim: this.claim,
       deps: this.#deps,
       signal: this.#abort.signal,

@@ -98,6 +98,11 @@ class LocalJobService implements JobService {
     return job === undefined || !job.active ? false : job.stop();
   }
 
+  async limit(handle: string, bandwidthBytesPerSecond: number | undefined): Promise<boolean> {
+    const job = this.#find(handle, 'LOAD');
+    return job === undefined || !job.active ? false : job.limit(bandwidthBytesPerSecond);
+  }
+
   snapshot(handle: string, type: JobType = 'LOAD'): JobSnapshot | undefined {
     return this.#find(handle, type)?.snapshot({ allFailures: true });
   }

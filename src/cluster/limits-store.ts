@@ -45,3 +45,20 @@ export function openLimitsStore(dir: string): LimitsStore {
     close: () => root.close(),
   };
 }
+
+/**
+ * Of a coordinator that is not the only one: the configuration, the same for all of them, says what holds, and nothing is set
+ * beside it, because the others would not hear of that.
+ */
+export const noLimitsStore: LimitsStore = {
+  all: () => [],
+  put: (limit) => Promise.reject(onlyConfigured(limit.origin)),
+  remove: (origin) => Promise.reject(onlyConfigured(origin)),
+  onChange: () => () => undefined,
+  close: () => Promise.resolve(),
+};
+
+function onlyConfigured(origin: string): PrimedError {
+  const message = `Limits of ${origin} are set by the configuration alone where coordinators share their jobs (cluster.backend = "etcd"): change max_bandwidth and max_requests_per_second of all coordinators, and restart them one after the other.`;
+  return new PrimedError('OPTION_UNSUPPORTED', message, { origin });
+}

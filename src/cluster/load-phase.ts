@@ -86,7 +86,7 @@ export class LoadPhase {
     this.#seen = definition.source.kind === 'path' ? undefined : new SeenPaths(deps.store, definition.number, 'load');
     this.#handOut = new HandOut({
       ...{ fleet: deps.fleet, run: definition.runId, gate: this.#gate },
-      filesEach: outstandingLimit(definition.options),
+      filesEach: outstandingLimit(definition.options, deps.settings),
       halted: () => this.#halted,
     });
     this.#replayBelow = context.claim?.takenOver ? Number.POSITIVE_INFINITY : context.marks.chunks;
@@ -400,7 +400,7 @@ export class LoadPhase {
     const { definition, deps } = this.#context;
     const { batchSize } = definition.options;
     for (let from = 0; from < entries.length; from += batchSize) {
-      await this.#gate.below(outstandingLimit(definition.options), () => this.#halted);
+      await this.#gate.below(outstandingLimit(definition.options, deps.settings), () => this.#halted);
       if (this.#halted) return;
       const slice = entries.slice(from, from + batchSize);
       const { files } = await deps.fleet.survey(definition.runId, slice);

@@ -42,7 +42,13 @@ export const defaultJobServiceSettings: JobServiceSettings = {
   stopDeadlineMs: 5000,
 };
 
-/** Files with each worker at once: one batch is worked on while the next one is handed over, so the pipe never drains. */
-export function outstandingLimit(options: LoadOptions): number {
-  return options.batchSize * 2;
+/** Files with the workers at once, over all jobs that may run: about 1 KiB each here, so 200 MiB. */
+const mostOutstanding = 200_000;
+
+/**
+ * Files of a job with the workers at once: one batch is worked on while the next one is handed over, so the pipe never
+ * drains; and no more than its part of what the memory is for.
+ */
+export function outstandingLimit(options: LoadOptions, { maxActive }: Pick<JobServiceSettings, 'maxActive'>): number {
+  return Math.min(options.batchSize * 2, Math.floor(mostOutstanding / maxActive));
 }

@@ -47,6 +47,8 @@ export interface JobService {
    * @param job its path, index file, alias or id
    */
   stop(job: string, type?: JobType): Promise<boolean>;
+  /** Limits what each worker reads for the active load; undefined: not any more. False: no such load is active. */
+  limit(job: string, bandwidthBytesPerSecond: number | undefined): Promise<boolean>;
   /** The newest job of a path, index file or alias, or the one of this id; undefined: none. Cheap. */
   snapshot(job: string, type?: JobType): JobSnapshot | undefined;
   byId(jobId: string): JobSnapshot | undefined;

@@ -7,7 +7,7 @@ import { formatSize, parseSize } from './sizes.ts';
 import { defaultSegmentBytes, leastSegmentBytes, MiB, mostSegmentBytes } from './units.ts';
 
 export const defaultBatchSize = 200;
-/** Two batches are with the worker at once, about 1 KiB of bookkeeping a file: 200 MiB at the very most. */
+/** Two batches are with the workers at once, as far as the limit for all jobs (cluster/settings) goes. */
 export const maxBatchSize = 100_000;
 
 export const defaultLoadOptions: LoadOptions = {

@@ -11,7 +11,8 @@ import { type Static, Type } from 'typebox';
 import type { JobService } from '../cluster/types.ts';
 import { PrimedError } from '../core/errors.ts';
 import { type JobSource, type JobState, type JobType, jobStates, jobTypes, type LoadOptions } from '../core/job.ts';
-import { booleanOf, defaultLoadOptions, parseLoadOptions } from '../core/load-options.ts';
+import { bandwidthText, booleanOf, defaultLoadOptions, parseLoadOptions } from '../core/load-options.ts';
+import { rateOf } from '../core/origin-limits.ts';
 import { jsonReport, listRow, textReport } from '../core/report.ts';
 import { bodyFields, bodyOrQueryFields, onlyOne, wordOf } from './fields.ts';
 import { findJob } from './find-job.ts';
@@ -47,6 +48,7 @@ const sourceNames = Object.keys(sourceFields) as (keyof typeof sourceFields)[];
 
 const SubmitBody = Type.Object({ ...sourceFields, options: Type.Optional(LoadOptionFields) }, strict);
 const ProgressBody = Type.Object({ ...sourceFields, format: Type.Optional(Type.String()), verbose: flagField }, strict);
+const LimitBody = Type.Object({ ...sourceFields, bandwidth: Type.Union([Type.String(), Type.Number()]) }, strict);
 const StopBody = Type.Object(sourceFields, strict);
 const ListBody = Type.Object(
   { 'job-type': Type.Optional(Type.String()), 'job-state': Type.Optional(Type.String()) },
@@ -134,6 +136,24 @@ function routes(scope: FastifyInstance, jobs: JobService, defaults: LoadOptions)
         throw new PrimedError('JOB_NOT_FOUND', message, { path: asked });
       }
       return { success: true, jobId, path: asked, message: `Load '${asked}' is successfully stopped.` };
+    },
+  });
+
+  app.route({
+    ...shared,
+    method: 'POST',
+    url: '/api/v1/master/limit_job/load',
+    schema: { tags, summary: 'Limit an active load', body: LimitBody, response: answers(Submitted, [404]) },
+    preValidation: bodyFields,
+    handler: async ({ body: { bandwidth, ...source } }) => {
+      const { path: asked } = sourceOf(source);
+      const bytesPerSecond = rateOf('bandwidth', bandwidth);
+      const limited = await jobs.limit(asked, bytesPerSecond);
+      const job = jobs.snapshot(asked);
+      if (!limited || job === undefined)
+        throw new PrimedError('JOB_NOT_FOUND', `No load of '${asked}' is active.`, { path: asked });
+      const message = `Load '${asked}' has the bandwidth limit ${bandwidthText(job.options)}.`;
+      return { success: true, jobId: job.jobId, path: asked, message };
     },
   });
 

@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { KiB, MiB } from '../../src/core/units.ts';
-import { ended, submit } from '../support/api.ts';
+import { call, ended, progress, submit } from '../support/api.ts';
 import { largestShare, type Reading, readCounter } from '../support/rates.ts';
 import { openScene, type Scene } from '../support/scene.ts';
 
@@ -47,4 +47,23 @@ it.each([
   const { share, windows } = largestShare(readings, mib * MiB);
   expect(windows).toBeGreaterThan(50);
   expect(share).toBeLessThanOrEqual(1.05);
+});
+
+it('a limit that is set while the load runs holds from then on, over a restart too, and can be lifted', async () => {
+  for (const one of objectsBelow('later/', 8, 4 * MiB)) scene.origin.add(one);
+  const path = 's3://demo/later/';
+  expect((await submit(scene.daemon.api, path, { bandwidth: '2MB' })).status).toBe(200);
+  const limit = (bandwidth: string) =>
+    call(scene.daemon.api, 'POST', '/api/v1/master/limit_job/load', { path, bandwidth });
+  const changed = await limit('4MB');
+  expect([changed.status, changed.json().message]).toEqual([200, expect.stringContaining('4096.00KB/s')]);
+  await scene.daemon.kill();
+  await scene.restart();
+  expect((await progress(scene.daemon.api, path)).json()).toMatchObject({ mJobState: 'RUNNING', mBandwidth: 4 * MiB });
+  const readings = [await counter()];
+  while (readings.at(-1)!.count < 8 * MiB) readings.push(await counter());
+  expect(largestShare(readings, 4 * MiB).share).toBeLessThanOrEqual(1.05);
+  expect((await limit('none')).status).toBe(200);
+  expect(await ended(scene.daemon.api, path)).toMatchObject({ mJobState: 'SUCCEEDED', mLoadedByteCount: 32 * MiB });
+  expect((await limit('4MB')).status).toBe(404);
 });

@@ -48,6 +48,14 @@ export class ScriptedJobs implements JobService {
     return this.active.delete(path);
   }
 
+  /** Limits that were set, by path. */
+  readonly limits = new Map<string, number | undefined>();
+
+  async limit(path: string, bytesPerSecond: number | undefined): Promise<boolean> {
+    this.limits.set(path, bytesPerSecond);
+    return this.active.has(path);
+  }
+
   snapshot(path: string, type: JobType = 'LOAD'): JobSnapshot | undefined {
     const job = this.onSnapshot(path) ?? this.jobs.find(({ jobId, alias }) => jobId === path || alias === path);
     return job?.type === type ? job : undefined;

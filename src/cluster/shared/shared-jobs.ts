@@ -141,6 +141,15 @@ class SharedJobs implements JobService {
     return (await this.#endOf(job)) === 'STOPPED';
   }
 
+  /** Options of a shared job are those that it was submitted with: whoever takes it over knows no others. */
+  async limit(handle: string): Promise<boolean> {
+    throw new PrimedError(
+      'OPTION_UNSUPPORTED',
+      `bandwidth: the limit of '${handle}' cannot be changed where coordinators share their jobs (cluster.backend = "etcd"); stop the load and submit it with another one, which goes on with what is there.`,
+      { field: 'bandwidth' },
+    );
+  }
+
   snapshot(handle: string, type: JobType = 'LOAD'): JobSnapshot | undefined {
     this.#refuseWhenDeaf();
     return this.#snapshotOf(this.#find(handle, type));

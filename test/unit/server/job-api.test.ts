@@ -56,6 +56,9 @@ class FakeJobs implements JobService {
     this.freed.push({ path, dryRun });
     return { jobId: 'id-2', started: true, message: `Free '${path}' is successfully submitted. JobId: id-2` };
   }
+  async limit(path: string) {
+    return path === snapshot.source.path;
+  }
   async stop(path: string) {
     this.stoppedPaths.push(path);
     return path === snapshot.source.path;
