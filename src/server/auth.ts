@@ -1,6 +1,7 @@
 /** The bearer token of the API and worker ports. */
 import type { FastifyPluginCallback } from 'fastify';
 import { tokenCheck } from '../cluster/wire/node-check.ts';
+import { PrimedError } from '../core/errors.ts';
 import { forParent } from './plugin.ts';
 
 export interface AuthOptions {
@@ -18,7 +19,7 @@ declare module 'fastify' {
   }
 }
 
-/** Answers 401 to every request of the server it is registered on, unknown paths included, that lacks the token. */
+/** Refuses every request of the server it is registered on, unknown paths included, that lacks the token (UNAUTHENTICATED). */
 export const bearerAuth: FastifyPluginCallback<AuthOptions> = forParent((app, { token }, done) => {
   if (token !== undefined) {
     const problemWith = tokenCheck(token, 'api_token of the daemon');
@@ -27,8 +28,8 @@ export const bearerAuth: FastifyPluginCallback<AuthOptions> = forParent((app, { 
       if (openPaths.has(url.split('?', 1)[0]!) || routeOptions.config.ownToken === true) return;
       const message = problemWith(request.raw);
       if (message === undefined) return;
-      const body = { statusCode: 'UNAUTHENTICATED', message, code: 'UNAUTHENTICATED' };
-      await reply.code(401).header('www-authenticate', 'Bearer').send(body);
+      void reply.header('www-authenticate', 'Bearer');
+      throw new PrimedError('UNAUTHENTICATED', message);
     });
   }
   done();

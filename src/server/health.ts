@@ -21,9 +21,11 @@ export interface HealthOptions {
 export const healthRoutes: FastifyPluginCallback<HealthOptions> = (app, { ready }, done) => {
   documented(app);
   const answer = Type.Object({ status: Type.String(), reason: Type.Optional(Type.String()) });
-  const live = { tags: ['daemon'], summary: 'Whether the process lives', response: { 200: answer } };
+  // Load balancers and orchestrators have no token.
+  const open = { tags: ['daemon'], security: [] };
+  const live = { ...open, summary: 'Whether the process lives', response: { 200: answer } };
   const readiness = {
-    tags: ['daemon'],
+    ...open,
     summary: 'Whether it can be given work',
     response: { 200: answer, 503: answer },
   };

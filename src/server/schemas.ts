@@ -302,3 +302,10 @@ export const WorkerRow = Type.Object(
   },
   open,
 );
+
+// --- origins
+
+export const UfsRow = Type.Object(
+  { origin: text, source: text, shares: Type.Array(Type.Object({}, open)) },
+  { ...open, description: 'An origin, the limits that hold for it, and who has which share' },
+);

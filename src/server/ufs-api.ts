@@ -6,6 +6,7 @@ import type { ShareRow } from '../cluster/limit-sharing.ts';
 import type { LimitRow, OriginLimits } from '../cluster/origin-limits.ts';
 import { PrimedError } from '../core/errors.ts';
 import { limitedOrigin, rateOf } from '../core/origin-limits.ts';
+import { answers, documented, strict, UfsRow } from './schemas.ts';
 
 export interface UfsApiOptions {
   readonly limits: OriginLimits;
@@ -13,7 +14,6 @@ export interface UfsApiOptions {
   readonly shares: () => readonly ShareRow[];
 }
 
-const strict = { additionalProperties: false };
 const rate = Type.Optional(Type.Union([Type.String(), Type.Number()]));
 const LimitBody = Type.Object(
   {
@@ -28,6 +28,7 @@ const LimitBody = Type.Object(
 /** Errors leave by the server's error handler. */
 export const ufsApi: FastifyPluginCallback<UfsApiOptions> = (scope, { limits, shares }, done) => {
   scope.setValidatorCompiler(TypeBoxValidatorCompiler);
+  documented(scope);
   const app = scope.withTypeProvider<TypeBoxTypeProvider>();
   const withShares = (row: LimitRow) => ({
     ...row,
@@ -44,13 +45,17 @@ export const ufsApi: FastifyPluginCallback<UfsApiOptions> = (scope, { limits, sh
       tags: ['ufs'],
       summary: 'Limits of origins, and who has which share',
       querystring: Type.Object({}, strict),
+      response: answers(Type.Array(UfsRow)),
     },
     handler: async () => limits.rows().map(withShares),
   });
   app.route({
     method: ['PUT', 'POST'],
     url: '/api/v1/ufs/limit',
-    schema: { tags: ['ufs'], summary: 'Set or lift the limits of an origin', body: LimitBody },
+    schema: {
+      ...{ tags: ['ufs'], summary: 'Set or lift the limits of an origin', body: LimitBody },
+      response: answers(UfsRow, [503]),
+    },
     handler: async ({ body: { path, bandwidth, requests, reset } }) => {
       const origin = limitedOrigin(path);
       if (reset === true) {

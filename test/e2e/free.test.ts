@@ -24,12 +24,16 @@ afterEach(async () => {
 
 const free = (base: string, verb: string, body: object) => call(base, 'POST', `/api/v1/master/${verb}_job/free`, body);
 
+async function progressOf(of: Cluster): Promise<Json> {
+  return (await free(of.coordinator.api, 'progress', { path, format: 'JSON' })).json();
+}
+
 async function freed(of: Cluster): Promise<Json> {
   let report: Json;
   await expect
     .poll(
       async () => {
-        report = (await free(of.coordinator.api, 'progress', { path, format: 'JSON' })).json();
+        report = await progressOf(of);
         return report.mJobState;
       },
       { timeout: 60_000, interval: 50 },
@@ -123,18 +127,33 @@ it('a worker that is away is named, and the job has failed; when it is back the 
   expect(await usedBytes(cluster)).toBe(0);
 });
 
+it('a worker that hangs and is killed in the middle loses what it had when it is back', async () => {
+  cluster = await openCluster({ workers: ['w1', 'w2'], origin: { objects }, env: { PRIMED_CLUSTER_LEASE: '30s' } });
+  const { api } = cluster.coordinator;
+  await loaded(api, path, { replicas: '2' });
+  process.kill(cluster.workers.get('w1')!.pid, 'SIGSTOP');
+  expect((await free(api, 'submit', { path })).status).toBe(200);
+  await expect.poll(async () => (await progressOf(cluster!)).freedBytes, { timeout: 30_000 }).toBe(dataBytes);
+  // The other worker is done, and this one has not answered.
+  expect(await progressOf(cluster)).toMatchObject({ mJobState: 'RUNNING', workers: [{ worker: 'w2', done: true }] });
+  await cluster.kill('w1');
+  await cluster.start('w1');
+  expect(await freed(cluster)).toMatchObject({ mJobState: 'SUCCEEDED', freedBytes: 2 * dataBytes, absentWorkers: [] });
+  expect(await usedBytes(cluster)).toBe(0);
+});
+
 it('it goes on after kill -9 of the coordinator', async () => {
   const many = Array.from({ length: 12_000 }, (_, n) => ({ key: `data/${n}`, sizeBytes: 10 }));
   cluster = await openCluster({ workers: ['w1', 'w2'], origin: { objects: many }, env });
   await loaded(cluster.coordinator.api, path);
   const { jobId } = (await free(cluster.coordinator.api, 'submit', { path })).json();
   await expect
-    .poll(async () => (await free(cluster!.coordinator.api, 'progress', { path, format: 'JSON' })).json().freedFiles, {
+    .poll(async () => (await progressOf(cluster!)).freedFiles, {
       timeout: 30_000,
       interval: 1,
     })
     .toBeGreaterThan(0);
-  const half = (await free(cluster.coordinator.api, 'progress', { path, format: 'JSON' })).json();
+  const half = await progressOf(cluster);
   await cluster.restartCoordinator();
   // The fault was one: work was left.
   expect(half).toMatchObject({ mJobState: 'RUNNING', files: 12_000 });

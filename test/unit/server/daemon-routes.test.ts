@@ -1,6 +1,7 @@
 import Fastify, { type FastifyInstance } from 'fastify';
 import { afterEach, expect, test } from 'vitest';
 import { bearerAuth } from '../../../src/server/auth.ts';
+import { installErrorHandler } from '../../../src/server/errors.ts';
 import { healthRoutes, type Readiness } from '../../../src/server/health.ts';
 import { metricsRoutes, requestMetrics } from '../../../src/server/metrics.ts';
 import { makeTelemetry } from '../../../src/telemetry/registry.ts';
@@ -13,6 +14,7 @@ afterEach(async () => {
 async function server(given: { apiToken?: string; ready?: () => Readiness } = {}): Promise<FastifyInstance> {
   const telemetry = makeTelemetry({ processMetrics: false });
   const app = Fastify();
+  installErrorHandler(app);
   open.push(
     () => app.close(),
     () => telemetry.close(),

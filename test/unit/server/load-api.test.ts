@@ -202,6 +202,19 @@ describe('stop', () => {
   });
 });
 
+it('without the token it is 401, in the form of this generation', async () => {
+  const guarded = await startScriptedCoordinator({ token: 'secret' });
+  try {
+    const answer = await call(guarded.url, 'GET', url);
+    expect([answer.status, answer.json()]).toMatchObject([
+      401,
+      { status: expect.stringContaining('no token'), code: 'UNAUTHENTICATED', statusCode: 'UNAUTHENTICATED' },
+    ]);
+  } finally {
+    await guarded.close();
+  }
+});
+
 it('other methods are 405', async () => {
   const answer = await call(coordinator.url, 'PUT', url, {});
   expect([answer.status, answer.json().message]).toEqual([405, expect.stringContaining('GET or POST or DELETE')]);
