@@ -28,6 +28,8 @@ const retryMs = 300;
 /** A worker that was lost so shortly before the end of a job may still be counted by that. */
 const noticeMs = 6_000;
 const endedStates: readonly string[] = ['SUCCEEDED', 'FAILED', 'STOPPED'];
+/** What a submission may be refused with, and is tried again after. */
+const refusals: readonly string[] = ['OPTION_UNSUPPORTED', 'STOPPING', 'JOB_CONFLICT', 'ETCD_UNAVAILABLE'];
 /** What files may fail with, if the world did it to them. */
 const codesOfChange: readonly string[] = ['ORIGIN_CHANGED'];
 
@@ -61,6 +63,7 @@ export class Client {
 
   /** A coordinator that has come (back). */
   watch(jobs: JobService): void {
+    if (this.#cluster.etcd !== undefined) return;
     this.#watchFree(jobs);
     if (this.jobId === undefined || this.end !== undefined) return;
     const job = jobs.byId(this.jobId);
@@ -74,6 +77,20 @@ export class Client {
         (end) => this.#ended(end),
         () => undefined,
       );
+  }
+
+  /** Where there are several coordinators, whichever is there is asked again and again. */
+  #poll(): void {
+    if (this.end !== undefined && (this.#freeId === undefined || this.freed)) return;
+    const act = (jobs: JobService): void => {
+      // Until etcd has told it of the jobs it says nothing about them.
+      if (jobs.trouble() !== undefined) return;
+      const job = this.jobId === undefined ? undefined : jobs.byId(this.jobId);
+      if (job !== undefined && endedStates.includes(job.state)) this.#ended(job);
+      const free = this.#freeId === undefined ? undefined : jobs.byId(this.#freeId);
+      if (free !== undefined && endedStates.includes(free.state)) this.#freeEnded(free);
+    };
+    this.#ask(act, retryMs, () => this.#poll());
   }
 
   // --- what it does
@@ -104,12 +121,13 @@ export class Client {
           this.jobId = jobId;
           this.#world.log(`client: ${path} is job ${jobId.slice(0, 8)}`);
           this.watch(jobs);
+          if (this.#cluster.etcd !== undefined) this.#poll();
           this.#planStop();
           this.#cluster.accepted();
         },
         (error: unknown) => {
           if (!(error instanceof PrimedError)) this.#world.wrong(`a submission ended with ${String(error)}`);
-          else if (!['OPTION_UNSUPPORTED', 'STOPPING', 'JOB_CONFLICT'].includes(error.code))
+          else if (!refusals.includes(error.code))
             this.#world.wrong(`a submission was refused: ${error.code}: ${error.message}`);
         },
       );
@@ -137,11 +155,15 @@ export class Client {
           const tookMs = this.#world.nowMs - this.#cluster.coordinator.frozenMs - askedMs;
           const calm = disturbances === this.#cluster.disturbances && this.#cluster.calm;
           // Two limits of 5 s follow each other where a worker is not reached, and the job store is written to.
-          const limitMs = calm ? 2_000 : 11_000;
+          const limitMs = this.#cluster.etcd !== undefined ? 25_000 : calm ? 2_000 : 11_000;
           if (tookMs > limitMs) this.#world.wrong(`a stop took ${Math.round(tookMs)} ms`);
           this.#world.log(`client: stop of ${this.plan.path}: ${stopped}`);
         },
-        (error: unknown) => this.#world.wrong(`a stop ended with ${String(error)}`),
+        (error: unknown) => {
+          // Asked again.
+          if (!(error instanceof PrimedError) || !refusals.includes(error.code))
+            this.#world.wrong(`a stop ended with ${String(error)}`);
+        },
       );
     };
     this.#ask(act, 15_000, again);
@@ -159,11 +181,12 @@ export class Client {
         ({ jobId }) => {
           if (this.#freeId !== undefined) return;
           this.#freeId = jobId;
-          this.#watchFree(jobs);
+          if (this.#cluster.etcd === undefined) this.#watchFree(jobs);
+          else this.#poll();
         },
         (error: unknown) => {
           // The stop of the load may be under way yet.
-          if (!(error instanceof PrimedError) || !['STOPPING', 'JOB_CONFLICT'].includes(error.code))
+          if (!(error instanceof PrimedError) || !refusals.includes(error.code))
             this.#world.wrong(`a free was refused: ${String(error)}`);
         },
       );
@@ -282,6 +305,8 @@ export class Client {
 
   #mayFailAsAWhole(reason: string): boolean {
     if (this.#cluster.tight && reason.startsWith('STORE_NO_ROOM')) return true;
+    // Several faults of listings may together be more than a page has attempts.
+    if (this.#cluster.bucket.listingFaults > 1 && reason.startsWith('ORIGIN_SERVER_ERROR')) return true;
     const objects = [...this.#cluster.bucket.objects.values()].filter(({ path }) => path.startsWith(this.plan.path));
     return reason.startsWith('ORIGIN_NOT_FOUND') && objects.every(({ gone }) => gone);
   }

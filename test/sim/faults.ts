@@ -1,7 +1,7 @@
 /** What a seed does to its world, and how often each of it met work. */
 import type { CoordinatorNode, WorkerNode } from './nodes.ts';
 import { type Cluster, leaseMs } from './nodes.ts';
-import type { World } from './world.ts';
+import type { Machine, World } from './world.ts';
 
 export type FaultKind =
   | 'worker killed'
@@ -133,7 +133,7 @@ export class Faults {
     this.#world.freeze(process);
     const durationMs = this.#duration();
     this.#lasts(durationMs, () => {
-      if (node === this.#cluster.coordinator) this.#cluster.coordinator.frozenMs += durationMs;
+      if ('frozenMs' in node) node.frozenMs += durationMs;
       this.#world.log(`${process.name} goes on`);
       if (process.alive) this.#world.thaw(process);
       this.#cluster.thawed(process);
@@ -197,13 +197,15 @@ export class Faults {
   }
 
   'coordinator killed'(): void {
-    this.#cluster.coordinator.die('kill');
-    this.#back(this.#cluster.coordinator);
+    const { coordinator } = this.#cluster;
+    coordinator.die('kill');
+    this.#back(coordinator);
   }
 
   'coordinator without power'(): void {
-    this.#cluster.coordinator.die('power');
-    this.#back(this.#cluster.coordinator);
+    const { coordinator } = this.#cluster;
+    coordinator.die('power');
+    this.#back(coordinator);
   }
 
   'coordinator shut down'(): void {
@@ -220,26 +222,34 @@ export class Faults {
   }
 
   partition(): void {
-    const worker = this.#worker();
-    if (worker === undefined) return;
-    const { network, coordinator } = this.#cluster;
-    network.cut(coordinator.machine, worker.machine);
-    network.cut(worker.machine, coordinator.machine);
+    const ways = this.#ends();
+    if (ways === undefined) return;
+    const { network } = this.#cluster;
+    const [a, b] = ways;
+    network.cut(a, b);
+    network.cut(b, a);
     this.#lasts(this.#duration(), () => {
-      network.heal(coordinator.machine, worker.machine);
-      network.heal(worker.machine, coordinator.machine);
+      network.heal(a, b);
+      network.heal(b, a);
     });
   }
 
   'partition one way'(): void {
-    const worker = this.#worker();
-    if (worker === undefined) return;
-    const { network, coordinator } = this.#cluster;
-    const [from, to] = this.#world.chance(0.5)
-      ? [coordinator.machine, worker.machine]
-      : [worker.machine, coordinator.machine];
+    const ways = this.#ends();
+    if (ways === undefined) return;
+    const { network } = this.#cluster;
+    const [from, to] = this.#world.chance(0.5) ? ways : [ways[1], ways[0]];
     network.cut(from, to);
     this.#lasts(this.#duration(), () => network.heal(from, to));
+  }
+
+  /** A coordinator and a worker, or one of them and etcd. */
+  #ends(): readonly [Machine, Machine] | undefined {
+    const { coordinator, etcd } = this.#cluster;
+    const worker = this.#worker();
+    if (worker === undefined) return undefined;
+    if (etcd === undefined || this.#world.chance(0.5)) return [coordinator.machine, worker.machine];
+    return [this.#world.pick([coordinator, worker]).machine, etcd.machine];
   }
 
   'partition of workers'(): void {
@@ -301,6 +311,7 @@ export class Faults {
   'listing fails'(): void {
     // Fewer than a page has attempts.
     this.#cluster.bucket.listingTroubles = this.#world.integer(1, 3);
+    this.#cluster.bucket.listingFaults += 1;
   }
 
   'page goes bad'(): void {

@@ -4,6 +4,8 @@ import { EventEmitter } from 'node:events';
 import type { Server } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { openEtcdRegistrar } from '../../src/cluster/etcd-registrar.ts';
+import { openEtcdRegistry } from '../../src/cluster/etcd-registry.ts';
 import { Fleet } from '../../src/cluster/fleet.ts';
 import { openJobService } from '../../src/cluster/job-service.ts';
 import { LocalLink } from '../../src/cluster/local-link.ts';
@@ -12,15 +14,19 @@ import { ringPlacement } from '../../src/cluster/placement.ts';
 import { openRegistrar, type Registrar } from '../../src/cluster/registrar.ts';
 import { openRegistry, type Registrations, type Registry } from '../../src/cluster/registry.ts';
 import { type EndableLink, membersSettled, registryMembers, urlOf } from '../../src/cluster/registry-members.ts';
+import { openSharedJobs } from '../../src/cluster/shared/shared-jobs.ts';
 import type { JobService } from '../../src/cluster/types.ts';
 import { attachControl, type Control } from '../../src/cluster/wire/control-server.ts';
 import { defaultTiming, type Timing } from '../../src/cluster/wire/protocol.ts';
 import { RemoteLink } from '../../src/cluster/wire/remote-link.ts';
 import { isMember } from '../../src/core/membership.ts';
 import type { PeerList } from '../../src/core/peers.ts';
-import type { ByteRange, Log, ManifestEntry, RunId, WorkerId } from '../../src/core/types.ts';
+import type { ByteRange, Clock, Log, ManifestEntry, RunId, WorkerId } from '../../src/core/types.ts';
 import { KiB, MiB } from '../../src/core/units.ts';
 import type { RunSpec } from '../../src/ingest/types.ts';
+import { MemoryEtcd } from '../support/memory-etcd.ts';
+import type { VirtualTime } from '../support/virtual-time.ts';
+import { SimEtcd } from './etcd.ts';
 import { Network } from './network.ts';
 import { Bucket, SimOrigins } from './origin.ts';
 import { SimStore } from './store.ts';
@@ -34,6 +40,7 @@ const timing: Timing = { ...defaultTiming, pingMs: 1000, silenceMs: 2500, progre
 /** Real, but nothing is in it: databases are in memory. */
 const folder = join(tmpdir(), 'primed-simulated');
 const httpPort = 28080;
+const etcdMembers = { prefix: '/primed/workers/', cluster: 'sim', leaseMs };
 /** So long after the end of a job a worker may fetch for it, which has not heard of the end: a lease, and what finds out. */
 const lateMs = leaseMs + 4_000;
 
@@ -47,6 +54,8 @@ function sizeOf(world: World): number {
 export interface ClusterOptions {
   readonly capacityBytes: number;
   readonly onChange: 'restart' | 'fail';
+  /** More than one: over etcd. */
+  readonly coordinators: number;
 }
 
 export class Cluster {
@@ -54,7 +63,9 @@ export class Cluster {
   readonly network: Network;
   readonly bucket: Bucket;
   readonly options: ClusterOptions;
-  readonly coordinator: CoordinatorNode;
+  readonly coordinators: CoordinatorNode[] = [];
+  /** Where several coordinators share the jobs. */
+  readonly etcd: { readonly server: MemoryEtcd; readonly machine: Machine } | undefined;
   readonly workers: WorkerNode[] = [];
   /** Told of each coordinator that has opened its jobs. */
   onJobs: (jobs: JobService) => void = () => undefined;
@@ -79,11 +90,33 @@ export class Cluster {
     this.options = options;
     this.network = new Network(world);
     this.bucket = new Bucket(world);
-    this.coordinator = new CoordinatorNode(this);
+    if (options.coordinators > 1) {
+      const time = { process: () => ({ after: (ms: number, act: () => void) => this.#calledOff(ms, act) }) };
+      this.etcd = { server: new MemoryEtcd(time as unknown as VirtualTime), machine: new Machine('e') };
+    }
+    for (let at = 0; at < options.coordinators; at += 1)
+      this.coordinators.push(new CoordinatorNode(this, at === 0 ? 'c' : `c${at + 1}`));
+  }
+
+  #calledOff(delayMs: number, act: () => void): () => void {
+    const event = this.world.after(delayMs, undefined, act);
+    return () => this.world.cancel(event);
+  }
+
+  /** One that is there, whichever; else the first. */
+  get coordinator(): CoordinatorNode {
+    const up = this.coordinators.filter((one) => one.up && one.jobs !== undefined);
+    return up.length > 1 ? this.world.pick(up) : (up[0] ?? this.coordinators[0]!);
+  }
+
+  etcdOf(process: Process): SimEtcd {
+    const { network } = this;
+    return new SimEtcd({ ...this.etcd!, network, process });
   }
 
   get machines(): Machine[] {
-    return [this.coordinator.machine, ...this.workers.map(({ machine }) => machine)];
+    const etcd = this.etcd === undefined ? [] : [this.etcd.machine];
+    return [...etcd, ...this.coordinators.map(({ machine }) => machine), ...this.workers.map(({ machine }) => machine)];
   }
 
   addWorker(): WorkerNode {
@@ -234,7 +267,9 @@ abstract class Node {
 }
 
 export class CoordinatorNode extends Node {
-  registry: (Registry & Registrations) | undefined;
+  registry: Registry | undefined;
+  /** Where workers register with it. */
+  registrations: (Registry & Registrations) | undefined;
   jobs: JobService | undefined;
   #members: { close(): void } | undefined;
   #from: string | undefined;
@@ -246,10 +281,6 @@ export class CoordinatorNode extends Node {
   /** When workers were last members. */
   readonly memberUntilMs = new Map<WorkerId, number>();
 
-  constructor(cluster: Cluster) {
-    super(cluster, 'c');
-  }
-
   protected async open(process: Process): Promise<void> {
     const { cluster } = this;
     const { world, options } = cluster;
@@ -257,7 +288,7 @@ export class CoordinatorNode extends Node {
     this.jobs = undefined;
     this.pending.clear();
     const clock = { monotonicMs: () => world.nowMs, wallMs: () => Math.floor(world.wallMs) };
-    const registry = openRegistry({ dir: join(folder, 'workers'), leaseMs, clock, log });
+    const { etcd, registry, settled } = this.#known(process, clock, log);
     this.registry = registry;
     const coordinator = randomUUID();
     const members = registryMembers({
@@ -280,15 +311,28 @@ export class CoordinatorNode extends Node {
       maxRestarts: 2,
       log,
       followedAboveBytes: MiB,
-      settled: membersSettled(registry, leaseMs),
+      settled,
     });
-    const jobs = await openJobService({
+    const order = {
       dir: join(folder, 'jobs'),
       ...{ fleet, origins, clock, log },
       settings: { listingKeys: 4, maxActive: 2, onChange: options.onChange, listingRetryMs: 100 },
-    });
+    };
+    const shared = { root: '/primed/jobs/', url: `http://${this.machine.name}:19999`, release: 'test', leaseMs };
+    const jobs = await (etcd === undefined ? openJobService(order) : openSharedJobs({ ...order, ...shared, etcd }));
     this.jobs = jobs;
     cluster.onJobs(jobs);
+  }
+
+  #known(process: Process, clock: Clock, log: Log) {
+    if (this.cluster.etcd === undefined) {
+      const registry = openRegistry({ dir: join(folder, 'workers'), leaseMs, clock, log });
+      this.registrations = registry;
+      return { etcd: undefined, registry, settled: membersSettled(registry, leaseMs) };
+    }
+    const etcd = this.cluster.etcdOf(process);
+    const registry = openEtcdRegistry({ etcd, ...etcdMembers, timeoutMs: 2000, clock, log });
+    return { etcd, registry, settled: registry.loaded };
   }
 
   /** The live workers, as it sees them, and what it calls itself. */
@@ -360,8 +404,8 @@ export class WorkerNode extends Node {
   changes = 0;
   /** When it last went on after it stood still. */
   thawedMs = Number.NEGATIVE_INFINITY;
-  /** The last list of live workers that it was sent, and who sent it. */
-  peers: PeerList | undefined;
+  /** The last list of live workers that it was sent, by who sent it. */
+  readonly peers = new Map<string, PeerList>();
 
   constructor(cluster: Cluster, name: string) {
     super(cluster, name);
@@ -388,13 +432,17 @@ export class WorkerNode extends Node {
     this.worker = worker;
     // Ports are open a while after the process began.
     await new Promise((resolve) => setTimeout(resolve, world.between(1, 50)));
-    const registrar = openRegistrar({
-      coordinator: 'http://c:19999',
+    const self = {
       id: this.id,
       address: { host: this.machine.name, httpPort, s3Port: 29998, version: 'test' },
       figures: () => ({ capacityBytes: store.capacityBytes, freeBytes: store.capacityBytes, files: 0 }),
       log,
-    });
+    };
+    const clock = { monotonicMs: () => world.nowMs, wallMs: () => Math.floor(world.wallMs) };
+    const registrar =
+      cluster.etcd === undefined
+        ? openRegistrar({ coordinator: 'http://c:19999', ...self })
+        : openEtcdRegistrar({ ...self, ...etcdMembers, etcd: cluster.etcdOf(process), clock });
     this.registrar = registrar;
     registrar.onEpoch((epoch) => {
       if (epoch === undefined) return;
@@ -403,9 +451,10 @@ export class WorkerNode extends Node {
     });
     this.#control = attachControl(this.server as unknown as Server, {
       link: new LocalLink(this.id, worker, (list) => {
-        if (list.from === this.peers?.from && list.version < this.peers.version)
+        const before = this.peers.get(list.from);
+        if (before !== undefined && list.version < before.version)
           world.wrong(`${this.id} hears an older list of workers after a newer one`);
-        this.peers = list;
+        this.peers.set(list.from, list);
       }),
       epoch: () => registrar.epoch(),
       leaseMs: () => leaseMs,

@@ -32,6 +32,8 @@ export class Bucket {
   readonly sentByRun = new Map<string, number>();
   /** Listing pages that fail, yet. */
   listingTroubles = 0;
+  /** How often it was made to fail. */
+  listingFaults = 0;
   /** Requests may take so much longer. */
   slowMs = 0;
 

@@ -4,7 +4,7 @@
  *
  *   SIM_SEED=… npx vitest run test/sim
  *
- * More of them: SIM_FIRST=… SIM_SEEDS=… of the same.
+ * More of them: SIM_FIRST=… SIM_SEEDS=… of the same; SIM_SEVERAL=1: all with two coordinators.
  */
 import { afterAll, describe, expect, test, vi } from 'vitest';
 import { faultKinds } from './faults.ts';

@@ -7,7 +7,7 @@ import { MiB } from '../../src/core/units.ts';
 import { Client, type JobPlan } from './clients.ts';
 import { type FaultKind, Faults, faultKinds } from './faults.ts';
 import { simulateGlobals } from './globals.ts';
-import { Cluster, idsOf, leaseMs } from './nodes.ts';
+import { Cluster, type CoordinatorNode, idsOf, leaseMs } from './nodes.ts';
 import { setCoordinators } from './transport.ts';
 import { setAddresses } from './web-sockets.ts';
 import { enter, World } from './world.ts';
@@ -38,6 +38,8 @@ const faultsOfOthers: readonly FaultKind[] = [
 /** Bounds of virtual time: until all has ended after the last fault, and until nothing is left of it. */
 const endLimitMs = 240_000;
 const faultsUntilMs = 25_000;
+/** So many worlds have two coordinators. */
+const several = Number(process.env.SIM_SEVERAL ?? 0.15);
 
 mkdirSync(join(tmpdir(), 'primed-simulated'), { recursive: true });
 
@@ -64,19 +66,22 @@ export async function simulate(seed: number, { logging = false } = {}): Promise<
 }
 
 async function simulated(seed: number, world: World): Promise<Verdict> {
-  const workerCount = world.integer(2, 5);
+  const coordinators = world.chance(several) ? 2 : 1;
+  const workerCount = world.integer(2, coordinators > 1 ? 4 : 5);
   const tight = world.chance(0.06);
   const cluster = new Cluster(world, {
     capacityBytes: tight ? 40 * MiB : 10_000 * MiB,
     onChange: world.chance(0.15) ? 'fail' : 'restart',
+    coordinators,
   });
   cluster.tight = tight;
-  const { network, bucket, coordinator } = cluster;
+  const { network, bucket } = cluster;
+  const [first] = cluster.coordinators as [CoordinatorNode];
   const machineAt = (host: string) => cluster.machineAt(host);
   setCoordinators({
     network,
     machineAt,
-    registryOf: (process) => (process === coordinator.process ? coordinator.registry : undefined),
+    registryOf: (process) => (process === first.process ? first.registrations : undefined),
   });
   setAddresses({
     network,
@@ -92,7 +97,7 @@ async function simulated(seed: number, world: World): Promise<Verdict> {
   for (const { path } of plans) bucket.put(`${path}last`, cluster.sizeBytes());
   bucket.slowMs = world.pick([300, 1500, 4000]);
 
-  coordinator.start();
+  for (const one of cluster.coordinators) one.start();
   for (const worker of cluster.workers) world.after(world.between(0, 300), undefined, () => worker.start());
   const clients = plans.map((plan) => new Client(plan, cluster));
   cluster.onJobs = (jobs) => {
@@ -117,7 +122,7 @@ async function simulated(seed: number, world: World): Promise<Verdict> {
   await world.run(Number.POSITIVE_INFINITY, () => faults.over && world.nowMs > 1000);
   // What a fault left for good is mended now, but for what is gone for good.
   network.healAll(cluster.machines);
-  coordinator.start();
+  for (const one of cluster.coordinators) one.start();
   for (const worker of cluster.workers) if (!worker.goneForGood) worker.start();
   const quietMs = world.nowMs;
   cluster.calm = true;
@@ -163,7 +168,7 @@ function planJobs(world: World, workers: number): JobPlan[] {
 
 /** Nothing is left of what has ended. */
 function checkRest(cluster: Cluster, clients: readonly Client[], calm: boolean): void {
-  const { world, workers, coordinator, bucket } = cluster;
+  const { world, workers, bucket } = cluster;
   for (const { id, worker, up, store } of workers) {
     for (const [run, ledger] of store.model.ledgers) {
       if (up && ledgerDifference(ledger) !== 0) world.wrong(`${id}: the ledger of run ${run} does not balance`);
@@ -172,14 +177,16 @@ function checkRest(cluster: Cluster, clients: readonly Client[], calm: boolean):
     if (worker.runs.size > 0) world.wrong(`${id} still has runs: ${[...worker.runs.keys()].join()}`);
     if (worker.reservedBytes > 0) world.wrong(`${id} still has ${worker.reservedBytes} bytes reserved`);
   }
-  const { livePeers } = coordinator;
-  for (const { id, up, peers } of workers) {
-    if (!up || !coordinator.isMember(id)) continue;
-    const heard = peers === undefined ? 'nothing' : `${idsOf(peers.peers)} of ${peers.from}`;
-    const live = `${livePeers?.ids} of ${livePeers?.from}`;
-    if (heard !== live) world.wrong(`${id} was told of workers ${heard}, and live are ${live}`);
+  for (const coordinator of cluster.coordinators) {
+    const { livePeers } = coordinator;
+    for (const { id, up, peers } of workers) {
+      if (!up || livePeers === undefined || !coordinator.isMember(id)) continue;
+      const list = peers.get(livePeers.from);
+      const heard = list === undefined ? 'nothing' : idsOf(list.peers);
+      if (heard !== livePeers.ids) world.wrong(`${id} was told of workers ${heard}, and live are ${livePeers.ids}`);
+    }
+    for (const call of coordinator.pending.values()) world.wrong(`a call is pending for ever: ${call}`);
   }
-  for (const call of coordinator.pending.values()) world.wrong(`a call is pending for ever: ${call}`);
   if (!calm || cluster.tight) return;
   for (const { plan, end } of clients)
     if (plan.stopAfterMs === undefined && end?.state !== 'SUCCEEDED')

@@ -545,7 +545,10 @@ export class SimWorker implements Worker {
       if (given === 'bytes') return undefined;
       const loads =
         given === 'missing' &&
-        (await this.#options.askPeer(url, (worker) => worker.isLoading(entry, segment)).catch(() => false));
+        (await Promise.race([
+          this.#options.askPeer(url, (worker) => worker.isLoading(entry, segment)).catch(() => false),
+          this.#pause(run, 1500).then(() => false),
+        ]));
       if (!loads && (given !== 'missing' || looks > 10)) {
         const failure = { cause: given, message: `${given} of ${url}` };
         return { error: peerError(entry.path, { url, range, failure, attempts: looks }) };

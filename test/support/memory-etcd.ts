@@ -83,6 +83,10 @@ export class MemoryEtcd {
     return true;
   }
 
+  ttlOf(id: string): number {
+    return this.#leases.get(id)!.ttlMs;
+  }
+
   end(id: string): void {
     this.#leases.get(id)?.cancel();
     this.#leases.delete(id);
