@@ -8,6 +8,7 @@ import type {
   Watch,
   WatchOptions,
 } from '../../src/cluster/etcd/types.ts';
+import { abortable } from '../../src/core/abortable.ts';
 import { PrimedError } from '../../src/core/errors.ts';
 import type { MemoryEtcd, MemoryEtcdClient } from '../support/memory-etcd.ts';
 import type { Network } from './network.ts';
@@ -98,10 +99,9 @@ export class SimEtcd implements Etcd {
   #call<T>(act: () => T, signal?: AbortSignal): Promise<T> {
     const world = this.#world;
     const { machine } = this.#process;
-    return new Promise((resolve, reject) => {
+    const answered = new Promise<T>((resolve, reject) => {
       const late = (): void => reject(new PrimedError('ETCD_UNAVAILABLE', 'etcd gave no answer', { maybeDone: true }));
       const timer = setTimeout(late, callLimitMs);
-      signal?.addEventListener('abort', () => reject(signal.reason), { once: true });
       if (this.#network.isCut(machine, this.#machine)) return;
       world.after(this.#network.latencyMs(), undefined, () => {
         let answer: () => void;
@@ -118,6 +118,7 @@ export class SimEtcd implements Etcd {
         });
       });
     });
+    return signal === undefined ? answered : abortable(answered, signal);
   }
 
   #deliver(): void {

@@ -21,7 +21,7 @@ vi.mock('../../src/client/transport.ts', () => import('./transport.ts'));
 
 const one = process.env.SIM_SEED;
 const first = Number(one ?? process.env.SIM_FIRST ?? 1);
-const count = one === undefined ? Number(process.env.SIM_SEEDS ?? 2000) : 1;
+const count = one === undefined ? Number(process.env.SIM_SEEDS ?? 1000) : 1;
 /** Seeds of one test: some seconds. */
 const together = 100;
 const limitMs = 600_000;
