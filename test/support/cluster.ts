@@ -50,7 +50,9 @@ export async function openCluster(order: {
   /** How often a worker has said that it takes part. */
   const joined = (id: string): number => {
     const log = join(folder.path, `${id}.log`);
-    return existsSync(log) ? readFileSync(log, 'utf8').split('registered with the coordinator').length - 1 : 0;
+    return existsSync(log)
+      ? readFileSync(log, 'utf8').split(/registered (?:with the coordinator|in etcd)/).length - 1
+      : 0;
   };
   const cluster: Cluster = {
     dir: folder.path,
