@@ -3,7 +3,7 @@
  *
  * Each worker is first asked for all that it has, then for the removal, then again whether anything is left: it is done
  * when nothing is. Who joins or comes back meanwhile is asked too, on its new link; who is lost, or known and not there at
- * the end, keeps what it has, and the job says so. Nothing loads below the path in the meantime (see job-service).
+ * the end, keeps what it has, and the job says so. Nothing loads below the path in the meantime (see job-overlaps).
  *
  * What survives a crash: what was found and freed, by worker. A worker that is asked again says what is left, and what is
  * missing of what it had is gone by this job (see core/free-job).
