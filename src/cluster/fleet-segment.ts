@@ -68,13 +68,11 @@ export class SegmentLoad {
       const steps = this.#steps(owners);
       if (steps === 'stuck') {
         const cannot = owners.filter(({ id }) => !this.#done.has(id));
-        if (!cannot.every(({ id }) => this.#setUnfit(id))) return this.#unreached ?? lastOf(this.#run.cutOff);
+        // One of them at a time: the others may still copy it from whoever comes in its place.
+        if (!cannot.some(({ id }) => this.#setUnfit(id))) return this.#unreached ?? lastOf(this.#run.cutOff);
         continue;
       }
-      if (steps.length === 0) {
-        assert(this.#best !== undefined, 'who has it has said so');
-        return this.#best;
-      }
+      if (steps.length === 0) return this.#ended();
       const outcomes = await Promise.all(steps.map((step) => this.#take(step)));
       let verdict: SegmentOutcome | undefined;
       for (const [at, step] of steps.entries()) {
@@ -83,19 +81,22 @@ export class SegmentLoad {
         if (final !== undefined && (verdict === undefined || final.result === 'changed')) verdict = final;
       }
       if (verdict !== undefined) return verdict;
+      if (owners.every(({ id }) => this.#done.has(id))) return this.#ended();
     }
   }
 
+  #ended(): SegmentOutcome {
+    assert(this.#best !== undefined, 'who has it has said so');
+    return this.#best;
+  }
+
   #steps(owners: readonly Member[]): Step<Member>[] | 'stuck' {
-    const live = new Map(this.#places.live().map((member) => [member.link, member]));
-    for (const [id, { link }] of this.#done) if (!live.has(link)) this.#done.delete(id);
-    const known = [...this.#done.values(), ...this.#order.holders.filter(({ id }) => !this.#done.has(id))];
-    const sources = known.filter(({ id, link }) => live.has(link) && !this.#refused.has(id)).map(({ id }) => id);
-    const byId = new Map([...live.values(), ...owners].map((member) => [member.id, member]));
+    const sources = this.#sources();
+    const byId = new Map([...sources, ...owners].map((member) => [member.id, member]));
     const steps = nextSteps({
       owners: owners.map(({ id }) => id),
       done: new Set([...this.#done.keys(), ...this.#bad]),
-      sources,
+      sources: sources.map(({ id }) => id),
       barred: new Set([...this.#barred, ...this.#run.cutOff.keys()]),
       follows: this.#places.isFollowed(this.#segment),
     });
@@ -105,6 +106,17 @@ export class SegmentLoad {
       ...(source === undefined ? {} : { source: byId.get(source)! }),
       ...(follow && { follow }),
     }));
+  }
+
+  /** Live workers that have it, or were heard to; those that have it first. Forgets those that are lost. */
+  #sources(): readonly Member[] {
+    const { holders } = this.#order;
+    // Of nearly all segments nobody has anything yet.
+    if (this.#done.size + holders.length === 0) return holders;
+    const live = new Set(this.#places.live().map(({ link }) => link));
+    for (const [id, { link }] of this.#done) if (!live.has(link)) this.#done.delete(id);
+    const known = [...this.#done.values(), ...holders.filter(({ id }) => !this.#done.has(id))];
+    return known.filter(({ id, link }) => live.has(link) && !this.#refused.has(id));
   }
 
   #take({ worker, source, follow }: Step<Member>): Promise<SegmentOutcome | 'lost'> {
