@@ -45,7 +45,7 @@ export const replicas: Scenario = {
     verdicts.push(verdict('Read from the origin, a worker killed', killed.ratio, 'x', 'at most', limit));
     return {
       title: 'How often the origin is read',
-      about: `${workers.length} workers; counted at the origin, over the bytes of the dataset. In the last row a worker is killed (SIGKILL) when a third is durable: what it had received, and no other worker had yet as well, is read again. In flight is what the dead worker had under way by its own account: parts that were asked for and not yet copied on.`,
+      about: `${workers.length} workers; counted at the origin, over the bytes of the dataset. In the last row a worker is killed (SIGKILL) when a third is durable: what it had received, and no other worker had yet as well, is read again. In flight is what the dead worker had begun by its own account and not landed: write units, of one part each.`,
       parameters: { objects: objects.length, datasetMiB: Math.round(totalBytes / MiB), segmentMiB: segmentBytes / MiB },
       rows,
       verdicts,
@@ -108,10 +108,10 @@ async function reading(
   };
 }
 
-/** Parts that a worker has under way, by its own metrics, each as large as a part may be. */
+/** What a worker has begun and not landed, by its own metrics: units of one part, which is at most a segment. */
 async function underWayAt(cluster: Cluster<SpawnedOrigin>, id: string): Promise<number> {
   const answer = await fetch(`${cluster.workers.get(id)!.api}/metrics`);
-  const parts = /^primed_parts_in_flight(?:\{[^}]*\})? (\d+)/m.exec(await answer.text())?.[1];
-  if (parts === undefined) throw new Error(`worker ${id} does not say how many parts it has in flight`);
-  return Number(parts) * segmentBytes;
+  const units = /^primed_units_in_flight(?:\{[^}]*\})? (\d+)/m.exec(await answer.text())?.[1];
+  if (units === undefined) throw new Error(`worker ${id} does not say how many units it has in flight`);
+  return Number(units) * segmentBytes;
 }
