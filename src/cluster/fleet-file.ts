@@ -7,12 +7,12 @@ import type { FileOutcome } from '../ingest/types.ts';
 import type { Origins } from '../origin/types.ts';
 import { type Places, segmentsAtOnce } from './fleet-places.ts';
 import type { FleetRun } from './fleet-run.ts';
-import { SegmentLoad } from './fleet-segment.ts';
+import { type FirstStep, loadAt, SegmentLoad } from './fleet-segment.ts';
 import type { Holders } from './fleet-survey.ts';
 import { mapBounded } from './map-bounded.ts';
 import type { Member } from './members.ts';
 import type { Need } from './need.ts';
-import { failedOutcome } from './segment-failure.ts';
+import { failedOutcome, isBad } from './segment-failure.ts';
 import { VersionLoad } from './version-load.ts';
 import { isWorkerLost, type SegmentOutcome, type WorkerLink } from './worker-link.ts';
 
@@ -64,15 +64,18 @@ export class FileLoads {
 
   async #loadVersion(run: FleetRun, file: ManifestEntry, how: FileHow): Promise<SegmentOutcome> {
     const segmentBytes = this.#places.segmentBytesOf(run, file);
+    const first = await this.#loadPlainly(run, file, segmentBytes, how);
+    if (first !== undefined && first.outcome !== 'lost' && !isBad(first.outcome)) return plainly(first.outcome);
     const version = new VersionLoad(file, segmentBytes, how.holders);
-    for (let repairs = 0; ; ) {
+    for (let repairs = 0, before = first; ; before = undefined) {
       const loadOne = async (segment: Segment): Promise<void> => {
         // Of a file that cannot be had no more is asked for.
         if (version.bad === undefined) version.settled(segment, await this.#loadSegment(run, segment, version, how));
       };
       if (version.cut) await mapBounded(version.missing(), segmentsAtOnce, loadOne);
       else
-        for (const only of version.missing()) version.settled(only, await this.#loadSegment(run, only, version, how));
+        for (const only of version.missing())
+          version.settled(only, await this.#loadSegment(run, only, version, how, before));
       if (version.bad !== undefined) {
         if (version.bad.result === 'changed' && version.cut) await this.#abandon(run, file, version.links());
         return version.outcome();
@@ -92,7 +95,31 @@ export class FileLoads {
     }
   }
 
-  #loadSegment(run: FleetRun, segment: Segment, version: VersionLoad, how: FileHow): Promise<SegmentOutcome> {
+  /**
+   * What most files are, by far: small, on one worker, and at the origin. For millions of them it counts what is kept of each
+   * while it is under way. Undefined: it is another kind of file.
+   */
+  async #loadPlainly(
+    run: FleetRun,
+    file: ManifestEntry,
+    segmentBytes: number,
+    { hasty, holders }: FileHow,
+  ): Promise<FirstStep | undefined> {
+    if (run.replicas > 1 || holders !== undefined || segmentBytes < file.sizeBytes || run.cutOff.size > 0)
+      return undefined;
+    const owners = await this.#places.owners(run, file.path, 0);
+    const worker = owners[0]!;
+    const segment = { file, index: 0, offset: 0, length: file.sizeBytes };
+    return { worker, owners, outcome: await loadAt(run, segment, worker, { hasty }) };
+  }
+
+  #loadSegment(
+    run: FleetRun,
+    segment: Segment,
+    version: VersionLoad,
+    how: FileHow,
+    first?: FirstStep,
+  ): Promise<SegmentOutcome> {
     const order = {
       segment,
       hasty: how.hasty,
@@ -100,7 +127,7 @@ export class FileLoads {
       onPlaced: (member: Member) => version.placed(segment.index, member),
       onBad: (member: Member) => version.spoiled(segment.index, member),
     };
-    return new SegmentLoad(this.#places, this.#options.log, run, order).load();
+    return new SegmentLoad(this.#places, this.#options.log, run, order).load(first);
   }
 
   /** Returns the links of workers that were lost before they could. */
@@ -154,6 +181,12 @@ export class FileLoads {
     this.#places.addNeed(run, old, -1, need);
     return need;
   }
+}
+
+/** Of a file that is one segment. */
+function plainly(outcome: SegmentOutcome): SegmentOutcome {
+  const { loadedBytes, skippedBytes } = outcome;
+  return { ...outcome, result: loadedBytes === 0 && skippedBytes > 0 ? 'skipped' : 'loaded' };
 }
 
 function stillBad({ path }: ManifestEntry, workers: readonly Member[]): PrimedError {

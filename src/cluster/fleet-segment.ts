@@ -29,6 +29,13 @@ export interface SegmentOrder {
   readonly onBad: (member: Member) => void;
 }
 
+/** A step that was taken before the load of a segment began, and how it ended. */
+export interface FirstStep {
+  readonly worker: Member;
+  readonly owners: readonly Member[];
+  readonly outcome: SegmentOutcome | 'lost';
+}
+
 /** Others may draw the room that one of them has reserved; each of those goes on by it, so that this ends soon. */
 const roomAttempts = 16;
 export class SegmentLoad {
@@ -59,8 +66,12 @@ export class SegmentLoad {
   }
 
   /** Resolves with the outcome that brought most. Rejects when the run is stopped while nobody is there. */
-  async load(): Promise<SegmentOutcome> {
+  async load(first?: FirstStep): Promise<SegmentOutcome> {
     const { replicas } = this.#run;
+    if (first !== undefined) {
+      const verdict = this.#learn({ worker: first.worker }, first.outcome, first.owners);
+      if (verdict !== undefined) return verdict;
+    }
     for (;;) {
       const { file, index } = this.#segment;
       const owners = await this.#places.owners(this.#run, file.path, index, this.#unfit);
@@ -203,21 +214,30 @@ export class SegmentLoad {
     return true;
   }
 
-  async #loadAt(member: Member, how: SegmentHow): Promise<SegmentOutcome | 'lost'> {
-    const { run } = this.#run.spec;
-    const segment = this.#segment;
-    try {
-      await this.#run.enter(member);
-      for (let attempt = 1; ; attempt += 1) {
-        const outcome = await member.link.load(run, segment, how);
-        if (outcome.error?.code !== 'STORE_NO_ROOM' || attempt === roomAttempts) return outcome;
-        // It was planned elsewhere, or its room was taken by one that was: what it lacks is reserved here, or refused.
-        const lacking = segment.length - outcome.loadedBytes - outcome.skippedBytes;
-        await member.link.reserveMore(run, alignUp(lacking));
-      }
-    } catch (error) {
-      return isWorkerLost(error) ? 'lost' : failedOutcome(reportOf(error));
+  #loadAt(member: Member, how: SegmentHow): Promise<SegmentOutcome | 'lost'> {
+    return loadAt(this.#run, this.#segment, member, how);
+  }
+}
+
+/** Has one worker load a segment, with room for it. Never rejects. */
+export async function loadAt(
+  run: FleetRun,
+  segment: Segment,
+  member: Member,
+  how: SegmentHow,
+): Promise<SegmentOutcome | 'lost'> {
+  const { run: runId } = run.spec;
+  try {
+    await run.enter(member);
+    for (let attempt = 1; ; attempt += 1) {
+      const outcome = await member.link.load(runId, segment, how);
+      if (outcome.error?.code !== 'STORE_NO_ROOM' || attempt === roomAttempts) return outcome;
+      // It was planned elsewhere, or its room was taken by one that was: what it lacks is reserved here, or refused.
+      const lacking = segment.length - outcome.loadedBytes - outcome.skippedBytes;
+      await member.link.reserveMore(runId, alignUp(lacking));
     }
+  } catch (error) {
+    return isWorkerLost(error) ? 'lost' : failedOutcome(reportOf(error));
   }
 }
 

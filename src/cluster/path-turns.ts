@@ -11,7 +11,8 @@ export class PathTurns {
     const earlier = this.#turns.get(path);
     const outcome = earlier === undefined ? act() : after(earlier, signal, act);
     // Who gives up waiting does not let the next one in before the first is done.
-    const turn = Promise.all([earlier, outcome]).then(() => {
+    const both: Promise<unknown> = earlier === undefined ? outcome : Promise.all([earlier, outcome]);
+    const turn = both.then(() => {
       if (this.#turns.get(path) === turn) this.#turns.delete(path);
     });
     this.#turns.set(path, turn);
