@@ -243,6 +243,18 @@ describe('a worker that does not reach the origin', () => {
     expect(cluster.source.sentBytes).toBe(10 * 950);
   });
 
+  test('keeps a replica of what a worker beyond its owners fetched, where none of them reaches it', async () => {
+    const cluster = new FakeCluster('a', 'b', 'c');
+    const fleet = await begun(cluster, { replicas: 2 });
+    for (const name of ['a', 'b']) cluster.link(name).failing = 'ORIGIN_LOST';
+    const some = files(10);
+    await reserved(fleet, some);
+    const outcomes = await Promise.all(some.map((file) => fleet.load(run, file, hasty)));
+    expect(new Set(outcomes.map(({ result }) => result))).toEqual(new Set(['loaded']));
+    for (const file of some) for (const holders of holdersOf(cluster, file)) expect(holders).toHaveLength(2);
+    expect(cluster.source.sentBytes).toBe(10 * 950);
+  });
+
   test('is followed by one other, and then the file fails', async () => {
     const cluster = new FakeCluster(...names);
     const fleet = await begun(cluster);
