@@ -5,10 +5,10 @@ import { Type } from 'typebox';
 import type { JobService } from '../cluster/types.ts';
 import { PrimedError } from '../core/errors.ts';
 import { booleanOf } from '../core/load-options.ts';
-import { jsonReport, textReport } from '../core/report.ts';
-import { bodyFields, bodyOrQueryFields, wordOf } from './fields.ts';
+import { bodyFields, bodyOrQueryFields } from './fields.ts';
 import { findJob } from './find-job.ts';
 import { apiBodyLimitBytes } from './json-body.ts';
+import { answerReport } from './report-answer.ts';
 import { answers, answersOf, FreeReport, flagField, reported, Submitted, strict } from './schemas.ts';
 
 const path = Type.String({
@@ -52,13 +52,12 @@ export function freeRoutes(scope: FastifyInstance, jobs: JobService): void {
       },
       preValidation: bodyOrQueryFields,
       handler: async ({ body }, reply) => {
-        const format = wordOf('format', body.format, ['TEXT', 'JSON']) ?? 'TEXT';
-        const verbose = body.verbose === undefined ? false : booleanOf('verbose', body.verbose);
-        const job = await findJob(jobs, body.path, 'FREE');
-        if (job === undefined)
-          throw new PrimedError('JOB_NOT_FOUND', `Free for path '${body.path}' cannot be found.`, { path: body.path });
-        if (format === 'JSON') return reply.type('application/json; charset=utf-8').send(jsonReport(job, { verbose }));
-        return reply.type('text/plain; charset=utf-8').send(textReport(job, { verbose }));
+        const { path: asked } = body;
+        return answerReport(reply, body, async () => {
+          const job = await findJob(jobs, asked, 'FREE');
+          if (job !== undefined) return job;
+          throw new PrimedError('JOB_NOT_FOUND', `Free for path '${asked}' cannot be found.`, { path: asked });
+        });
       },
     });
   }

@@ -11,15 +11,16 @@ import { type Static, Type } from 'typebox';
 import type { JobService } from '../cluster/types.ts';
 import { PrimedError } from '../core/errors.ts';
 import { type JobSource, type JobState, type JobType, jobStates, jobTypes, type LoadOptions } from '../core/job.ts';
-import { bandwidthText, booleanOf, defaultLoadOptions, parseLoadOptions } from '../core/load-options.ts';
+import { bandwidthText, defaultLoadOptions, parseLoadOptions } from '../core/load-options.ts';
 import { rateOf } from '../core/origin-limits.ts';
-import { jsonReport, listRow, textReport } from '../core/report.ts';
+import { listRow } from '../core/report.ts';
 import { bodyFields, bodyOrQueryFields, onlyOne, wordOf } from './fields.ts';
 import { findJob } from './find-job.ts';
 import { freeRoutes } from './free-api.ts';
 import { acceptAnyContentType, acceptGetBodies, apiBodyLimitBytes } from './json-body.ts';
 import { loadRoutes } from './load-api.ts';
 import { forParent } from './plugin.ts';
+import { answerReport } from './report-answer.ts';
 import {
   answers,
   answersOf,
@@ -110,13 +111,11 @@ function routes(scope: FastifyInstance, jobs: JobService, defaults: LoadOptions)
       preValidation: bodyOrQueryFields,
       handler: async ({ body }, reply) => {
         const { path: asked } = sourceOf(body);
-        const format = wordOf('format', body.format, ['TEXT', 'JSON']) ?? 'TEXT';
-        const verbose = body.verbose === undefined ? false : booleanOf('verbose', body.verbose);
-        const job = await findJob(jobs, asked);
-        if (job === undefined)
+        return answerReport(reply, body, async () => {
+          const job = await findJob(jobs, asked);
+          if (job !== undefined) return job;
           throw new PrimedError('JOB_NOT_FOUND', `Load for path '${asked}' cannot be found.`, { path: asked });
-        if (format === 'JSON') return reply.type('application/json; charset=utf-8').send(jsonReport(job, { verbose }));
-        return reply.type('text/plain; charset=utf-8').send(textReport(job, { verbose }));
+        });
       },
     });
   }
