@@ -11,7 +11,10 @@ const publishedDir = join(root, 'docs', 'benchmarks');
 const markers = { begin: '<!-- figures: begin (npm run bench -- all --publish) -->', end: '<!-- figures: end -->' };
 
 /** The order of the documents; anything else follows by name. */
-const order = ['load', 'small', 'tls', 'radosgw', 'stores', 'cycles', 'memory', 'start', 'ring', 'micro'];
+const order = [
+  ...['load', 'small', 'tls', 'radosgw', 'stores', 'cycles', 'memory', 'start', 'ring'],
+  ...['scaling', 'replicas', 'sharing', 'manifest', 'failover', 'micro'],
+];
 const rankOf = (name) => (order.includes(name) ? order.indexOf(name) : order.length);
 
 function readResults() {
@@ -98,8 +101,9 @@ npm run bench -- all --publish      # results in docs/benchmarks/, and this docu
 \`\`\`
 
 nginx, a C compiler and openssl are needed; fio, rclone, curl and radosgw (Debian: \`radosgw ceph-mon ceph-osd
-ceph-common\`) are used where they are installed. Nothing listens beyond loopback, and everything that a benchmark starts
-or writes, other than its results, is gone when it ends.`;
+ceph-common\`) are used where they are installed. \`scaling\` needs root, iproute2 and nftables, and says so where
+they are missing. Nothing listens beyond loopback and network namespaces of the benchmark's own, and everything that it
+starts or writes, other than its results, is gone when it ends.`;
   const body = results.length === 0 ? ['No results are published yet.'] : results.map(section);
   return `${[head, ...body].join('\n\n')}\n`;
 }
