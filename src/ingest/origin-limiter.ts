@@ -27,6 +27,8 @@ const averageMs = 500;
 const heldShare = 0.1;
 /** Room to grow, for those who are not held back. */
 const growth = 1.25;
+/** So often somebody is told what would be used, while anything is. */
+const announceMs = 500;
 
 interface Meter {
   bucket: TokenBucket | undefined;
@@ -55,6 +57,7 @@ export class OriginLimiter {
   readonly #listeners = new Set<() => void>();
   #onRoom: () => void = () => undefined;
   #timer: NodeJS.Timeout | undefined;
+  #announcedMs = Number.NEGATIVE_INFINITY;
 
   constructor(board: LimitBoard, observe: LimitObserver) {
     this.#board = board;
@@ -66,7 +69,10 @@ export class OriginLimiter {
     this.#onRoom = act;
   }
 
-  /** Calls `listener` when somebody comes to want something of a limited origin. */
+  /**
+   * Calls `listener` when somebody comes to want something of a limited origin, each half second while somebody does, and when
+   * nobody does any more.
+   */
   onDemand(listener: () => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
@@ -78,6 +84,7 @@ export class OriginLimiter {
     for (const [origin, row] of this.#rows) {
       if (wanted.has(origin)) continue;
       this.#setRates(row, makeLimit(origin, {}));
+      this.#letWaitersIn(row);
       this.#rows.delete(origin);
     }
     for (const limit of wanted.values()) this.#setRates(this.#rows.get(limit.origin) ?? this.#addRow(limit), limit);
@@ -107,7 +114,7 @@ export class OriginLimiter {
     const came = !wants(row, performance.now());
     row.users += 1;
     this.#watch();
-    if (came) for (const listener of this.#listeners) listener();
+    if (came) this.#announce(performance.now());
   }
 
   leave(index: number): void {
@@ -262,10 +269,16 @@ export class OriginLimiter {
       (row) => isLimited(row) && (wants(row, nowMs) || row.waiting.length > 0),
     );
     if (busy) this.#timer ??= setInterval(() => this.#refillAll(), refillMs);
-    else {
+    else if (this.#timer !== undefined) {
       clearInterval(this.#timer);
       this.#timer = undefined;
+      this.#announce(nowMs);
     }
+  }
+
+  #announce(nowMs: number): void {
+    this.#announcedMs = nowMs;
+    for (const listener of this.#listeners) listener();
   }
 
   #refillAll(): void {
@@ -276,6 +289,7 @@ export class OriginLimiter {
       this.#refill(row, 'requests', this.#board.requests, busy, nowMs);
       this.#letWaitersIn(row);
     }
+    if (nowMs - this.#announcedMs >= announceMs) this.#announce(nowMs);
     this.#watch();
   }
 

@@ -5,6 +5,7 @@ import { afterEach, expect, it } from 'vitest';
 import { KiB, MiB } from '../../src/core/units.ts';
 import { call, ended, type Json, progress, submit } from '../support/api.ts';
 import { type Cluster, openCluster } from '../support/cluster.ts';
+import type { Daemon } from '../support/daemon.ts';
 import { largestShare, type Reading, readCounter, sumOf } from '../support/rates.ts';
 import { openScene, type Scene } from '../support/scene.ts';
 
@@ -19,6 +20,7 @@ afterEach(async () => {
 
 const origin = 's3://demo/';
 const path = 's3://demo/data/';
+const eventually = { timeout: 40_000, interval: 20 };
 const objectsOf = (count: number, sizeBytes: number) =>
   Array.from({ length: count }, (_, n) => ({ key: `data/${n}`, sizeBytes }));
 
@@ -33,7 +35,7 @@ async function sharesOf(api: string): Promise<Map<string, number>> {
   const rows: Json[] = (await call(api, 'GET', '/api/v1/ufs')).json();
   const shares: Json[] = rows.find((row) => row.origin === origin)?.shares ?? [];
   return new Map(
-    shares.filter(({ bytesPerSecond }) => bytesPerSecond > 0).map((one) => [one.taker, one.bytesPerSecond]),
+    shares.filter(({ bytesPerSecond }) => (bytesPerSecond ?? 0) > 0).map((one) => [one.taker, one.bytesPerSecond]),
   );
 }
 
@@ -91,33 +93,40 @@ it('three workers keep to a limit together, to another one that is set meanwhile
   expect(await ended(api, path)).toMatchObject({ mJobState: 'SUCCEEDED', ledger: { inFlightBytes: 0 } });
 });
 
-it('requests of workers and of the coordinator together keep to their limit, and a restarted coordinator knows it', async () => {
+it('requests of workers and of the coordinator together keep to their limit, also over the death of a coordinator', async () => {
   const perSecond = 120;
-  const objects = objectsOf(700, 2 * KiB);
+  const count = 480;
+  const objects = objectsOf(count, 2 * KiB);
   cluster = await openCluster({ workers: ['w1', 'w2'], origin: { objects, logLimit: 100_000 } });
+  const { origin: served, workers } = cluster;
   await limit(cluster.coordinator.api, { requests: perSecond });
+  expect((await sharesOf(cluster.coordinator.api)).size).toBe(0);
+  // It has given nothing to anybody, and what it has said ends with its lease: the next one has other shares to give.
+  await cluster.coordinator.kill();
+  const isWithout = (one: Daemon): boolean => /away for longer than the lease/.test(one.log());
+  await expect.poll(() => [...workers.values()].map(isWithout), eventually).toEqual([true, true]);
   await cluster.restartCoordinator();
   const { api } = cluster.coordinator;
   expect((await call(api, 'GET', '/api/v1/ufs')).json()).toMatchObject([{ origin, requestsPerSecond: perSecond }]);
   const delay = monitorEventLoopDelay({ resolution: 5 });
   delay.enable();
-  cluster.origin.resetStats();
+  served.resetStats();
   expect((await submit(api, path)).status).toBe(200);
-  expect(await ended(api, path)).toMatchObject({ mJobState: 'SUCCEEDED', mLoadedByteCount: 700 * 2 * KiB });
+  expect(await ended(api, path)).toMatchObject({ mJobState: 'SUCCEEDED', mLoadedByteCount: count * 2 * KiB });
   delay.disable();
-  const { requests } = cluster.origin;
-  expect(requests.filter(({ operation }) => operation === 'GetObject').length).toBe(700);
+  const { requests } = served;
+  expect(requests.filter(({ operation }) => operation === 'GetObject').length).toBe(count);
   expect(requests.some(({ operation }) => operation !== 'GetObject')).toBe(true);
   // A request may have lain in its socket for as long as this process was busy with something else.
   const lateMs = delay.max / 1e6;
-  const readings = requests.map(({ at }, count) => ({ fromMs: at - lateMs, toMs: at, count }));
+  const readings = requests.map(({ at }, number) => ({ fromMs: at - lateMs, toMs: at, count: number }));
   const { share, windows } = largestShare(
     [...readings].sort((a, b) => a.toMs - b.toMs),
     perSecond,
   );
   expect(windows).toBeGreaterThan(1000);
   expect(share).toBeLessThanOrEqual(1.05);
-  for (const { ports } of cluster.workers.values()) {
+  for (const { ports } of workers.values()) {
     const held = await readCounter(`http://127.0.0.1:${ports.http}`, 'primed_origin_limit_held_seconds_total');
     expect(held.count).toBeGreaterThan(0);
   }

@@ -204,6 +204,8 @@ class ControlServer {
         if (this.#owners.get(run) === owner) this.#owners.delete(run);
       },
       limit: (limits) => {
+        // One that is gone has kept its last word only until another one speaks.
+        for (const one of this.#limits.keys()) if (!this.#current.has(one)) this.#limits.delete(one);
         this.#limits.set(coordinator, limits);
         return this.#applyLimits();
       },
@@ -247,11 +249,10 @@ class ControlServer {
       this.#current.delete(coordinator);
       this.#forgetLimits(coordinator);
     }
-    if (runs.length > 0)
-      this.#options.log.warn(
-        { runs, leaseMs: this.#options.leaseMs() },
-        'a coordinator is away for longer than the lease: its runs are stopped',
-      );
+    const { log } = this.#options;
+    const facts = { runs, leaseMs: this.#options.leaseMs() };
+    if (runs.length > 0) log.warn(facts, 'a coordinator is away for longer than the lease: its runs are stopped');
+    else log.info(facts, 'a coordinator is away for longer than the lease');
     void session.expire();
   }
 

@@ -41,3 +41,15 @@ test('a worker keeps to the least of what several coordinators say, and to the l
   await until(() => stage.workerLog.having('is down').length === 2);
   expect(told()).toEqual(limitOf(7));
 });
+
+test('what a coordinator that is gone for longer than its lease has said is forgotten as soon as another one speaks', async () => {
+  stage = await new WireStage().open();
+  stage.leaseMs = 30;
+  const gone = await stage.begun();
+  await gone.setOriginLimits(limitOf(0));
+  gone.lost();
+  await until(() => stage.workerLog.having('away for longer than the lease').length === 1);
+  const next = stage.link({ coordinator: 'coordinator-2' });
+  await next.setOriginLimits(limitOf(7));
+  expect(told()).toEqual(limitOf(7));
+});

@@ -1,0 +1,62 @@
+/** Who waits at the limit of an origin, and what those who divide it hear of that. */
+import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import { makeLimit } from '../../../src/core/origin-limits.ts';
+import { makeLimitBoard } from '../../../src/ingest/limit-board.ts';
+import { OriginLimiter } from '../../../src/ingest/origin-limiter.ts';
+
+const origin = 's3://data/';
+const requests = (requestsPerSecond: number) => [makeLimit(origin, { requestsPerSecond })];
+
+let limiter: OriginLimiter;
+beforeEach(() => {
+  vi.useFakeTimers();
+  limiter = new OriginLimiter(makeLimitBoard(), { held: () => undefined, share: () => undefined });
+  limiter.know(0, origin);
+});
+afterEach(() => {
+  limiter.close();
+  vi.useRealTimers();
+});
+
+it('a request that waits goes out when its limit is lifted, and when the origin has none any more', async () => {
+  for (const lifted of [[makeLimit(origin, {})], []]) {
+    limiter.setLimits(requests(0));
+    const admitted = limiter.admit(0);
+    await vi.advanceTimersByTimeAsync(1000);
+    limiter.setLimits(lifted);
+    await admitted;
+  }
+});
+
+it('a request that is called off while it waits leaves the others in their places', async () => {
+  limiter.setLimits(requests(0));
+  const abort = new AbortController();
+  const order: string[] = [];
+  const first = limiter.admit(0).then(() => order.push('first'));
+  const off = limiter.admit(0, abort.signal);
+  const last = limiter.admit(0).then(() => order.push('last'));
+  abort.abort(new Error('called off'));
+  await expect(off).rejects.toThrow('called off');
+  limiter.setLimits(requests(10));
+  await vi.advanceTimersByTimeAsync(300);
+  await Promise.all([first, last]);
+  expect(order).toEqual(['first', 'last']);
+});
+
+it('those who divide hear when somebody wants something, how much while it lasts, and that it is over', async () => {
+  limiter.setLimits(requests(100));
+  const heard: (number | undefined)[] = [];
+  limiter.onDemand(() => heard.push(limiter.demand()[0]?.requestsPerSecond));
+  limiter.enter(0);
+  expect(heard).toEqual([Number.POSITIVE_INFINITY]);
+  await vi.advanceTimersByTimeAsync(2000);
+  // Nothing was held back: it wants less than everything by now.
+  expect(heard.length).toBeGreaterThan(2);
+  expect(heard.at(-1)).toBeLessThan(100);
+  limiter.leave(0);
+  await vi.advanceTimersByTimeAsync(1500);
+  expect(heard.at(-1)).toBeUndefined();
+  const { length } = heard;
+  await vi.advanceTimersByTimeAsync(5000);
+  expect(heard.length).toBe(length);
+});
