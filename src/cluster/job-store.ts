@@ -167,6 +167,7 @@ export class JobStore {
 
   /** All chunks, in order; with `open`, those that have unsettled files. */
   *chunks(number: number, { open = false } = {}): Iterable<number> {
+    if (this.#closed) return;
     for (const key of this.#chunks.getKeys({ start: [number, 0], end: [number + 1, 0] })) {
       if (!open || !this.#done.doesExist(key)) yield key[1];
     }
@@ -177,6 +178,7 @@ export class JobStore {
   }
 
   *tallies(number: number): Iterable<Tally> {
+    if (this.#closed) return;
     for (const { value } of this.#done.getRange({ start: [number, 0], end: [number + 1, 0] })) yield value;
   }
 

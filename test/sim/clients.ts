@@ -146,14 +146,13 @@ export class Client {
     this.#stopAsked = true;
     const again = (): void => this.#stop();
     const act = (jobs: JobService): void => {
+      const calm = this.#world.nowMs >= this.#cluster.calmFromMs;
       const askedMs = this.#world.nowMs - this.#cluster.coordinator.frozenMs;
-      const { disturbances } = this.#cluster;
       jobs.stop(this.plan.path).then(
         (stopped) => {
           if (this.stopped !== undefined) return;
           this.stopped = stopped;
           const tookMs = this.#world.nowMs - this.#cluster.coordinator.frozenMs - askedMs;
-          const calm = disturbances === this.#cluster.disturbances && this.#cluster.calm;
           // Two limits of 5 s follow each other where a worker is not reached, and the job store is written to.
           const limitMs = this.#cluster.etcd !== undefined ? 25_000 : calm ? 2_000 : 11_000;
           if (tookMs > limitMs) this.#world.wrong(`a stop took ${Math.round(tookMs)} ms`);

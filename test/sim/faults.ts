@@ -79,7 +79,6 @@ export class Faults {
   plan(kind: FaultKind, atMs: number): void {
     this.#lasting += 1;
     this.#world.after(atMs, undefined, () => {
-      this.#cluster.disturbances += 1;
       if (this.#cluster.atWork) this.fired.set(kind, (this.fired.get(kind) ?? 0) + 1);
       this.#world.log(`fault: ${kind}`);
       this[kind]();
@@ -93,7 +92,6 @@ export class Faults {
     this.#world.after(durationMs, undefined, () => {
       end();
       this.#lasting -= 1;
-      this.#cluster.disturbances += 1;
     });
   }
 

@@ -43,6 +43,8 @@ const httpPort = 28080;
 const etcdMembers = { prefix: '/primed/workers/', cluster: 'sim', leaseMs };
 /** So long after the end of a job a worker may fetch for it, which has not heard of the end: a lease, and what finds out. */
 const lateMs = leaseMs + 4_000;
+/** Until links are back that were cut, or whose end is gone, and until it is known who is not. */
+export const recoveryMs = leaseMs + timing.silenceMs + timing.handshakeMs + timing.longestRetryMs;
 
 function sizeOf(world: World): number {
   if (world.chance(0.05)) return 0;
@@ -75,15 +77,13 @@ export class Cluster {
   fewestTakers = Number.POSITIVE_INFINITY;
   /** Stores have little room. */
   tight = false;
-  /** Nothing is done to the world any more. */
-  calm = false;
+  /** From then on nothing is done to the world, and what was done to it is over. */
+  calmFromMs = Number.POSITIVE_INFINITY;
   /** Nothing is done to workers, to the ways to them, or to what they ask for that would have them fetch twice. */
   workersAreWell = false;
   /** Frames that came for a registration that did not hold any more. */
   staleFrames = 0;
   readonly #endedMs = new Map<RunId, number>();
-  /** What was done to it so far. */
-  disturbances = 0;
 
   constructor(world: World, options: ClusterOptions) {
     this.world = world;

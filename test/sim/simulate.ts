@@ -7,7 +7,7 @@ import { MiB } from '../../src/core/units.ts';
 import { Client, type JobPlan } from './clients.ts';
 import { type FaultKind, Faults, faultKinds } from './faults.ts';
 import { simulateGlobals } from './globals.ts';
-import { Cluster, type CoordinatorNode, idsOf, leaseMs } from './nodes.ts';
+import { Cluster, type CoordinatorNode, idsOf, leaseMs, recoveryMs } from './nodes.ts';
 import { setCoordinators } from './transport.ts';
 import { setAddresses } from './web-sockets.ts';
 import { enter, World } from './world.ts';
@@ -106,6 +106,7 @@ async function simulated(seed: number, world: World): Promise<Verdict> {
   const needed = Math.max(...plans.map(({ replicas }) => replicas));
   const faults = new Faults(cluster, needed);
   const calm = world.chance(0.1);
+  if (calm) cluster.calmFromMs = 0;
   cluster.workersAreWell = calm || world.chance(0.2);
   const count = calm ? 0 : world.integer(1, 7);
   const kinds = cluster.workersAreWell ? faultsOfOthers : faultKinds;
@@ -125,7 +126,7 @@ async function simulated(seed: number, world: World): Promise<Verdict> {
   for (const one of cluster.coordinators) one.start();
   for (const worker of cluster.workers) if (!worker.goneForGood) worker.start();
   const quietMs = world.nowMs;
-  cluster.calm = true;
+  if (!calm) cluster.calmFromMs = quietMs + recoveryMs;
   const ended = await world.run(quietMs + endLimitMs, () => clients.every(({ done }) => done));
   if (!ended) {
     for (const { plan, end, jobId } of clients)

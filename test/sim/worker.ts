@@ -54,6 +54,8 @@ interface Run {
   readonly spec: RunSpec;
   stopping: boolean;
   readonly abort: AbortController;
+  /** What it waits for, and does not when it is stopped. */
+  readonly pauses: Set<() => void>;
   reservedBytes: number;
   lost: PrimedError | undefined;
   retries: number;
@@ -136,6 +138,7 @@ export class SimWorker implements Worker {
       spec,
       stopping: false,
       abort,
+      pauses: new Set(),
       reservedBytes: 0,
       lost: undefined,
       retries: 0,
@@ -269,6 +272,7 @@ export class SimWorker implements Worker {
     if (run === undefined) return;
     run.stopping = true;
     run.abort.abort();
+    for (const over of run.pauses) over();
     await this.#wait(this.#world.between(1, 150));
     for (const file of [...run.files]) {
       const { loadedBytes, skippedBytes } = file;
@@ -553,7 +557,7 @@ export class SimWorker implements Worker {
         const failure = { cause: given, message: `${given} of ${url}` };
         return { error: peerError(entry.path, { url, range, failure, attempts: looks }) };
       }
-      await this.#pause(run, this.#world.between(20, 100));
+      await this.#pause(run, this.#world.between(20, 100) * Math.min(looks + 1, 10));
     }
   }
 
@@ -609,20 +613,16 @@ export class SimWorker implements Worker {
   }
 
   /** Ends early when the run is stopped: what is in flight is dropped. */
-  #pause({ abort }: Run, delayMs: number): Promise<void> {
-    const { signal } = abort;
+  #pause({ stopping, pauses }: Run, delayMs: number): Promise<void> {
+    if (stopping) return Promise.resolve();
     return new Promise((resolve) => {
-      if (signal.aborted) {
-        resolve();
-        return;
-      }
       const over = (): void => {
-        signal.removeEventListener('abort', over);
+        pauses.delete(over);
         this.#world.cancel(event);
         resolve();
       };
       const event = this.#world.after(delayMs, this.#options.process, over, 'timer');
-      signal.addEventListener('abort', over);
+      pauses.add(over);
     });
   }
 

@@ -47,6 +47,7 @@ export class OwnedJobs {
   readonly #moving = new Map<string, Promise<void>>();
   /** Jobs of which something lies in the local store, with their numbers. */
   readonly #kept = new Map<string, number>();
+  #closed = false;
 
   constructor(options: OwnedJobsOptions) {
     this.#options = options;
@@ -98,7 +99,7 @@ export class OwnedJobs {
       await run.durable;
       await run.recover();
       if (!run.active) await this.#remove(jobId);
-      if (!run.active || run.interrupted || !this.#options.tenure.held) return;
+      if (!run.active || run.interrupted || this.#closed || !this.#options.tenure.held) return;
       this.#owned.set(jobId, { run, shared: job, claim: mine, said: '', saying: false });
       const facts = { jobId, term, path: job.definition.source.path };
       if (before !== undefined)
@@ -130,6 +131,12 @@ export class OwnedJobs {
       fleet.forget(repairRunId);
       log.warn({ jobId, why: why.message }, 'a job is let go of');
     });
+  }
+
+  /** As `pauseAll`, for good: what is claimed already is not begun any more. */
+  close(why: PrimedError, limitMs: number): Promise<void> {
+    this.#closed = true;
+    return this.pauseAll(why, limitMs);
   }
 
   /** Those that wait for their turn first: none of them is to begin because another makes room. */

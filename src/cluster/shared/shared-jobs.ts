@@ -207,7 +207,7 @@ class SharedJobs implements JobService {
     this.#callOff();
     this.#turns.close();
     const why = new PrimedError('STOPPING', 'The daemon goes down; another coordinator goes on with the job.');
-    await this.#owned.pauseAll(why, limitMs);
+    await this.#owned.close(why, limitMs);
     // Others need not wait until the lease has ended by itself.
     await this.#tenure.close();
     this.#mirror.close();

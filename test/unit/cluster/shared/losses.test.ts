@@ -1,12 +1,15 @@
 /** What the loss of a coordinator, of its lease or of etcd costs the jobs that coordinators share: time. */
-import { afterEach, expect, it } from 'vitest';
+import { afterEach, expect, it, vi } from 'vitest';
 import type { Transaction } from '../../../../src/cluster/etcd/types.ts';
-import { JobStore } from '../../../../src/cluster/job-store.ts';
+import { type JobRecord, JobStore } from '../../../../src/cluster/job-store.ts';
 import { codeOf, until } from '../stage.ts';
 import { type Coordinator, dir, leaseMs, root, SharedStage, submit } from './stage.ts';
 
 let stage: SharedStage;
-afterEach(() => stage.close());
+afterEach(() => {
+  vi.restoreAllMocks();
+  return stage.close();
+});
 
 /** Two coordinators; the first runs a job, of which ten files are loaded. */
 async function underWay(options: Record<string, unknown> = {}): Promise<[Coordinator, Coordinator]> {
@@ -239,6 +242,31 @@ it('a coordinator that goes down in good order leaves its jobs at once, and one 
   await stage.untilState(again, 'SUCCEEDED');
   expect(stage.origins.asked.list).toBe(listings);
   expect(stage.fetchedTwice()).toEqual([]);
+});
+
+it('a coordinator that goes down while it takes a job over does not begin it', async () => {
+  const [a, b] = await underWay();
+  const { putJob } = JobStore.prototype;
+  let closed: Promise<void> | undefined;
+  vi.spyOn(JobStore.prototype, 'putJob').mockImplementation(function (this: JobStore, record) {
+    closed ??= b.jobs.close(100);
+    return putJob.call(this, record);
+  });
+  stage.kill(a);
+  await stage.time.until(() => closed !== undefined);
+  await closed;
+  expect(b.worker.specs.size).toBe(0);
+  expect(b.log.lines.map(({ line }) => line)).not.toContain('info a job was taken over');
+});
+
+it('a store that is closed says nothing, and does not ask LMDB', async () => {
+  const [a] = await underWay();
+  await a.jobs.close(100);
+  const store = new JobStore(a.dir);
+  const [{ definition }] = store.jobs() as [JobRecord];
+  expect([...store.chunks(definition.number)].length).toBeGreaterThan(0);
+  await store.close();
+  expect([[...store.chunks(definition.number)], [...store.tallies(definition.number)]]).toEqual([[], []]);
 });
 
 it('before etcd was heard nothing is known, which is not the same as that there is nothing', async () => {
