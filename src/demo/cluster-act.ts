@@ -34,8 +34,8 @@ export interface ClusterActOptions {
 
 export const workerCount = 3;
 const replicas = 2;
-/** Files of the demo are small beside real ones: so that they are cut all the same. */
-const segmentBytes = 8 * MiB;
+/** Files of the demo are small beside real ones: cut all the same, and into segments of several parts. */
+const segmentBytes = 16 * MiB;
 /** A lost worker is found lost after this: short, because somebody watches. */
 const lease = '2s';
 /** At full speed: so long, whatever the machine, that a kill surely hits the middle. */
