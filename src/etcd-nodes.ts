@@ -7,11 +7,13 @@ import type { JobServiceOptions } from './cluster/job-service.ts';
 import type { Registrar, RegistrarOptions } from './cluster/registrar.ts';
 import { watchCoordinators } from './cluster/shared/coordinators.ts';
 import { openSharedJobs } from './cluster/shared/shared-jobs.ts';
+import { openSharedLimits } from './cluster/shared/shared-limits.ts';
 import type { JobService } from './cluster/types.ts';
 import { urlOf } from './config/config.ts';
 import type { EtcdConfig } from './config/etcd.ts';
 import { readEtcdTls } from './node-tls.ts';
 import type { KnownWorkers, NodeBase } from './nodes.ts';
+import type { SharedByCoordinators } from './origin-limits.ts';
 import { systemClock } from './platform/index.ts';
 
 /** The one of this node, opened when it is first asked for. Nothing is asked of etcd yet. */
@@ -40,15 +42,14 @@ export function etcdRegistry(base: NodeBase): KnownWorkers {
 
 /** Jobs that are shared with the other coordinators. */
 export async function etcdJobs(base: NodeBase, options: JobServiceOptions): Promise<JobService> {
-  const { config, opened, nodeTls } = base;
+  const { config, opened } = base;
   const { coordinatorLeaseMs } = settingsOf(config.cluster);
-  const { host, port } = config.api.listen;
   const jobs = await openSharedJobs({
     ...options,
     dir: config.sharedJobsDir,
     etcd: etcdOf(base),
     root: jobsRoot(config),
-    url: urlOf({ host: isWildcard(host) ? hostname() : host, port }, nodeTls.server !== undefined),
+    url: ownUrl(base),
     release: PRIMED_VERSION,
     leaseMs: coordinatorLeaseMs,
   });
@@ -60,6 +61,24 @@ export async function etcdJobs(base: NodeBase, options: JobServiceOptions): Prom
   return jobs;
 }
 
+/** Limits of origins that are shared with the other coordinators, and how many those are. */
+export function etcdLimits(base: NodeBase): SharedByCoordinators {
+  const { config, log } = base;
+  const etcd = etcdOf(base);
+  const store = openSharedLimits({ etcd, key: `${settingsOf(config.cluster).prefix}limits`, log });
+  const coordinators = watchCoordinators(etcd, jobsRoot(config), log);
+  const own = ownUrl(base);
+  // Of a coordinator that was killed and is back, etcd has two keys for as long as its lease.
+  const count = (): number => new Set([own, ...coordinators.urls()]).size;
+  return {
+    store,
+    fellows: {
+      count: () => (coordinators.known ? count() : undefined),
+      onChange: (listener) => coordinators.onChange(listener),
+    },
+  };
+}
+
 /** Where a worker finds a coordinator for its clients: all that live. */
 export function etcdCoordinators(base: NodeBase): () => readonly string[] {
   const coordinators = watchCoordinators(etcdOf(base), jobsRoot(base.config), base.log);
@@ -68,6 +87,12 @@ export function etcdCoordinators(base: NodeBase): () => readonly string[] {
 
 function jobsRoot({ cluster }: NodeBase['config']): string {
   return `${settingsOf(cluster).prefix}jobs/`;
+}
+
+/** Of this coordinator's API, for people and for workers. */
+function ownUrl({ config, nodeTls }: NodeBase): string {
+  const { host, port } = config.api.listen;
+  return urlOf({ host: isWildcard(host) ? hostname() : host, port }, nodeTls.server !== undefined);
 }
 
 /** All addresses of the machine. */

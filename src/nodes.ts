@@ -6,6 +6,7 @@ import { Fleet } from './cluster/fleet.ts';
 import { openJobService } from './cluster/job-service.ts';
 import { coordinatorDesk, type LoadDesk, localDesk } from './cluster/load-desk.ts';
 import { LocalLink } from './cluster/local-link.ts';
+import type { OriginLimits } from './cluster/origin-limits.ts';
 import { peersOf, tellPeers } from './cluster/peer-news.ts';
 import { ringPlacement } from './cluster/placement.ts';
 import { ClusterFiles } from './cluster/reading/files.ts';
@@ -31,7 +32,7 @@ import { isMember } from './core/membership.ts';
 import type { ClientTls } from './core/node-tls.ts';
 import { formatSize } from './core/sizes.ts';
 import type { Log, WorkerId } from './core/types.ts';
-import { etcdCoordinators, etcdJobs, etcdRegistrar, etcdRegistry } from './etcd-nodes.ts';
+import { etcdCoordinators, etcdJobs, etcdLimits, etcdRegistrar, etcdRegistry } from './etcd-nodes.ts';
 import { type IngestWorker, openIngest } from './ingest/index.ts';
 import type { NodeTls } from './node-tls.ts';
 import { observeJobs, observeS3, observeStore, observeWorker, showJobs, showLimits, showWorker } from './observers.ts';
@@ -161,10 +162,12 @@ export async function openCoordinatorSide(base: NodeBase): Promise<void> {
   const members = opened.worker === undefined ? registeredMembers(base) : undefined;
   // Before the fleet, so that a worker is told its limits before its first run.
   const { limiter } = base.limits;
-  const limits = openCoordinatorLimits({ config, limiter, members: members?.members, log });
+  const shared = config.cluster.etcd === undefined ? undefined : etcdLimits(base);
+  const limits = openCoordinatorLimits({ config, limiter, members: members?.members, shared, log });
   opened.limits = limits;
   showLimits(telemetry, limits.limits);
-  const fleet = members === undefined ? soloFleet(opened.worker!, origins, log) : registeredFleet(base, members);
+  const fleet =
+    members === undefined ? soloFleet(opened.worker!, origins, log) : registeredFleet(base, members, limits.limits);
   const options = {
     dir: config.jobsDir,
     fleet,
@@ -219,8 +222,12 @@ function registeredMembers(base: NodeBase): Registered {
   return { members, settled, coordinator };
 }
 
-function registeredFleet({ config: { job }, log, origins }: NodeBase, registered: Registered): Fleet {
-  const { members, settled, coordinator } = registered;
+function registeredFleet(base: NodeBase, registered: Registered, limits: OriginLimits): Fleet {
+  const { job } = base.config;
+  const { log, origins } = base;
+  const { members, coordinator } = registered;
+  // No run begins before its workers were told what they may ask of the origins.
+  const settled = Promise.all([registered.settled, limits.loaded]).then(() => undefined);
   tellPeers({ members, from: coordinator, log });
   return new Fleet({
     members,

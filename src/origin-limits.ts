@@ -1,7 +1,7 @@
 /** How a node keeps to the limits of origins: what a worker is told, what a coordinator divides, what a lone daemon sets. */
 import { join } from 'node:path';
-import { LimitSharing, type ShareRow } from './cluster/limit-sharing.ts';
-import { noLimitsStore, openLimitsStore } from './cluster/limits-store.ts';
+import { type Fellows, LimitSharing, type ShareRow } from './cluster/limit-sharing.ts';
+import { type LimitsStore, openLimitsStore } from './cluster/limits-store.ts';
 import type { Members } from './cluster/members.ts';
 import { OriginLimits } from './cluster/origin-limits.ts';
 import type { Config } from './config/config.ts';
@@ -34,16 +34,23 @@ export interface CoordinatorLimits {
   close(): Promise<void>;
 }
 
+/** Where several coordinators share jobs, they share limits. */
+export interface SharedByCoordinators {
+  readonly store: LimitsStore;
+  readonly fellows: Fellows;
+}
+
 /** @param members whom the limits are divided among; undefined: this process has all of them. */
 export function openCoordinatorLimits(options: {
   readonly config: Config;
   readonly limiter: OriginLimiter;
   readonly members: Members | undefined;
+  /** Undefined: this coordinator is the only one. */
+  readonly shared: SharedByCoordinators | undefined;
   readonly log: Log;
 }): CoordinatorLimits {
-  const { config, limiter, members, log } = options;
-  const alone = config.cluster.etcd === undefined;
-  const store = alone ? openLimitsStore(join(config.dataDir, 'limits')) : noLimitsStore;
+  const { config, limiter, members, shared, log } = options;
+  const store = shared?.store ?? openLimitsStore(join(config.dataDir, 'limits'));
   const limits = new OriginLimits({ configured: config.originLimits, store, log });
   if (members === undefined) {
     const apply = (): void => limiter.setLimits(limits.effective());
@@ -52,7 +59,7 @@ export function openCoordinatorLimits(options: {
     const shares = (): ShareRow[] => limits.effective().map((limit) => ({ ...limit, taker: 'local' }));
     return { limits, shares, close: () => limits.close() };
   }
-  const sharing = new LimitSharing({ members, limits, log, own: limiter });
+  const sharing = new LimitSharing({ members, limits, log, own: limiter, fellows: shared?.fellows });
   return {
     limits,
     shares: () => sharing.shares(),

@@ -8,6 +8,7 @@ import { abortable } from '../core/abortable.ts';
 import { PrimedError } from '../core/errors.ts';
 import type { JobSnapshot } from '../core/job.ts';
 import { addTally, emptyTally, isEnded, type JobEvent, type JobProgress, nextState } from '../core/job-machine.ts';
+import { limitedTo } from '../core/load-options.ts';
 import { emptyLedger, ledgerDifference } from '../core/types.ts';
 import { FreePhase } from './free-phase.ts';
 import type { JobRecord } from './job-store.ts';
@@ -168,9 +169,8 @@ export class JobRun {
     await this.durable;
     if (!this.active || this.#finishing) return false;
     const { fleet, store } = this.#deps;
-    const { bandwidthBytesPerSecond: _, ...options } = this.definition.options;
-    const limit = bandwidthBytesPerSecond === undefined ? {} : { bandwidthBytesPerSecond };
-    this.definition = { ...this.definition, options: { ...options, ...limit } };
+    const options = limitedTo(this.definition.options, bandwidthBytesPerSecond);
+    this.definition = { ...this.definition, options };
     await store.saveJob(this.#record());
     if (!this.#started) return true;
     await fleet.setBandwidth(this.definition.runId, bandwidthBytesPerSecond);
@@ -252,6 +252,7 @@ export class JobRun {
     const context = this.#context();
     try {
       await this.durable;
+      await abortable(fleet.settled(), signal);
       const { definition } = this;
       const { skipIfExists, bandwidthBytesPerSecond, replicas, segmentBytes } = definition.options;
       const spec = {
@@ -265,7 +266,6 @@ export class JobRun {
         weight: definition.options.priority,
         ...(bandwidthBytesPerSecond === undefined ? {} : { bandwidthBytesPerSecond }),
       };
-      await abortable(fleet.settled(), signal);
       if (definition.type === 'FREE') {
         const absent = await new FreePhase(context).run();
         if (!signal.aborted) await this.#finish({ type: 'freeEnded', absent });

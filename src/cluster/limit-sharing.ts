@@ -8,6 +8,10 @@
  * told first, and what it frees is given out when the worker has said that it heard. What a worker was told, and has not
  * answered, it may or may not know: until then it counts for the larger of the two. A worker that does not answer keeps its
  * share until its lease ends, and it is lost.
+ *
+ * Each of several coordinators divides the whole limit, as if all of them wanted to list as much as this one does: workers keep
+ * to the least that they are told, which is at most the average of it. Of n coordinators each takes a part of its own, and gives
+ * the workers the limit less n such parts; so the parts of all, and the average of what they give, are the limit.
  */
 import { limitOf, makeLimit, type OriginDemand, type OriginLimit } from '../core/origin-limits.ts';
 import { divide } from '../core/origin-shares.ts';
@@ -25,6 +29,13 @@ export interface OwnRequests {
   setLimits(limits: readonly OriginLimit[]): void;
   demand(): readonly OriginDemand[];
   onDemand(listener: () => void): () => void;
+}
+
+/** Coordinators that divide the same limits. */
+export interface Fellows {
+  /** How many live, this one too; undefined: nobody has told yet. */
+  count(): number | undefined;
+  onChange(listener: () => void): () => void;
 }
 
 interface Taker {
@@ -48,11 +59,20 @@ export class LimitSharing {
   readonly #limits: OriginLimits;
   readonly #log: Log;
   readonly #own: Taker | undefined;
+  readonly #fellows: Fellows | undefined;
   readonly #takers = new Map<WorkerLink, Taker>();
   readonly #unsubscribe: readonly (() => void)[];
 
-  constructor(options: { members: Members; limits: OriginLimits; log: Log; own?: OwnRequests }) {
-    const { members, limits, log, own } = options;
+  /** `fellows`: other coordinators who ask the same origins; undefined: there is none. */
+  constructor(options: {
+    readonly members: Members;
+    readonly limits: OriginLimits;
+    readonly log: Log;
+    readonly own?: OwnRequests;
+    readonly fellows?: Fellows | undefined;
+  }) {
+    const { members, limits, log, own, fellows } = options;
+    this.#fellows = fellows;
     this.#members = members;
     this.#limits = limits;
     this.#log = log;
@@ -67,7 +87,8 @@ export class LimitSharing {
       unsubscribe: own.onDemand(() => this.#look()),
       ...{ heard: [], told: undefined, greeted: false },
     };
-    this.#unsubscribe = [members.onChange(() => this.#look()), limits.onChange(() => this.#look())];
+    const look = (): void => this.#look();
+    this.#unsubscribe = [members.onChange(look), limits.onChange(look), ...(fellows ? [fellows.onChange(look)] : [])];
     this.#look();
   }
 
@@ -87,6 +108,8 @@ export class LimitSharing {
 
   #look(): void {
     this.#follow();
+    // Nobody is told that there is no limit because it is not known yet.
+    if (!this.#limits.known) return;
     const limits = this.#limits.effective();
     const targets = this.#targets(limits);
     for (const taker of this.#all()) {
@@ -120,6 +143,7 @@ export class LimitSharing {
     const takers = this.#all();
     const targets = new Map<Taker, Map<string, Rates>>(takers.map((taker) => [taker, new Map()]));
     const demands = new Map(takers.map((taker) => [taker, taker.demand()]));
+    const coordinators = this.#coordinators();
     for (const limit of limits) {
       const rates = new Map<Taker, { bytesPerSecond?: number; requestsPerSecond?: number }>();
       for (const kind of kinds) {
@@ -131,7 +155,8 @@ export class LimitSharing {
           // Of a limit that it was not told yet nobody can say how much they want.
           if (said !== undefined && taker !== this.#own)
             wanting.push({ taker, demand: said[kind] ?? Number.POSITIVE_INFINITY });
-          else if (said?.[kind] !== undefined) wanting.push({ taker, demand: said[kind] });
+          else if (said?.[kind] !== undefined)
+            for (let one = 0; one < coordinators; one += 1) wanting.push({ taker, demand: said[kind] });
         }
         const parts = divide(
           total,
@@ -158,7 +183,10 @@ export class LimitSharing {
         if (wanted === undefined || total === undefined) return undefined;
         const has = rateOf(taker.heard, limit.origin, kind) ?? 0;
         if (wanted <= has) return wanted;
-        return Math.max(Math.min(has, wanted), Math.min(wanted, total - this.#othersHave(taker, limit.origin, kind)));
+        return Math.max(
+          Math.min(has, wanted),
+          Math.min(wanted, (total - this.#othersHave(taker, limit.origin, kind)) / this.#countOf(taker)),
+        );
       };
       return makeLimit(limit.origin, {
         bytesPerSecond: allowed('bytesPerSecond'),
@@ -199,9 +227,19 @@ export class LimitSharing {
     for (const other of this.#all()) {
       if (other === taker) continue;
       const told = other.told === undefined ? undefined : rateOf(other.told, origin, kind);
-      sum += Math.max(rateOf(other.heard, origin, kind) ?? 0, told ?? 0);
+      sum += Math.max(rateOf(other.heard, origin, kind) ?? 0, told ?? 0) * this.#countOf(other);
     }
     return sum;
+  }
+
+  /** How many there are like it: other coordinators may list as much as this one does. */
+  #countOf(taker: Taker): number {
+    return taker === this.#own ? Math.max(1, this.#coordinators()) : 1;
+  }
+
+  /** 0: nobody has told yet, and this one has no part. */
+  #coordinators(): number {
+    return this.#fellows === undefined ? 1 : (this.#fellows.count() ?? 0);
   }
 }
 

@@ -7,8 +7,13 @@ import type { OriginLimit } from '../core/origin-limits.ts';
 /** Where they are kept: in a database of this coordinator, or in one that several share. */
 export interface LimitsStore {
   all(): readonly OriginLimit[];
+  /** False: nobody has told of them yet, and `all` is empty for that reason. Listeners of `onChange` hear when it comes true. */
+  readonly known: boolean;
+  /** Resolves when they are known. */
+  readonly loaded: Promise<void>;
+  /** Puts what `next` makes of what is kept now, and resolves with it when it is durable. `next` may be called again. */
+  update(origin: string, next: (stored: OriginLimit | undefined) => OriginLimit): Promise<OriginLimit>;
   /** Durable when resolved. */
-  put(limit: OriginLimit): Promise<void>;
   remove(origin: string): Promise<void>;
   /** Calls `listener` when somebody else has changed something; returns how to end that. */
   onChange(listener: () => void): () => void;
@@ -33,9 +38,13 @@ export function openLimitsStore(dir: string): LimitsStore {
   if (found === undefined) meta.putSync('format', format);
   return {
     all: () => Array.from(limits.getRange(), ({ value }) => value),
-    async put(limit) {
-      await limits.put(limit.origin, limit);
+    known: true,
+    loaded: Promise.resolve(),
+    async update(origin, next) {
+      const limit = next(limits.get(origin));
+      await limits.put(origin, limit);
       await root.flushed;
+      return limit;
     },
     async remove(origin) {
       await limits.remove(origin);
@@ -44,21 +53,4 @@ export function openLimitsStore(dir: string): LimitsStore {
     onChange: () => () => undefined,
     close: () => root.close(),
   };
-}
-
-/**
- * Of a coordinator that is not the only one: the configuration, the same for all of them, says what holds, and nothing is set
- * beside it, because the others would not hear of that.
- */
-export const noLimitsStore: LimitsStore = {
-  all: () => [],
-  put: (limit) => Promise.reject(onlyConfigured(limit.origin)),
-  remove: (origin) => Promise.reject(onlyConfigured(origin)),
-  onChange: () => () => undefined,
-  close: () => Promise.resolve(),
-};
-
-function onlyConfigured(origin: string): PrimedError {
-  const message = `Limits of ${origin} are set by the configuration alone where coordinators share their jobs (cluster.backend = "etcd"): change max_bandwidth and max_requests_per_second of all coordinators, and restart them one after the other.`;
-  return new PrimedError('OPTION_UNSUPPORTED', message, { origin });
 }

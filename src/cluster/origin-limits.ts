@@ -3,7 +3,7 @@
  * given back to the configuration.
  */
 import { PrimedError } from '../core/errors.ts';
-import { makeLimit, mostOriginLimits, type OriginLimit } from '../core/origin-limits.ts';
+import { makeLimit, mostOriginLimits, type OriginLimit, tooManyLimits } from '../core/origin-limits.ts';
 import type { Log } from '../core/types.ts';
 import type { LimitsStore } from './limits-store.ts';
 
@@ -31,6 +31,16 @@ export class OriginLimits {
     this.#unsubscribe = options.store.onChange(() => this.#changed());
   }
 
+  /** False: those that were set are not known yet, and nobody must be told that there are none. */
+  get known(): boolean {
+    return this.#store.known;
+  }
+
+  /** Resolves when they are known. */
+  get loaded(): Promise<void> {
+    return this.#store.loaded;
+  }
+
   /** By origin; with those that have no limit, because a longer name without one is an exception from a shorter one. */
   rows(): readonly LimitRow[] {
     const rows = new Map<string, LimitRow>();
@@ -43,15 +53,20 @@ export class OriginLimits {
     return this.rows().map(({ source: _, ...limit }) => limit);
   }
 
-  /** Durable when resolved. Throws REQUEST_INVALID for a root that is not configured, and when there are too many. */
+  /**
+   * Durable when resolved. Throws REQUEST_INVALID for a root that is not configured, and when there are too many;
+   * ETCD_UNAVAILABLE where coordinators share them, and then it may have been done.
+   */
   async set(origin: string, { bytesPerSecond, requestsPerSecond }: LimitChange): Promise<LimitRow> {
-    const known = this.rows().find((row) => row.origin === origin);
-    if (known === undefined) this.#checkNew(origin);
-    const next = makeLimit(origin, {
-      bytesPerSecond: bytesPerSecond === undefined ? known?.bytesPerSecond : (bytesPerSecond ?? undefined),
-      requestsPerSecond: requestsPerSecond === undefined ? known?.requestsPerSecond : (requestsPerSecond ?? undefined),
+    if (!this.rows().some((row) => row.origin === origin)) this.#checkNew(origin);
+    const next = await this.#store.update(origin, (stored) => {
+      const known = stored ?? this.#configured.get(origin);
+      return makeLimit(origin, {
+        bytesPerSecond: bytesPerSecond === undefined ? known?.bytesPerSecond : (bytesPerSecond ?? undefined),
+        requestsPerSecond:
+          requestsPerSecond === undefined ? known?.requestsPerSecond : (requestsPerSecond ?? undefined),
+      });
     });
-    await this.#store.put(next);
     this.#log.info({ ...next }, 'the limit of an origin was set');
     this.#changed();
     return { ...next, source: 'set' };
@@ -84,9 +99,7 @@ export class OriginLimits {
         field: 'path',
       });
     }
-    if (this.rows().length < mostOriginLimits) return;
-    const message = `path: there are limits of ${mostOriginLimits} origins already, as many as there may be; give one back with reset.`;
-    throw new PrimedError('REQUEST_INVALID', message, { field: 'path' });
+    if (this.rows().length >= mostOriginLimits) throw tooManyLimits();
   }
 
   #changed(): void {

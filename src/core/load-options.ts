@@ -189,3 +189,9 @@ function shown(value: unknown): string {
   const text = typeof value === 'string' ? `'${value}'` : (JSON.stringify(value) ?? String(value));
   return text.length > 60 ? `${text.slice(0, 60)}…` : text;
 }
+
+/** Options with another limit on the bandwidth; undefined: none. */
+export function limitedTo(options: LoadOptions, bandwidthBytesPerSecond: number | undefined): LoadOptions {
+  const { bandwidthBytesPerSecond: _, ...others } = options;
+  return bandwidthBytesPerSecond === undefined ? others : { ...others, bandwidthBytesPerSecond };
+}

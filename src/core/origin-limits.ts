@@ -25,6 +25,11 @@ export interface OriginDemand {
 export const mostOriginLimits = 100;
 export const mostRequestsPerSecond = 1_000_000;
 
+export function tooManyLimits(): PrimedError {
+  const message = `path: there are limits of ${mostOriginLimits} origins already, as many as there may be; give one back with reset.`;
+  return new PrimedError('REQUEST_INVALID', message, { field: 'path' });
+}
+
 /** The normal form of what a limit is for. Throws REQUEST_INVALID for a path that is no whole origin. */
 export function limitedOrigin(path: string): string {
   if (path === 's3://') return path;

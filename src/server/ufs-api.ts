@@ -45,9 +45,13 @@ export const ufsApi: FastifyPluginCallback<UfsApiOptions> = (scope, { limits, sh
       tags: ['ufs'],
       summary: 'Limits of origins, and who has which share',
       querystring: Type.Object({}, strict),
-      response: answers(Type.Array(UfsRow)),
+      response: answers(Type.Array(UfsRow), [503]),
     },
-    handler: async () => limits.rows().map(withShares),
+    handler: async () => {
+      if (!limits.known)
+        throw new PrimedError('ETCD_UNAVAILABLE', 'Limits of origins lie in etcd, which has not told of them yet.');
+      return limits.rows().map(withShares);
+    },
   });
   app.route({
     method: ['PUT', 'POST'],

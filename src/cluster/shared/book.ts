@@ -11,6 +11,7 @@ import type { SharedKeys } from './keys.ts';
 import type { WatchedClaim, WatchedJob } from './mirror.ts';
 import {
   decodeShared,
+  encodeBandwidth,
   encodeClaim,
   encodeDefinition,
   encodeState,
@@ -136,12 +137,25 @@ export class Book {
     return succeeded;
   }
 
+  /** The bandwidth that a load has from now on. Undefined: it has ended; else the revision of that. */
+  async limit(
+    { definition: { jobId, key } }: WatchedJob,
+    bandwidth: number | undefined,
+  ): Promise<Revision | undefined> {
+    const { keys } = this.#options;
+    const { succeeded, revision } = await this.#write(
+      [{ key: keys.active(key), value: jobId }],
+      [{ put: keys.limit(jobId), value: encodeBandwidth(bandwidth) }],
+    );
+    return succeeded ? revision : undefined;
+  }
+
   /** Forgets jobs that have ended; by whom, and how often, does not matter. */
   async forget({ definition: { jobId }, stateRevision }: WatchedJob): Promise<void> {
     const { keys } = this.#options;
     await this.#write(
       [{ key: keys.state(jobId), modRevision: stateRevision }],
-      [{ delete: keys.state(jobId) }, { delete: keys.job(jobId) }],
+      [{ delete: keys.state(jobId) }, { delete: keys.job(jobId) }, { delete: keys.limit(jobId) }],
     );
   }
 

@@ -7,6 +7,7 @@
  *   <root>active/<hash of key>   job id: the one job of this path that has not ended
  *   <root>claim/<job id>         SharedClaim, in JSON, under the lease of the coordinator that runs the job
  *   <root>stop/<job id>          a stop was asked for; goes with the end of the job
+ *   <root>limit/<job id>         SharedBandwidth, in JSON: the one that was asked for while the job ran; goes with the job
  *   <root>coordinator/<id>       SharedCoordinator, in JSON, under its lease
  *   <root>order                  written with each job that begins: who decides whether one may has to know all of them
  *
@@ -14,7 +15,7 @@
  */
 import { createHash } from 'node:crypto';
 
-const kinds = ['job', 'state', 'active', 'claim', 'stop', 'coordinator'] as const;
+const kinds = ['job', 'state', 'active', 'claim', 'stop', 'limit', 'coordinator'] as const;
 export type SharedKind = (typeof kinds)[number];
 
 export class SharedKeys {
@@ -48,6 +49,10 @@ export class SharedKeys {
 
   stop(jobId: string): string {
     return `${this.root}stop/${jobId}`;
+  }
+
+  limit(jobId: string): string {
+    return `${this.root}limit/${jobId}`;
   }
 
   coordinator(id: string): string {

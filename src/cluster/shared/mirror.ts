@@ -8,11 +8,13 @@ import type { SharedKeys } from './keys.ts';
 import {
   decodeShared,
   jobOf,
+  type SharedBandwidth,
   type SharedClaim,
   type SharedCoordinator,
   type SharedDefinition,
   type SharedJob,
   type SharedState,
+  withBandwidth,
 } from './records.ts';
 import type { Timers } from './timers.ts';
 
@@ -44,6 +46,7 @@ export class JobsMirror {
   readonly #jobs = new Map<string, WatchedJob>();
   readonly #claims = new Map<string, WatchedClaim>();
   readonly #stops = new Set<string>();
+  readonly #limits = new Map<string, SharedBandwidth>();
   readonly #coordinators = new Map<string, SharedCoordinator>();
   /** The newest job of each key and of each alias; made anew when they are asked for after a change. */
   #latest: { readonly byKey: Map<string, WatchedJob>; readonly byAlias: Map<string, WatchedJob> } | undefined;
@@ -81,6 +84,11 @@ export class JobsMirror {
 
   get stops(): ReadonlySet<string> {
     return this.#stops;
+  }
+
+  /** Bandwidths that were asked for while the jobs ran; the jobs have them among their options. */
+  get limits(): ReadonlyMap<string, SharedBandwidth> {
+    return this.#limits;
   }
 
   get coordinators(): ReadonlyMap<string, SharedCoordinator> {
@@ -155,7 +163,8 @@ export class JobsMirror {
   #reset(entries: readonly EtcdEntry[], revision: Revision): void {
     this.#order = 0;
     this.#latest = undefined;
-    for (const map of [this.#definitions, this.#jobs, this.#claims, this.#coordinators, this.#stops]) map.clear();
+    for (const map of [this.#definitions, this.#jobs, this.#claims, this.#limits, this.#coordinators]) map.clear();
+    this.#stops.clear();
     for (const entry of entries) this.#put(entry);
     this.#changed(revision);
   }
@@ -188,13 +197,14 @@ export class JobsMirror {
       } else if (kind === 'state') {
         const definition = this.#definitions.get(id);
         if (definition === undefined) throw new TypeError('there is no job of this state');
-        const job = jobOf(definition, decodeShared<SharedState>(entry.value));
+        const job = withBandwidth(jobOf(definition, decodeShared<SharedState>(entry.value)), this.#limits.get(id));
         if (!this.#jobs.has(id)) this.#latest = undefined;
         this.#jobs.set(id, { ...job, number: definition.number, stateRevision: entry.modRevision });
       } else if (kind === 'claim') {
         const { version: _, ...claim } = decodeShared<SharedClaim>(entry.value);
         this.#claims.set(id, { ...claim, term: entry.createRevision, lease: entry.lease ?? '' });
       } else if (kind === 'coordinator') this.#coordinators.set(id, decodeShared<SharedCoordinator>(entry.value));
+      else if (kind === 'limit') this.#limit(id, decodeShared<SharedBandwidth>(entry.value));
       else if (kind === 'stop') this.#stops.add(id);
     } catch (error) {
       this.#options.log.error({ key: entry.key, error: String(error) }, 'what lies in etcd cannot be read');
@@ -209,7 +219,14 @@ export class JobsMirror {
     else if (kind === 'state' && this.#jobs.delete(id)) this.#latest = undefined;
     else if (kind === 'claim') this.#claims.delete(id);
     else if (kind === 'coordinator') this.#coordinators.delete(id);
+    else if (kind === 'limit') this.#limits.delete(id);
     else if (kind === 'stop') this.#stops.delete(id);
+  }
+
+  #limit(jobId: string, bandwidth: SharedBandwidth): void {
+    this.#limits.set(jobId, bandwidth);
+    const job = this.#jobs.get(jobId);
+    if (job !== undefined) this.#jobs.set(jobId, withBandwidth(job, bandwidth));
   }
 }
 

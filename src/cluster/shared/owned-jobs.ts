@@ -89,7 +89,12 @@ export class OwnedJobs {
       const { id, term, before } = claim;
       const takenOver = stored === undefined ? before !== undefined : stored.claim?.takenOver === true;
       const mine = { id, term, takenOver };
-      const record = stored === undefined ? freshRecord(job, number, mine) : { ...stored, claim: mine };
+      // Its limit may have changed since that was stored.
+      const { options } = job.definition;
+      const record =
+        stored === undefined
+          ? freshRecord(job, number, mine)
+          : { ...stored, definition: { ...stored.definition, options }, claim: mine };
       if (isEnded(record.progress.state)) {
         await this.#publishStored(record);
         return;
@@ -153,6 +158,15 @@ export class OwnedJobs {
 
   async stop(jobId: string): Promise<void> {
     await this.run(jobId)?.stop();
+  }
+
+  /** Gives a job that runs here the bandwidth that was asked for, if it has another. */
+  async limit(jobId: string): Promise<void> {
+    const run = this.run(jobId);
+    const wanted = this.#options.mirror.limits.get(jobId);
+    if (run === undefined || wanted === undefined) return;
+    const bytesPerSecond = wanted.bytesPerSecond ?? undefined;
+    if (run.definition.options.bandwidthBytesPerSecond !== bytesPerSecond) await run.limit(bytesPerSecond);
   }
 
   /** Counters and clocks of jobs that run are saved; those whose workers gave them up begin anew. */

@@ -1,6 +1,8 @@
 /** What lies in etcd of a job, a claim and a coordinator, as JSON. */
 import { PrimedError } from '../../core/errors.ts';
 import type { FileFailure, JobSnapshot } from '../../core/job.ts';
+import { limitedTo } from '../../core/load-options.ts';
+import type { OriginLimit } from '../../core/origin-limits.ts';
 import { progressOf } from '../job-orders.ts';
 import type { JobClaim, JobDefinition, JobRecord } from '../job-store.ts';
 
@@ -51,6 +53,19 @@ export interface SharedCoordinator {
   readonly release: string;
 }
 
+/** The bandwidth that a load has by now, in place of the one that it was submitted with. */
+export interface SharedBandwidth {
+  readonly version: typeof sharedVersion;
+  /** Null: it has no limit. */
+  readonly bytesPerSecond: number | null;
+}
+
+/** Limits of origins that were set while the cluster ran. */
+export interface SharedLimits {
+  readonly version: typeof sharedVersion;
+  readonly limits: readonly OriginLimit[];
+}
+
 /** etcd takes requests of 1.5 MB. */
 const mostDefinitionBytes = 1_000_000;
 /** A state is written each second while the job runs. */
@@ -84,6 +99,13 @@ export function jobOf({ definition }: SharedDefinition, { claimId, repairs, snap
   };
 }
 
+/** A job with the bandwidth that it has by now; undefined: the one that it was submitted with. */
+export function withBandwidth<T extends SharedJob>(job: T, bandwidth: SharedBandwidth | undefined): T {
+  if (bandwidth === undefined) return job;
+  const options = limitedTo(job.definition.options, bandwidth.bytesPerSecond ?? undefined);
+  return { ...job, definition: { ...job.definition, options }, snapshot: { ...job.snapshot, options } };
+}
+
 function boundedFailures(failures: readonly FileFailure[]): FileFailure[] {
   const kept: FileFailure[] = [];
   let bytes = 0;
@@ -104,10 +126,16 @@ export function encodeCoordinator(coordinator: Omit<SharedCoordinator, 'version'
   return JSON.stringify({ version: sharedVersion, ...coordinator });
 }
 
+export function encodeBandwidth(bytesPerSecond: number | undefined): string {
+  return JSON.stringify({ version: sharedVersion, bytesPerSecond: bytesPerSecond ?? null });
+}
+
+export function encodeLimits(limits: readonly OriginLimit[]): string {
+  return JSON.stringify({ version: sharedVersion, limits });
+}
+
 /** Throws a TypeError for what another version, or somebody else, has written. */
-export function decodeShared<T extends SharedDefinition | SharedState | SharedClaim | SharedCoordinator>(
-  value: Buffer,
-): T {
+export function decodeShared<T extends { readonly version: typeof sharedVersion }>(value: Buffer): T {
   const decoded: unknown = JSON.parse(value.toString('utf8'));
   const version = typeof decoded === 'object' && decoded !== null && 'version' in decoded ? decoded.version : undefined;
   if (version !== sharedVersion)

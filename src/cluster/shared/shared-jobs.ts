@@ -141,13 +141,17 @@ class SharedJobs implements JobService {
     return (await this.#endOf(job)) === 'STOPPED';
   }
 
-  /** Options of a shared job are those that it was submitted with: whoever takes it over knows no others. */
-  async limit(handle: string): Promise<boolean> {
-    throw new PrimedError(
-      'OPTION_UNSUPPORTED',
-      `bandwidth: the limit of '${handle}' cannot be changed where coordinators share their jobs (cluster.backend = "etcd"); stop the load and submit it with another one, which goes on with what is there.`,
-      { field: 'bandwidth' },
-    );
+  /** Whoever runs the load hears of it, and whoever takes it over. */
+  async limit(handle: string, bandwidthBytesPerSecond: number | undefined): Promise<boolean> {
+    this.#mayDecide();
+    if (this.#find(handle, 'LOAD') === undefined) await this.caughtUp();
+    const job = this.#find(handle, 'LOAD');
+    if (job === undefined || !isOpen(job)) return false;
+    const revision = await this.#book.limit(job, bandwidthBytesPerSecond);
+    if (revision === undefined) return false;
+    await this.#mirror.reached(revision, echoLimitMs);
+    await this.#owned.limit(job.definition.jobId);
+    return true;
   }
 
   snapshot(handle: string, type: JobType = 'LOAD'): JobSnapshot | undefined {
@@ -353,7 +357,7 @@ class SharedJobs implements JobService {
 
   #reconcile(): void {
     const { lease } = this.#tenure;
-    const { known, jobs, claims, stops } = this.#mirror;
+    const { known, jobs, claims, stops, limits } = this.#mirror;
     if (lease === undefined || !known) {
       this.#standStill();
       return;
@@ -376,6 +380,8 @@ class SharedJobs implements JobService {
     for (const { jobId } of adopt.filter(({ jobId: id }) => free(id)))
       void this.#owned.adopt(jobs.get(jobId)!, claims.get(jobId)!);
     this.#contend(contend);
+    for (const jobId of limits.keys())
+      if (this.#owned.run(jobId) !== undefined) this.#once('limit', jobId, () => this.#owned.limit(jobId));
     for (const jobId of stops)
       if (this.#owned.run(jobId) !== undefined) this.#once('stop', jobId, () => this.#owned.stop(jobId));
   }
@@ -422,13 +428,16 @@ class SharedJobs implements JobService {
   }
 
   /** What fails is tried again when something changes, or at the next tick. */
-  #once(what: 'claim' | 'renew' | 'stop', jobId: string, act: () => Promise<unknown>): void {
+  #once(what: 'claim' | 'renew' | 'limit' | 'stop', jobId: string, act: () => Promise<unknown>): void {
     const key = `${what} ${jobId}`;
     if (this.#busy.has(key)) return;
     this.#busy.add(key);
     act()
       .catch((error: unknown) =>
-        this.#deps.log.warn({ jobId, what, reason: reportOf(error).message }, 'etcd was not written'),
+        this.#deps.log.warn(
+          { jobId, what, reason: reportOf(error).message },
+          'something that was to be done about a job was not',
+        ),
       )
       .finally(() => this.#busy.delete(key));
   }

@@ -146,6 +146,9 @@ export class FakeWorker implements Worker {
     this.disk = disk;
   }
 
+  /** As they were set while runs were under way. */
+  readonly bandwidths: (number | undefined)[] = [];
+
   startRun(spec: RunSpec): void {
     if (!this.specs.has(spec.run)) this.specs.set(spec.run, spec);
   }
@@ -300,7 +303,10 @@ export class FakeWorker implements Worker {
     return () => undefined;
   }
 
-  setBandwidth(): void {}
+  setBandwidth(run: RunId, bytesPerSecond: number | undefined): void {
+    this.#spec(run);
+    this.bandwidths.push(bytesPerSecond);
+  }
 
   async stopRun(run: RunId): Promise<void> {
     this.stopped.add(run);

@@ -1,7 +1,7 @@
 /** How limits are divided among workers while demands, members and limits change, and answers are late. */
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
-import { LimitSharing } from '../../../src/cluster/limit-sharing.ts';
+import { describe, expect, it, vi } from 'vitest';
+import { type Fellows, LimitSharing, type OwnRequests } from '../../../src/cluster/limit-sharing.ts';
 import type { LimitsStore } from '../../../src/cluster/limits-store.ts';
 import type { Member, Members } from '../../../src/cluster/members.ts';
 import { OriginLimits } from '../../../src/cluster/origin-limits.ts';
@@ -76,18 +76,20 @@ function memoryStore(): LimitsStore {
   const limits = new Map<string, OriginLimit>();
   return {
     all: () => [...limits.values()],
-    put: async (limit) => void limits.set(limit.origin, limit),
+    known: true,
+    loaded: Promise.resolve(),
+    async update(of, next) {
+      const limit = next(limits.get(of));
+      limits.set(of, limit);
+      return limit;
+    },
     remove: async (of) => void limits.delete(of),
     onChange: () => () => undefined,
     close: async () => undefined,
   };
 }
 
-function opened(
-  bytesPerSecond: number,
-  takers: readonly Taker[],
-  own?: ConstructorParameters<typeof LimitSharing>[0]['own'],
-) {
+function opened(bytesPerSecond: number, takers: readonly Taker[], own?: OwnRequests, fellows?: Fellows) {
   const members = new Crowd();
   members.set(takers);
   const limits = new OriginLimits({
@@ -95,7 +97,7 @@ function opened(
     store: memoryStore(),
     log: quiet,
   });
-  const sharing = new LimitSharing({ members, limits, log: quiet, ...(own === undefined ? {} : { own }) });
+  const sharing = new LimitSharing({ members, limits, log: quiet, fellows, ...(own === undefined ? {} : { own }) });
   return { members, limits, sharing };
 }
 
@@ -173,6 +175,73 @@ describe('the limit of an origin', () => {
       [{ origin, requestsPerSecond: expect.closeTo(5) }],
       [{ origin, requestsPerSecond: expect.closeTo(5) }],
     ]);
+  });
+
+  it('of requests is not passed by several coordinators that list, and workers that keep to the least of what they say', async () => {
+    const rate = fc.constantFrom(undefined, 1, 20, 60, Number.POSITIVE_INFINITY);
+    const demands = fc.record({
+      lists: fc.array(rate, { minLength: 1, maxLength: 4 }),
+      works: fc.array(rate, { minLength: 1, maxLength: 4 }),
+    });
+    await fc.assert(
+      fc.asyncProperty(demands, async ({ lists, works }) => {
+        const parts = await Promise.all(
+          lists.map(async (listing) => {
+            const own = { heard: [] as readonly OriginLimit[] };
+            const takers = works.map(() => new Taker());
+            const { limits } = opened(
+              100,
+              takers,
+              {
+                setLimits(list) {
+                  own.heard = list;
+                },
+                demand: () => (listing === undefined ? [] : [makeLimit(origin, { requestsPerSecond: listing })]),
+                onDemand: () => () => undefined,
+              },
+              { count: () => lists.length, onChange: () => () => undefined },
+            );
+            await limits.set(origin, { bytesPerSecond: null, requestsPerSecond: 100 });
+            for (const [at, taker] of takers.entries()) taker.wants(undefined, works[at]);
+            await settle(takers);
+            const requestsOf = (list: readonly OriginLimit[]): number => list[0]?.requestsPerSecond ?? 0;
+            return { own: requestsOf(own.heard), workers: takers.map(({ heard }) => requestsOf(heard)) };
+          }),
+        );
+        const least = works.map((_, at) => Math.min(...parts.map(({ workers }) => workers[at]!)));
+        const all = [...least, ...parts.map(({ own }) => own)];
+        expect(all.reduce((sum, one) => sum + one, 0)).toBeLessThanOrEqual(100 + 1e-9);
+        for (const [at, wanted] of [...works, ...lists].entries())
+          if (wanted !== undefined) expect(all[at]).toBeGreaterThan(0);
+      }),
+    );
+  });
+
+  it('of requests has nothing for a coordinator that does not know how many there are', () => {
+    let count: number | undefined;
+    let told: () => void = () => undefined;
+    const heard: (readonly OriginLimit[])[] = [];
+    const own = {
+      setLimits: (list: readonly OriginLimit[]) => void heard.push(list),
+      demand: () => [makeLimit(origin, { requestsPerSecond: Number.POSITIVE_INFINITY })],
+      onDemand: () => () => undefined,
+    };
+    const fellows = {
+      count: () => count,
+      onChange(listener: () => void) {
+        told = listener;
+        return () => undefined;
+      },
+    };
+    const { limits } = opened(100, [], own, fellows);
+    void limits.set(origin, { requestsPerSecond: 10 });
+    return vi
+      .waitUntil(() => heard.at(-1)?.[0]?.requestsPerSecond === 0)
+      .then(() => {
+        count = 2;
+        told();
+        expect(heard.at(-1)?.[0]?.requestsPerSecond).toBeCloseTo(5);
+      });
   });
 
   it('is never passed by what all workers keep to, whatever happens in whatever order', async () => {

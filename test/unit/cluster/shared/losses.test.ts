@@ -290,3 +290,24 @@ it('a stop that nobody carries out in time is said to be pending, and is done la
   a.client.deliver();
   await stage.untilState(b, 'STOPPED');
 });
+
+it('the bandwidth that was set while a load ran goes with it to whoever takes it over, also when nobody ran it just then', async () => {
+  const [a, b] = await underWay({ bandwidth: '1MB' });
+  expect(await b.jobs.limit(dir, 5000)).toBe(true);
+  await stage.time.until(() => a.worker.bandwidths.length === 1);
+  b.worker.flowing = false;
+  stage.kill(a);
+  await stage.time.until(() => b.worker.pending.length > 0);
+  expect([...b.worker.specs.values()].map((spec) => spec.bandwidthBytesPerSecond)).toEqual([5000]);
+  stage.kill(b);
+  await stage.time.until(() => stage.etcd.keys(`${root}claim/`).length === 0);
+  const c = await stage.open('c');
+  c.worker.flowing = false;
+  expect(await c.jobs.limit(dir, 6000)).toBe(true);
+  await stage.time.until(() => c.worker.pending.length > 0);
+  const [spec] = c.worker.specs.values();
+  expect(c.worker.bandwidths.at(-1) ?? spec?.bandwidthBytesPerSecond).toBe(6000);
+  stage.etcd.setDown(true);
+  expect(await codeOf(c.jobs.limit(dir, 7000))).toMatch(/^ETCD_UNAVAILABLE/);
+  stage.etcd.setDown(false);
+});

@@ -216,3 +216,25 @@ it('a submission that was not first goes on at once, whatever else is written to
   expect(answers.filter(({ started }) => started)).toHaveLength(2);
   expect(stage.time.nowMs).toBe(fromMs);
 });
+
+it('the bandwidth of a load is changed through the coordinator that does not run it, and through the one that does', async () => {
+  const [a, b] = await two();
+  a.worker.flowing = false;
+  const { jobId } = await submit(a, { bandwidth: '1MB' });
+  await stage.time.until(() => a.worker.pending.length > 0);
+  expect(await b.jobs.limit(dir, 5000)).toBe(true);
+  await stage.time.until(() => a.worker.bandwidths.length === 1);
+  expect(await a.jobs.limit(dir, undefined)).toBe(true);
+  expect(a.worker.bandwidths).toEqual([5000, undefined]);
+  await stage.time.until(() => b.jobs.snapshot(dir)?.options.bandwidthBytesPerSecond === undefined);
+  expect(await b.jobs.limit(dir, 7000)).toBe(true);
+  for (const { jobs } of [b, a])
+    await stage.time.until(() => jobs.snapshot(dir)?.options.bandwidthBytesPerSecond === 7000);
+  a.worker.flowing = true;
+  a.worker.release(100);
+  await stage.untilState(b, 'SUCCEEDED');
+  expect(a.worker.bandwidths).toEqual([5000, undefined, 7000]);
+  expect(await b.jobs.limit(dir, 1)).toBe(false);
+  expect(b.jobs.byId(jobId)?.options.bandwidthBytesPerSecond).toBe(7000);
+  expect(await a.jobs.limit('s3://b/other/', 1)).toBe(false);
+});

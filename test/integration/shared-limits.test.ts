@@ -1,0 +1,65 @@
+/** Limits where coordinators share their jobs over a real etcd: set through any of them, they hold for all, and are kept. */
+import { afterEach, expect, it } from 'vitest';
+import { KiB, MiB } from '../../src/core/units.ts';
+import { call, ended, type Json, progress, submit } from '../support/api.ts';
+import type { Daemon } from '../support/daemon.ts';
+import { largestShare, type Reading, readCounter } from '../support/rates.ts';
+import { openSharedCluster, type SharedCluster } from '../support/shared-cluster.ts';
+
+const objects = Array.from({ length: 12 }, (_, n) => ({ key: `data/${n}.bin`, sizeBytes: 2 * MiB }));
+const path = 's3://demo/data/';
+const eventually = { timeout: 30_000, interval: 20 };
+
+let cluster: SharedCluster;
+afterEach(() => cluster.close());
+
+const limitUfs = ({ api }: Daemon, change: object) =>
+  call(api, 'PUT', '/api/v1/ufs/limit', { path: 's3://demo', ...change });
+const limitJob = ({ api }: Daemon, bandwidth: string) =>
+  call(api, 'POST', '/api/v1/master/limit_job/load', { path, bandwidth });
+const limitsOf = async ({ api }: Daemon): Promise<Json> => (await call(api, 'GET', '/api/v1/ufs')).json();
+
+/** Readings of what the worker has received, until it is so much more than at the first. */
+async function readingsOver(bytes: number): Promise<Reading[]> {
+  const base = `http://127.0.0.1:${cluster.workers.get('w1')!.ports.http}`;
+  const read = (): Promise<Reading> => readCounter(base, 'primed_origin_bytes_total');
+  const readings = [await read()];
+  while (readings.at(-1)!.count - readings[0]!.count < bytes) readings.push(await read());
+  return readings;
+}
+
+it('limits of an origin and of a load, set through the coordinator that does not run it, hold and are kept', async () => {
+  cluster = await openSharedCluster({ origin: { objects }, coordinators: ['a', 'b'], workers: ['w1'] });
+  const [a, b] = ['a', 'b'].map((id) => cluster.coordinators.get(id)!) as [Daemon, Daemon];
+  expect((await limitUfs(b, { bandwidth: '4MB' })).status).toBe(200);
+  await expect
+    .poll(() => limitsOf(a), eventually)
+    .toMatchObject([{ origin: 's3://demo/', bytesPerSecond: 4 * MiB, source: 'set' }]);
+  expect((await submit(a.api, path)).status).toBe(200);
+  expect(largestShare(await readingsOver(5 * MiB), 4 * MiB).share).toBeLessThanOrEqual(1.05);
+  expect(cluster.owner()).toBe('a');
+
+  const limited = await limitJob(b, '2MB');
+  expect([limited.status, limited.json().message]).toEqual([200, expect.stringContaining('2048.00KB/s')]);
+  const bandwidthAt = async ({ api }: Daemon): Promise<unknown> => (await progress(api, path)).json().mBandwidth;
+  for (const one of [a, b]) await expect.poll(() => bandwidthAt(one), eventually).toBe(2 * MiB);
+  const slower = largestShare(await readingsOver(4 * MiB), 2 * MiB);
+  expect(slower.windows).toBeGreaterThan(10);
+  expect(slower.share).toBeLessThanOrEqual(1.05);
+
+  // What is left takes minutes, however slow this machine is.
+  expect((await limitJob(b, '64KB')).status).toBe(200);
+  await cluster.kill('b');
+  const back = await cluster.startCoordinator('b');
+  await expect.poll(() => limitsOf(back), eventually).toMatchObject([{ bytesPerSecond: 4 * MiB, source: 'set' }]);
+  await expect.poll(() => bandwidthAt(back), eventually).toBe(64 * KiB);
+
+  const [etcd] = cluster.etcd.members;
+  await etcd!.stop();
+  const refused = [await limitUfs(a, { bandwidth: '1MB' }), await limitJob(back, '1MB')];
+  expect(refused.map((one) => [one.status, one.json().code])).toEqual(refused.map(() => [503, 'ETCD_UNAVAILABLE']));
+  await etcd!.start();
+  await expect.poll(async () => (await limitJob(back, 'none')).status, eventually).toBe(200);
+  await expect.poll(async () => (await limitUfs(a, { bandwidth: 'none' })).status, eventually).toBe(200);
+  expect(await ended(a.api, path)).toMatchObject({ mJobState: 'SUCCEEDED', mLoadedByteCount: 24 * MiB });
+});
