@@ -37,7 +37,7 @@ export function etcdRegistry(base: NodeBase): KnownWorkers {
   const { cluster } = base.config;
   const registry = openEtcdRegistry({ ...commonOf(base), timeoutMs: settingsOf(cluster).timeoutMs });
   base.opened.trouble = () => (registry.problem() === undefined ? undefined : 'etcd is not reached; the log says why');
-  return { registry, settled: registry.loaded };
+  return { registry, settled: registry.loaded, order: () => registry.order() };
 }
 
 /** Jobs that are shared with the other coordinators. */

@@ -7,7 +7,7 @@ import { openJobService } from './cluster/job-service.ts';
 import { coordinatorDesk, type LoadDesk, localDesk } from './cluster/load-desk.ts';
 import { LocalLink } from './cluster/local-link.ts';
 import type { OriginLimits } from './cluster/origin-limits.ts';
-import { peersOf, tellPeers } from './cluster/peer-news.ts';
+import { countedLists, peersOf, tellPeers } from './cluster/peer-news.ts';
 import { ringPlacement } from './cluster/placement.ts';
 import { ClusterFiles } from './cluster/reading/files.ts';
 import { fsCluster } from './cluster/reading/fs-cluster.ts';
@@ -30,6 +30,7 @@ import type { Config } from './config/config.ts';
 import { slotShare } from './config/rules.ts';
 import { isMember } from './core/membership.ts';
 import type { ClientTls } from './core/node-tls.ts';
+import type { PeerOrder } from './core/peers.ts';
 import { formatSize } from './core/sizes.ts';
 import type { Log, WorkerId } from './core/types.ts';
 import { etcdCoordinators, etcdJobs, etcdLimits, etcdRegistrar, etcdRegistry } from './etcd-nodes.ts';
@@ -187,7 +188,7 @@ export async function openCoordinatorSide(base: NodeBase): Promise<void> {
   opened.jobs = jobs;
   showJobs(telemetry, jobs);
   const { registry, registrations } = opened;
-  const source = opened.source ?? filesOfCluster(base);
+  const source = opened.source ?? filesOfCluster(base, members);
   opened.api = buildApiServer({
     ...base,
     jobs,
@@ -201,12 +202,12 @@ export async function openCoordinatorSide(base: NodeBase): Promise<void> {
 interface Registered {
   readonly members: RegistryMembers;
   readonly settled: Promise<void>;
-  readonly coordinator: string;
+  readonly order: () => PeerOrder;
 }
 
 function registeredMembers(base: NodeBase): Registered {
   const { config, log, opened } = base;
-  const { registry, settled } = config.cluster.etcd === undefined ? embeddedRegistry(base) : etcdRegistry(base);
+  const { registry, settled, order } = config.cluster.etcd === undefined ? embeddedRegistry(base) : etcdRegistry(base);
   opened.registry = registry;
   const proof = nodeProof(base);
   // A coordinator that comes back is another one to the workers: what the last one had asked for was given up with it.
@@ -219,16 +220,16 @@ function registeredMembers(base: NodeBase): Registered {
     },
   });
   opened.members = members;
-  return { members, settled, coordinator };
+  return { members, settled, order: order ?? countedLists(coordinator) };
 }
 
 function registeredFleet(base: NodeBase, registered: Registered, limits: OriginLimits): Fleet {
   const { job } = base.config;
   const { log, origins } = base;
-  const { members, coordinator } = registered;
+  const { members } = registered;
   // No run begins before its workers were told what they may ask of the origins.
   const settled = Promise.all([registered.settled, limits.loaded]).then(() => undefined);
-  tellPeers({ members, from: coordinator, log });
+  tellPeers({ ...registered, log });
   return new Fleet({
     members,
     placement: ringPlacement(members),
@@ -243,6 +244,8 @@ function registeredFleet(base: NodeBase, registered: Registered, limits: OriginL
 export interface KnownWorkers {
   readonly registry: Registry;
   readonly settled: Promise<void>;
+  /** Of lists of its workers, where coordinators share one. */
+  readonly order?: () => PeerOrder;
 }
 
 function embeddedRegistry({ config, log, opened }: NodeBase): KnownWorkers {
@@ -266,17 +269,20 @@ function filesHere(base: NodeBase, store: Store): ClusterFiles {
 }
 
 /** Of a coordinator, which has none of its own. */
-function filesOfCluster(base: NodeBase): FsSource {
+function filesOfCluster(base: NodeBase, registered: Registered | undefined): FsSource {
   const { log, opened } = base;
   const client = new PeerClient(nodeProof(base));
   opened.peerClient = client;
-  const peers = new KnownPeers();
-  const { members, registry } = opened;
-  let version = 0;
-  const refresh = (): void => {
-    version += 1;
-    peers.set({ from: '', version, peers: peersOf(members?.live() ?? []) });
-  };
+  const { registry } = opened;
+  const members = registered?.members;
+  // Who is there is asked at once; that nobody else is, is known later.
+  let whole = members === undefined;
+  void registered?.settled.then(() => {
+    whole = true;
+  });
+  const peers = new KnownPeers(undefined, () => whole);
+  const order = countedLists('');
+  const refresh = (): void => peers.set({ ...order(), peers: peersOf(members?.live() ?? []) });
   members?.onChange(refresh);
   refresh();
   return fsCluster({

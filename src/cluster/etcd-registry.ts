@@ -9,6 +9,7 @@ import { EventEmitter, once } from 'node:events';
 import { PrimedError, reportOf } from '../core/errors.ts';
 import { discoveryKey, MemberEntries, memberKeys } from '../core/member-entries.ts';
 import { addressOf, isMember, type WorkerRow } from '../core/membership.ts';
+import type { PeerOrder } from '../core/peers.ts';
 import type { Clock, Log, WorkerId } from '../core/types.ts';
 import type { Etcd, EtcdEntry, Operation, Revision, Watch, WatchEvent } from './etcd/index.ts';
 import type { Registry } from './registry.ts';
@@ -31,6 +32,8 @@ export interface EtcdRegistry extends Registry {
   problem(): string | undefined;
   /** Resolves when all workers have been read once. Never rejects. */
   readonly loaded: Promise<void>;
+  /** Which state of etcd `workers` shows; coordinators that have heard as much say the same. */
+  order(): PeerOrder;
 }
 
 export function openEtcdRegistry(options: EtcdRegistryOptions): EtcdRegistry {
@@ -52,6 +55,8 @@ class WatchedRegistry implements EtcdRegistry {
   /** As they were when listeners were told last. */
   #told: readonly WorkerRow[] = [];
   #revision: Revision | undefined;
+  /** Which etcd that counts: one that was set up anew, or from a backup, counts anew. */
+  #etcdId = '';
   /** When etcd was heard last; undefined: it is heard now. */
   #silentSinceMs: number | undefined;
   #pruning = false;
@@ -64,7 +69,10 @@ class WatchedRegistry implements EtcdRegistry {
     this.loaded = once(this.#heard, 'revision').then(() => undefined);
     this.#watch = options.etcd.watchPrefix({
       prefix: options.prefix,
-      onReset: (entries, revision) => this.#reset(entries, revision),
+      onReset: (entries, revision, etcdId = '') => {
+        this.#etcdId = etcdId;
+        this.#reset(entries, revision);
+      },
       onEvents: (events, revision) => this.#apply(events, revision),
       onHealth: (problem) => this.#health(problem),
     });
@@ -74,6 +82,10 @@ class WatchedRegistry implements EtcdRegistry {
     const problem = this.#watch.problem();
     if (problem !== undefined) return problem.message;
     return this.#revision === undefined ? 'etcd has not been read yet' : undefined;
+  }
+
+  order(): PeerOrder {
+    return { from: `etcd ${this.#etcdId} ${this.#options.prefix}`, version: this.#revision ?? 0 };
   }
 
   drain(id: WorkerId): Promise<WorkerRow> {

@@ -10,15 +10,22 @@ export interface Peer {
   readonly takes: boolean;
 }
 
-export interface PeerList {
-  /** Which coordinator says so; versions of two of them are not compared. */
+/** Which state of the members a list shows. */
+export interface PeerOrder {
+  /** Who counts: versions of two are not compared. A coordinator that knows its workers itself, or the etcd of all of them. */
   readonly from: string;
-  /** Rises with each list of that coordinator. */
+  /** Does not fall: a count of lists, or the revision of etcd that the coordinator had heard. */
   readonly version: number;
+}
+
+export interface PeerList extends PeerOrder {
   readonly peers: readonly Peer[];
 }
 
-/** What holds when `heard` comes after `known`: of one coordinator the newer one, of several what was heard last. */
+/**
+ * What holds when `heard` comes after `known`: where one counts, what is not older, whoever has sent it; else what was heard
+ * last.
+ */
 export function latestPeers(known: PeerList | undefined, heard: PeerList): PeerList {
   return known !== undefined && known.from === heard.from && known.version > heard.version ? known : heard;
 }

@@ -31,8 +31,8 @@ afterEach(async () => {
   cluster = undefined;
 });
 
-async function loadedCluster(replicas: number, some = objects, options = {}): Promise<Cluster> {
-  cluster = await openCluster({ workers: ids, origin: { objects: some } });
+async function loadedCluster(replicas: number, some = objects, options = {}, lease = '2s'): Promise<Cluster> {
+  cluster = await openCluster({ workers: ids, origin: { objects: some }, env: { PRIMED_CLUSTER_LEASE: lease } });
   const report = await loaded(cluster.coordinator.api, path, { replicas: String(replicas), ...options });
   const bytes = some.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
   expect(report).toMatchObject({ mJobState: 'SUCCEEDED', mLoadedByteCount: bytes });
@@ -187,6 +187,32 @@ it('without another replica a reader is cut off, and told so before it begins', 
   expect(stat.file.missing).toContainEqual({ offset: 0, length: farSegmentBytes });
   const list = await fetch(`${workers.get('w1')!.s3}/demo?list-type=2`);
   expect(await list.text()).toContain('<KeyCount>0</KeyCount>');
+});
+
+it('a coordinator that comes back denies nothing that a worker has which is not back yet', async () => {
+  const { object, on } = notOn('w1', 64 * KiB);
+  const [only] = on;
+  // So long the coordinator waits for it.
+  const { workers, restartCoordinator, start, kill } = await loadedCluster(1, [object], {}, '15s');
+  const through = workers.get('w1')!;
+  const asked = [`${through.s3}/demo/${object.key}`, `${through.s3}/demo?list-type=2`];
+  const links = (): number => through.log().split('the control link of a coordinator is up').length - 1;
+  const linksBefore = links();
+  await kill(only);
+  await restartCoordinator();
+  const stateOf = async (id: string): Promise<string> =>
+    (await api(`${cluster!.coordinator.api}/api/v1/workers`)).find((row: Json) => row.id === id).state;
+  await expect.poll(links, { timeout: 20_000, interval: 20 }).toBeGreaterThan(linksBefore);
+  expect(await stateOf('w1')).toBe('LIVE');
+  const statuses = new Set<number>();
+  // What the coordinator tells comes a moment after the link.
+  for (let round = 0; round < 50; round += 1) for (const url of asked) statuses.add((await fetch(url)).status);
+  // The fault was there all the while.
+  expect(await stateOf(only)).toBe('LOST');
+  expect([...statuses]).toEqual([503]);
+  await start(only);
+  await readBack(cluster!, 'w1');
+  expect(await (await fetch(asked[1]!)).text()).toContain('<KeyCount>1</KeyCount>');
 });
 
 it('a page that rots on one replica is never served: the other answers', async () => {

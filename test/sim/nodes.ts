@@ -9,7 +9,7 @@ import { openEtcdRegistry } from '../../src/cluster/etcd-registry.ts';
 import { Fleet } from '../../src/cluster/fleet.ts';
 import { openJobService } from '../../src/cluster/job-service.ts';
 import { LocalLink } from '../../src/cluster/local-link.ts';
-import { tellPeers } from '../../src/cluster/peer-news.ts';
+import { countedLists, tellPeers } from '../../src/cluster/peer-news.ts';
 import { ringPlacement } from '../../src/cluster/placement.ts';
 import { openRegistrar, type Registrar } from '../../src/cluster/registrar.ts';
 import { openRegistry, type Registrations, type Registry } from '../../src/cluster/registry.ts';
@@ -20,7 +20,7 @@ import { attachControl, type Control } from '../../src/cluster/wire/control-serv
 import { defaultTiming, type Timing } from '../../src/cluster/wire/protocol.ts';
 import { RemoteLink } from '../../src/cluster/wire/remote-link.ts';
 import { isMember } from '../../src/core/membership.ts';
-import type { PeerList } from '../../src/core/peers.ts';
+import { latestPeers, type PeerList } from '../../src/core/peers.ts';
 import type { ByteRange, Clock, Log, ManifestEntry, RunId, WorkerId } from '../../src/core/types.ts';
 import { KiB, MiB } from '../../src/core/units.ts';
 import type { RunSpec } from '../../src/ingest/types.ts';
@@ -272,8 +272,7 @@ export class CoordinatorNode extends Node {
   registrations: (Registry & Registrations) | undefined;
   jobs: JobService | undefined;
   #members: { close(): void } | undefined;
-  #from: string | undefined;
-  #ids: () => string = () => '';
+  #ids: (() => string) | undefined;
   /** Calls on links that have not been answered, by what they are. */
   readonly pending = new Map<symbol, string>();
   /** How long it stood still, ever. */
@@ -288,7 +287,7 @@ export class CoordinatorNode extends Node {
     this.jobs = undefined;
     this.pending.clear();
     const clock = { monotonicMs: () => world.nowMs, wallMs: () => Math.floor(world.wallMs) };
-    const { etcd, registry, settled } = this.#known(process, clock, log);
+    const { etcd, registry, settled, order: shared } = this.#known(process, clock, log);
     this.registry = registry;
     const coordinator = randomUUID();
     const members = registryMembers({
@@ -299,9 +298,11 @@ export class CoordinatorNode extends Node {
       },
     });
     this.#members = members;
-    tellPeers({ members, from: coordinator, log });
-    this.#from = coordinator;
-    this.#ids = () => idsOf(members.live());
+    tellPeers({ members, settled, order: shared ?? countedLists(coordinator), log });
+    this.#ids = undefined;
+    void settled.then(() => {
+      if (this.#members === members) this.#ids = () => idsOf(members.live());
+    });
     registry.onChange(() => this.#noteMembers());
     const origins = new SimOrigins(cluster.bucket);
     const fleet = new Fleet({
@@ -318,8 +319,8 @@ export class CoordinatorNode extends Node {
       ...{ fleet, origins, clock, log },
       settings: { listingKeys: 4, maxActive: 2, onChange: options.onChange, listingRetryMs: 100 },
     };
-    const shared = { root: '/primed/jobs/', url: `http://${this.machine.name}:19999`, release: 'test', leaseMs };
-    const jobs = await (etcd === undefined ? openJobService(order) : openSharedJobs({ ...order, ...shared, etcd }));
+    const places = { root: '/primed/jobs/', url: `http://${this.machine.name}:19999`, release: 'test', leaseMs };
+    const jobs = await (etcd === undefined ? openJobService(order) : openSharedJobs({ ...order, ...places, etcd }));
     this.jobs = jobs;
     cluster.onJobs(jobs);
   }
@@ -328,16 +329,16 @@ export class CoordinatorNode extends Node {
     if (this.cluster.etcd === undefined) {
       const registry = openRegistry({ dir: join(folder, 'workers'), leaseMs, clock, log });
       this.registrations = registry;
-      return { etcd: undefined, registry, settled: membersSettled(registry, leaseMs) };
+      return { etcd: undefined, order: undefined, registry, settled: membersSettled(registry, leaseMs) };
     }
     const etcd = this.cluster.etcdOf(process);
     const registry = openEtcdRegistry({ etcd, ...etcdMembers, timeoutMs: 2000, clock, log });
-    return { etcd, registry, settled: registry.loaded };
+    return { etcd, order: () => registry.order(), registry, settled: registry.loaded };
   }
 
-  /** The live workers, as it sees them, and what it calls itself. */
-  get livePeers(): { readonly from: string; readonly ids: string } | undefined {
-    return this.#from === undefined ? undefined : { from: this.#from, ids: this.#ids() };
+  /** The live workers, as it sees them; undefined while it waits for some to come back. */
+  get livePeers(): string | undefined {
+    return this.#ids?.();
   }
 
   isMember(id: WorkerId): boolean {
@@ -404,8 +405,8 @@ export class WorkerNode extends Node {
   changes = 0;
   /** When it last went on after it stood still. */
   thawedMs = Number.NEGATIVE_INFINITY;
-  /** The last list of live workers that it was sent, by who sent it. */
-  readonly peers = new Map<string, PeerList>();
+  /** The list of live workers that holds. */
+  peers: PeerList | undefined;
 
   constructor(cluster: Cluster, name: string) {
     super(cluster, name);
@@ -451,10 +452,11 @@ export class WorkerNode extends Node {
     });
     this.#control = attachControl(this.server as unknown as Server, {
       link: new LocalLink(this.id, worker, (list) => {
-        const before = this.peers.get(list.from);
-        if (before !== undefined && list.version < before.version)
+        const before = this.peers;
+        // Of etcd another coordinator may have heard less.
+        if (cluster.etcd === undefined && before?.from === list.from && list.version < before.version)
           world.wrong(`${this.id} hears an older list of workers after a newer one`);
-        this.peers.set(list.from, list);
+        this.peers = latestPeers(before, list);
       }),
       epoch: () => registrar.epoch(),
       leaseMs: () => leaseMs,

@@ -182,9 +182,8 @@ function checkRest(cluster: Cluster, clients: readonly Client[], calm: boolean):
     const { livePeers } = coordinator;
     for (const { id, up, peers } of workers) {
       if (!up || livePeers === undefined || !coordinator.isMember(id)) continue;
-      const list = peers.get(livePeers.from);
-      const heard = list === undefined ? 'nothing' : idsOf(list.peers);
-      if (heard !== livePeers.ids) world.wrong(`${id} was told of workers ${heard}, and live are ${livePeers.ids}`);
+      const heard = peers === undefined ? 'nothing' : idsOf(peers.peers);
+      if (heard !== livePeers) world.wrong(`${id} was told of workers ${heard}, and live are ${livePeers}`);
     }
     for (const call of coordinator.pending.values()) world.wrong(`a call is pending for ever: ${call}`);
   }

@@ -68,6 +68,7 @@ class EtcdClient implements Etcd {
     const entries: EtcdEntry[] = [];
     let key = encode(prefix);
     let at = revision;
+    let etcdId: string | undefined;
     for (let pageKeys = firstPageKeys; ; ) {
       const body = {
         key,
@@ -86,9 +87,11 @@ class EtcdClient implements Etcd {
         continue;
       }
       at ??= revisionOf(page.header);
+      etcdId ??= page.header?.cluster_id;
       for (const kv of page.kvs ?? []) entries.push(entryOf(kv));
       const more = page.more === true;
-      if (!more || entries.length >= limit) return { entries, revision: at, more };
+      if (!more || entries.length >= limit)
+        return { entries, revision: at, more, ...(etcdId === undefined ? {} : { etcdId }) };
       // The first key after the last one.
       key = encode(`${entries.at(-1)!.key}\0`);
     }

@@ -44,6 +44,8 @@ export interface EtcdRange {
   readonly entries: readonly EtcdEntry[];
   /** Which state this was. */
   readonly revision: Revision;
+  /** Of the etcd cluster, as its JSON has it: two that were set up apart, also of one backup, have two. */
+  readonly etcdId?: string;
   /** There are more than `limit`. */
   readonly more: boolean;
 }
@@ -123,7 +125,7 @@ export interface WatchOptions {
   /** Events from this one on; without it the watch begins with `onReset`. */
   readonly fromRevision?: Revision;
   /** All that there is: at the beginning, and whenever etcd has forgotten what came after what was last heard. */
-  readonly onReset: (entries: readonly EtcdEntry[], revision: Revision) => void;
+  readonly onReset: (entries: readonly EtcdEntry[], revision: Revision, etcdId?: string) => void;
   /** Changes, in their order, none left out or told twice; those of one revision come together. `revision`: of the last. */
   readonly onEvents: (events: readonly WatchEvent[], revision: Revision) => void;
   /** With undefined when etcd is heard, with an error when it is not; each time that changes. */

@@ -72,9 +72,9 @@ export class WatchLoop implements Watch {
   }
 
   async #readAll(signal: AbortSignal): Promise<void> {
-    const { entries, revision } = await this.#options.read(signal);
+    const { entries, revision, etcdId } = await this.#options.read(signal);
     if (signal.aborted) return;
-    this.#tell(revision, () => this.#options.onReset(entries, revision));
+    this.#tell(revision, () => this.#options.onReset(entries, revision, etcdId));
   }
 
   /** Until the connection ends, by an error or for `Outcome`. */

@@ -10,7 +10,7 @@ interface Place extends RingWorker {
 
 /** Whom a reader may ask. */
 export interface Peers {
-  /** False: nobody has said yet who the others are, so that what they have is not known. */
+  /** False: it is not known yet who all of the others are, nor what they have. */
   readonly known: boolean;
   /** All live workers but this one. */
   others(): readonly Peer[];
@@ -23,19 +23,24 @@ export const noPeers: Peers = { known: true, others: () => [], owner: () => unde
 /** Throws PEER_FAILED while what others have is not known. */
 export function refuseIfUnknown({ known }: Peers, what: string): void {
   if (known) return;
-  const why = 'this worker has just started, and no coordinator has told it yet which other workers there are';
+  const why = 'since the start of this node, or of the coordinator, it has not been heard which workers there are';
   throw new PrimedError('PEER_FAILED', `It is not known ${what}: ${why}; try again.`);
 }
 
 export class KnownPeers implements Peers {
   readonly #self: WorkerId | undefined;
+  readonly #whole: () => boolean;
   #list: PeerList | undefined;
   #others: readonly Peer[] = [];
   #ring = makeRing<Place>([]);
 
-  /** @param self undefined: a coordinator, which has no files of its own */
-  constructor(self?: WorkerId) {
+  /**
+   * @param self undefined: a coordinator, which has no files of its own
+   * @param whole false while lists lack workers that may yet come back
+   */
+  constructor(self?: WorkerId, whole: () => boolean = () => true) {
     this.#self = self;
+    this.#whole = whole;
   }
 
   /** Kept until another list comes, also while no coordinator is there. */
@@ -50,7 +55,7 @@ export class KnownPeers implements Peers {
   }
 
   get known(): boolean {
-    return this.#list !== undefined;
+    return this.#list !== undefined && this.#whole();
   }
 
   others(): readonly Peer[] {
