@@ -149,6 +149,7 @@ async function close(opened: Opened, log: Log): Promise<void> {
     peers: () => opened.peerClient?.close(),
     origins: () => opened.origins?.close(),
     store: () => opened.store?.close(),
+    ids: () => opened.pathIds?.close(),
     registry: () => opened.registry?.close(),
     etcd: () => opened.etcd?.close(),
     telemetry: () => opened.telemetry?.close(),

@@ -39,12 +39,13 @@ import type { NodeTls } from './node-tls.ts';
 import { observeJobs, observeS3, observeStore, observeWorker, showJobs, showLimits, showWorker } from './observers.ts';
 import type { Origins } from './origin/types.ts';
 import { type CoordinatorLimits, type NodeLimits, openCoordinatorLimits } from './origin-limits.ts';
+import { openPathIds, type PagesOrder, pagesOf } from './pages.ts';
 import { probeDiskEngine, systemClock } from './platform/index.ts';
 import { fsHere } from './server/fs-here.ts';
 import { loadDefaults } from './server/job-api.ts';
 import { buildS3Server } from './server/s3/index.ts';
 import { buildApiServer, buildWorkerServer, nodeAccessOf } from './servers.ts';
-import { openStore } from './store/index.ts';
+import { openStore, type PathIds } from './store/index.ts';
 import type { Store } from './store/types.ts';
 import { type LaneCounters, laneLayout } from './telemetry/lane-columns.ts';
 import type { Telemetry } from './telemetry/registry.ts';
@@ -57,6 +58,8 @@ export interface Opened {
   telemetry?: Telemetry;
   origins?: Origins;
   store?: Store;
+  /** Closes after the store, which tells it what has become visible. */
+  pathIds?: PathIds;
   lanes?: LaneCounters;
   worker?: IngestWorker;
   control?: Control;
@@ -99,15 +102,19 @@ const ledgerFlushMs = 500;
 export async function openWorkerSide(base: NodeBase, onFatal: (error: Error) => void): Promise<object> {
   const { config, log, nodeTls, telemetry, origins, opened } = base;
   const { worker: settings, ingest, job } = config;
+  let ids: PathIds | undefined;
   const store = await openStore({
     indexDir: config.indexDir,
     stores: settings.stores,
     now: () => systemClock.wallMs(),
     log,
     ledgerFlushMs,
+    onShown: (path) => ids?.add(path),
     ...observeStore(telemetry),
   });
   opened.store = store;
+  ids = await openPathIds(config, store, log);
+  opened.pathIds = ids;
   const counters = makeSharedCounters(laneLayout, settings.lanes);
   telemetry.attachLanes(counters);
   opened.lanes = counters;
@@ -139,13 +146,15 @@ export async function openWorkerSide(base: NodeBase, onFatal: (error: Error) => 
   telemetry.gauges.memoryBudget.set(settings.memoryBudgetBytes);
   telemetry.gauges.originConcurrencyMax.set(settings.socketsPerLane * settings.lanes);
   showWorker(telemetry, { store, worker });
-  const source = fsHere(store, filesHere(base, store));
+  const reading = filesHere(base, store);
+  const source = fsHere(store, reading.files);
   opened.source = source;
   const desk = deskOf(base);
   opened.desk = desk;
   opened.http = buildWorkerServer({
     ...base,
     desk,
+    pages: pagesOf({ config, origins, ids, ...reading }),
     ...(config.role === 'worker' ? { own: { store, source, landings: worker.landings } } : {}),
   });
   const s3Tls = config.tls.s3 && nodeTls.server && { tls: nodeTls.server };
@@ -257,15 +266,18 @@ function embeddedRegistry({ config, log, opened }: NodeBase): KnownWorkers {
 }
 
 /** The files of this worker and, as soon as it has heard of others, of those. */
-function filesHere(base: NodeBase, store: Store): ClusterFiles {
+function filesHere(base: NodeBase, store: Store): Pick<PagesOrder, 'files' | 'peers' | 'client'> {
   const { config, log, opened, telemetry } = base;
-  if (config.role !== 'worker') return new ClusterFiles({ store, peers: noPeers, client: nobody, log });
+  if (config.role !== 'worker') {
+    const alone = { peers: noPeers, client: nobody };
+    return { files: new ClusterFiles({ store, ...alone, log }), ...alone };
+  }
   const peers = new KnownPeers(config.cluster.id as WorkerId);
   const client = new PeerClient(nodeProof(base));
   opened.peers = peers;
   opened.peerClient = client;
   const onThrough = (bytes: number): void => telemetry.counters.peerReadBytes.inc(bytes);
-  return new ClusterFiles({ store, peers, client, log, onThrough });
+  return { files: new ClusterFiles({ store, peers, client, log, onThrough }), peers, client };
 }
 
 /** Of a coordinator, which has none of its own. */

@@ -18,6 +18,7 @@ import { jobApi } from './server/job-api.ts';
 import { metricsRoutes, requestMetrics } from './server/metrics.ts';
 import { openApi } from './server/openapi.ts';
 import { fastifyOver } from './server/over-tls.ts';
+import { type PageApiOptions, pageApi } from './server/pages/index.ts';
 import { peerData } from './server/peer-data.ts';
 import { peerFiles } from './server/peer-files.ts';
 import { peerFollow } from './server/peer-follow.ts';
@@ -60,15 +61,20 @@ export function buildApiServer(
 }
 
 /**
- * Port 28080: metrics and health of the worker, and loads; with a store of a cluster also its files, and what other workers
- * copy.
+ * Port 28080: metrics and health of the worker, loads, and pages of files; with a store of a cluster also its files as the
+ * coordinator shows them, and what other workers copy.
  */
 export function buildWorkerServer(
-  options: ServerOptions & { desk: LoadDesk; own?: { store: Store; source: FsSource; landings: Landings } },
+  options: ServerOptions & {
+    desk: LoadDesk;
+    pages: Omit<PageApiOptions, 'log'>;
+    own?: { store: Store; source: FsSource; landings: Landings };
+  },
 ): FastifyInstance {
-  const { config, desk, own, log, telemetry } = options;
+  const { config, desk, pages, own, log, telemetry } = options;
   const app = buildServer(options, 'worker');
   app.register(workerLoadApi, { desk });
+  app.register(pageApi, { ...pages, log });
   const onServed = (bytes: number): void => telemetry.counters.peerServedBytes.inc(bytes);
   if (own !== undefined) {
     const { store, source, landings } = own;
@@ -76,7 +82,7 @@ export function buildWorkerServer(
     app.register(fsApi, { source, log });
     app.register(peerData, { store, log, onServed, ...access });
     app.register(peerFollow, { store, landings, log, ...access });
-    app.register(peerFiles, { store, source, log, ...access });
+    app.register(peerFiles, { store, source, names: pages.names, log, ...access });
   }
   return app;
 }

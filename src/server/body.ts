@@ -49,7 +49,7 @@ export async function sendBody(body: Body, response: ServerResponse, stallMs: nu
     for (let piece = body.first; piece !== undefined; piece = await nextOf(body.pieces)) {
       sentBytes += piece.length;
       if (sentBytes > body.lengthBytes) throw new BodyCut('data', `the store gave more than ${body.lengthBytes} bytes`);
-      await write(response, piece, stallMs);
+      await writePiece(response, piece, stallMs);
     }
     if (sentBytes !== body.lengthBytes) throw endedEarly(sentBytes, body.lengthBytes);
     response.end();
@@ -67,8 +67,8 @@ async function nextOf(pieces: AsyncIterator<Uint8Array>): Promise<Uint8Array | u
   return done ? undefined : value;
 }
 
-/** Resolves when the kernel has the piece: only then may the store use its memory for the next one. */
-function write(response: ServerResponse, piece: Uint8Array, stallMs: number): Promise<void> {
+/** Resolves when the kernel has the piece: only then may the store use its memory for the next one. Rejects with BodyCut. */
+export function writePiece(response: ServerResponse, piece: Uint8Array, stallMs: number): Promise<void> {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(
       () => settle(new BodyCut('client-stalled', `the client took nothing for ${stallMs} ms`)),

@@ -7,13 +7,14 @@
  */
 import type { FastifyInstance, FastifyPluginCallback, FastifyReply, FastifyRequest } from 'fastify';
 import { type Static, type TObject, Type } from 'typebox';
-import type { Found, OpenedFile, ReadableFiles } from '../cluster/reading/files.ts';
+import type { ReadableFiles } from '../cluster/reading/files.ts';
 import { directoryOf, type FsSource, nothingBelow } from '../cluster/reading/fs-source.ts';
 import { PrimedError } from '../core/errors.ts';
-import type { ByteRange, Log, UfsPath } from '../core/types.ts';
+import type { Log, UfsPath } from '../core/types.ts';
 import { BodyCut, openBody, sendBody } from './body.ts';
 import { checkAnswers } from './check-answers.ts';
 import { watchAnswers } from './in-flight.ts';
+import { openedOf, rangeFrom, rangeOf } from './reading.ts';
 import { documented, fsDocs } from './schemas.ts';
 import { Turns } from './turns.ts';
 
@@ -127,7 +128,8 @@ async function cat(
   }
   const opened = openedOf(found);
   try {
-    const range = await rangeOf(opened, query);
+    const { offset = 0, length = Infinity } = query;
+    const range = await rangeOf(opened, (sizeBytes) => rangeFrom(path, offset, length, sizeBytes));
     const body = await openBody(opened.read(range), range.length);
     reply.hijack();
     reply.raw.writeHead(200, {
@@ -139,29 +141,4 @@ async function cat(
   } finally {
     opened.close();
   }
-}
-
-function openedOf(found: Found): OpenedFile {
-  const { path, state, cachedBytes, sizeBytes } = found.file;
-  if (state !== 'loading') return found.open();
-  const why = `${path} has ${cachedBytes} of ${sizeBytes} bytes in the cache; load it first.`;
-  throw new PrimedError('FILE_NOT_CACHED', why, { path });
-}
-
-/** Times that a file may be replaced between the look at its size and that for its bytes. */
-const mostLooks = 4;
-
-/** Throws RANGE_INVALID, FILE_NOT_CACHED. */
-async function rangeOf(opened: OpenedFile, query: Static<typeof CatQuery>): Promise<ByteRange> {
-  for (let looks = 0; looks < mostLooks; looks += 1) {
-    const { path, sizeBytes } = opened.file;
-    const { offset = 0, length = sizeBytes } = query;
-    if (offset > sizeBytes) {
-      const why = `offset ${offset} lies behind the end of ${path}, which has ${sizeBytes} bytes.`;
-      throw new PrimedError('RANGE_INVALID', why, { offset, sizeBytes });
-    }
-    const range = { offset, length: Math.min(length, sizeBytes - offset) };
-    if (await opened.prepare(range)) return range;
-  }
-  throw new PrimedError('TOO_BUSY', `${opened.file.path} is being replaced again and again; try again.`);
 }

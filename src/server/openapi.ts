@@ -15,6 +15,7 @@ const tags = [
   { name: 'jobs', description: 'Loads and frees: submit, progress, stop, list' },
   { name: 'loads', description: 'Loads by the other two generations of the API' },
   { name: 'fs', description: 'What is cached' },
+  { name: 'pages', description: "Pages, files and listings, for clients of Alluxio's workers" },
   { name: 'workers', description: 'Workers of the cluster' },
   { name: 'ufs', description: 'Limits of origins' },
   { name: 'daemon', description: 'Health, metrics, this document' },

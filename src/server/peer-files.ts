@@ -4,6 +4,7 @@
  *
  *   GET  /internal/v1/stat/<path>   rows of the visible and the loading version; none where nothing is known
  *   GET  /internal/v1/list?…        a page of `core/listing`, each path with its rows
+ *   GET  /internal/v1/path/<id>     `{"path":…}` of the id of a path, as the page API has them; empty where none is known
  *   POST /internal/v1/check?path=   lines, as of the file API
  */
 import type { FastifyPluginCallback } from 'fastify';
@@ -11,6 +12,7 @@ import type { FsSource } from '../cluster/reading/fs-source.ts';
 import { heldIn, heldRow } from '../cluster/reading/held-row.ts';
 import { pageHere } from '../cluster/reading/list-here.ts';
 import type { LocalFiles } from '../cluster/reading/located.ts';
+import type { PathNames } from '../cluster/reading/path-names.ts';
 import { type NodeAccess, nodeCheck } from '../cluster/wire/node-check.ts';
 import { PrimedError } from '../core/errors.ts';
 import type { HeldFile } from '../core/holdings.ts';
@@ -21,6 +23,7 @@ import { pathOfTarget } from './peer-request.ts';
 export interface PeerFilesOptions extends NodeAccess {
   readonly store: LocalFiles;
   readonly source: Pick<FsSource, 'check'>;
+  readonly names: Pick<PathNames, 'pathHere'>;
   readonly log: Log;
 }
 
@@ -64,6 +67,12 @@ export const peerFiles: FastifyPluginCallback<PeerFilesOptions> = (app, options,
       if (!(maxKeys >= 0)) throw new PrimedError('REQUEST_INVALID', `limit: '${query.limit}' is no number`);
       return bounded(pageHere(store, { root, prefix, delimiter, after, maxKeys }));
     },
+  });
+  app.route({
+    ...route,
+    method: 'GET',
+    url: '/internal/v1/path/:id',
+    handler: async (request) => ({ path: options.names.pathHere((request.params as { id: string }).id) }),
   });
   app.route({
     ...route,

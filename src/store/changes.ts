@@ -74,6 +74,11 @@ export class Changes {
     return this.#tables.length;
   }
 
+  /** Paths that this commit made visible, or changed. */
+  *shown(): Generator<string> {
+    for (const [path, visible] of this.#visible) if (visible !== null) yield path;
+  }
+
   /** Runs once the commit is durable. */
   afterwards(action: () => void): void {
     this.#afterwards.push(action);

@@ -45,6 +45,8 @@ export interface StoreObserver {
   readonly onCommit?: ((milliseconds: number) => void) | undefined;
   /** A read met a page without its checksum. */
   readonly onBadPage?: (() => void) | undefined;
+  /** A file is visible, and durable. */
+  readonly onShown?: ((path: string) => void) | undefined;
 }
 
 export class GroupCommit {
@@ -133,6 +135,8 @@ export class GroupCommit {
     await this.#hooks.afterCommit?.();
     changes.settle();
     for (const operation of operations) operation.done();
+    const { onShown } = this.#observe;
+    if (onShown !== undefined) for (const path of changes.shown()) onShown(path);
   }
 
   #break(error: unknown, operations: readonly Operation[]): void {

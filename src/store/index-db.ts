@@ -25,15 +25,15 @@ import { KiB, MiB } from '../core/units.ts';
 import { makeFolder, releaseMapped } from '../platform/index.ts';
 
 export const indexFormat = 3;
-const dataName = 'data.mdb';
+export const dataName = 'data.mdb';
 /** mm_magic of LMDB, at byte 24 of the file, behind the page header. */
 const lmdbMagic = 0xbeefc0de;
 /** LMDB's limit for 4 KiB pages is 1978. */
 export const maxPathBytes = 1900;
 /** How much of the index may be looked at before what is mapped is given back. Doing that takes about 0.3 ms. */
-const mappedLimitBytes = 32 * MiB;
+export const mappedLimitBytes = 32 * MiB;
 /** What one key that is looked up or written costs: a page of 4 KiB, and those around it that the kernel maps with it. */
-const lookupBytes = 16 * KiB;
+export const lookupBytes = 16 * KiB;
 
 export type Table = Database<Buffer, Uint8Array>;
 
@@ -189,7 +189,7 @@ export class IndexDb {
 }
 
 /** LMDB's own check of a file that is not one of its own ends the process, so the magic of the first meta page is read here. */
-function refuseForeign(dir: string): void {
+export function refuseForeign(dir: string): void {
   const path = join(dir, dataName);
   if (!existsSync(path)) return;
   const head = Buffer.alloc(28);

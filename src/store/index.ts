@@ -8,6 +8,7 @@
 import { openLocalStore } from './open.ts';
 import type { Store, StoreOptions } from './types.ts';
 
+export { PathIds, type PathIdsOptions } from './path-ids.ts';
 export type * from './types.ts';
 
 /**

@@ -58,7 +58,12 @@ export async function openLocalStore(options: StoreOptions, hooks: CommitHooks =
       log: options.log,
       ledgerFlushMs: options.ledgerFlushMs,
       hooks,
-      observe: { onSync: options.onSync, onCommit: options.onCommit, onBadPage: options.onBadPage },
+      observe: {
+        onSync: options.onSync,
+        onCommit: options.onCommit,
+        onBadPage: options.onBadPage,
+        onShown: options.onShown,
+      },
       unlock: () => closeSync(lockFd),
     });
     await store.recover();

@@ -264,6 +264,8 @@ export interface StoreOptions {
   readonly onSync?: (milliseconds: number) => void;
   readonly onCommit?: (milliseconds: number) => void;
   readonly onBadPage?: () => void;
+  /** Told of each path that has become visible, a moment after it is durable. */
+  readonly onShown?: (path: string) => void;
 }
 
 export type { ObjectVersion };

@@ -1,8 +1,9 @@
 /** Every example of docs/API.md, run by a shell as it stands there. */
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { ended } from '../support/api.ts';
+import { ended, loaded } from '../support/api.ts';
 import { run } from '../support/cli.ts';
+import { smallDataset } from '../support/origin.ts';
 import { openScene, type Scene } from '../support/scene.ts';
 
 const document = readFileSync(new URL('../../docs/API.md', import.meta.url), 'utf8');
@@ -60,4 +61,16 @@ it('free', async () => {
   expect(JSON.parse(await shell(submit))).toMatchObject({ success: true });
   expect(JSON.parse(await shell(progress))).toMatchObject({ type: 'FREE', dryRun: true });
   expect(await shell(stop)).toMatch(notRunning);
+});
+
+it('pages and files', async () => {
+  await loaded(scene.daemon.api, 's3://demo/data/');
+  const commands = examplesOf('Pages and files');
+  const [files, info, page, range, node, ufsInfo] = await Promise.all(commands.map(shell));
+  const { key, sizeBytes } = smallDataset.find((one) => one.key === 'data/large.bin')!;
+  expect(JSON.parse(files!).map(({ mPath }: { mPath: string }) => mPath)).toContain(`s3://demo/${key}`);
+  expect(JSON.parse(info!)).toMatchObject([{ mLength: sizeBytes, mInAlluxioPercentage: 100 }]);
+  expect([page!.length > 0, range!.length > page!.length]).toEqual([true, true]);
+  expect(JSON.parse(node!).HttpServerPort).toBe(scene.daemon.ports.http);
+  expect(JSON.parse(ufsInfo!)).toMatchObject({ 's3://demo/': { alluxio_path: '/demo' } });
 });

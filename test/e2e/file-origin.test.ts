@@ -2,6 +2,7 @@
 import { mkdirSync, renameSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { pathId } from '../../src/core/path-id.ts';
 import { MiB } from '../../src/core/units.ts';
 import { check, ended, fs, loaded, progress, submit } from '../support/api.ts';
 import { patterned, sha256 } from '../support/bytes.ts';
@@ -42,6 +43,14 @@ it('loads, verifies and gives back every file below a root, and needs no credent
   const report = await loaded(daemon.api, at('set/'), { verify: 'true' });
   expect(report).toMatchObject({ mTotalFileCount: files.size, verifiedFiles: files.size });
   for (const [key, bytes] of files) expect(sha256(await cat(daemon, at(key))), key).toBe(sha256(bytes));
+  // By pages as well, and by another way to write the path.
+  for (const [key, bytes] of files) {
+    for (const path of [at(key), at(`./${key.replace('/', '//')}`)]) {
+      const query = `ufsFullPath=${encodeURIComponent(path)}`;
+      const answer = await fetch(`http://127.0.0.1:${daemon.ports.http}/v1/chunk/${pathId(path)}?${query}`);
+      expect([path, sha256(Buffer.from(await answer.arrayBuffer()))]).toEqual([path, sha256(bytes)]);
+    }
+  }
   expect(await check(daemon.api, at('set/'))).toMatchObject({ ok: true, checkedFiles: files.size });
   const stat = await primed(daemon.api, ['fs', 'stat', at('set/sub/größe 数据 %41')]);
   expect([stat.code, stat.stderr]).toEqual([0, '']);

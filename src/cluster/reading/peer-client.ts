@@ -61,6 +61,12 @@ export class PeerClient {
     return sensible(peer, () => rows.map(heldFile));
   }
 
+  /** The path of an id, where the worker knows one. */
+  async pathOf(peer: Peer, id: string): Promise<string | undefined> {
+    const { path } = await this.#json<{ path?: unknown }>(peer, `/internal/v1/path/${id}`);
+    return typeof path === 'string' ? path : undefined;
+  }
+
   /** One page of all that the worker knows, what is loading too; every path once, with all that is known of it. */
   async list(peer: Peer, order: ListingOrder, signal?: AbortSignal): Promise<ListingPage<readonly HeldFile[]>> {
     const { root, prefix, delimiter, after, maxKeys } = order;
@@ -152,7 +158,10 @@ const alone = (): never => {
   throw new PrimedError('INTERNAL', 'there is no other worker to ask');
 };
 /** For those who are alone. */
-export const nobody: Pick<PeerClient, 'stat' | 'list' | 'read'> = { stat: alone, list: alone, read: alone };
+export const nobody: Pick<PeerClient, 'stat' | 'list' | 'read' | 'pathOf'> = {
+  ...{ stat: alone, list: alone, read: alone },
+  pathOf: alone,
+};
 
 /** Whole UFS paths, as a lane writes them. */
 function encoded(path: string): string {

@@ -4,6 +4,7 @@
  * The router's idea of a path is not used, because S3 keys are bytes, not paths: `//`, `.`, `..` and `+` in a key
  * mean themselves, and percent-decoding happens exactly once.
  */
+import { decodePercent } from '../percent.ts';
 import { S3Error } from './errors.ts';
 
 export interface S3Address {
@@ -16,9 +17,6 @@ export interface S3Address {
 
 /** S3's own limit on keys, in bytes of UTF-8. */
 const keyLimitBytes = 1024;
-const percent = 0x25;
-const plus = 0x2b;
-const space = 0x20;
 
 /**
  * @param target `req.raw.url`: Node hands it out with one character per byte.
@@ -64,34 +62,9 @@ function parseQuery(search: string): ReadonlyMap<string, string> {
   return query;
 }
 
-/**
- * Percent-decoding on bytes. A `%` that no two hex digits follow stands for itself: no encoder writes one, and some
- * clients send keys that are not encoded at all.
- */
-function decodeOnce(text: string, { plusIsSpace }: { plusIsSpace: boolean }): string {
-  const bytes = Buffer.from(text, 'latin1');
-  let length = 0;
-  for (let at = 0; at < bytes.length; at += 1, length += 1) {
-    const byte = bytes[at]!;
-    const high = byte === percent ? hexDigit(bytes[at + 1]) : -1;
-    const low = high < 0 ? -1 : hexDigit(bytes[at + 2]);
-    if (low >= 0) {
-      bytes[length] = high * 16 + low;
-      at += 2;
-    } else bytes[length] = byte === plus && plusIsSpace ? space : byte;
-  }
-  try {
-    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes.subarray(0, length));
-  } catch (cause) {
-    throw new S3Error('InvalidURI', `Couldn't parse the specified URI: '${text}' is not UTF-8 once decoded.`, {
-      cause,
-    });
-  }
-}
-
-function hexDigit(byte: number | undefined): number {
-  if (byte === undefined) return -1;
-  if (byte >= 0x30 && byte <= 0x39) return byte - 0x30;
-  const lower = byte | 0x20;
-  return lower >= 0x61 && lower <= 0x66 ? lower - 0x61 + 10 : -1;
+/** Throws S3Error InvalidURI for what is not UTF-8. */
+function decodeOnce(text: string, decoding: { plusIsSpace: boolean }): string {
+  const decoded = decodePercent(text, decoding);
+  if (decoded !== undefined) return decoded;
+  throw new S3Error('InvalidURI', `Couldn't parse the specified URI: '${text}' is not UTF-8 once decoded.`);
 }

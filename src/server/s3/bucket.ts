@@ -21,7 +21,7 @@ export async function bucketsXml(files: ReadableFiles, sight: Sight, createdAtMs
 }
 
 /** The buckets that any cached path lies in, in byte order. */
-async function bucketsOf(files: ReadableFiles): Promise<string[]> {
+export async function bucketsOf(files: ReadableFiles): Promise<string[]> {
   const buckets: string[] = [];
   let after: string | undefined = '';
   while (after !== undefined) {

@@ -17,6 +17,7 @@ import type { Store } from '../../../src/store/types.ts';
 import { makeTelemetry, type Telemetry } from '../../../src/telemetry/registry.ts';
 import type { Json } from '../../support/api.ts';
 import { MemoryFiles } from '../../support/memory-files.ts';
+import { memoryPages } from '../../support/memory-pages.ts';
 import { ScriptedJobs } from '../../support/scripted-coordinator.ts';
 import { silent } from '../cluster/fakes.ts';
 
@@ -39,7 +40,7 @@ beforeAll(async () => {
   const base = { config, telemetry, log: silent, nodeTls: {}, ready: () => ({ ready: true }) };
   const ufs = { limits: {} as OriginLimits, shares: () => [] };
   servers.api = buildApiServer({ ...base, jobs, source, ufs, registry, registrations: registry });
-  servers.worker = buildWorkerServer({ ...base, desk, own });
+  servers.worker = buildWorkerServer({ ...base, desk, own, pages: memoryPages(files) });
   for (const server of Object.values(servers)) await server.ready();
 });
 afterAll(async () => {
@@ -124,7 +125,9 @@ function checkOperation(name: string, path: string, operation: Json, tags: Reado
   else if (requestBody !== undefined)
     expect([name, requestBody.content?.['application/json']?.schema?.type]).toEqual([name, 'object']);
   // What answers and how it fails is said of every route of the API.
-  const said = path.startsWith('/api/') || path.startsWith('/v1/') ? ['200', '400', '401', '500'] : ['200'];
+  const isApi = path.startsWith('/api/') || path.startsWith('/v1/');
+  const refused = '405' in responses && !('200' in responses);
+  const said = refused ? ['401', '405', '500'] : isApi ? ['200', '400', '401', '500'] : ['200'];
   expect([name, Object.keys(responses)]).toEqual([name, expect.arrayContaining(said)]);
   for (const [status, response] of Object.entries<Json>(responses)) {
     expect([name, status]).toEqual([name, expect.stringMatching(/^[2-5]\d\d$/)]);

@@ -3,6 +3,7 @@ import type { AddressInfo } from 'node:net';
 import Fastify, { type FastifyInstance } from 'fastify';
 import { ClusterFiles } from '../../../../src/cluster/reading/files.ts';
 import { KnownPeers } from '../../../../src/cluster/reading/known-peers.ts';
+import { PathNames } from '../../../../src/cluster/reading/path-names.ts';
 import { PeerClient, type PeerClientOptions } from '../../../../src/cluster/reading/peer-client.ts';
 import type { Peer } from '../../../../src/core/peers.ts';
 import { makeRing, segmentKey, workerIdentity } from '../../../../src/core/ring.ts';
@@ -14,6 +15,7 @@ import { fsHere } from '../../../../src/server/fs-here.ts';
 import { peerData } from '../../../../src/server/peer-data.ts';
 import { peerFiles } from '../../../../src/server/peer-files.ts';
 import type { Store } from '../../../../src/store/types.ts';
+import { MemoryIds } from '../../../support/memory-ids.ts';
 import { type Fixture, load, makeFixture, memoryLog, run, writePart } from '../../../support/store-fixture.ts';
 
 export const segmentBytes = 2 * MiB;
@@ -23,6 +25,8 @@ export interface StageWorker {
   readonly id: WorkerId;
   readonly store: Store;
   readonly files: ClusterFiles;
+  readonly ids: MemoryIds;
+  readonly names: PathNames;
   readonly log: ReturnType<typeof memoryLog>;
   readonly peer: Peer;
   readonly app: FastifyInstance;
@@ -64,17 +68,20 @@ export async function openReading(...ids: string[]): Promise<ReadingStage> {
     const log = memoryLog();
     const peers = new KnownPeers(id);
     known.push(peers);
-    const files = new ClusterFiles({ store, peers, client: clientOf(), log });
+    const client = clientOf();
+    const files = new ClusterFiles({ store, peers, client, log });
+    const ids = new MemoryIds();
+    const names = new PathNames({ ids, peers, client });
     const app = Fastify({ forceCloseConnections: true });
     const asked: string[] = [];
     app.addHook('onRequest', async ({ raw }) => void asked.push(raw.url ?? ''));
     installErrorHandler(app);
     app.register(peerData, { store, log, clusterToken: token });
-    app.register(peerFiles, { store, source: fsHere(store, files), log, clusterToken: token });
+    app.register(peerFiles, { store, source: fsHere(store, files), names, log, clusterToken: token });
     await app.listen({ host: '127.0.0.1', port: 0 });
     const { port } = app.server.address() as AddressInfo;
     const peer: Peer = { id, url: `http://127.0.0.1:${port}`, takes: true };
-    workers.set(id, { id, store, files, log, peer, app, asked });
+    workers.set(id, { id, store, files, ids, names, log, peer, app, asked });
   }
   const peers = [...workers.values()].map(({ peer }) => peer);
   for (const one of known) one.set({ from: 'c', version: 1, peers });
