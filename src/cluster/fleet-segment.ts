@@ -14,7 +14,7 @@ import { alignUp } from '../core/units.ts';
 import type { Places } from './fleet-places.ts';
 import type { FleetRun } from './fleet-run.ts';
 import type { Member } from './members.ts';
-import { failedOutcome, failureOf, isBad, workersShort } from './segment-failure.ts';
+import { failedOutcome, failureOf, isBad, saidBy, workersShort } from './segment-failure.ts';
 import { isWorkerLost, type SegmentHow, type SegmentOutcome, type WorkerId } from './worker-link.ts';
 
 export interface SegmentOrder {
@@ -149,7 +149,7 @@ export class SegmentLoad {
         this.#notCopied(step, outcome, owners);
         return undefined;
       case 'worker':
-        return this.#setUnfit(worker.id) ? undefined : outcome;
+        return this.#setUnfit(worker.id) ? undefined : byName(worker, outcome);
       case 'origin':
         this.#run.cutOff.set(worker.id, outcome);
         return this.#unreachedBy(
@@ -239,6 +239,10 @@ export async function loadAt(
   } catch (error) {
     return isWorkerLost(error) ? 'lost' : failedOutcome(reportOf(error));
   }
+}
+
+function byName(worker: Member, outcome: SegmentOutcome): SegmentOutcome {
+  return outcome.error === undefined ? outcome : { ...outcome, error: saidBy(worker, outcome.error) };
 }
 
 function lastOf(cutOff: ReadonlyMap<WorkerId, SegmentOutcome>): SegmentOutcome {

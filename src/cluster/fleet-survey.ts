@@ -24,6 +24,8 @@ export interface CachedFile {
   readonly ours: boolean;
   /** Of segments that not all owners have. Only where they were looked for, and found. */
   readonly holders?: Holders;
+  /** As many workers as asked have every byte visible, owners or others. Only where it was looked for. */
+  readonly held?: boolean;
 }
 
 export interface SurveyHow {
@@ -40,6 +42,13 @@ interface Question {
 }
 
 type Answers = readonly { readonly member: Member; readonly question: Question; readonly cached: CachedSegment }[];
+
+interface Whereabouts {
+  readonly holders: ReadonlyMap<number, Holders>;
+  readonly short: ReadonlySet<number>;
+}
+
+const notLookedFor: Partial<Whereabouts> = {};
 
 /** Segments that one question names at most. */
 const segmentsAsked = 8192;
@@ -104,27 +113,32 @@ class Survey {
       const missing = complete && usable === segment.length ? 0 : Math.max(0, alignUp(segment.length) - usable);
       if (missing > 0) needAt(need, member.id, missing);
     }
-    const holders = this.#how.elsewhere ? await this.#holders(questions, answers) : undefined;
+    const { holders, short } = this.#how.elsewhere ? await this.#holders(questions, answers) : notLookedFor;
     return found.map(({ complete, replicas, best, ours }, at) => {
       const entry = this.#entries[at]!;
       const wanted = segmentCount(entry.sizeBytes, this.#segmentBytesOf(entry)) * this.#run.replicas;
       let bytes = 0;
       for (const some of best.values()) bytes += some;
       const elsewhere = holders?.get(at);
-      const file = { complete: complete && replicas >= wanted, bytes, ours };
-      return elsewhere === undefined ? file : { ...file, holders: elsewhere };
+      return {
+        ...{ complete: complete && replicas >= wanted, bytes, ours },
+        ...(elsewhere && { holders: elsewhere }),
+        ...(short && { held: !short.has(at) }),
+      };
     });
   }
 
-  /** By place of the file. */
-  async #holders(questions: readonly Question[], atOwners: Answers): Promise<Map<number, Map<number, Member[]>>> {
+  /** By place of the file; and the places of those that too few workers have. */
+  async #holders(questions: readonly Question[], atOwners: Answers): Promise<Whereabouts> {
     const owners = new Map<Segment, Member[]>();
     const have = new Map<Segment, Member[]>();
+    const visible = new Map<Segment, number>();
     const note = (answers: Answers): void => {
       for (const { member, question, cached } of answers) {
         const { segment } = question;
-        if (this.#isUsable(cached) && cached.bytes === segment.length)
-          have.set(segment, [...(have.get(segment) ?? []), member]);
+        if (!this.#isUsable(cached) || cached.bytes !== segment.length) continue;
+        have.set(segment, [...(have.get(segment) ?? []), member]);
+        if (cached.complete) visible.set(segment, (visible.get(segment) ?? 0) + 1);
       }
     };
     for (const { member, question } of atOwners)
@@ -145,7 +159,8 @@ class Survey {
       const of = holders.get(file) ?? new Map<number, Member[]>();
       holders.set(file, of.set(segment.index, members));
     }
-    return holders;
+    const short = questions.filter(({ segment }) => (visible.get(segment) ?? 0) < this.#run.replicas);
+    return { holders, short: new Set(short.map(({ file }) => file)) };
   }
 
   /** Each worker gets all of its questions at once. Answers are in the order of the questions, and of `whom`. */

@@ -13,15 +13,15 @@
  * What survives a crash: what the workers have made durable. The Fleet remembers nothing; it asks.
  */
 import { PrimedError } from '../core/errors.ts';
-import type { Log, ManifestEntry, RunId } from '../core/types.ts';
+import type { LoadId, Log, ManifestEntry, RunId } from '../core/types.ts';
 import type { Claim } from '../core/windows.ts';
-import type { FileOutcome, RunProgress, RunSpec, VerifyOutcome } from '../ingest/types.ts';
+import type { FileOutcome, RunProgress, RunSpec } from '../ingest/types.ts';
 import type { Origins } from '../origin/types.ts';
 import { type FileHow, FileLoads } from './fleet-file.ts';
 import { Places } from './fleet-places.ts';
 import { emptyProgress, FleetRun } from './fleet-run.ts';
-import { type CachedFile, type SurveyHow, survey } from './fleet-survey.ts';
-import { verifyFile } from './fleet-verify.ts';
+import { type CachedFile, type Holders, type SurveyHow, survey } from './fleet-survey.ts';
+import { type FileVerdict, verifyFile } from './fleet-verify.ts';
 import { append } from './grouping.ts';
 import type { Member, Members, Placement } from './members.ts';
 import type { Need } from './need.ts';
@@ -127,6 +127,17 @@ export class Fleet {
   }
 
   /**
+   * For files of which nothing is there any more, or not all: room for what is missing where it belongs, and how each is loaded,
+   * from who has it rather than from the origin. Rejects with STORE_NO_ROOM.
+   */
+  async roomAgain(runId: RunId, entries: readonly ManifestEntry[]): Promise<FileHow[]> {
+    await this.makeRoom(runId, entries);
+    const { files, need } = await this.survey(runId, entries, { elsewhere: true });
+    await this.reserveMore(runId, need);
+    return files.map(({ holders }) => (holders === undefined ? { hasty: false } : { hasty: false, holders }));
+  }
+
+  /**
    * Resolves when the file is durable as often as asked, given up, set aside, or stopped. Never rejects. A path has one
    * loader at a time, over all runs: who comes second waits, and then finds the file complete, or loads it anew.
    */
@@ -165,9 +176,16 @@ export class Fleet {
     }
   }
 
-  /** Every page on every replica, and the whole object where one worker has all of it. */
-  async verify(runId: RunId, file: ManifestEntry): Promise<VerifyOutcome> {
-    return verifyFile(this.#places, this.#run(runId), file);
+  /** Who has a file as often as asked, besides those it belongs to; undefined: some of it is missing. */
+  async whereabouts(runId: RunId, file: ManifestEntry, load?: LoadId): Promise<Holders | undefined> {
+    const how = { elsewhere: true, ...(load === undefined ? {} : { load }) };
+    const [found] = (await this.survey(runId, [file], how)).files;
+    return found?.held === true ? (found.holders ?? new Map()) : undefined;
+  }
+
+  /** Every page on every replica, and the whole object where one worker has all of it. Never rejects. */
+  async verify(runId: RunId, file: ManifestEntry, holders: Holders): Promise<FileVerdict> {
+    return verifyFile(this.#places, this.#run(runId), file, holders);
   }
 
   async setBandwidth(runId: RunId, bytesPerSecond: number | undefined): Promise<void> {

@@ -355,14 +355,10 @@ export class LoadPhase {
       return !(complete && (ours || definition.options.skipIfExists));
     });
     if (gone.length === 0) return;
-    await deps.fleet.makeRoom(definition.runId, gone);
-    const { files, need } = await deps.fleet.survey(definition.runId, gone, { elsewhere: true });
-    await deps.fleet.reserveMore(definition.runId, need);
+    const hows = await deps.fleet.roomAgain(definition.runId, gone);
     for (const [at, entry] of gone.entries()) {
       if (this.#halted) return;
-      const { holders } = files[at]!;
-      const how = holders === undefined ? { hasty: false } : { hasty: false, holders };
-      await this.#handOut.hand(entry, how, (outcome) => {
+      await this.#handOut.hand(entry, hows[at]!, (outcome) => {
         const { path, sizeBytes } = entry;
         if (outcome.result === 'stopped') this.#fail(new RunInterrupted());
         else if (outcome.result === 'failed') {

@@ -1,5 +1,6 @@
 /** What the failure of a segment on one worker means for the others. Pure. */
 import { type ErrorReport, PrimedError, reportOf } from '../core/errors.ts';
+import type { Member } from './members.ts';
 import type { SegmentOutcome } from './worker-link.ts';
 
 /**
@@ -20,6 +21,11 @@ export function failureOf({ result, error }: SegmentOutcome): FailureOf {
   if (code === 'ORIGIN_LOST') return 'origin';
   if (ofNetwork.has(code)) return 'network';
   return ofWorker.has(code) || code.startsWith('STORE_') ? 'worker' : 'object';
+}
+
+/** With the name of the worker, where there are several to look for it on: its message may speak of its disk. */
+export function saidBy({ id, url }: Pick<Member, 'id' | 'url'>, { code, message }: ErrorReport): ErrorReport {
+  return { code, message: url === '' ? message : `worker ${id}: ${message}` };
 }
 
 export function isBad({ result }: SegmentOutcome): boolean {

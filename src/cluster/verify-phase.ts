@@ -11,10 +11,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { ErrorReport } from '../core/errors.ts';
 import { PrimedError, reportOf } from '../core/errors.ts';
 import type { FileFailure } from '../core/job.ts';
-import { addTally, emptyTally, type Listed, type LostFile, type Tally } from '../core/job-machine.ts';
+import { addListed, addTally, emptyTally, type Listed, type LostFile, type Tally } from '../core/job-machine.ts';
 import type { ManifestEntry } from '../core/types.ts';
-import type { VerifyOutcome } from '../ingest/types.ts';
 import { boundedFilter } from './bounded-filter.ts';
+import type { Holders } from './fleet-survey.ts';
+import type { FileVerdict } from './fleet-verify.ts';
 import { listSource } from './lister.ts';
 import { mapOrdered } from './ordered.ts';
 import { type RunContext, RunInterrupted } from './run-context.ts';
@@ -29,6 +30,9 @@ interface Checked {
   readonly lost: readonly LostFile[];
   readonly seenAgain: { readonly files: number; readonly bytes: number };
 }
+
+/** Each look learns of a worker that has gone, or loads what is missing. */
+const looksForFile = 8;
 
 const nothing: Listed = { scannedFiles: 0, files: 0, bytes: 0 };
 
@@ -125,21 +129,37 @@ export class VerifyPhase {
   async #checkFile(listed: ManifestEntry): Promise<Checked> {
     const { signal, marks } = this.#context;
     const unchecked = { files: 0, bytes: 0, lost: [], seenAgain: { files: 1, bytes: listed.sizeBytes } };
-    if (signal.aborted) return { ...unchecked, found: nothing, tally: emptyTally };
-    const there = await this.#isLoaded(listed);
-    const { entry, found, tally } = there
-      ? { entry: listed, found: nothing, tally: emptyTally }
-      : await this.#load(listed);
-    if (entry === undefined) return { ...unchecked, found, tally };
-    // What the first pass has read, and nobody has lost, is not read again.
-    const error = there && marks.verifyPass > 0 ? undefined : await this.#verifyOrRepair(entry);
-    const { path, sizeBytes } = entry;
+    let entry = listed;
+    let [found, tally] = [nothing, emptyTally];
+    let gone: FileFailure | undefined;
+    for (let looks = 0; looks < looksForFile && !signal.aborted; looks += 1) {
+      const holders = await this.#whereabouts(entry);
+      if (holders === undefined) {
+        const loaded = await this.#load(entry);
+        found = addListed(found, loaded.found);
+        tally = addTally(tally, loaded.tally);
+        if (loaded.entry === undefined) return { ...unchecked, found, tally };
+        entry = loaded.entry;
+        continue;
+      }
+      // What the first pass has read, and nobody has lost, is not read again.
+      const known = looks === 0 && marks.verifyPass > 0;
+      const checked: FileVerdict = known ? { verdict: 'right' } : await this.#verifyOrRepair(entry, holders);
+      const { path, sizeBytes } = entry;
+      const seenAgain = { files: 1, bytes: sizeBytes };
+      if (checked.verdict === 'right') {
+        this.#live.files += 1;
+        this.#live.bytes += sizeBytes;
+        return { files: 1, bytes: sizeBytes, found, tally, seenAgain, lost: [] };
+      }
+      const failure = { path, ...checked.error };
+      if (checked.verdict === 'bad') return { ...unchecked, found, tally, seenAgain, lost: [{ failure, sizeBytes }] };
+      gone = failure;
+    }
+    const { sizeBytes } = entry;
     const seenAgain = { files: 1, bytes: sizeBytes };
-    if (error !== undefined)
-      return { ...unchecked, found, tally, seenAgain, lost: [{ failure: { path, ...error }, sizeBytes }] };
-    this.#live.files += 1;
-    this.#live.bytes += sizeBytes;
-    return { files: 1, bytes: sizeBytes, found, tally, seenAgain, lost: [] };
+    const lost = signal.aborted ? [] : [{ failure: gone ?? moved(entry), sizeBytes }];
+    return { ...unchecked, found, tally, seenAgain, lost };
   }
 
   /** The version that is cached; undefined: it could not be loaded. */
@@ -148,8 +168,8 @@ export class VerifyPhase {
     const { fleet } = deps;
     const found = { scannedFiles: 0, files: 1, bytes: listed.sizeBytes };
     try {
-      await fleet.reserveMore(definition.runId, fleet.needOf(definition.runId, [listed]));
-      const outcome = await fleet.load(definition.runId, listed, { hasty: false });
+      const [how] = await fleet.roomAgain(definition.runId, [listed]);
+      const outcome = await fleet.load(definition.runId, listed, how!);
       const lost = failureOfRun(outcome);
       if (lost !== undefined) throw lost;
       const tally = tallyOf(listed, outcome, freshFile);
@@ -162,37 +182,34 @@ export class VerifyPhase {
     }
   }
 
-  async #isLoaded(entry: ManifestEntry): Promise<boolean> {
-    const { definition, deps } = this.#context;
-    const { runId, repairLoadId, options } = definition;
-    const [cached] = (await deps.fleet.survey(runId, [entry])).files;
-    if (cached === undefined || !cached.complete) return false;
-    if (options.skipIfExists || cached.ours) return true;
-    const [repaired] = (await deps.fleet.survey(runId, [entry], { load: repairLoadId })).files;
-    return repaired?.ours === true;
+  /** Undefined: some of it is missing. */
+  async #whereabouts(entry: ManifestEntry): Promise<Holders | undefined> {
+    const { definition, deps, marks } = this.#context;
+    const { runId, repairLoadId } = definition;
+    const holders = await deps.fleet.whereabouts(runId, entry);
+    return holders ?? (marks.repairs ? deps.fleet.whereabouts(runId, entry, repairLoadId) : undefined);
   }
 
-  /** Undefined: every page of the file is right. */
-  async #verifyOrRepair(entry: ManifestEntry): Promise<ErrorReport | undefined> {
+  /** `gone` is said of what has to be looked for again, by whichever of the two checks. */
+  async #verifyOrRepair(entry: ManifestEntry, holders: Holders): Promise<FileVerdict> {
     const { definition, deps, signal } = this.#context;
-    const first = await deps.fleet.verify(definition.runId, entry);
-    if (first.ok || signal.aborted) return undefined;
-    deps.log.warn(
-      {
-        path: entry.path,
-        jobId: definition.jobId,
-        badPages: first.badPages,
-        wholeObject: first.wholeObject,
-        error: first.error,
-      },
-      'a cached file does not stand verification: it is loaded anew',
-    );
+    const { runId, repairRunId, jobId } = definition;
+    const { path } = entry;
+    const first = await deps.fleet.verify(runId, entry, holders);
+    if (first.verdict !== 'bad' || signal.aborted) return first;
+    const { badPages, error } = first;
+    deps.log.warn({ path, jobId, badPages, error }, 'a cached file does not stand verification: it is loaded anew');
     const repaired = this.#repair.then(() => this.#loadAnew(entry));
     this.#repair = repaired.catch(() => undefined);
     const failure = await repaired;
-    if (failure !== undefined || signal.aborted) return failure;
-    const second = await deps.fleet.verify(definition.runId, entry);
-    return second.ok || signal.aborted ? undefined : badReport(second);
+    if (failure !== undefined) return { ...first, error: failure };
+    // Where its disk fails it was loaded on another: that one counts, whatever the first still has.
+    const places = await deps.fleet.whereabouts(repairRunId, entry);
+    if (places === undefined) return { verdict: 'gone', error: moved(entry) };
+    const second = await deps.fleet.verify(repairRunId, entry, places);
+    if (second.verdict !== 'bad') return second;
+    const { code, message } = second.error;
+    return { ...second, error: { code, message: `${message}; also after it was loaded anew` } };
   }
 
   /** One at a time: a reservation says what the whole run may still take. */
@@ -242,11 +259,8 @@ function limitOf(options: { bandwidthBytesPerSecond?: number }): { bandwidthByte
   return bandwidthBytesPerSecond === undefined ? {} : { bandwidthBytesPerSecond };
 }
 
-function badReport(outcome: VerifyOutcome): ErrorReport {
-  if (outcome.error !== undefined) return outcome.error;
-  const why =
-    outcome.wholeObject === 'mismatched'
-      ? "the whole-object checksum is not the origin's"
-      : `${outcome.badPages} pages are bad`;
-  return { code: 'STORE_CORRUPT', message: `${outcome.path}: ${why}, also after it was loaded anew` };
+/** However often it was looked for, workers came or went meanwhile. */
+function moved({ path }: ManifestEntry): FileFailure {
+  const message = `${path}: workers that had it came and went while it was verified; submit the load again`;
+  return { path, code: 'FILE_NOT_CACHED', message };
 }

@@ -232,7 +232,7 @@ function addFailures(a: readonly FileFailure[], b: readonly FileFailure[]): read
   return [...a, ...b.slice(0, maxFailuresKept - a.length)];
 }
 
-function addListed(a: Listed, b: Listed): Listed {
+export function addListed(a: Listed, b: Listed): Listed {
   return { scannedFiles: a.scannedFiles + b.scannedFiles, files: a.files + b.files, bytes: a.bytes + b.bytes };
 }
 

@@ -284,7 +284,7 @@ export class Parts {
       this.#store.giveBack(run.spec.run, extents);
       this.#books.discard(run, 'failed', part.range.length);
       const { path } = part.file.entry;
-      const message = `${path}: writing to the store failed with errno ${writeError}; see the kernel log`;
+      const message = `${path}: writing to store ${extents[0]?.store} failed with errno ${writeError}; see the kernel log`;
       this.#giveUp(run, part, new PrimedError('STORE_IO', message, { path, errno: writeError }));
       return;
     }

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterEach, expect, it, vi } from 'vitest';
 import { KiB, MiB } from '../../src/core/units.ts';
 import { ended, loaded, progress, submit } from '../support/api.ts';
-import { type Cluster, openCluster, placesOf } from '../support/cluster.ts';
+import { type Cluster, openCluster, placesOf, readBack } from '../support/cluster.ts';
 import { listedBy } from '../support/origin.ts';
 
 // Five processes, on a machine that may have other work.
@@ -85,6 +85,7 @@ it.each([2, 3])(
     expect(sentBytes(its)).toBe(totalBytes);
     const places = await placed(its);
     expect(places.map((ids) => ids.length)).toEqual(places.map(() => replicas));
+    await readBack(its, 'w4');
   },
 );
 

@@ -2,7 +2,7 @@
 import { afterEach, expect, it } from 'vitest';
 import { KiB, MiB } from '../../src/core/units.ts';
 import { ended, loaded, progress, submit } from '../support/api.ts';
-import { type Cluster, openCluster, placesOf, untilLive, workersOf } from '../support/cluster.ts';
+import { type Cluster, openCluster, placesOf, readBack, untilLive, workersOf } from '../support/cluster.ts';
 import { listedBy } from '../support/origin.ts';
 
 const objects = [
@@ -58,6 +58,7 @@ it('a worker that is killed in the middle costs time: the job has every byte on 
   const places = await placesOf(cluster, await listedBy(cluster.origin, 'data/'));
   expect(places.filter((ids) => ids.length === 0)).toEqual([]);
   expect((await workersOf(cluster)).find(({ id }) => id === 'w2')?.state).toBe('LOST');
+  await readBack(cluster, 'w3');
 });
 
 it('a coordinator that is killed goes on after its restart, and nothing that was durable is fetched again', async () => {
@@ -78,6 +79,7 @@ it('a coordinator that is killed goes on after its restart, and nothing that was
   expect(originBytes - discarded).toBe(totalBytes);
   const places = await placesOf(cluster, await listedBy(cluster.origin, 'data/'));
   expect(places.map((ids) => ids.length)).toEqual(places.map(() => 1));
+  await readBack(cluster, 'w2');
 });
 
 it('a job waits while there is no worker, says so, and starts when one joins', async () => {

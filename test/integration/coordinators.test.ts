@@ -3,7 +3,7 @@ import { kill } from 'node:process';
 import { afterEach, expect, it } from 'vitest';
 import { KiB, MiB } from '../../src/core/units.ts';
 import { call, ended, type Json, list, progress, stop, submit } from '../support/api.ts';
-import { placesOf, segmentBytes } from '../support/cluster.ts';
+import { placesOf, readBack, segmentBytes } from '../support/cluster.ts';
 import type { Daemon } from '../support/daemon.ts';
 import { listedBy } from '../support/origin.ts';
 import {
@@ -68,6 +68,7 @@ async function expectWhole(daemon: Daemon): Promise<Json> {
   expect(sentBytes - totalBytes).toBeLessThanOrEqual(inFlightBytes);
   const places = await placesOf(cluster, await listedBy(cluster.origin, 'data/'));
   expect(places.filter((ids) => ids.length !== 1)).toEqual([]);
+  await readBack({ ...cluster, objects }, 'w2');
   return done;
 }
 

@@ -118,7 +118,7 @@ export async function workersOf({ coordinator }: Cluster): Promise<{ id: string;
 
 /** Reads objects of the origin, by default all, through the S3 port of one worker, and judges every byte. */
 export async function readBack(
-  { origin, objects, workers }: Cluster,
+  { origin, objects, workers }: Pick<Cluster, 'origin' | 'objects' | 'workers'>,
   through: string,
   some: readonly ObjectSpec[] = objects,
 ): Promise<void> {

@@ -226,9 +226,11 @@ export class FakeLink implements WorkerLink {
 
   verify(_run: RunId, { path, etag }: ManifestEntry, segments: readonly Segment[]): Promise<VerifyOutcome> {
     return this.#call(async () => {
-      const ok = segments.every((segment) => this.disk.segments.get(keyOf(segment))?.etag === etag);
+      const there = segments.every((segment) => this.disk.segments.get(keyOf(segment))?.etag === etag);
+      const ok = there && !this.bad.has(path);
       const checkedBytes = segments.reduce((sum, { length }) => sum + length, 0);
-      return { path, ok, checkedBytes, badPages: ok ? 0 : 1, wholeObject: 'unavailable' };
+      const outcome = { path, ok, checkedBytes, badPages: there && !ok ? 1 : 0, wholeObject: 'unavailable' } as const;
+      return there ? outcome : { ...outcome, error: { code: 'FILE_NOT_CACHED', message: `${path}: not cached` } };
     });
   }
 
