@@ -287,7 +287,7 @@ class SharedJobs implements JobService {
     if (trouble === undefined && lease !== undefined) return lease;
     throw new PrimedError(
       'ETCD_UNAVAILABLE',
-      `Nothing can be decided about jobs here: ${trouble}. Jobs that ran wait, and nothing is lost.`,
+      `Nothing can be decided about jobs here: ${trouble?.replace(/\.$/, '')}. Jobs that ran wait, and nothing is lost.`,
     );
   }
 
