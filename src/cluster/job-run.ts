@@ -72,7 +72,11 @@ export class JobRun {
     this.#progress = progress;
     this.#marks = { chunks, cursor, sourceVersion, verifyCursor, verifyPass, repairs };
     const { fleet, clock } = deps;
-    this.#figures = new RunFigures({ definition, fleet, clock, retriesBefore: retries });
+    this.#figures = new RunFigures({
+      ...{ definition, fleet, clock },
+      retriesBefore: retries,
+      ledgerBefore: ledger ?? emptyLedger(),
+    });
     // Nobody may wait for the end of a job; a rejection (see pause) is then nobody's either.
     this.ended.catch(() => undefined);
     if (isEnded(progress.state)) {
@@ -125,7 +129,7 @@ export class JobRun {
   drive(): void {
     assert(this.#driver === undefined, 'one driver a job');
     // It is being stopped where it waits.
-    if (this.#finishing) return;
+    if (this.#finishing || this.#progress.stopping) return;
     this.#apply({ type: 'started' });
     this.#driver = this.#drive();
   }

@@ -63,7 +63,7 @@ class LocalJobService implements JobService {
     }
     const open = [...this.#jobs.values()].filter((job) => job.active);
     // Those that ran go on before others start.
-    for (const job of open) if (job.progress.state !== 'WAITING') this.#turns.start(job);
+    for (const job of open) if (job.progress.state !== 'WAITING') this.#turns.enter(job);
     for (const job of open) if (job.progress.state === 'WAITING') this.#turns.enter(job);
     for (const number of store.manifests())
       if (this.#jobs.get(number)?.active !== true) await store.dropManifest(number);

@@ -1,6 +1,6 @@
 /**
- * Whose turn it is: so many jobs of each type run at once, the others wait, the highest priority first and in the order in
- * which they came. Room is freed while all loads that may run do: they may be waiting for just that.
+ * Whose turn it is: so many jobs of each type run at once, the others wait: those that ran before, at a coordinator that is
+ * lost or before a restart, then the highest priority first, and in the order in which they came. Room is freed while all loads that may run do: they may be waiting for just that.
  */
 import { PrimedError } from '../core/errors.ts';
 import type { JobType } from '../core/job.ts';
@@ -21,6 +21,11 @@ export class JobTurns {
     return this.#running;
   }
 
+  /** It has its turn. */
+  runs(job: JobRun): boolean {
+    return this.#running.has(job);
+  }
+
   /** Throws JOB_LIMIT when neither a job more may run, nor one more wait. */
   check(path: string, type: JobType): void {
     if (this.#hasTurn(type) || this.#waiting.length < this.#settings.maxWaiting) return;
@@ -36,26 +41,15 @@ export class JobTurns {
   enter(job: JobRun): void {
     const { type } = job.definition;
     if (this.#hasTurn(type)) {
-      this.start(job);
+      this.#start(job);
       return;
     }
-    const { priority } = job.definition.options;
-    const after = this.#waiting.findIndex((other) => other.definition.options.priority < priority);
+    const after = this.#waiting.findIndex((other) => goesBefore(job, other));
     this.#waiting.splice(after < 0 ? this.#waiting.length : after, 0, job);
     job.queue(`waits for its turn: ${this.#runningOf(type)} jobs run already`);
     // A job that is stopped while it waits leaves the queue.
     void job.ended.then(
       () => this.#leaveQueue(job),
-      () => undefined,
-    );
-  }
-
-  /** Drives a job that has had its turn, whoever runs beside it. */
-  start(job: JobRun): void {
-    this.#running.add(job);
-    job.drive();
-    void job.ended.then(
-      () => this.leave(job),
       () => undefined,
     );
   }
@@ -68,13 +62,22 @@ export class JobTurns {
       const at = this.#waiting.findIndex(({ definition }) => this.#hasTurn(definition.type));
       if (at < 0) return;
       const [next] = this.#waiting.splice(at, 1);
-      if (next!.active) this.start(next!);
+      if (next!.active) this.#start(next!);
     }
   }
 
   /** From now on nobody's turn comes. */
   close(): void {
     this.#closed = true;
+  }
+
+  #start(job: JobRun): void {
+    this.#running.add(job);
+    job.drive();
+    void job.ended.then(
+      () => this.leave(job),
+      () => undefined,
+    );
   }
 
   #hasTurn(type: JobType): boolean {
@@ -91,4 +94,14 @@ export class JobTurns {
     const at = this.#waiting.indexOf(job);
     if (at >= 0) this.#waiting.splice(at, 1);
   }
+}
+
+function goesBefore(job: JobRun, other: JobRun): boolean {
+  if (hasRun(job) !== hasRun(other)) return hasRun(job);
+  return job.definition.options.priority > other.definition.options.priority;
+}
+
+/** It has begun, here or elsewhere: files of it are with workers, or loaded. */
+function hasRun({ progress }: JobRun): boolean {
+  return progress.startedAtMs !== undefined;
 }

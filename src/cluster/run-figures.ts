@@ -1,6 +1,6 @@
 /** The figures of a job that its workers keep: the ledger, retries, and the rate that follows from them. */
 import { addSample, type RateWindow, rateOf } from '../core/rate.ts';
-import { addLedgers, type Clock, emptyLedger, type Ledger } from '../core/types.ts';
+import { addLedgers, type Clock, type Ledger } from '../core/types.ts';
 import type { Fleet } from './fleet.ts';
 import type { JobDefinition } from './job-store.ts';
 
@@ -16,19 +16,27 @@ export class RunFigures {
   readonly #clock: Clock;
   /** Of earlier processes; the worker only counts those of this one. */
   readonly #retriesBefore: number;
+  readonly #ledgerBefore: Ledger;
   #retriesSeen = 0;
   #rate: RateWindow = [];
 
-  constructor(options: { definition: JobDefinition; fleet: Fleet; clock: Clock; retriesBefore: number }) {
+  constructor(options: {
+    definition: JobDefinition;
+    fleet: Fleet;
+    clock: Clock;
+    retriesBefore: number;
+    ledgerBefore: Ledger;
+  }) {
     this.#definition = options.definition;
     this.#fleet = options.fleet;
     this.#clock = options.clock;
     this.#retriesBefore = options.retriesBefore;
+    this.#ledgerBefore = options.ledgerBefore;
   }
 
   /** Before the run was started. */
   get atRest(): Figures {
-    return { retries: this.#retriesBefore, ledger: emptyLedger() };
+    return { retries: this.#retriesBefore, ledger: this.#ledgerBefore };
   }
 
   /** Of the run that was started, and of the repair run where there is one. A look is also a sample of the rate. */

@@ -87,9 +87,9 @@ export type JobEvent =
   | FreeEvent
   /** Every worker that is there was asked; `absent` are those that are not. */
   | { readonly type: 'freeEnded'; readonly absent: readonly string[] }
-  /** Its turn has come. */
+  /** Its turn has come: it begins, or goes on where another process, or another coordinator, left it. */
   | { readonly type: 'started' }
-  /** It has to wait; says why. */
+  /** It has to wait; says why. One that ran keeps its state. */
   | { readonly type: 'queued'; readonly reason: string }
   /** One more page of the listing. Refused entries (a missing line of an index) come as files, and fail by a tally. */
   | { readonly type: 'listed'; readonly page: Listed }
@@ -165,9 +165,9 @@ export function nextState(job: JobProgress, event: JobEvent, nowMs: number): Job
   if (isEnded(job.state)) return job;
   switch (event.type) {
     case 'started':
-      return job.state === 'WAITING' && !job.stopping ? started(job, nowMs) : job;
+      return job.stopping ? job : started(job, nowMs);
     case 'queued':
-      return job.state === 'WAITING' ? { ...job, reason: event.reason } : job;
+      return { ...withoutClock(ticked(job, nowMs)), reason: event.reason };
     case 'listed':
       return job.state === 'RUNNING' && !job.listingDone
         ? { ...job, listing: addListed(job.listing, event.page) }
@@ -238,7 +238,8 @@ export function addListed(a: Listed, b: Listed): Listed {
 
 function started(job: JobProgress, nowMs: number): JobProgress {
   const { reason: _waited, ...rest } = job;
-  return { ...rest, state: 'RUNNING', startedAtMs: job.startedAtMs ?? nowMs, activeSinceMs: nowMs };
+  const state = job.state === 'WAITING' ? 'RUNNING' : job.state;
+  return { ...rest, state, startedAtMs: job.startedAtMs ?? nowMs, activeSinceMs: job.activeSinceMs ?? nowMs };
 }
 
 function loadingEnded(job: JobProgress, nowMs: number): JobProgress {

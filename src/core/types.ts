@@ -92,6 +92,13 @@ export function ledgerDifference(ledger: Ledger): number {
   return ledger.originBytes + ledger.peerBytes - ledger.cachedBytes - discarded;
 }
 
+/** The ledger when nothing is in flight any more: what was is dropped, as by a stop. */
+export function ledgerAtRest(ledger: Ledger): Ledger {
+  const { discardedBytes } = ledger;
+  const inFlightBytes = ledgerDifference(ledger);
+  return { ...ledger, discardedBytes: { ...discardedBytes, stopped: discardedBytes.stopped + inFlightBytes } };
+}
+
 /** Milliseconds of a monotonic clock, and of the wall clock; passed in wherever a decision depends on time. */
 export interface Clock {
   monotonicMs(): number;

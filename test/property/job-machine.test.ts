@@ -293,6 +293,16 @@ describe('the job machine', () => {
     expect(job).toMatchObject({ state: 'FAILED', reason: expect.stringContaining('1 bytes are unaccounted for') });
   });
 
+  it('has a job that ran wait for its turn as it stands, with a clock that stands still', () => {
+    const reason = 'waits for its turn';
+    let job = nextState(started, { type: 'queued', reason }, 1000);
+    job = nextState(job, { type: 'ticked' }, 9000);
+    expect(job).toMatchObject({ state: 'RUNNING', reason, activeMs: 1000 });
+    job = nextState(nextState(job, { type: 'started' }, 10_000), { type: 'ticked' }, 12_000);
+    expect(job).toMatchObject({ state: 'RUNNING', startedAtMs: 0, activeMs: 3000 });
+    expect(job.reason).toBeUndefined();
+  });
+
   it('of a crash counts the time up to the last tick, and goes on', () => {
     let job = nextState(started, { type: 'ticked' }, 5000);
     job = nextState(job, { type: 'recovered' }, 60_000);

@@ -6,6 +6,7 @@
 import { PrimedError } from '../../core/errors.ts';
 import type { JobSnapshot } from '../../core/job.ts';
 import { isEnded } from '../../core/job-machine.ts';
+import { ledgerAtRest } from '../../core/types.ts';
 import { JobRun } from '../job-run.ts';
 import type { JobClaim, JobRecord } from '../job-store.ts';
 import type { JobTurns } from '../job-turns.ts';
@@ -99,7 +100,8 @@ export class OwnedJobs {
         await this.#publishStored(record);
         return;
       }
-      const run = new JobRun(record, 'new', this.#deps);
+      // What was said of its bytes holds while it waits for its turn; then the workers are asked.
+      const run = new JobRun({ ...record, ledger: ledgerAtRest(job.snapshot.ledger) }, 'new', this.#deps);
       this.#kept.set(jobId, number);
       await run.durable;
       await run.recover();
@@ -113,9 +115,7 @@ export class OwnedJobs {
         () => this.#ended(jobId),
         () => undefined,
       );
-      // A job that ran does not wait for its turn once more.
-      if (record.progress.startedAtMs === undefined) this.#options.turns.enter(run);
-      else this.#options.turns.start(run);
+      this.#options.turns.enter(run);
       this.say(jobId);
     });
   }
@@ -146,7 +146,7 @@ export class OwnedJobs {
 
   /** Those that wait for their turn first: none of them is to begin because another makes room. */
   async pauseAll(why: PrimedError, limitMs: number): Promise<void> {
-    const waitingFirst = [...this.#owned].sort(([, a], [, b]) => rank(a) - rank(b));
+    const waitingFirst = [...this.#owned].sort(([, a], [, b]) => this.#rank(a) - this.#rank(b));
     await Promise.all([...waitingFirst.map(([jobId]) => this.pause(jobId, why, limitMs)), ...this.#moving.values()]);
   }
 
@@ -295,12 +295,11 @@ export class OwnedJobs {
   /** Called after each of them. */
   onMoved: () => void = () => undefined;
 
+  #rank({ run }: Owned): number {
+    return this.#options.turns.runs(run) ? 1 : 0;
+  }
+
   #sharedOf({ shared, claim, run }: Owned, snapshot: JobSnapshot): SharedJob {
     return { definition: shared.definition, claimId: claim.id, repairs: run.repairs, snapshot };
   }
-}
-
-/** Those that wait have not started. */
-function rank({ run }: Owned): number {
-  return run.progress.state === 'WAITING' ? 0 : 1;
 }

@@ -377,8 +377,10 @@ class SharedJobs implements JobService {
     for (const jobId of forget.filter(free)) void this.#owned.forget(jobId, why, stopDeadlineMs);
     for (const jobId of pause.filter(free)) void this.#owned.pause(jobId, why, stopDeadlineMs);
     for (const { jobId } of renew) this.#once('renew', jobId, () => this.#book.renew(jobId, claims.get(jobId)!, lease));
-    for (const { jobId } of adopt.filter(({ jobId: id }) => free(id)))
-      void this.#owned.adopt(jobs.get(jobId)!, claims.get(jobId)!);
+    const adopted = adopt.filter(({ jobId }) => free(jobId)).map(({ jobId }) => jobs.get(jobId)!);
+    const ran = ({ snapshot }: WatchedJob): number => (snapshot.startedAtMs === undefined ? 1 : 0);
+    for (const job of adopted.sort((a, b) => ran(a) - ran(b)))
+      void this.#owned.adopt(job, claims.get(job.definition.jobId)!);
     this.#contend(contend);
     for (const jobId of limits.keys())
       if (this.#owned.run(jobId) !== undefined) this.#once('limit', jobId, () => this.#owned.limit(jobId));

@@ -92,6 +92,86 @@ it('the jobs of a lost coordinator go to those that have the fewest', async () =
   expect(owners().filter((url) => url === 'http://b:19999')).toHaveLength(6);
 });
 
+/** Two coordinators that may run two jobs each, and do; of each of these one of two files is loaded. At `b` one more waits. */
+async function allBusy(): Promise<{ a: Coordinator; b: Coordinator; theirs: string[]; mine: string[]; waits: string }> {
+  stage = new SharedStage(0);
+  stage.settings = { maxActive: 2 };
+  const [a, b] = [await stage.open('a'), await stage.open('b')];
+  const paths = Array.from({ length: 5 }, (_, n) => `${dir}${n}/`);
+  for (const path of paths) for (const file of ['x', 'y']) stage.origins.put(`${path}${file}`, 5000);
+  const [theirs, mine, waits] = [paths.slice(0, 2), paths.slice(2, 4), paths[4]!];
+  for (const [at, two] of [
+    [a, theirs],
+    [b, mine],
+  ] as const) {
+    at.worker.flowing = false;
+    for (const path of two) await submit(at, {}, path);
+    const { worker } = at;
+    await stage.time.until(() => worker.pending.length === 4);
+    worker.pending.sort((one, other) => one.entry.path.slice(-1).localeCompare(other.entry.path.slice(-1)));
+    worker.release(2);
+    await stage.time.until(() => two.every((path) => b.jobs.snapshot(path)?.loadedFiles === 1));
+  }
+  await submit(b, { priority: 90 }, waits);
+  return { a, b, theirs, mine, waits };
+}
+
+it('jobs that are taken over wait for their turn, before those that have not run, and say so', async () => {
+  const { a, b, theirs, mine, waits } = await allBusy();
+  const before = theirs.map((path) => b.jobs.snapshot(path)!);
+  stage.kill(a);
+  const turn = 'waits for its turn: 2 jobs run already';
+  await stage.time.until(() => theirs.every((path) => b.jobs.snapshot(path)!.reason === turn));
+  expect(b.worker.specs.size).toBe(2);
+  for (const [n, path] of theirs.entries())
+    expect(b.jobs.snapshot(path)).toMatchObject({
+      runId: before[n]!.runId,
+      startedAtMs: before[n]!.startedAtMs,
+      ledger: { originBytes: 5000, cachedBytes: 5000 },
+    });
+  expect(b.jobs.snapshot(waits)).toMatchObject({ state: 'WAITING', reason: turn });
+
+  // Its turn does not come: it ends with what is known of it.
+  expect(await b.jobs.stop(theirs[1]!)).toBe(true);
+  expect(b.jobs.snapshot(theirs[1]!)).toMatchObject({ state: 'STOPPED', ledger: { cachedBytes: 5000 } });
+
+  let most = 0;
+  b.worker.onLoad = () => {
+    most = Math.max(most, b.worker.specs.size);
+  };
+  b.worker.release(1);
+  await stage.time.until(() => b.jobs.snapshot(theirs[0]!)!.state === 'RUNNING');
+  expect(mine.filter((path) => b.jobs.snapshot(path)!.state === 'SUCCEEDED')).toHaveLength(1);
+  expect(b.jobs.snapshot(waits)).toMatchObject({ state: 'WAITING', reason: turn });
+  b.worker.flowing = true;
+  b.worker.release(100);
+  for (const path of [theirs[0]!, ...mine, waits]) await stage.untilState(b, 'SUCCEEDED', path);
+  expect(most).toBeLessThanOrEqual(2);
+  expect(stage.fetchedTwice()).toEqual([]);
+});
+
+it('of jobs that paused because etcd was away no more go on than may run', async () => {
+  const { a, b, theirs, mine } = await allBusy();
+  a.client.setCut(true);
+  await stage.time.until(() => theirs.every((path) => /turn/.test(b.jobs.snapshot(path)!.reason ?? '')));
+  stage.etcd.setDown(true);
+  await stage.time.until(() => b.worker.specs.size === 0);
+  stage.etcd.setDown(false);
+  await stage.time.until(() => b.worker.specs.size === 2);
+  const all = [...theirs, ...mine].map((path) => b.jobs.snapshot(path)!);
+  const waiting = all.filter(({ reason }) => /^waits for its turn/.test(reason ?? ''));
+  expect(waiting).toHaveLength(2);
+  // Their clocks stand still, as they do.
+  const activeMs = (): number[] => waiting.map(({ jobId }) => b.jobs.byId(jobId)!.activeMs);
+  const before = activeMs();
+  await stage.time.advance(5000);
+  expect(activeMs()).toEqual(before);
+  b.worker.flowing = true;
+  b.worker.release(100);
+  for (const path of [...theirs, ...mine]) await stage.untilState(b, 'SUCCEEDED', path);
+  expect(stage.fetchedTwice()).toEqual([]);
+});
+
 it('a stop that was asked for while nobody ran the job is carried out by whoever takes it over', async () => {
   const [a, b] = await underWay();
   stage.kill(a);
