@@ -205,6 +205,7 @@ export async function openCoordinatorSide(base: NodeBase): Promise<void> {
     ufs: limits,
     ...(registry && { registry }),
     ...(registrations && { registrations }),
+    ...(members && { refusalOf: (id: WorkerId) => members.members.refusalOf(id) }),
   });
 }
 
@@ -223,9 +224,9 @@ function registeredMembers(base: NodeBase): Registered {
   const coordinator = randomUUID();
   const members = registryMembers({
     registry,
-    connect: (row) => {
+    connect: (row, onRefused) => {
       const { id, epoch } = row;
-      return new RemoteLink({ id, epoch, coordinator, log, url: workerUrl(row), ...proof });
+      return new RemoteLink({ id, epoch, coordinator, log, url: workerUrl(row), onRefused, ...proof });
     },
   });
   opened.members = members;

@@ -23,7 +23,7 @@ import { peerData } from './server/peer-data.ts';
 import { peerFiles } from './server/peer-files.ts';
 import { peerFollow } from './server/peer-follow.ts';
 import { type UfsApiOptions, ufsApi } from './server/ufs-api.ts';
-import { workerApi } from './server/worker-api.ts';
+import { type WorkerApiOptions, workerApi } from './server/worker-api.ts';
 import { workerLoadApi } from './server/worker-load-api.ts';
 import type { Store } from './store/types.ts';
 import type { Telemetry } from './telemetry/registry.ts';
@@ -48,15 +48,20 @@ export function buildApiServer(
     ufs: UfsApiOptions;
     registry?: Registry;
     registrations?: Registrations;
+    refusalOf?: WorkerApiOptions['refusalOf'];
   },
 ): FastifyInstance {
-  const { config, jobs, source, ufs, registry, registrations, log } = options;
+  const { config, jobs, source, ufs, registry, registrations, refusalOf, log } = options;
   const app = buildServer(options, 'api');
   app.register(jobApi, { jobs, batchSize: config.job.batchSize, segmentBytes: config.job.segmentBytes });
   app.register(fsApi, { source, log });
   app.register(ufsApi, ufs);
   if (registry !== undefined)
-    app.register(workerApi, { registry, log, ...(registrations && { registrations }), ...nodeAccessOf(config) });
+    app.register(workerApi, {
+      ...{ registry, log, ...nodeAccessOf(config) },
+      ...(registrations && { registrations }),
+      ...(refusalOf && { refusalOf }),
+    });
   return app;
 }
 

@@ -31,7 +31,7 @@ export const registerWorkerList: RegisterVerb = (worker, context) => {
   runs(command, context, async (flags: ListFlags) => {
     const workers = await withClient(context, flags, (client) => client.workers());
     if (flags.format === 'JSON') printJson(context.io, workers);
-    else context.io.stdout.write(formatTable(columns, workers.map(cellsOf)));
+    else context.io.stdout.write(formatTable(columns, workers.map(cellsOf)) + workers.map(reasonOf).join(''));
     return exitCodes.done;
   });
 };
@@ -40,7 +40,7 @@ function cellsOf(worker: WorkerInfo): string[] {
   const { id, state, drains, zone, capacityBytes, freeBytes, files, epoch, lastSeenAt, version } = worker;
   return [
     id,
-    state === 'LOST' && drains ? 'LOST, DRAINS' : state,
+    (state === 'LOST' || state === 'REFUSED') && drains ? `${state}, DRAINS` : state,
     addressOf(worker),
     zone ?? '-',
     formatSize(capacityBytes),
@@ -50,4 +50,9 @@ function cellsOf(worker: WorkerInfo): string[] {
     lastSeenAt,
     version,
   ].map(printable);
+}
+
+/** A line below the table: why a worker gets no segments. */
+function reasonOf({ id, reason }: WorkerInfo): string {
+  return reason === undefined ? '' : `${printable(`${id}: ${reason}`)}\n`;
 }

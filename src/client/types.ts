@@ -143,7 +143,9 @@ export interface PathStat {
 
 export interface WorkerInfo {
   readonly id: string;
-  readonly state: WorkerState;
+  /** REFUSED: it has a lease, and does not let the coordinator in that was asked; `reason` says why. */
+  readonly state: WorkerState | 'REFUSED';
+  readonly reason?: string;
   /** Also while it is lost. */
   readonly drains: boolean;
   readonly host: string;

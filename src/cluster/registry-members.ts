@@ -1,4 +1,5 @@
 /** The workers of a registry as members: a link for each registration, ended when that holds no more. */
+import type { PrimedError } from '../core/errors.ts';
 import { isMember, type WorkerRow } from '../core/membership.ts';
 import type { WorkerId } from '../core/types.ts';
 import type { Member, Members } from './members.ts';
@@ -12,10 +13,13 @@ export interface EndableLink extends WorkerLink {
 
 export interface RegistryMembersOptions {
   readonly registry: Pick<Registry, 'workers' | 'onChange'>;
-  readonly connect: (worker: WorkerRow) => EndableLink;
+  /** `onRefused` hears whether the worker lets this coordinator in: with why not, and with undefined that it does again. */
+  readonly connect: (worker: WorkerRow, onRefused: (refusal: PrimedError | undefined) => void) => EndableLink;
 }
 
 export interface RegistryMembers extends Members {
+  /** Why a live worker takes no orders of this coordinator; undefined: it does. */
+  refusalOf(id: WorkerId): PrimedError | undefined;
   /** Ends all links. */
   close(): void;
 }
@@ -23,6 +27,7 @@ export interface RegistryMembers extends Members {
 interface Linked {
   readonly epoch: number;
   readonly link: EndableLink;
+  refusal: PrimedError | undefined;
 }
 
 export function registryMembers({ registry, connect }: RegistryMembersOptions): RegistryMembers {
@@ -43,19 +48,32 @@ export function registryMembers({ registry, connect }: RegistryMembersOptions): 
       link.lost();
     }
     live = Array.from(rows.values(), (row) => {
-      const known = linked.get(row.id) ?? { epoch: row.epoch, link: connect(row) };
-      linked.set(row.id, known);
       const { id, drains, zone } = row;
-      const member = { id, url: urlOf(row), takes: !drains, link: known.link };
+      const known = linked.get(id) ?? connected(row);
+      linked.set(id, known);
+      // Who is given nothing has no segments to be looked for either, and does not count for replicas.
+      const takes = !drains && known.refusal === undefined;
+      const member = { id, url: urlOf(row), takes, link: known.link };
       return zone === undefined ? member : { ...member, zone };
     });
     for (const listener of listeners) listener();
+  };
+
+  const connected = (row: WorkerRow): Linked => {
+    const link = connect(row, (refusal) => {
+      const known = linked.get(row.id);
+      if (known?.link !== link) return;
+      known.refusal = refusal;
+      refresh();
+    });
+    return { epoch: row.epoch, link, refusal: undefined };
   };
 
   const unsubscribe = registry.onChange(refresh);
   refresh();
   return {
     live: () => live,
+    refusalOf: (id) => linked.get(id)?.refusal,
     absent: () =>
       registry
         .workers()

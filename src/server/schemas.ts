@@ -285,7 +285,8 @@ export const fsDocs: Readonly<Record<string, { readonly summary: string; readonl
 export const WorkerRow = Type.Object(
   {
     id: text,
-    state: words(['LIVE', 'DRAINING', 'LOST']),
+    state: words(['LIVE', 'DRAINING', 'LOST', 'REFUSED']),
+    reason: optional(text),
     drains: Type.Boolean(),
     host: text,
     httpPort: count,

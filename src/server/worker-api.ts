@@ -10,7 +10,7 @@ import { Type } from 'typebox';
 import type { Registrations, Registry } from '../cluster/registry.ts';
 import { type NodeAccess, nodeCheck } from '../cluster/wire/node-check.ts';
 import { PrimedError } from '../core/errors.ts';
-import { hostPattern, type WorkerRow as KnownWorker, workerIdPattern } from '../core/membership.ts';
+import { hostPattern, isMember, type WorkerRow as KnownWorker, workerIdPattern } from '../core/membership.ts';
 import { clusterProtocol } from '../core/protocol.ts';
 import type { Log, WorkerId } from '../core/types.ts';
 import { answers, documented, strict, WorkerRow } from './schemas.ts';
@@ -19,6 +19,8 @@ export interface WorkerApiOptions extends NodeAccess {
   readonly registry: Registry;
   /** Undefined: workers register somewhere else, and calls of those that do not know are refused. */
   readonly registrations?: Registrations;
+  /** Why a live worker takes no orders of this coordinator; undefined: it does. */
+  readonly refusalOf?: (id: WorkerId) => PrimedError | undefined;
   readonly log: Log;
 }
 
@@ -56,7 +58,7 @@ const Registered = Type.Object({ epoch: Type.Integer(), leaseMs: Type.Number() }
 export const workerApi: FastifyPluginCallback<WorkerApiOptions> = (scope, options, done) => {
   scope.setValidatorCompiler(TypeBoxValidatorCompiler);
   scope.register(async (inner) => internalRoutes(inner, options));
-  publicRoutes(scope, options.registry);
+  publicRoutes(scope, options);
   done();
 };
 
@@ -103,8 +105,9 @@ function internalRoutes(scope: FastifyInstance, { registry, registrations, log, 
   });
 }
 
-function publicRoutes(scope: FastifyInstance, registry: Registry): void {
+function publicRoutes(scope: FastifyInstance, { registry, refusalOf = () => undefined }: WorkerApiOptions): void {
   const app = scope.withTypeProvider<TypeBoxTypeProvider>();
+  const shown = (row: KnownWorker) => rowOf(row, isMember(row) ? refusalOf(row.id) : undefined);
   documented(scope);
   const schema = { tags: ['workers'], params: Id, response: answers(WorkerRow, [404, 503]) };
 
@@ -116,19 +119,19 @@ function publicRoutes(scope: FastifyInstance, registry: Registry): void {
       ...{ tags: ['workers'], summary: 'Workers that are known', querystring: Type.Object({}, strict) },
       response: answers(Type.Array(WorkerRow)),
     },
-    handler: async () => registry.workers().map(rowOf),
+    handler: async () => registry.workers().map(shown),
   });
   app.route({
     method: 'POST',
     url: '/api/v1/workers/:id/drain',
     schema: { ...schema, summary: 'Give a worker no new segments' },
-    handler: async ({ params }) => rowOf(await registry.drain(params.id as WorkerId)),
+    handler: async ({ params }) => shown(await registry.drain(params.id as WorkerId)),
   });
   app.route({
     method: 'POST',
     url: '/api/v1/workers/:id/undrain',
     schema: { ...schema, summary: 'Give a worker new segments again' },
-    handler: async ({ params }) => rowOf(await registry.undrain(params.id as WorkerId)),
+    handler: async ({ params }) => shown(await registry.undrain(params.id as WorkerId)),
   });
   app.route({
     method: 'DELETE',
@@ -168,9 +171,14 @@ function figuresOf({ capacityBytes, freeBytes, files }: { capacityBytes: number;
   return { capacityBytes, freeBytes, files };
 }
 
-function rowOf({ instance: _, protocol: __, leaseEndsMs, registeredAtMs, lastSeenMs, ...row }: KnownWorker) {
+function rowOf(known: KnownWorker, refusal: PrimedError | undefined) {
+  const { instance: _, protocol: __, leaseEndsMs, registeredAtMs, lastSeenMs, ...row } = known;
   const iso = (ms: number): string => new Date(ms).toISOString();
-  return { ...row, registeredAt: iso(registeredAtMs), lastSeenAt: iso(lastSeenMs), leaseEndsAt: iso(leaseEndsMs) };
+  return {
+    ...row,
+    ...(refusal && { state: 'REFUSED', reason: refusal.message }),
+    ...{ registeredAt: iso(registeredAtMs), lastSeenAt: iso(lastSeenMs), leaseEndsAt: iso(leaseEndsMs) },
+  };
 }
 
 /** What was last said to whom: a worker asks again every few seconds, and the log is for people. */

@@ -8,10 +8,10 @@ import { call, ended, loaded, progress, submit } from '../support/api.ts';
 import { makeAuthority } from '../support/authority.ts';
 import { primed } from '../support/cli.ts';
 import { type Cluster, openCluster, placesOf, readBack, untilLive, workersOf } from '../support/cluster.ts';
-import { spawnDaemon } from '../support/daemon.ts';
+import { spawnDaemon, startDaemon } from '../support/daemon.ts';
 import { type EtcdServer, startEtcd } from '../support/etcd.ts';
 import { temporaryFolder } from '../support/files.ts';
-import { listedBy } from '../support/origin.ts';
+import { listedBy, originEnvironment } from '../support/origin.ts';
 
 const objects = [
   { key: 'data/large.bin', sizeBytes: 12 * MiB + 4097 },
@@ -36,16 +36,18 @@ async function clusterOn(
   workers: readonly string[],
   more: Readonly<Record<string, string>> = {},
 ): Promise<Cluster> {
-  const env = {
+  return openCluster({ origin: { objects }, workers, env: { ...settingsOn(server), ...more } });
+}
+
+function settingsOn(server: EtcdServer): Record<string, string> {
+  return {
     PRIMED_CLUSTER_BACKEND: 'etcd',
     PRIMED_CLUSTER_NAME: 'lab',
     PRIMED_CLUSTER_ETCD_ENDPOINTS: server.endpoints.join(','),
     PRIMED_CLUSTER_ETCD_TIMEOUT: '2s',
     // So few that a slow origin is silent to none of them for long.
     PRIMED_WORKER_SOCKETS_PER_LANE: '4',
-    ...more,
   };
-  return openCluster({ origin: { objects }, workers, env });
 }
 
 /** Keys and values below a prefix, as etcdctl shows them. */
@@ -278,4 +280,38 @@ test('nodes that start while etcd is away say so, and go on when it is there', a
     await Promise.all([coordinator.kill(), worker.kill()]);
     folder.remove();
   }
+});
+
+test('a worker with another cluster.token is listed as refused, with the reason, and gets nothing until that is mended', async () => {
+  etcd = await startEtcd();
+  const token = { PRIMED_CLUSTER_TOKEN: 'token-of-the-cluster-0123456789' };
+  cluster = await clusterOn(etcd, ['w1'], token);
+  const { api } = cluster.coordinator;
+  const order = {
+    ...{ role: 'worker' as const, dataDir: cluster.dataDir('w2'), storeSize: '512MB' },
+    env: {
+      ...originEnvironment(cluster.origin),
+      ...settingsOn(etcd),
+      PRIMED_CLUSTER_LEASE: '2s',
+      PRIMED_CLUSTER_ID: 'w2',
+    },
+  };
+  const wrong = await startDaemon({
+    ...order,
+    env: { ...order.env, PRIMED_CLUSTER_TOKEN: 'another-token-0123456789' },
+  });
+  cluster.workers.set('w2', wrong);
+  const refused = {
+    id: 'w2',
+    state: 'REFUSED',
+    reason: expect.stringMatching(/wrong token.*cluster\.token of worker 'w2'/),
+  };
+  await expect.poll(async () => (await rows(cluster!))[1], eventually).toMatchObject(refused);
+  expect((await primed(api, ['worker', 'list'])).stdout).toMatch(/w2 +REFUSED.*\nw2: .*wrong token/s);
+  expect((await submit(api, path, { replicas: '2' })).status).toBe(400);
+  expect(await loaded(api, path)).toMatchObject({ mJobState: 'SUCCEEDED', ledger: { originBytes: totalBytes } });
+  await cluster.kill('w2');
+  cluster.workers.set('w2', await startDaemon({ ...order, ports: wrong.ports, env: { ...order.env, ...token } }));
+  await untilLive(cluster, ['w2']);
+  expect(await loaded(api, path, { replicas: '2', skipIfExists: 'true' })).toMatchObject({ mJobState: 'SUCCEEDED' });
 });

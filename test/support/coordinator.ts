@@ -6,7 +6,7 @@ import type { Clock } from '../../src/core/types.ts';
 import { systemClock } from '../../src/platform/clock.ts';
 import { bearerAuth } from '../../src/server/auth.ts';
 import { installErrorHandler } from '../../src/server/errors.ts';
-import { workerApi } from '../../src/server/worker-api.ts';
+import { type WorkerApiOptions, workerApi } from '../../src/server/worker-api.ts';
 import { memoryLog } from './store-fixture.ts';
 
 export interface CoordinatorOrder {
@@ -16,6 +16,7 @@ export interface CoordinatorOrder {
   readonly clock?: Clock;
   readonly apiToken?: string;
   readonly clusterToken?: string;
+  readonly refusalOf?: WorkerApiOptions['refusalOf'];
 }
 
 export interface WorkersCoordinator {
@@ -28,7 +29,7 @@ export interface WorkersCoordinator {
 }
 
 export async function startWorkersCoordinator(order: CoordinatorOrder): Promise<WorkersCoordinator> {
-  const { dir, leaseMs, port = 0, clock = systemClock, apiToken, clusterToken } = order;
+  const { dir, leaseMs, port = 0, clock = systemClock, apiToken, clusterToken, refusalOf } = order;
   const log = memoryLog();
   const registry = openRegistry({ dir, leaseMs, clock, log });
   const app = Fastify({ forceCloseConnections: true });
@@ -39,6 +40,7 @@ export async function startWorkersCoordinator(order: CoordinatorOrder): Promise<
     registrations: registry,
     log,
     ...(clusterToken === undefined ? {} : { clusterToken }),
+    ...(refusalOf === undefined ? {} : { refusalOf }),
   });
   await app.listen({ host: '127.0.0.1', port });
   const { port: bound } = app.server.address() as AddressInfo;

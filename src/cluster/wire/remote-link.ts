@@ -58,6 +58,8 @@ export interface RemoteLinkOptions {
   readonly log: Log;
   readonly random?: Random;
   readonly timing?: Timing;
+  /** Told that the worker does not let this coordinator in, with WORKER_REFUSED, and with undefined that it does again. */
+  readonly onRefused?: (refusal: PrimedError | undefined) => void;
 }
 
 interface Pending {
@@ -96,6 +98,7 @@ export class RemoteLink implements EndableLink {
   readonly id: WorkerId;
   readonly #url: string;
   readonly #dialer: Dialer;
+  readonly #onRefused: NonNullable<RemoteLinkOptions['onRefused']>;
   readonly #runs = new Map<RunId, Run>();
   /** In the order in which they were said first. */
   readonly #pending = new Map<number, Pending>();
@@ -130,6 +133,7 @@ export class RemoteLink implements EndableLink {
     const { id, url, epoch, coordinator, token, tls, log, random = Math.random, timing = defaultTiming } = options;
     this.id = id;
     this.#url = url;
+    this.#onRefused = options.onRefused ?? (() => undefined);
     this.#dialer = new Dialer(
       {
         ...{ worker: id, url, epoch, coordinator, log, random, timing },
@@ -146,7 +150,10 @@ export class RemoteLink implements EndableLink {
           if (this.#arrived > 0) this.#send([]);
         },
         refused: (error) => {
+          const before = this.#refusal;
           this.#refusal = error;
+          // First it is no owner any more, then what it was asked for is asked of another.
+          if (before?.message !== error.message) this.#onRefused(error);
           this.#rejectAll(error);
         },
       },
@@ -374,7 +381,10 @@ export class RemoteLink implements EndableLink {
   // --- down
 
   #opened(): void {
-    if (!this.#lost) this.#refusal = undefined;
+    if (!this.#lost && this.#refusal !== undefined) {
+      this.#refusal = undefined;
+      this.#onRefused(undefined);
+    }
     this.#arrived = 0;
     const runs = [...this.#runs.values()].filter(({ begun, ending }) => begun && !ending);
     this.#send([

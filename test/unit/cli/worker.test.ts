@@ -5,6 +5,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { daemonVerb } from '../../../src/cli/daemon-verb.ts';
 import { runCli } from '../../../src/cli/run.ts';
 import type { Config } from '../../../src/config/config.ts';
+import { PrimedError } from '../../../src/core/errors.ts';
 import { clusterProtocol } from '../../../src/core/protocol.ts';
 import type { WorkerId } from '../../../src/core/types.ts';
 import { MiB } from '../../../src/core/units.ts';
@@ -13,6 +14,8 @@ import { makeWorld, type World } from './world.ts';
 
 let dir: string;
 let coordinator: WorkersCoordinator;
+/** Workers that do not let the coordinator in. */
+const refusing = new Set<string>();
 const started: Config[] = [];
 const daemon = daemonVerb({
   role: 'worker',
@@ -24,9 +27,12 @@ const daemon = daemonVerb({
 });
 beforeEach(async () => {
   started.length = 0;
+  refusing.clear();
   dir = mkdtempSync(join(tmpdir(), 'primed-cli-worker-'));
   const clock = { monotonicMs: () => 1, wallMs: () => Date.UTC(2026, 0, 2) };
-  coordinator = await startWorkersCoordinator({ dir, leaseMs: 60_000, clock });
+  const refusal = new PrimedError('WORKER_REFUSED', 'it has another token');
+  const refusalOf = (id: WorkerId) => (refusing.has(id) ? refusal : undefined);
+  coordinator = await startWorkersCoordinator({ dir, leaseMs: 60_000, clock, refusalOf });
   for (const [id, port, zone] of [
     ['w1', 1001, 'rack-7'],
     ['w2', 1002, undefined],
@@ -75,6 +81,22 @@ test('worker list shows workers in a table, or as JSON', async () => {
     { id: 'w2' },
   ]);
   expect((await run(['worker', 'list', '--format', 'xml'])).code).toBe(2);
+});
+
+test('worker list says which worker lets nobody in, and why', async () => {
+  refusing.add('w2');
+  const lines = (await run(['worker', 'list'])).io.out().split('\n');
+  expect(lines.slice(1)).toEqual([
+    expect.stringMatching(/^w1 {2}LIVE {5}127/),
+    expect.stringMatching(/^w2 {2}REFUSED {2}127/),
+    'w2: it has another token',
+    '',
+  ]);
+  const { io } = await run(['worker', 'list', '--format', 'json']);
+  expect(JSON.parse(io.out())[1]).toMatchObject({ id: 'w2', state: 'REFUSED', reason: 'it has another token' });
+  // Of one that is gone it is not known any more.
+  await coordinator.registry.goodbye({ id: 'w2' as WorkerId, instance: 'w2', epoch: 2 });
+  expect((await run(['worker', 'list'])).io.out()).not.toContain('token');
 });
 
 test('worker drain, undrain and remove change what list shows, of lost workers too', async () => {

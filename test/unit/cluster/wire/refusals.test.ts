@@ -58,7 +58,8 @@ test('a wrong token is refused with 401, another version with 426, another epoch
 
 test('a link with a wrong token rejects its calls, tries on with one line in each log, and works when that is mended', async () => {
   stage = await new WireStage().open({ token: 'secret' });
-  const link = stage.link({ token: 'other' });
+  const told: (string | undefined)[] = [];
+  const link = stage.link({ token: 'other', onRefused: (refusal) => told.push(refusal?.code) });
   expect(await codeOf(link.startRun(spec))).toMatch(
     /^WORKER_REFUSED: Worker 'worker-1' at http:.*wrong token.*cluster\.token/,
   );
@@ -71,6 +72,7 @@ test('a link with a wrong token rejects its calls, tries on with one line in eac
   expect(stage.workerLog.having('').map(({ line, facts }) => [line, facts.status])).toEqual([
     ['warn a control link is refused', 401],
   ]);
+  expect(told).toEqual(['WORKER_REFUSED']);
   link.lost();
   expect(await codeOf(link.startRun(spec))).toMatch(/^WORKER_LOST/);
   await stage.begun({ token: 'secret' });
