@@ -1,6 +1,7 @@
 /** Every example of docs/API.md, run by a shell as it stands there. */
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { GiB } from '../../src/core/units.ts';
 import { ended, loaded } from '../support/api.ts';
 import { run } from '../support/cli.ts';
 import { smallDataset } from '../support/origin.ts';
@@ -73,4 +74,13 @@ it('pages and files', async () => {
   expect([page!.length > 0, range!.length > page!.length]).toEqual([true, true]);
   expect(JSON.parse(node!).HttpServerPort).toBe(scene.daemon.ports.http);
   expect(JSON.parse(ufsInfo!)).toMatchObject({ 's3://demo/': { alluxio_path: '/demo' } });
+});
+
+it('sharing and limits', async () => {
+  const [submit, limitJob, limitUfs, ufs] = examplesOf('Sharing and limits') as [string, string, string, string];
+  expect(JSON.parse(await shell(submit))).toMatchObject({ success: true });
+  expect(await shell(limitJob)).toMatch(/has the bandwidth limit unlimited|No load of '.*' is active/);
+  const row = { origin: 's3://demo/', bytesPerSecond: 2 * GiB, requestsPerSecond: 500, source: 'set' };
+  expect(JSON.parse(await shell(limitUfs))).toMatchObject(row);
+  expect(JSON.parse(await shell(ufs))).toMatchObject([{ ...row, shares: [{ taker: 'local' }] }]);
 });

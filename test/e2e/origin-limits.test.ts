@@ -6,7 +6,7 @@ import { KiB, MiB } from '../../src/core/units.ts';
 import { call, ended, type Json, progress, submit } from '../support/api.ts';
 import { type Cluster, openCluster } from '../support/cluster.ts';
 import type { Daemon } from '../support/daemon.ts';
-import { largestShare, type Reading, readCounter, sumOf } from '../support/rates.ts';
+import { greedyTaker, largestShare, type Reading, readCounter, sumOf } from '../support/rates.ts';
 import { openScene, type Scene } from '../support/scene.ts';
 
 let cluster: Cluster | undefined;
@@ -52,6 +52,12 @@ async function readingsUntil({ workers }: Cluster, over: (last: Reading) => bool
     if (over(readings.at(-1)!)) return readings;
     await sleep(20);
   }
+}
+
+/** `lateMs`: a request may have lain in its socket for as long as this process was busy with something else. */
+function arrivalsOf(requests: readonly { readonly at: number }[], lateMs: number): Reading[] {
+  const inOrder = [...requests].sort((a, b) => a.at - b.at);
+  return inOrder.map(({ at }, count) => ({ fromMs: at - lateMs, toMs: at, count }));
 }
 
 it('three workers keep to a limit together, to another one that is set meanwhile, and divide it anew when one dies', async () => {
@@ -117,19 +123,41 @@ it('requests of workers and of the coordinator together keep to their limit, als
   const { requests } = served;
   expect(requests.filter(({ operation }) => operation === 'GetObject').length).toBe(count);
   expect(requests.some(({ operation }) => operation !== 'GetObject')).toBe(true);
-  // A request may have lain in its socket for as long as this process was busy with something else.
-  const lateMs = delay.max / 1e6;
-  const readings = requests.map(({ at }, number) => ({ fromMs: at - lateMs, toMs: at, count: number }));
-  const { share, windows } = largestShare(
-    [...readings].sort((a, b) => a.toMs - b.toMs),
-    perSecond,
-  );
+  const { share, windows } = largestShare(arrivalsOf(requests, delay.max / 1e6), perSecond);
   expect(windows).toBeGreaterThan(1000);
   expect(share).toBeLessThanOrEqual(1.05);
   for (const { ports } of workers.values()) {
     const held = await readCounter(`http://127.0.0.1:${ports.http}`, 'primed_origin_limit_held_seconds_total');
     expect(held.count).toBeGreaterThan(0);
   }
+});
+
+it('a limit of the configuration file is kept to, and reached, for as long as there is work', async () => {
+  const perSecond = 200;
+  const count = 1000;
+  cluster = await openCluster({
+    workers: ['w1', 'w2'],
+    origin: { objects: objectsOf(count, 2 * KiB), logLimit: 100_000 },
+    config: `[[ufs]]\nprefix = "s3://demo"\nmax_requests_per_second = ${perSecond}\n`,
+  });
+  const { api } = cluster.coordinator;
+  const delay = monitorEventLoopDelay({ resolution: 5 });
+  delay.enable();
+  cluster.origin.resetStats();
+  const taker = greedyTaker(perSecond / 2);
+  expect((await submit(api, path)).status).toBe(200);
+  expect(await ended(api, path)).toMatchObject({ mJobState: 'SUCCEEDED', mProcessedFileCount: count });
+  const toBeHad = taker.share();
+  delay.disable();
+  const rows = (await call(api, 'GET', '/api/v1/ufs')).json();
+  expect(rows).toMatchObject([{ origin, requestsPerSecond: perSecond, source: 'configuration' }]);
+  const { requests } = cluster.origin;
+  expect(requests.length).toBeGreaterThan(count);
+  expect(largestShare(arrivalsOf(requests, delay.max / 1e6), perSecond).share).toBeLessThanOrEqual(1.05);
+  // Over two seconds at least; of what is to be had where a worker waits for a busy machine, and loses what it did not take.
+  const reached = largestShare(arrivalsOf(requests, 0), perSecond, 2000);
+  expect(reached.windows).toBeGreaterThan(100);
+  expect(reached.share).toBeGreaterThan(0.8 * Math.min(1, toBeHad));
 });
 
 it('a single daemon keeps to the limits of its configuration, and to those that are set, until they are reset', async () => {

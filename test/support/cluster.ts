@@ -1,5 +1,5 @@
 /** A cluster of real processes on loopback: an origin, a coordinator, and workers that are told apart by their ids. */
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'vitest';
 import type { ManifestEntry } from '../../src/core/types.ts';
@@ -35,6 +35,8 @@ export async function openCluster(order: {
   readonly origin: OriginOptions;
   readonly workers: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
+  /** The configuration file of the coordinator. */
+  readonly config?: string;
 }): Promise<Cluster> {
   const folder = temporaryFolder('cluster');
   const origin = await startTestOrigin(order.origin);
@@ -45,7 +47,10 @@ export async function openCluster(order: {
     ...order.env,
   };
   const dataDir = join(folder.path, 'coordinator');
-  const coordinator = await startDaemon({ role: 'coordinator', dataDir, storeSize: null, env });
+  const config = join(folder.path, 'coordinator.toml');
+  if (order.config !== undefined) writeFileSync(config, order.config);
+  const args = order.config === undefined ? [] : ['--config', config];
+  const coordinator = await startDaemon({ role: 'coordinator', dataDir, storeSize: null, env, args });
   const ports = new Map<string, DaemonPorts>();
   /** How often a worker has said that it takes part. */
   const joined = (id: string): number => {
@@ -85,7 +90,14 @@ export async function openCluster(order: {
     async restartCoordinator() {
       const { ports: same } = cluster.coordinator;
       await cluster.coordinator.kill();
-      cluster.coordinator = await startDaemon({ role: 'coordinator', dataDir, storeSize: null, env, ports: same });
+      cluster.coordinator = await startDaemon({
+        role: 'coordinator',
+        dataDir,
+        storeSize: null,
+        env,
+        args,
+        ports: same,
+      });
     },
     async close() {
       await Promise.all([cluster.coordinator, ...cluster.workers.values()].map((daemon) => daemon.kill()));

@@ -1,6 +1,8 @@
 /** A coordinator's port with the real routes over jobs that do what a test says, and files in memory. */
 import type { AddressInfo } from 'node:net';
 import Fastify, { type FastifyInstance } from 'fastify';
+import type { ShareRow } from '../../src/cluster/limit-sharing.ts';
+import { OriginLimits } from '../../src/cluster/origin-limits.ts';
 import type { JobService, SubmitResult } from '../../src/cluster/types.ts';
 import type { PrimedError } from '../../src/core/errors.ts';
 import type { JobSnapshot, JobSource, JobType, LoadOptions } from '../../src/core/job.ts';
@@ -9,7 +11,9 @@ import { installErrorHandler } from '../../src/server/errors.ts';
 import { fsApi } from '../../src/server/fs-api.ts';
 import { fsHere } from '../../src/server/fs-here.ts';
 import { jobApi } from '../../src/server/job-api.ts';
+import { ufsApi } from '../../src/server/ufs-api.ts';
 import { MemoryFiles } from './memory-files.ts';
+import { memoryLimits } from './memory-limits.ts';
 
 /** Answers by script; every call is written down. */
 export class ScriptedJobs implements JobService {
@@ -84,6 +88,9 @@ export interface ScriptedCoordinator {
   readonly url: string;
   readonly jobs: ScriptedJobs;
   readonly files: MemoryFiles;
+  readonly limits: OriginLimits;
+  /** Who has which share of the limits, as a test says. */
+  readonly shares: ShareRow[];
   readonly app: FastifyInstance;
   close(): Promise<void>;
 }
@@ -98,12 +105,17 @@ export async function startScriptedCoordinator(
   const log = { debug() {}, info() {}, warn() {}, error() {} };
   app.register(bearerAuth, options.token === undefined ? {} : { token: options.token });
   app.register(jobApi, { jobs });
+  const limits = new OriginLimits({ configured: [], store: memoryLimits(), log });
+  const shares: ShareRow[] = [];
+  app.register(ufsApi, { limits, shares: () => shares });
   app.register(fsApi, { source: fsHere(files, files.alone), log, progressEveryMs: 0, closeGraceMs: 50 });
   await app.listen({ host: '127.0.0.1', port: options.port ?? 0 });
   return {
     url: `http://127.0.0.1:${(app.server.address() as AddressInfo).port}`,
     jobs,
     files,
+    limits,
+    shares,
     app,
     close: () => app.close(),
   };

@@ -2,11 +2,11 @@
 import fc from 'fast-check';
 import { describe, expect, it, vi } from 'vitest';
 import { type Fellows, LimitSharing, type OwnRequests } from '../../../src/cluster/limit-sharing.ts';
-import type { LimitsStore } from '../../../src/cluster/limits-store.ts';
 import type { Member, Members } from '../../../src/cluster/members.ts';
 import { OriginLimits } from '../../../src/cluster/origin-limits.ts';
 import type { WorkerLink } from '../../../src/cluster/worker-link.ts';
 import { makeLimit, type OriginDemand, type OriginLimit } from '../../../src/core/origin-limits.ts';
+import { memoryLimits } from '../../support/memory-limits.ts';
 import { silent as quiet } from './fakes.ts';
 
 const origin = 's3://data/';
@@ -72,29 +72,12 @@ class Crowd implements Members {
   }
 }
 
-function memoryStore(): LimitsStore {
-  const limits = new Map<string, OriginLimit>();
-  return {
-    all: () => [...limits.values()],
-    known: true,
-    loaded: Promise.resolve(),
-    async update(of, next) {
-      const limit = next(limits.get(of));
-      limits.set(of, limit);
-      return limit;
-    },
-    remove: async (of) => void limits.delete(of),
-    onChange: () => () => undefined,
-    close: async () => undefined,
-  };
-}
-
 function opened(bytesPerSecond: number, takers: readonly Taker[], own?: OwnRequests, fellows?: Fellows) {
   const members = new Crowd();
   members.set(takers);
   const limits = new OriginLimits({
     configured: [makeLimit(origin, { bytesPerSecond })],
-    store: memoryStore(),
+    store: memoryLimits(),
     log: quiet,
   });
   const sharing = new LimitSharing({ members, limits, log: quiet, fellows, ...(own === undefined ? {} : { own }) });
