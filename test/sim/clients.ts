@@ -3,7 +3,7 @@ import type { JobService } from '../../src/cluster/types.ts';
 import { PrimedError } from '../../src/core/errors.ts';
 import type { JobSnapshot } from '../../src/core/job.ts';
 import { defaultLoadOptions } from '../../src/core/load-options.ts';
-import { ledgerDifference, type ManifestEntry } from '../../src/core/types.ts';
+import { ledgerDifference, type ManifestEntry, type RunId } from '../../src/core/types.ts';
 import { pageBytes } from '../../src/core/units.ts';
 import type { Cluster } from './nodes.ts';
 import type { World } from './world.ts';
@@ -212,9 +212,9 @@ export class Client {
     if (state === 'STOPPED') this.#world.wrong('a free is STOPPED that nobody stopped');
     // Workers that were not there keep what they have, and the job says so.
     if (state !== 'SUCCEEDED') return;
-    const { workers, coordinator } = this.#cluster;
+    const { workers, coordinators } = this.#cluster;
     for (const { id, store } of workers) {
-      if (!coordinator.isMember(id)) continue;
+      if (!coordinators.every((one) => one.isMember(id))) continue;
       const left = store.below(this.plan.path);
       if (left > 0) this.#world.wrong(`${this.plan.path} was freed, and ${left} files of it are on ${id}`);
     }
@@ -238,6 +238,7 @@ export class Client {
     if (!this.plan.verify && job.ledger.originBytes > sent)
       world.wrong(`the ledger has ${job.ledger.originBytes} bytes from the origin, which sent ${sent}`);
     this.#checkCached(job);
+    this.#checkCost(job.runId, sent);
     if (state === 'SUCCEEDED') this.#checkSuccess(job);
     else if (state === 'FAILED') this.#checkFailure(job);
     else if (state === 'STOPPED' && !this.#stopAsked) world.wrong('a job is STOPPED that nobody stopped');
@@ -254,7 +255,7 @@ export class Client {
       if (loadMetadataOnly) continue;
       const first = (this.#versionsBefore.get(object.path) ?? 1) - 1;
       const versions = object.versions.slice(first);
-      const held = versions.map((version) => this.#replicasOf(version));
+      const held = versions.map((version) => this.#replicasOf(version, this.#endedMs(job.endedAtMs) - noticeMs));
       if (Math.max(...held) < replicas) {
         world.wrong(
           `SUCCEEDED, and ${object.path} (${versions.map(({ etag }) => etag).join()}) is on ${held.join()} workers, not ${replicas}`,
@@ -265,21 +266,23 @@ export class Client {
       world.wrong(`SUCCEEDED with ${job.totalFiles} files of ${files}`);
   }
 
-  /** What the ledger calls cached is on workers that are there. */
-  #checkCached({ runId, ledger }: JobSnapshot): void {
+  /** What the ledger calls cached is on workers that were there when the job ended. */
+  #checkCached({ runId, ledger, endedAtMs }: JobSnapshot): void {
     if (this.plan.verify) return;
+    const { workers, etcd } = this.#cluster;
+    // Whoever ended it may not have heard yet what another coordinator has.
+    const sinceMs = this.#endedMs(endedAtMs) - (etcd === undefined ? 5 : noticeMs);
     let durable = 0;
-    for (const { id, store } of this.#cluster.workers) {
-      if (this.#cluster.coordinator.wasMember(id, noticeMs)) durable += store.model.ledger(runId).cachedBytes;
-    }
+    for (const { id, store } of workers)
+      if (this.#cluster.wasMember(id, sinceMs)) durable += store.model.ledger(runId).cachedBytes;
     if (ledger.cachedBytes > durable)
       this.#world.wrong(`the ledger has ${ledger.cachedBytes} bytes cached, and the workers ${durable}`);
   }
 
   /** The fewest live workers that show any page of it. */
-  #replicasOf(version: ManifestEntry): number {
-    const { workers, coordinator } = this.#cluster;
-    const live = workers.filter(({ id }) => coordinator.wasMember(id, noticeMs));
+  #replicasOf(version: ManifestEntry, sinceMs: number): number {
+    const { workers } = this.#cluster;
+    const live = workers.filter(({ id }) => this.#cluster.wasMember(id, sinceMs));
     const range = (page: number) => ({
       offset: page * pageBytes,
       length: Math.min(pageBytes, version.sizeBytes - page * pageBytes),
@@ -291,6 +294,24 @@ export class Client {
       fewest = Math.min(fewest, count);
     }
     return fewest;
+  }
+
+  #checkCost(run: RunId, sentBytes: number): void {
+    const { onlyDeaths, bucket, costs } = this.#cluster;
+    if (!onlyDeaths || this.plan.verify) return;
+    let onceBytes = 0;
+    for (const { path, versions } of bucket.objects.values())
+      if (path.startsWith(this.plan.path)) onceBytes += versions.at(-1)!.sizeBytes;
+    const mostBytes = onceBytes + costs.allowedBytes(run);
+    if (sentBytes > mostBytes)
+      this.#world.wrong(
+        `${sentBytes} bytes left the origin: ${onceBytes} once, and ${costs.allowedBytes(run)} were lost`,
+      );
+  }
+
+  /** What is true of a job was true when it ended; while etcd is away that is told later. */
+  #endedMs(endedAtMs: number | undefined): number {
+    return Math.min(endedAtMs! - this.#world.startMs, this.#world.nowMs);
   }
 
   #checkFailure(job: JobSnapshot): void {

@@ -19,6 +19,7 @@ export type FaultKind =
   | 'partition'
   | 'partition one way'
   | 'partition of workers'
+  | 'etcd is away'
   | 'connection reset'
   | 'slow network'
   | 'object changes'
@@ -45,6 +46,7 @@ export const faultKinds: readonly FaultKind[] = [
   'partition',
   'partition one way',
   'partition of workers',
+  'etcd is away',
   'connection reset',
   'slow network',
   'object changes',
@@ -256,6 +258,25 @@ export class Faults {
     const { network } = this.#cluster;
     network.cut(a.machine, b.machine);
     this.#lasts(this.#duration(), () => network.heal(a.machine, b.machine));
+  }
+
+  /** For some machines, each a moment sooner or later than for another. */
+  'etcd is away'(): void {
+    const { etcd, network, machines } = this.#cluster;
+    if (etcd === undefined) return;
+    const world = this.#world;
+    const durationMs = world.chance(0.3) ? this.#duration() : world.between(1.1, 2) * leaseMs;
+    for (const machine of machines) {
+      if (machine === etcd.machine || world.chance(0.3)) continue;
+      this.#lasts(world.between(0, 1500), () => {
+        network.cut(machine, etcd.machine);
+        network.cut(etcd.machine, machine);
+        this.#lasts(durationMs + world.between(0, 1500), () => {
+          network.heal(machine, etcd.machine);
+          network.heal(etcd.machine, machine);
+        });
+      });
+    }
   }
 
   'connection reset'(): void {

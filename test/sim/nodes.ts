@@ -30,6 +30,7 @@ import { SimEtcd } from './etcd.ts';
 import { Network } from './network.ts';
 import { Bucket, SimOrigins } from './origin.ts';
 import { SimStore } from './store.ts';
+import { Costs, Repeats, Reservations, SharedWatch, Terms } from './watch.ts';
 import type { WebSocket } from './web-sockets.ts';
 import { SimWorker } from './worker.ts';
 import { Machine, Process, type World } from './world.ts';
@@ -40,11 +41,10 @@ const timing: Timing = { ...defaultTiming, pingMs: 1000, silenceMs: 2500, progre
 /** Real, but nothing is in it: databases are in memory. */
 const folder = join(tmpdir(), 'primed-simulated');
 const httpPort = 28080;
+const jobsRoot = '/primed/jobs/';
 const etcdMembers = { prefix: '/primed/workers/', cluster: 'sim', leaseMs };
 /** So long after the end of a job a worker may fetch for it, which has not heard of the end: a lease, and what finds out. */
 const lateMs = leaseMs + 4_000;
-/** Until links are back that were cut, or whose end is gone, and until it is known who is not. */
-export const recoveryMs = leaseMs + timing.silenceMs + timing.handshakeMs + timing.longestRetryMs;
 
 function sizeOf(world: World): number {
   if (world.chance(0.05)) return 0;
@@ -56,6 +56,8 @@ function sizeOf(world: World): number {
 export interface ClusterOptions {
   readonly capacityBytes: number;
   readonly onChange: 'restart' | 'fail';
+  /** Links notice later than leases that nothing is heard: then they outlive registrations. */
+  readonly patientLinks: boolean;
   /** More than one: over etcd. */
   readonly coordinators: number;
 }
@@ -81,21 +83,44 @@ export class Cluster {
   calmFromMs = Number.POSITIVE_INFINITY;
   /** Nothing is done to workers, to the ways to them, or to what they ask for that would have them fetch twice. */
   workersAreWell = false;
+  /** Nothing is done to the world that would have a byte fetched twice, but that workers die. */
+  onlyDeaths = false;
   /** Frames that came for a registration that did not hold any more. */
   staleFrames = 0;
+  readonly timing: Timing;
+  readonly reservations: Reservations;
+  readonly terms: Terms;
+  readonly costs = new Costs(this);
+  readonly repeats: Repeats;
+  readonly watch: SharedWatch | undefined;
   readonly #endedMs = new Map<RunId, number>();
 
   constructor(world: World, options: ClusterOptions) {
     this.world = world;
     this.options = options;
+    this.timing = options.patientLinks ? { ...timing, silenceMs: 1.5 * leaseMs } : timing;
     this.network = new Network(world);
     this.bucket = new Bucket(world);
+    this.reservations = new Reservations(world);
+    this.terms = new Terms(world);
+    this.repeats = new Repeats(world, leaseMs - 1000);
     if (options.coordinators > 1) {
       const time = { process: () => ({ after: (ms: number, act: () => void) => this.#calledOff(ms, act) }) };
       this.etcd = { server: new MemoryEtcd(time as unknown as VirtualTime), machine: new Machine('e') };
     }
     for (let at = 0; at < options.coordinators; at += 1)
       this.coordinators.push(new CoordinatorNode(this, at === 0 ? 'c' : `c${at + 1}`));
+    if (this.etcd === undefined) return;
+    const { coordinators } = this;
+    this.watch = new SharedWatch({ world, etcd: this.etcd.server, root: jobsRoot, coordinators });
+    const hindered = (one: CoordinatorNode): boolean => this.#isHindered(one);
+    this.watch.look({ recoveryMs: this.recoveryMs, hindered });
+  }
+
+  /** Until links are back that were cut, or whose end is gone, and until it is known who is not. */
+  get recoveryMs(): number {
+    const { silenceMs, handshakeMs, longestRetryMs } = this.timing;
+    return leaseMs + silenceMs + handshakeMs + longestRetryMs;
   }
 
   #calledOff(delayMs: number, act: () => void): () => void {
@@ -112,6 +137,18 @@ export class Cluster {
   etcdOf(process: Process): SimEtcd {
     const { network } = this;
     return new SimEtcd({ ...this.etcd!, network, process });
+  }
+
+  /** For any of the coordinators: one that stands still knows nothing of those that came meanwhile. */
+  wasMember(id: WorkerId, sinceMs: number): boolean {
+    return this.coordinators.some((one) => one.wasMember(id, sinceMs));
+  }
+
+  /** Is not there, stands still, or has no way to etcd. */
+  #isHindered({ up, leaving, process, machine }: CoordinatorNode): boolean {
+    const { network, etcd } = this;
+    if (!up || leaving || process!.frozen || etcd === undefined || network.slow) return true;
+    return network.isCut(machine, etcd.machine) || network.isCut(etcd.machine, machine);
   }
 
   get machines(): Machine[] {
@@ -173,9 +210,12 @@ export class Cluster {
   }
 
   /** What a coordinator says to a registration that does not hold any more changes nothing. */
-  delivering(socket: WebSocket, process: Process): void {
+  delivering(socket: WebSocket, process: Process, frame: Buffer | undefined): void {
     const worker = this.workerOf(process);
     if (worker === undefined || socket.side !== 1) return;
+    this.repeats.delivering(worker, socket.headers['x-primed-session']!, frame);
+    if (frame === undefined) return;
+    this.terms.delivering(worker, socket.headers['x-primed-coordinator']!, frame);
     const epoch = worker.registrar?.epoch();
     if (socket.headers['x-primed-epoch'] === String(epoch)) return;
     this.staleFrames += 1;
@@ -186,6 +226,16 @@ export class Cluster {
           `${worker.id} did what was said to epoch ${socket.headers['x-primed-epoch']}; it has ${epoch}`,
         );
     });
+  }
+
+  /** How often it came to what some checks are about. */
+  get met(): Readonly<Record<'stale frame' | 'late call' | 'repeated frame' | 'job taken over', number>> {
+    return {
+      'stale frame': this.staleFrames,
+      'late call': this.terms.late,
+      'repeated frame': this.repeats.count,
+      'job taken over': this.watch?.takenOver ?? 0,
+    };
   }
 
   logOf(process: Process): Log {
@@ -216,6 +266,8 @@ abstract class Node {
   readonly cluster: Cluster;
   readonly machine: Machine;
   process: Process | undefined;
+  /** It was told to end. */
+  leaving = false;
 
   constructor(cluster: Cluster, name: string) {
     this.cluster = cluster;
@@ -233,6 +285,7 @@ abstract class Node {
     const process = new Process(machine, `${machine.name}#${machine.restarts}`);
     machine.process = process;
     this.process = process;
+    this.leaving = false;
     cluster.world.log(`${process.name} starts`);
     cluster.world.after(0, process, () => this.#run(() => this.open(process)));
   }
@@ -247,6 +300,7 @@ abstract class Node {
   leave(): void {
     const { process, cluster } = this;
     if (process === undefined || !this.up) return;
+    this.leaving = true;
     cluster.world.log(`${process.name} is told to end`);
     const end = (): void => {
       cluster.world.log(`${process.name} ends`);
@@ -294,7 +348,7 @@ export class CoordinatorNode extends Node {
       registry,
       connect: (row) => {
         const { id, epoch } = row;
-        return this.#watched(new RemoteLink({ id, epoch, coordinator, log, url: urlOf(row), timing }));
+        return this.#watched(new RemoteLink({ id, epoch, coordinator, log, url: urlOf(row), timing: cluster.timing }));
       },
     });
     this.#members = members;
@@ -319,7 +373,7 @@ export class CoordinatorNode extends Node {
       ...{ fleet, origins, clock, log },
       settings: { listingKeys: 4, maxActive: 2, onChange: options.onChange, listingRetryMs: 100 },
     };
-    const places = { root: '/primed/jobs/', url: `http://${this.machine.name}:19999`, release: 'test', leaseMs };
+    const places = { root: jobsRoot, url: `http://${this.machine.name}:19999`, release: 'test', leaseMs };
     const jobs = await (etcd === undefined ? openJobService(order) : openSharedJobs({ ...order, ...places, etcd }));
     this.jobs = jobs;
     cluster.onJobs(jobs);
@@ -345,10 +399,9 @@ export class CoordinatorNode extends Node {
     return this.registry?.workers().some((row) => row.id === id && isMember(row)) === true;
   }
 
-  /** Is a member, or was one a moment ago. */
-  wasMember(id: WorkerId, withinMs: number): boolean {
-    if (this.isMember(id)) return true;
-    return (this.memberUntilMs.get(id) ?? Number.NEGATIVE_INFINITY) >= this.cluster.world.nowMs - withinMs;
+  /** Is a member, or was one at that time or later. */
+  wasMember(id: WorkerId, sinceMs: number): boolean {
+    return this.isMember(id) || (this.memberUntilMs.get(id) ?? Number.NEGATIVE_INFINITY) >= sinceMs;
   }
 
   protected async close(): Promise<void> {
@@ -374,13 +427,25 @@ export class CoordinatorNode extends Node {
   /** The link, with an account of what it has not answered. */
   #watched(link: RemoteLink): EndableLink {
     const { pending } = this;
+    const asked = new Map<RunId, number>();
+    const ask = (run: RunId, bytes: number): void => {
+      const totalBytes = (asked.get(run) ?? 0) + bytes;
+      asked.set(run, totalBytes);
+      this.cluster.reservations.asked(link.id, run, totalBytes);
+    };
     return new Proxy(link, {
       get(target, name) {
         const value: unknown = Reflect.get(target, name, target);
         if (typeof value !== 'function') return value;
         return (...args: unknown[]) => {
+          if (name === 'reserveMore') ask(...(args as [RunId, number]));
           const result: unknown = Reflect.apply(value, target, args);
           if (!(result instanceof Promise)) return result;
+          if (name === 'reserveMore')
+            result.catch(() => {
+              const [run, bytes] = args as [RunId, number];
+              ask(run, -bytes);
+            });
           const call = Symbol(String(name));
           pending.set(call, `${String(name)} at ${link.id}`);
           const settled = (): void => void pending.delete(call);
@@ -403,6 +468,9 @@ export class WorkerNode extends Node {
   #control: Control | undefined;
   /** Calls that changed something, ever. */
   changes = 0;
+  readonly #calls = new Map<RunId, number>();
+  /** Highest of each run that its process was given. */
+  readonly #terms = new Map<RunId, number>();
   /** When it last went on after it stood still. */
   thawedMs = Number.NEGATIVE_INFINITY;
   /** The list of live workers that holds. */
@@ -419,6 +487,8 @@ export class WorkerNode extends Node {
     const { world } = cluster;
     const log = cluster.logOf(process);
     if (this.machine.restarts > 1) store.restart();
+    this.#terms.clear();
+    process.onDeath.push(() => cluster.costs.died(this));
     this.server.removeAllListeners();
     const worker = new SimWorker({
       ...{ name: this.machine.name, process, store },
@@ -426,8 +496,12 @@ export class WorkerNode extends Node {
       askPeer: (url, serve) => this.#askPeer(url, serve),
       onCall: (method, run) => {
         this.changes += 1;
+        if (run !== undefined) this.#calls.set(run, this.callsOf(run) + 1);
+        if (method === 'stopRun' && worker.partsInFlight > 0) cluster.costs.stopped(run!);
         if (world.logging && method !== 'load') world.log(`${process.name} ${method} ${run?.slice(0, 8) ?? ''}`);
       },
+      onStart: (spec) => this.#started(spec),
+      onReserved: (run, totalBytes) => cluster.reservations.granted(this.id, run, totalBytes),
       onFetch: (spec, entry, range) => cluster.fetching(this, spec, entry, range),
     });
     this.worker = worker;
@@ -462,8 +536,24 @@ export class WorkerNode extends Node {
       leaseMs: () => leaseMs,
       version: 'test',
       log,
-      timing,
+      timing: cluster.timing,
     });
+  }
+
+  callsOf(run: RunId): number {
+    return this.#calls.get(run) ?? 0;
+  }
+
+  termOf(run: RunId): number {
+    return this.#terms.get(run) ?? 0;
+  }
+
+  #started(spec: RunSpec): void {
+    const { run, term } = spec;
+    this.cluster.costs.started(spec);
+    if (term < this.termOf(run))
+      this.cluster.world.wrong(`${this.id} begins run ${run} under term ${term}, after ${this.termOf(run)}`);
+    this.#terms.set(run, term);
   }
 
   protected async close(): Promise<void> {

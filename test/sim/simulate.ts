@@ -7,7 +7,7 @@ import { MiB } from '../../src/core/units.ts';
 import { Client, type JobPlan } from './clients.ts';
 import { type FaultKind, Faults, faultKinds } from './faults.ts';
 import { simulateGlobals } from './globals.ts';
-import { Cluster, type CoordinatorNode, idsOf, leaseMs, recoveryMs } from './nodes.ts';
+import { Cluster, type CoordinatorNode, idsOf, leaseMs } from './nodes.ts';
 import { setCoordinators } from './transport.ts';
 import { setAddresses } from './web-sockets.ts';
 import { enter, World } from './world.ts';
@@ -17,6 +17,7 @@ export interface Verdict {
   readonly wrong: readonly string[];
   /** Faults that met work under way. */
   readonly fired: ReadonlyMap<FaultKind, number>;
+  readonly met: Cluster['met'];
   /** `SUCCEEDED` and so on, one a job. */
   readonly ends: readonly string[];
   readonly events: number;
@@ -33,6 +34,15 @@ const faultsOfOthers: readonly FaultKind[] = [
   'object fails for a while',
   'object is silent',
   'listing fails',
+];
+
+const deaths: readonly FaultKind[] = [
+  ...faultsOfOthers,
+  'worker killed',
+  'worker without power',
+  'worker gone for good',
+  'worker shut down',
+  'both killed',
 ];
 
 /** Bounds of virtual time: until all has ended after the last fault, and until nothing is left of it. */
@@ -72,6 +82,7 @@ async function simulated(seed: number, world: World): Promise<Verdict> {
   const cluster = new Cluster(world, {
     capacityBytes: tight ? 40 * MiB : 10_000 * MiB,
     onChange: world.chance(0.15) ? 'fail' : 'restart',
+    patientLinks: world.chance(coordinators > 1 ? 0.4 : 0.1),
     coordinators,
   });
   cluster.tight = tight;
@@ -87,7 +98,7 @@ async function simulated(seed: number, world: World): Promise<Verdict> {
     network,
     machineAt,
     upgradesOf: (process) => cluster.workerOf(process),
-    delivering: (socket, process) => cluster.delivering(socket, process),
+    delivering: (socket, process, frame) => cluster.delivering(socket, process, frame),
   });
   for (let count = 0; count < workerCount; count += 1) cluster.addWorker();
   const plans = planJobs(world, workerCount);
@@ -109,9 +120,13 @@ async function simulated(seed: number, world: World): Promise<Verdict> {
   if (calm) cluster.calmFromMs = 0;
   cluster.workersAreWell = calm || world.chance(0.2);
   const count = calm ? 0 : world.integer(1, 7);
-  const kinds = cluster.workersAreWell ? faultsOfOthers : faultKinds;
+  cluster.onlyDeaths = !cluster.workersAreWell && !tight && world.chance(0.3);
+  const kinds = cluster.workersAreWell ? faultsOfOthers : cluster.onlyDeaths ? deaths : faultKinds;
   for (let at = 0; at < count; at += 1)
     faults.plan(world.pick(kinds), world.between(400, world.pick([4000, 10_000, faultsUntilMs])));
+  // Workers and coordinators lose what they hold there at about the same time, while their links stay.
+  if (coordinators > 1 && kinds === faultKinds && world.chance(0.3))
+    faults.plan('etcd is away', world.between(400, 4000));
   if (!calm && world.chance(0.1)) {
     // As soon as a client has heard that its job is safe.
     cluster.accepted = () => {
@@ -126,7 +141,7 @@ async function simulated(seed: number, world: World): Promise<Verdict> {
   for (const one of cluster.coordinators) one.start();
   for (const worker of cluster.workers) if (!worker.goneForGood) worker.start();
   const quietMs = world.nowMs;
-  if (!calm) cluster.calmFromMs = quietMs + recoveryMs;
+  if (!calm) cluster.calmFromMs = quietMs + cluster.recoveryMs;
   const ended = await world.run(quietMs + endLimitMs, () => clients.every(({ done }) => done));
   if (!ended) {
     for (const { plan, end, jobId } of clients)
@@ -140,6 +155,7 @@ async function simulated(seed: number, world: World): Promise<Verdict> {
     seed,
     wrong: world.faults,
     fired: faults.fired,
+    met: cluster.met,
     ends: clients.map(({ end }) => end?.state ?? 'NONE'),
     events: world.events,
     virtualMs: world.nowMs,
@@ -185,6 +201,13 @@ function checkRest(cluster: Cluster, clients: readonly Client[], calm: boolean):
       const heard = peers === undefined ? 'nothing' : idsOf(peers.peers);
       if (heard !== livePeers) world.wrong(`${id} was told of workers ${heard}, and live are ${livePeers}`);
     }
+    // Whoever is asked says the same of what has ended.
+    if (coordinator.up && coordinator.jobs?.trouble() === undefined)
+      for (const { plan, jobId, end } of clients) {
+        const state = jobId === undefined ? undefined : coordinator.jobs?.byId(jobId)?.state;
+        if (end !== undefined && state !== end.state)
+          world.wrong(`${coordinator.machine.name} says ${state} of ${plan.path}, which is ${end.state}`);
+      }
     for (const call of coordinator.pending.values()) world.wrong(`a call is pending for ever: ${call}`);
   }
   if (!calm || cluster.tight) return;

@@ -20,8 +20,8 @@ export interface Addresses {
   /** By `host:port`. */
   machineAt(host: string): Machine | undefined;
   upgradesOf(process: Process): Upgrades | undefined;
-  /** Told of every frame before it is read, and of who reads it. */
-  delivering(socket: WebSocket, process: Process): void;
+  /** Told of every frame before it is read, and of who reads it; undefined: it carries no message. */
+  delivering(socket: WebSocket, process: Process, frame: Buffer | undefined): void;
 }
 
 let addresses: Addresses | undefined;
@@ -131,7 +131,8 @@ export class WebSocket extends EventEmitter {
     const { process } = connection.ends[side];
     const endpoint: Endpoint = {
       receive: (frame) => {
-        addresses!.delivering(this, process);
+        const { type, ...more } = frame as Frame;
+        addresses!.delivering(this, process, type === 'message' && 'data' in more ? more.data : undefined);
         this.#receive(frame as Frame);
       },
       closed: () => this.#end(1006, ''),

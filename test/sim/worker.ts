@@ -46,6 +46,9 @@ export interface SimWorkerOptions {
   readonly askPeer: (url: string, serve: (worker: SimWorker) => boolean) => Promise<boolean>;
   /** Every call that changes something. */
   readonly onCall: (method: string, run: RunId | undefined) => void;
+  readonly onStart: (spec: RunSpec) => void;
+  /** Told of all that was reserved for a run since it began here. */
+  readonly onReserved: (run: RunId, totalBytes: number) => void;
   /** Before each request to the origin. */
   readonly onFetch: (spec: RunSpec, entry: ManifestEntry, range: ByteRange) => void;
 }
@@ -57,6 +60,8 @@ interface Run {
   /** What it waits for, and does not when it is stopped. */
   readonly pauses: Set<() => void>;
   reservedBytes: number;
+  /** All that was reserved by calls, whatever became of it. */
+  askedBytes: number;
   lost: PrimedError | undefined;
   retries: number;
   readonly budget: RetryBudget;
@@ -84,6 +89,8 @@ type PartEnd = 'landed' | 'changed' | 'later' | 'dropped' | { readonly error: Pr
 const partPages = 2;
 /** Parts that a worker fetches at once, of all runs. */
 const slots = 3;
+/** Of one worker. */
+export const mostInFlightBytes = slots * partPages * pageBytes;
 const maxRestarts = 2;
 const retry: RetrySettings = { ...defaultRetry, maxAttempts: 5, baseMs: 50, maxMs: 1000 };
 /** A request that nobody answers. */
@@ -131,6 +138,7 @@ export class SimWorker implements Worker {
 
   startRun(spec: RunSpec): void {
     this.#options.onCall('startRun', spec.run);
+    this.#options.onStart(spec);
     if (this.runs.has(spec.run)) return;
     const abort = new AbortController();
     setMaxListeners(0, abort.signal);
@@ -140,6 +148,7 @@ export class SimWorker implements Worker {
       abort,
       pauses: new Set(),
       reservedBytes: 0,
+      askedBytes: 0,
       lost: undefined,
       retries: 0,
       budget: { succeeded: 0, spent: 0 },
@@ -162,7 +171,10 @@ export class SimWorker implements Worker {
   }
 
   reserveMore(runId: RunId, bytes: number): void {
-    this.reserve(runId, this.#run(runId).reservedBytes + bytes);
+    const run = this.#run(runId);
+    this.reserve(runId, run.reservedBytes + bytes);
+    run.askedBytes += bytes;
+    this.#options.onReserved(runId, run.askedBytes);
   }
 
   async makeRoom(runId: RunId, entries: readonly ManifestEntry[]): Promise<void> {

@@ -53,10 +53,11 @@ const turn = (): Promise<void> => new Promise((resolve) => nextTurn(resolve));
 const mostEvents = 100_000;
 
 /** Milliseconds since the epoch at which worlds begin. */
-const startMs = 1_800_000_000_000;
+const epochMs = 1_800_000_000_000;
 
 export class World {
   readonly random: Random;
+  readonly startMs = epochMs;
   nowMs = 0;
   events = 0;
   /** Whose event runs. */
@@ -75,7 +76,7 @@ export class World {
   }
 
   get wallMs(): number {
-    return startMs + this.nowMs;
+    return this.startMs + this.nowMs;
   }
 
   between(from: number, to: number): number {
