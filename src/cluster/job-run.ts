@@ -160,8 +160,10 @@ export class JobRun {
     await this.#stopWorker(untilMs);
     await this.#inTime(this.#driver, 'the phases of the job', untilMs);
     // A driver that was interrupted, or is late, has left the job without an end.
+    // Where the end cannot be told the job is let go of meanwhile: whoever goes on with it tells.
+    const over = this.ended.catch(() => undefined);
     if (this.active && !this.#finishing) await this.#finish({ type: 'stopped' });
-    else if (this.active) await this.#inTime(this.ended, 'the end of the job');
+    else if (this.active) await this.#inTime(over, 'the end of the job');
     return this.#progress.state === 'STOPPED';
   }
 

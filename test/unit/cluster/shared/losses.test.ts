@@ -12,8 +12,12 @@ afterEach(() => {
 });
 
 /** Two coordinators; the first runs a job, of which ten files are loaded. */
-async function underWay(options: Record<string, unknown> = {}): Promise<[Coordinator, Coordinator]> {
+async function underWay(
+  options: Record<string, unknown> = {},
+  settings: SharedStage['settings'] = {},
+): Promise<[Coordinator, Coordinator]> {
   stage = new SharedStage();
+  stage.settings = settings;
   const [a, b] = [await stage.open('a'), await stage.open('b')];
   a.worker.flowing = false;
   await submit(a, options);
@@ -309,6 +313,23 @@ it('an end that could not be told because etcd was away is told when it is back'
   await stage.untilState(b, 'SUCCEEDED');
   expect(a.worker.loads).toBe(40);
   expect(stage.fetchedTwice()).toEqual([]);
+});
+
+it('a stop whose end cannot be told because etcd went away is no failure of the coordinator', async () => {
+  const [a, b] = await underWay({}, { stopDeadlineMs: 30_000 });
+  const stopRun = a.worker.stopRun.bind(a.worker);
+  vi.spyOn(a.worker, 'stopRun').mockImplementation((run) => {
+    stage.etcd.setDown(true);
+    return stopRun(run);
+  });
+  const stopped = codeOf(a.jobs.stop(dir));
+  await stage.time.until(() => stage.etcd.down);
+  await stage.time.until(() => a.log.lines.some(({ line }) => line.includes('a job is let go of')));
+  expect(a.log.lines.map(({ line }) => line)).not.toContain('error something failed that must not');
+  vi.restoreAllMocks();
+  stage.etcd.setDown(false);
+  await stage.untilState(b, 'STOPPED');
+  await stopped;
 });
 
 it('a coordinator that goes down in good order leaves its jobs at once, and one that comes back alone goes on with them', async () => {
