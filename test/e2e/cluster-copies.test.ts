@@ -41,7 +41,7 @@ async function placed(of: Cluster): Promise<string[][]> {
   return placesOf(of, await listedBy(of.origin, 'data/'));
 }
 
-it.each([2, 3])('%i replicas are copied as they arrive, and the origin is read once', async (replicas) => {
+it.each([2, 3])('%i replicas are copied, and the origin is read once', async (replicas) => {
   const its = await open(['w1', 'w2', 'w3']);
   its.origin.resetStats();
   const report = await loaded(its.coordinator.api, path, { replicas: String(replicas) });
@@ -53,6 +53,32 @@ it.each([2, 3])('%i replicas are copied as they arrive, and the origin is read o
   expect(sentBytes(its)).toBe(totalBytes);
   const places = await placed(its);
   expect(places.map((ids) => new Set(ids).size)).toEqual(places.map(() => replicas));
+});
+
+it('a replica has parts of a segment durable while the origin still owes its source the last one', async () => {
+  const one = { key: 'data/one.bin', sizeBytes: 32 * MiB };
+  cluster = await openCluster({
+    ...{ workers: ['w1', 'w2'], origin: { objects: [one] } },
+    env: { PRIMED_JOB_SEGMENT_SIZE: '32MB', PRIMED_CLUSTER_LEASE: '30s' },
+  });
+  const its = cluster;
+  const { api } = its.coordinator;
+  const stall = { fault: { kind: 'stall' }, key: one.key, rangeFrom: { from: 24 * MiB, to: 32 * MiB } } as const;
+  const fault = its.origin.setFault(stall);
+  expect((await submit(api, path, { replicas: '2' })).status).toBe(200);
+  const ledger = async () => (await progress(api, path)).json().ledger;
+  // Three parts of four, twice.
+  await expect.poll(async () => (await ledger()).cachedBytes, { timeout: 60_000, interval: 50 }).toBe(2 * 24 * MiB);
+  expect(await ledger()).toMatchObject({ peerBytes: 24 * MiB });
+  expect(its.origin.fired(fault)).toBeGreaterThan(0);
+  expect((await progress(api, path)).json().mJobState).toBe('RUNNING');
+  its.origin.clearFaults();
+  its.origin.dropConnections();
+  const report = await ended(api, path);
+  expect(report).toMatchObject({ mJobState: 'SUCCEEDED', mLoadedByteCount: one.sizeBytes });
+  expect(report.ledger).toMatchObject({ peerBytes: one.sizeBytes, inFlightBytes: 0 });
+  expect(sentBytes(its)).toBe(one.sizeBytes);
+  for (const id of ['w1', 'w2']) await readBack(its, id);
 });
 
 it.each([2, 3])(
