@@ -2,7 +2,8 @@
  * RUNNING of a FREE: every worker removes what it has of a path, page by page; of a dry run it only counts.
  *
  * Each worker is first asked for all that it has, then for the removal, then again whether anything is left: it is done
- * when nothing is. Who joins or comes back meanwhile is asked too, on its new link; who is lost, or known and not there at
+ * when nothing is. Before each answer it stops what is still at work below the path: runs of a coordinator that has died, or
+ * that did not reach it to stop them. Who joins or comes back meanwhile is asked too, on its new link; who is lost, or known and not there at
  * the end, keeps what it has, and the job says so. Nothing loads below the path in the meantime (see job-overlaps).
  *
  * What survives a crash: what was found and freed, by worker. A worker that is asked again says what is left, and what is
@@ -11,7 +12,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { UfsPath } from '../core/types.ts';
 import type { Member } from './members.ts';
-import type { RunContext } from './run-context.ts';
+import { type RunContext, RunInterrupted } from './run-context.ts';
 import { isWorkerLost, type WorkerLink } from './worker-link.ts';
 
 /** How often what a worker has left is removed before the job gives up: something adds to it all the time. */
@@ -58,12 +59,25 @@ export class FreePhase {
           break;
         }
         if (round >= roundsAtMost) throw new Error(`worker ${id} has files of ${this.#path} again and again`);
+        await this.#tell();
         await this.#pages(link, false, (freed) => apply({ type: 'freed', worker: id, ...freed }));
       }
     } catch (error) {
       if (!isWorkerLost(error)) throw error;
     }
     this.#asked.add(link);
+  }
+
+  /** Whoever takes the job over knows what was found, before any of it is gone. */
+  async #tell(): Promise<void> {
+    const { deps, definition, signal } = this.#context;
+    try {
+      await deps.tell?.(definition.jobId);
+    } catch (error) {
+      if (signal.aborted) return;
+      deps.log.warn({ jobId: definition.jobId, error: String(error) }, 'nothing is freed that others do not know of');
+      throw new RunInterrupted();
+    }
   }
 
   /** Sums over all pages; ends early when the signal fires. */
@@ -77,7 +91,7 @@ export class FreePhase {
     const sum = { files: 0, bytes: 0 };
     let after: UfsPath | undefined;
     do {
-      const order = { path: this.#path, dryRun, ...(after === undefined ? {} : { after }) };
+      const order = { path: this.#path, dryRun, stopLoads: !this.#dryRun, ...(after === undefined ? {} : { after }) };
       const page = await inTime(link.free(order, under), signal);
       if (page === undefined) break;
       const { files, bytes, next } = page;

@@ -15,6 +15,7 @@ import type { JobRecord } from './job-store.ts';
 import { LoadPhase } from './load-phase.ts';
 import { type JobDeps, type JobMarks, type RunContext, RunInterrupted } from './run-context.ts';
 import { type Figures, RunFigures } from './run-figures.ts';
+import { endEarlierRuns, loadSpec, repairSpec } from './run-specs.ts';
 import { snapshotOf } from './snapshot.ts';
 import { VerifyPhase } from './verify-phase.ts';
 
@@ -32,6 +33,10 @@ export class JobRun {
   #final: Figures | undefined;
   #driver: Promise<void> | undefined;
   #started = false;
+  /** An earlier process, or another coordinator, may have begun runs of it, which go on at the workers for up to a lease. */
+  readonly #mayHaveRun: boolean;
+  /** Settles when those have ended. */
+  #earlier: Promise<void> | undefined;
   readonly #abort = new AbortController();
   #pausing = false;
   #interrupted = false;
@@ -48,8 +53,8 @@ export class JobRun {
   /** Settles when the submission is durable. */
   readonly durable: Promise<void>;
 
-  /** `record`: from the store, or new (then it is written). */
-  constructor(record: Omit<JobRecord, 'version'>, origin: 'new' | 'stored', deps: JobDeps) {
+  /** `record`: from the store, or not yet in it (then it is written): of a new job, or of one that others have had. */
+  constructor(record: Omit<JobRecord, 'version'>, origin: 'new' | 'adopted' | 'stored', deps: JobDeps) {
     const {
       definition,
       claim,
@@ -67,6 +72,7 @@ export class JobRun {
     this.definition = definition;
     this.claim = claim;
     this.#deps = deps;
+    this.#mayHaveRun = definition.type === 'LOAD' && origin !== 'new';
     // Every HEAD of an index file's paths listens.
     setMaxListeners(0, this.#abort.signal);
     this.#progress = progress;
@@ -86,7 +92,7 @@ export class JobRun {
         ...(bytesPerSecond === undefined ? {} : { bytesPerSecond }),
       });
     }
-    this.durable = origin === 'new' ? deps.store.putJob(record) : Promise.resolve();
+    this.durable = origin === 'stored' ? Promise.resolve() : deps.store.putJob(record);
     this.durable.catch(() => undefined);
   }
 
@@ -111,7 +117,7 @@ export class JobRun {
     return this.#interrupted && this.active && !this.#pausing;
   }
 
-  /** Puts the job that was read from the store where it left off. Ends it when a stop was under way. */
+  /** Puts the job that was read from the store where it left off. A load of which a stop was under way is for `drive` to end. */
   async recover(): Promise<void> {
     const { store, clock } = this.#deps;
     if (!this.active) return;
@@ -129,7 +135,7 @@ export class JobRun {
   drive(): void {
     assert(this.#driver === undefined, 'one driver a job');
     // It is being stopped where it waits.
-    if (this.#finishing || this.#progress.stopping) return;
+    if (this.#finishing || this.#abort.signal.aborted) return;
     this.#apply({ type: 'started' });
     this.#driver = this.#drive();
   }
@@ -143,13 +149,15 @@ export class JobRun {
     await this.durable;
     if (!this.active) return false;
     if (this.#finishing) {
-      await this.#inTime(this.#driver, 'the end of the job');
+      await this.#inTime(this.#driver ?? this.ended, 'the end of the job');
       return this.#progress.state === 'STOPPED';
     }
     const { store, clock } = this.#deps;
     const asked = nextState(this.#progress, { type: 'stopRequested' }, clock.wallMs());
     if (isEnded(asked.state)) {
-      await this.#conclude(asked, this.#figures.atRest);
+      this.#finishing = true;
+      await this.#endEarlier(this.#stopDeadline());
+      await this.#conclude(nextState(this.#progress, { type: 'stopRequested' }, clock.wallMs()), this.#live());
       return !this.active;
     }
     this.#progress = asked;
@@ -157,6 +165,7 @@ export class JobRun {
     store.saveJob(this.#record()).catch((error: unknown) => this.#logStoreFailure(error));
     this.#abort.abort();
     const untilMs = this.#stopDeadline();
+    await this.#endEarlier(untilMs);
     await this.#stopWorker(untilMs);
     await this.#inTime(this.#driver, 'the phases of the job', untilMs);
     // A driver that was interrupted, or is late, has left the job without an end.
@@ -242,7 +251,9 @@ export class JobRun {
     this.#interrupted = failure instanceof RunInterrupted;
     if (this.#pausing || !this.active || this.#interrupted) return;
     if (this.#progress.stopping) {
-      await this.#stopWorker();
+      const untilMs = this.#stopDeadline();
+      await this.#endEarlier(untilMs);
+      await this.#stopWorker(untilMs);
       await this.#finish({ type: 'stopped' });
     } else if (failure !== undefined) {
       this.#abort.abort();
@@ -253,32 +264,21 @@ export class JobRun {
 
   /** Undefined: the job has ended, or the signal has fired. Never rejects. */
   async #runPhases(): Promise<unknown> {
-    const { fleet, log } = this.#deps;
+    const { fleet, log, settings } = this.#deps;
     const { signal } = this.#abort;
     const context = this.#context();
     try {
       await this.durable;
-      await abortable(fleet.settled(), signal);
       const { definition } = this;
-      const { skipIfExists, bandwidthBytesPerSecond, replicas, segmentBytes } = definition.options;
-      const spec = {
-        run: definition.runId,
-        job: definition.jobId,
-        load: definition.loadId,
-        term: this.claim?.term ?? 0,
-        reuse: skipIfExists ? ('any' as const) : ('load' as const),
-        onChange: this.#deps.settings.onChange,
-        segmentBytes,
-        weight: definition.options.priority,
-        ...(bandwidthBytesPerSecond === undefined ? {} : { bandwidthBytesPerSecond }),
-      };
+      await abortable(fleet.settled(), signal);
+      if (signal.aborted || this.#progress.stopping) return undefined;
       if (definition.type === 'FREE') {
         const absent = await new FreePhase(context).run();
         if (!signal.aborted) await this.#finish({ type: 'freeEnded', absent });
         return undefined;
       }
       this.#started = true;
-      await fleet.startRun(spec, replicas);
+      await fleet.startRun(loadSpec(definition, this.claim, settings), definition.options.replicas);
       this.#live();
       if (this.#progress.state === 'RUNNING') {
         await new LoadPhase(context).run();
@@ -391,6 +391,24 @@ export class JobRun {
     const runs = [fleet.stopRun(this.definition.runId)];
     if (this.#marks.repairs) runs.push(fleet.stopRun(this.definition.repairRunId));
     return this.#inTime(Promise.all(runs), 'stopRun', untilMs);
+  }
+
+  /** At the first call; later ones wait for the same. */
+  async #endEarlier(untilMs: number): Promise<void> {
+    if (this.#started || !this.#mayHaveRun) return;
+    this.#earlier ??= this.#endEarlierRuns();
+    await this.#inTime(this.#earlier, 'runs of an earlier process', untilMs);
+  }
+
+  async #endEarlierRuns(): Promise<void> {
+    const { definition, claim } = this;
+    const { fleet, settings } = this.#deps;
+    const specs = [loadSpec(definition, claim, settings)];
+    if (this.#marks.repairs) specs.push(repairSpec(definition, claim));
+    await endEarlierRuns(fleet, specs, definition.options.replicas);
+    // What it has come to is known to the workers, and said of the job if that has not ended by now.
+    if (this.active) this.#started = true;
+    else for (const { run } of specs) fleet.forget(run);
   }
 
   /** A worker that does not keep its promise does not keep the job from ending. `untilMs` is of performance.now(). */

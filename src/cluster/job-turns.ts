@@ -40,7 +40,8 @@ export class JobTurns {
   /** Drives the job, now or when its turn comes. */
   enter(job: JobRun): void {
     const { type } = job.definition;
-    if (this.#hasTurn(type)) {
+    // What is being stopped waits for nobody.
+    if (job.progress.stopping || this.#hasTurn(type)) {
       this.#start(job);
       return;
     }

@@ -3,8 +3,8 @@ import type { OriginDemand, OriginLimit } from '../core/origin-limits.ts';
 import type { PeerList } from '../core/peers.ts';
 import { isWhole, type Segment } from '../core/segments.ts';
 import type { DiscardReason, LoadId, ManifestEntry, RunId } from '../core/types.ts';
-import type { RunProgress, RunSpec, VerifyOutcome, Worker } from '../ingest/types.ts';
-import type { Freed, FreeOrder } from '../store/types.ts';
+import type { RunProgress, RunSpec, VerifyOutcome, Worker, WorkerFree } from '../ingest/types.ts';
+import type { Freed } from '../store/types.ts';
 import type { CachedSegment, SegmentHow, SegmentOutcome, WorkerId, WorkerLink } from './worker-link.ts';
 
 export class LocalLink implements WorkerLink {
@@ -65,7 +65,7 @@ export class LocalLink implements WorkerLink {
     return this.#worker.verify(run, file, bytes === file.sizeBytes ? undefined : segments);
   }
 
-  free(order: FreeOrder): Promise<Freed> {
+  free(order: WorkerFree): Promise<Freed> {
     return this.#worker.free(order);
   }
 

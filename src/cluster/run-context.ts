@@ -1,7 +1,7 @@
 /** What the phases of a job share: the job, the collaborators, and the signal that ends everything. */
 import type { JobSnapshot } from '../core/job.ts';
 import type { JobEvent, JobProgress } from '../core/job-machine.ts';
-import type { Clock, Log } from '../core/types.ts';
+import type { Clock, JobId, Log } from '../core/types.ts';
 import type { Origins } from '../origin/types.ts';
 import type { Fleet } from './fleet.ts';
 import type { JobClaim, JobDefinition, JobStore, ListingCursor } from './job-store.ts';
@@ -17,8 +17,12 @@ export interface JobDeps {
   readonly settings: JobServiceSettings;
   readonly observe: JobObserver;
   /**
-   * Tells other coordinators how the job has ended, before anybody hears of it here. Rejects where that is not this one's to
-   * say (any more): the job is then left as it was.
+   * Tells other coordinators how the job stands; resolves when that is durable. Rejects where it is not this one's to say
+   * (any more).
+   */
+  readonly tell?: (jobId: JobId) => Promise<void>;
+  /**
+   * Tells them how the job has ended, before anybody hears of it here. Rejects likewise: the job is then left as it was.
    */
   readonly publish?: (ended: JobSnapshot, claim: JobClaim | undefined) => Promise<void>;
 }
@@ -48,10 +52,13 @@ export interface RunContext {
   record(): Parameters<JobStore['putJob']>[0];
 }
 
-/** The worker has given up a file that nobody stopped: it closes, and the job goes on when the daemon comes back. */
+/**
+ * The worker has given up a file that nobody stopped: it closes, and the job goes on when the daemon comes back. Or other
+ * coordinators cannot be told of the job.
+ */
 export class RunInterrupted extends Error {
   constructor() {
-    super('the worker stopped the run by itself');
+    super('the job cannot go on here for now');
     this.name = 'RunInterrupted';
   }
 }

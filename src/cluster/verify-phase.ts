@@ -19,6 +19,7 @@ import type { FileVerdict } from './fleet-verify.ts';
 import { listSource } from './lister.ts';
 import { mapOrdered } from './ordered.ts';
 import { type RunContext, RunInterrupted } from './run-context.ts';
+import { repairSpec } from './run-specs.ts';
 import { SeenPaths } from './seen-paths.ts';
 import { failedTally, failureOfRun, freshFile, isOfRun, metadataTally, tallyOf } from './settle.ts';
 
@@ -215,23 +216,13 @@ export class VerifyPhase {
   /** One at a time: a reservation says what the whole run may still take. */
   async #loadAnew(entry: ManifestEntry): Promise<ErrorReport | undefined> {
     const { definition, claim, deps, marks, signal } = this.#context;
-    const { repairRunId, repairLoadId, jobId } = definition;
+    const { repairRunId } = definition;
     if (signal.aborted) return undefined;
     if (!marks.repairs) {
       marks.repairs = true;
       await deps.store.saveJob(this.#context.record());
     }
-    const spec = {
-      run: repairRunId,
-      job: jobId,
-      load: repairLoadId,
-      term: claim?.term ?? 0,
-      reuse: 'load' as const,
-      onChange: 'fail' as const,
-      segmentBytes: definition.options.segmentBytes,
-      weight: definition.options.priority,
-      ...limitOf(definition.options),
-    };
+    const spec = repairSpec(definition, claim);
     try {
       await deps.fleet.startRun(spec, definition.options.replicas);
       await deps.fleet.reserveMore(repairRunId, deps.fleet.needOf(repairRunId, [entry]));
@@ -252,11 +243,6 @@ export class VerifyPhase {
 /** Rather than one file. */
 function endsJob(error: unknown): boolean {
   return error instanceof RunInterrupted || (error instanceof PrimedError && isOfRun(error.code));
-}
-
-function limitOf(options: { bandwidthBytesPerSecond?: number }): { bandwidthBytesPerSecond?: number } {
-  const { bandwidthBytesPerSecond } = options;
-  return bandwidthBytesPerSecond === undefined ? {} : { bandwidthBytesPerSecond };
 }
 
 /** However often it was looked for, workers came or went meanwhile. */

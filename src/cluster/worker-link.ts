@@ -7,8 +7,8 @@ import type { OriginDemand, OriginLimit } from '../core/origin-limits.ts';
 import type { PeerList } from '../core/peers.ts';
 import type { Segment } from '../core/segments.ts';
 import type { DiscardReason, LoadId, ManifestEntry, ObjectVersion, RunId, WorkerId } from '../core/types.ts';
-import type { RunProgress, RunSpec, VerifyOutcome } from '../ingest/types.ts';
-import type { Freed, FreeOrder } from '../store/types.ts';
+import type { RunProgress, RunSpec, VerifyOutcome, WorkerFree } from '../ingest/types.ts';
+import type { Freed } from '../store/types.ts';
 
 export type { WorkerId };
 
@@ -94,7 +94,7 @@ export interface WorkerLink {
   /** Every page of these segments of the file; the whole object too, when they are all of it. */
   verify(run: RunId, file: ManifestEntry, segments: readonly Segment[]): Promise<VerifyOutcome>;
   /** One page of what is cached at and below a path is removed, or of a dry run counted; of no run. */
-  free(order: FreeOrder, under: RunTerm): Promise<Freed>;
+  free(order: WorkerFree, under: RunTerm): Promise<Freed>;
   setBandwidth(run: RunId, bytesPerSecond: number | undefined): Promise<void>;
   /** Drops what is in flight; pending loads resolve as `stopped` within 2 s. */
   stopRun(run: RunId): Promise<void>;

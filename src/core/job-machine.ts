@@ -354,7 +354,8 @@ function ended(
 /** The time between the last durable tick and the crash is not known, and not counted. */
 function recovered(job: JobProgress, nowMs: number): JobProgress {
   const stood = withoutClock(job);
-  if (job.stopping) return ended(stood, 'STOPPED', nowMs);
+  // What a load has under way at the workers has to end before.
+  if (job.stopping) return job.free === undefined ? stood : ended(stood, 'STOPPED', nowMs);
   return job.state === 'WAITING' ? stood : { ...stood, activeSinceMs: nowMs };
 }
 

@@ -1,6 +1,7 @@
 /** The state of one run on this worker: its files, its queue of parts, its limits. Plain bookkeeping; others act on it. */
 import { setMaxListeners } from 'node:events';
 import type { PrimedError } from '../core/errors.ts';
+import { covers } from '../core/path-scope.ts';
 import type { RetryBudget } from '../core/retry.ts';
 import type { OriginSilence } from '../core/silence.ts';
 import type { TokenBucket } from '../core/token-bucket.ts';
@@ -96,6 +97,8 @@ export class Run {
   /** Ends calls to the control plane when the run is stopped. */
   readonly abort = new AbortController();
   readonly #idle: (() => void)[] = [];
+  /** Calls that add files to the store. */
+  readonly #adding = new Set<{ readonly entries: readonly ManifestEntry[]; readonly done: Promise<unknown> }>();
 
   constructor(spec: RunSpec, row: number) {
     // Every file that waits for the origin's control plane listens: as many as are under way.
@@ -110,6 +113,23 @@ export class Run {
 
   queueOf({ peer }: FileTask): PartQueue {
     return peer === undefined ? this.fetches : this.copies;
+  }
+
+  /** Settles as `done` does; until then the run adds these files to the store. */
+  async adds<T>(entries: readonly ManifestEntry[], done: Promise<T>): Promise<T> {
+    const call = { entries, done };
+    this.#adding.add(call);
+    try {
+      return await done;
+    } finally {
+      this.#adding.delete(call);
+    }
+  }
+
+  /** Calls by which something is added at or below the path. */
+  addingTo(path: string): Promise<unknown>[] {
+    const calls = [...this.#adding].filter(({ entries }) => entries.some((entry) => covers(path, entry.path)));
+    return calls.map(({ done }) => done);
   }
 
   get busy(): boolean {

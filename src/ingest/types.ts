@@ -49,6 +49,14 @@ export interface RunSpec {
   readonly segmentBytes: number;
 }
 
+export interface WorkerFree extends FreeOrder {
+  /**
+   * Runs that are at work on something at or below the path are stopped first: whoever began them is gone, or does not know
+   * that they were stopped, and nothing may be added to what is removed.
+   */
+  readonly stopLoads: boolean;
+}
+
 export interface FileOutcome {
   readonly path: UfsPath;
   /**
@@ -155,7 +163,7 @@ export interface Worker {
   /** Frees what is half loaded of this version. */
   abandon(version: ManifestEntry, reason: DiscardReason): Promise<void>;
   /** One page of what is cached at and below a path is removed, or of a dry run counted. */
-  free(order: FreeOrder): Promise<Freed>;
+  free(order: WorkerFree): Promise<Freed>;
   /** Removes what is here of this version, visible or not. */
   discard(version: ManifestEntry): Promise<void>;
   setBandwidth(run: RunId, bytesPerSecond: number | undefined): void;

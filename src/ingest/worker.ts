@@ -13,10 +13,11 @@ import {
   type Random,
   type RunId,
   sameVersion,
+  type UfsPath,
 } from '../core/types.ts';
 import { alignUp } from '../core/units.ts';
 import type { Origins } from '../origin/types.ts';
-import type { FileRecord, Freed, FreeOrder, Store } from '../store/types.ts';
+import type { FileRecord, Freed, Store } from '../store/types.ts';
 import { Books } from './books.ts';
 import { Files, stoppedOutcome } from './files.ts';
 import { Follows } from './follows.ts';
@@ -36,6 +37,7 @@ import type {
   RunSpec,
   VerifyOutcome,
   Worker,
+  WorkerFree,
   WorkerObserver,
   WorkerQueues,
 } from './types.ts';
@@ -65,6 +67,7 @@ const foldMs = 100;
 
 export class IngestWorker implements Worker {
   readonly #store: Store;
+  readonly #log: Log;
   readonly #lanes: LanePool;
   readonly #board: RunBoard;
   readonly #books: Books;
@@ -85,6 +88,7 @@ export class IngestWorker implements Worker {
   constructor(options: WorkerOptions) {
     const { store, origins, lanes, board, log, observe, partBytes, maxRestarts } = options;
     this.#store = store;
+    this.#log = log;
     this.#lanes = lanes;
     this.#board = board;
     this.#limiter = options.limiter;
@@ -162,6 +166,10 @@ export class IngestWorker implements Worker {
 
   async load(runId: RunId, entry: ManifestEntry, how: LoadHow = {}): Promise<FileOutcome> {
     const run = this.#run(runId);
+    return run.adds([entry], this.#load(run, entry, how));
+  }
+
+  async #load(run: Run, entry: ManifestEntry, how: LoadHow): Promise<FileOutcome> {
     const { hasty = false, range, source } = how;
     const part = range === undefined ? {} : { range };
     const offset = range?.offset ?? 0;
@@ -190,8 +198,9 @@ export class IngestWorker implements Worker {
     }
   }
 
-  loadMetadata(run: RunId, entries: readonly ManifestEntry[]): Promise<void> {
-    return this.#store.putMetadata(this.#run(run).spec.load, entries);
+  async loadMetadata(runId: RunId, entries: readonly ManifestEntry[]): Promise<void> {
+    const run = this.#run(runId);
+    await run.adds(entries, this.#store.putMetadata(run.spec.load, entries));
   }
 
   verify(runId: RunId, entry: ManifestEntry, ranges?: readonly ByteRange[]): Promise<VerifyOutcome> {
@@ -235,8 +244,18 @@ export class IngestWorker implements Worker {
     this.#limits.setBandwidth(this.#run(run), bytesPerSecond);
   }
 
-  free(order: FreeOrder): Promise<Freed> {
+  async free({ stopLoads, ...order }: WorkerFree): Promise<Freed> {
+    if (stopLoads) await Promise.all([...this.#runs.values()].map((run) => this.#stopAddingTo(order.path, run)));
     return this.#store.free(order);
+  }
+
+  async #stopAddingTo(path: UfsPath, run: Run): Promise<void> {
+    const adding = run.addingTo(path);
+    if (adding.length === 0) return;
+    const { run: runId, job } = run.spec;
+    this.#log.warn({ run: runId, job, path }, 'a run is stopped, because what it was at work on is freed');
+    await this.stopRun(runId);
+    await Promise.allSettled(adding);
   }
 
   setOriginLimits(limits: readonly OriginLimit[]): void {

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { newFree } from '../../src/core/free-job.ts';
 import {
   addTally,
   emptyTally,
@@ -310,8 +311,16 @@ describe('the job machine', () => {
     expect(job).toMatchObject({ state: 'RUNNING', activeMs: 6000, startedAtMs: 0 });
   });
 
-  it('ends a job whose stop was cut off by a crash', () => {
-    const job = nextState(nextState(started, { type: 'stopRequested' }, 10), { type: 'recovered' }, 99);
+  it('ends a load whose stop was cut off by a crash when nothing of it is under way, whatever comes before', () => {
+    let job = nextState(nextState(started, { type: 'stopRequested' }, 10), { type: 'recovered' }, 99);
+    expect(job).toMatchObject({ state: 'RUNNING', stopping: true });
+    job = nextState(nextState(job, { type: 'started' }, 100), { type: 'failed', reason: 'x' }, 150);
+    expect(job).toMatchObject({ state: 'STOPPED', endedAtMs: 150, activeMs: 0 });
+  });
+
+  it('ends a free whose stop was cut off by a crash', () => {
+    const free = nextState(newJob({ verify: false, free: newFree(false) }, 0), { type: 'started' }, 0);
+    const job = nextState(nextState(free, { type: 'stopRequested' }, 10), { type: 'recovered' }, 99);
     expect(job).toMatchObject({ state: 'STOPPED', endedAtMs: 99 });
   });
 });

@@ -8,6 +8,7 @@ import assert from 'node:assert/strict';
 import { setMaxListeners } from 'node:events';
 import { PrimedError, reportOf } from '../../src/core/errors.ts';
 import type { OriginDemand } from '../../src/core/origin-limits.ts';
+import { covers } from '../../src/core/path-scope.ts';
 import { decideRetry, defaultRetry, type RetryBudget, type RetrySettings } from '../../src/core/retry.ts';
 import { isLost, isSilent, noSilence, type OriginSilence, setsAside, silenceAfter } from '../../src/core/silence.ts';
 import {
@@ -28,9 +29,10 @@ import type {
   SourceWorker,
   VerifyOutcome,
   Worker,
+  WorkerFree,
 } from '../../src/ingest/types.ts';
 import type { FailureCause } from '../../src/origin/types.ts';
-import type { Freed, FreeOrder } from '../../src/store/types.ts';
+import type { Freed } from '../../src/store/types.ts';
 import { bytesOfPages, type ModelLoading } from '../support/store-model.ts';
 import type { Bucket, SimOrigins } from './origin.ts';
 import { roomOf, type SimStore } from './store.ts';
@@ -268,8 +270,12 @@ export class SimWorker implements Worker {
       if (one !== undefined && sameVersion(one.entry, version)) this.store.free(path, false);
   }
 
-  async free({ path, dryRun = false }: FreeOrder): Promise<Freed> {
+  async free({ path, dryRun = false, stopLoads }: WorkerFree): Promise<Freed> {
     this.#options.onCall('free', undefined);
+    const touching = [...this.runs.values()].filter(({ files }) =>
+      [...files].some(({ entry }) => covers(path, entry.path)),
+    );
+    if (stopLoads) for (const { spec } of touching) await this.stopRun(spec.run);
     await this.#commit();
     return this.store.free(path, dryRun);
   }

@@ -32,7 +32,7 @@ interface Owned {
   readonly claim: JobClaim;
   /** What etcd was told last, and whether it is being told. */
   said: string;
-  saying: boolean;
+  saying: Promise<void> | undefined;
 }
 
 /** Time to the next attempt to publish an end. */
@@ -52,7 +52,11 @@ export class OwnedJobs {
 
   constructor(options: OwnedJobsOptions) {
     this.#options = options;
-    this.#deps = { ...options.deps, publish: (ended, claim) => this.#publish(ended, claim) };
+    this.#deps = {
+      ...options.deps,
+      tell: (jobId) => this.#tell(jobId),
+      publish: (ended, claim) => this.#publish(ended, claim),
+    };
     for (const { definition } of options.deps.store.jobs()) this.#kept.set(definition.jobId, definition.number);
   }
 
@@ -101,13 +105,14 @@ export class OwnedJobs {
         return;
       }
       // What was said of its bytes holds while it waits for its turn; then the workers are asked.
-      const run = new JobRun({ ...record, ledger: ledgerAtRest(job.snapshot.ledger) }, 'new', this.#deps);
+      const origin = stored === undefined && before === undefined ? 'new' : 'adopted';
+      const run = new JobRun({ ...record, ledger: ledgerAtRest(job.snapshot.ledger) }, origin, this.#deps);
       this.#kept.set(jobId, number);
       await run.durable;
       await run.recover();
       if (!run.active) await this.#remove(jobId);
       if (!run.active || run.interrupted || this.#closed || !this.#options.tenure.held) return;
-      this.#owned.set(jobId, { run, shared: job, claim: mine, said: '', saying: false });
+      this.#owned.set(jobId, { run, shared: job, claim: mine, said: '', saying: undefined });
       const facts = { jobId, term, path: job.definition.source.path };
       if (before !== undefined)
         log.info(facts, stored ? 'a job goes on with what this coordinator knows of it' : 'a job was taken over');
@@ -183,21 +188,36 @@ export class OwnedJobs {
   /** Tells etcd how a job stands, if that is not what it was told last. */
   say(jobId: string): void {
     const owned = this.#owned.get(jobId);
-    if (owned === undefined || owned.saying || !owned.run.active || !this.#options.tenure.held) return;
+    if (owned === undefined || owned.saying !== undefined || !owned.run.active || !this.#options.tenure.held) return;
     const state = encodeState(this.#sharedOf(owned, owned.run.snapshot()));
     if (state === owned.said) return;
-    owned.saying = true;
-    this.#options.book
-      .say(jobId, owned.claim.term, state)
-      .then(
-        (done) => {
-          if (done) owned.said = state;
-        },
-        (error: unknown) => this.#deps.log.debug({ jobId, error: String(error) }, 'etcd was not told how a job stands'),
-      )
-      .finally(() => {
-        owned.saying = false;
-      });
+    this.#say(owned, state).catch((error: unknown) =>
+      this.#deps.log.debug({ jobId, error: String(error) }, 'etcd was not told how a job stands'),
+    );
+  }
+
+  /** One word at a time is on its way: an older one never replaces a newer one. False: it is another's to say. */
+  async #say(owned: Owned, state: string): Promise<boolean> {
+    const { definition } = owned.shared;
+    const said = this.#options.book.say(definition.jobId, owned.claim.term, state);
+    const over = (): void => {
+      owned.saying = undefined;
+    };
+    owned.saying = said.then(over, over);
+    const done = await said;
+    if (done) owned.said = state;
+    return done;
+  }
+
+  /** Resolves when etcd knows how the job stands now. Rejects with RUN_SUPERSEDED, or ETCD_UNAVAILABLE when the lease is over. */
+  async #tell(jobId: string): Promise<void> {
+    const done = await this.#insist(async () => {
+      const owned = this.#owned.get(jobId);
+      if (owned === undefined) return false;
+      while (owned.saying !== undefined) await owned.saying;
+      return this.#say(owned, encodeState(this.#sharedOf(owned, owned.run.snapshot())));
+    });
+    if (!done) throw notOurs(jobId, this.#owned.get(jobId)?.claim.term ?? 0);
   }
 
   // --- ends

@@ -17,8 +17,8 @@ import type { PeerList } from '../../core/peers.ts';
 import { defaultPriority } from '../../core/priority.ts';
 import type { Segment } from '../../core/segments.ts';
 import type { DiscardReason, LoadId, Log, ManifestEntry, Random, RunId, WorkerId } from '../../core/types.ts';
-import type { RunProgress, RunSpec, VerifyOutcome } from '../../ingest/types.ts';
-import type { Freed, FreeOrder } from '../../store/types.ts';
+import type { RunProgress, RunSpec, VerifyOutcome, WorkerFree } from '../../ingest/types.ts';
+import type { Freed } from '../../store/types.ts';
 import { emptyProgress } from '../fleet-run.ts';
 import type { EndableLink } from '../registry-members.ts';
 import type { CachedSegment, RunTerm, SegmentHow, SegmentOutcome } from '../worker-link.ts';
@@ -254,8 +254,8 @@ export class RemoteLink implements EndableLink {
     return this.#call('verify', 'verify', args, weight) as Promise<VerifyOutcome>;
   }
 
-  async free({ path, after, dryRun = false }: FreeOrder, { run, term }: RunTerm): Promise<Freed> {
-    return (await this.#call('query', 'free', [path, after ?? null, dryRun, run, term])) as Freed;
+  async free({ path, after, dryRun = false, stopLoads }: WorkerFree, { run, term }: RunTerm): Promise<Freed> {
+    return (await this.#call('query', 'free', [path, after ?? null, dryRun, stopLoads, run, term])) as Freed;
   }
 
   async setBandwidth(runId: RunId, bytesPerSecond: number | undefined): Promise<void> {

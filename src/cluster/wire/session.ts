@@ -235,9 +235,9 @@ export class Session {
         );
       }),
     setPeers: (list: PeerList) => this.#link.setPeers(list),
-    free: (path: UfsPath, after: UfsPath | null, dryRun: boolean, run: RunId, term: number) => {
+    free: (path: UfsPath, after: UfsPath | null, dryRun: boolean, stopLoads: boolean, run: RunId, term: number) => {
       this.#options.heed({ run, term });
-      return this.#link.free({ path, dryRun, ...(after === null ? {} : { after }) }, { run, term });
+      return this.#link.free({ path, dryRun, stopLoads, ...(after === null ? {} : { after }) }, { run, term });
     },
     setOriginLimits: (limits: readonly OriginLimit[]) => this.#options.limit(limits),
     setBandwidth: (run: RunId, bytesPerSecond: number | null) =>

@@ -88,7 +88,7 @@ export async function storedJobs(stage: Stage): Promise<JobRecord[]> {
  * A copy of a store that its process goes on writing. Only one during which no commit ended is what a crash leaves: the
  * two pages at the head of the file, which each commit rewrites, are the same before and after.
  */
-function copied(from: string): string {
+export function copied(from: string): string {
   const headOf = (dir: string): Buffer => readFileSync(join(dir, 'data.mdb')).subarray(0, 2 * 4096);
   for (let attempt = 0; attempt < 1000; attempt += 1) {
     const dir = folder();

@@ -94,6 +94,27 @@ describe('a file that is freed while it is loaded', () => {
     expect((await outcome).error?.message).toContain('removed');
     await end(run);
   });
+
+  it('for a job stops its run and no other, and nothing of it lands any more', async () => {
+    const [entry, beside] = [await placed(20 * MiB), await placed(20 * MiB)];
+    const stall = (of: ManifestEntry, forMs: number) =>
+      bench.origin.setFault({ fault: { kind: 'stall', afterBytes: 100, forMs }, key: keyOf(of) });
+    const [touched, untouched] = [stall(entry, 600), stall(beside, 300)];
+    const [run, other] = [bench.start(), bench.start()];
+    const [outcome, unharmed] = [bench.worker.load(run, entry), bench.worker.load(other, beside)];
+    await fired(touched, 3);
+    await fired(untouched, 3);
+    const dir = entry.path.slice(0, entry.path.lastIndexOf('/')) as ManifestEntry['path'];
+    // A dry run is in nobody's way.
+    await bench.worker.free({ path: dir, dryRun: true, stopLoads: false });
+    await bench.worker.free({ path: dir, stopLoads: true });
+    expect(await outcome).toMatchObject({ result: 'stopped' });
+    expect(await bench.worker.load(run, entry)).toMatchObject({ result: 'stopped' });
+    expect(await unharmed).toMatchObject({ result: 'loaded' });
+    expect([bench.store.stat(entry.path), bench.store.statLoading(entry.path)]).toEqual([undefined, undefined]);
+    await end(run);
+    await end(other);
+  });
 });
 
 describe('what is half loaded', () => {

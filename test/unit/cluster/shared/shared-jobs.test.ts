@@ -193,6 +193,24 @@ it('a free is done by one coordinator and reported by all', async () => {
   expect(stage.disk.files.size).toBe(0);
 });
 
+it('a free whose coordinator dies over its first pages is reported whole by the next one', async () => {
+  const [a, b] = await two();
+  await submit(a);
+  await stage.untilState(b, 'SUCCEEDED');
+  let pages = 0;
+  a.worker.onFree = (dryRun) => {
+    pages += dryRun ? 0 : 1;
+    return pages > 2 ? new Promise(() => undefined) : undefined;
+  };
+  const { jobId } = await a.jobs.free(dir, { dryRun: false });
+  const startedMs = stage.time.nowMs;
+  await stage.time.until(() => pages > 2);
+  expect([stage.disk.files.size, stage.time.nowMs - startedMs < 1000]).toEqual([36, true]);
+  stage.kill(a);
+  await stage.time.until(() => b.jobs.byId(jobId)?.state === 'SUCCEEDED');
+  expect(b.jobs.byId(jobId)?.free?.workers).toMatchObject([{ files: 40, freedFiles: 40, done: true }]);
+});
+
 it('what one coordinator has answered another knows when it is asked, though its watch is late', async () => {
   const [a, b] = await two();
   a.worker.flowing = false;

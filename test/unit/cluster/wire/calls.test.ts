@@ -42,8 +42,13 @@ test('every call arrives with its arguments, and its answer comes back', async (
     badPages: 0,
     wholeObject: 'matched',
   });
-  expect(await link.free({ path: file.path }, spec)).toEqual({ files: 3, bytes: 300, next: file.path });
-  expect(await link.free({ path: file.path, after: file.path, dryRun: true }, spec)).toEqual({ files: 3, bytes: 300 });
+  expect(await link.free({ path: file.path, stopLoads: true }, spec)).toEqual({
+    files: 3,
+    bytes: 300,
+    next: file.path,
+  });
+  const last = { path: file.path, after: file.path, dryRun: true, stopLoads: false };
+  expect(await link.free(last, spec)).toEqual({ files: 3, bytes: 300 });
   await link.setBandwidth(run, 1000);
   await link.setBandwidth(run, undefined);
   await link.stopRun(run);
@@ -59,8 +64,8 @@ test('every call arrives with its arguments, and its answer comes back', async (
     ['abandon', run, file, 'changed'],
     ['loadMetadata', run, files],
     ['verify', run, file, segments],
-    ['free', { path: file.path, dryRun: false }],
-    ['free', { path: file.path, after: file.path, dryRun: true }],
+    ['free', { path: file.path, dryRun: false, stopLoads: true }],
+    ['free', last],
     ['setBandwidth', run, 1000],
     ['setBandwidth', run, undefined],
     ['stopRun', run],

@@ -93,7 +93,7 @@ test('a coordinator that claims its own run anew begins it anew: nothing of the 
 test('what is freed for a run is freed under its newest term only', async () => {
   stage = await new WireStage().open();
   const [old, young] = [stage.link({ coordinator: 'old' }), stage.link({ coordinator: 'young' })];
-  const order = { path: 's3://bucket/dir/' as UfsPath };
+  const order = { path: 's3://bucket/dir/' as UfsPath, stopLoads: true };
   await old.free(order, { run, term: 5 });
   await young.free(order, { run, term: 9 });
   expect(await codeOf(old.free(order, { run, term: 5 }))).toMatch(/^RUN_SUPERSEDED: .*claim 9 .*claim 5/);
