@@ -1,5 +1,4 @@
 /** What a node is made of where etcd knows the workers: its client, and membership on it. */
-import { hostname } from 'node:os';
 import { type Etcd, openEtcd } from './cluster/etcd/index.ts';
 import { openEtcdRegistrar } from './cluster/etcd-registrar.ts';
 import { openEtcdRegistry } from './cluster/etcd-registry.ts';
@@ -91,13 +90,7 @@ function jobsRoot({ cluster }: NodeBase['config']): string {
 
 /** Of this coordinator's API, for people and for workers. */
 function ownUrl({ config, nodeTls }: NodeBase): string {
-  const { host, port } = config.api.listen;
-  return urlOf({ host: isWildcard(host) ? hostname() : host, port }, nodeTls.server !== undefined);
-}
-
-/** All addresses of the machine. */
-function isWildcard(host: string): boolean {
-  return host === '0.0.0.0' || /^[0:]+$/.test(host);
+  return urlOf({ host: config.cluster.host, port: config.api.listen.port }, nodeTls.server !== undefined);
 }
 
 /** The worker's side. */

@@ -7,7 +7,7 @@ import { dirname, join } from 'node:path';
 import { limitedOrigin, makeLimit, type OriginLimit } from '../core/origin-limits.ts';
 import type { RetrySettings } from '../core/retry.ts';
 import { alignDown } from '../core/units.ts';
-import { type EtcdConfig, etcdOf } from './etcd.ts';
+import { type EtcdConfig, etcdOf, portOthersCall } from './etcd.ts';
 import { type Listen, parseListen } from './forms.ts';
 import type { Draft, Source } from './layers.ts';
 import { type S3Config, s3Of } from './s3.ts';
@@ -128,7 +128,7 @@ export function configOf(role: Role, draft: Draft): Config {
       diskEngine: get('worker.disk_engine'),
       stores: storesOf(draft, dataDir),
     },
-    cluster: clusterOf(draft),
+    cluster: clusterOf(draft, role),
     s3: s3Of(draft),
     tls: tlsOf(draft),
     ingest: {
@@ -168,12 +168,14 @@ export function defaultLanes(): number {
   return Math.max(1, Math.min(mostDefaultLanes, Math.floor(availableParallelism() / 2)));
 }
 
-export function clusterOf(draft: Draft): Config['cluster'] {
+/** `host` is where others find this node: a coordinator by its API, a worker by its HTTP port. */
+export function clusterOf(draft: Draft, role: Role): Config['cluster'] {
   const { values } = draft;
   const optional = (key: string): string | undefined => values.get(key) as string | undefined;
   const token = optional('cluster.token') ?? optional('api_token');
   const zone = optional('cluster.zone');
-  const host = optional('cluster.host') ?? reachableHost(parseListen(values.get('worker.http_listen') as string)!);
+  const listen = values.get(portOthersCall(role)) as string;
+  const host = optional('cluster.host') ?? reachableHost(parseListen(listen)!);
   const etcd = etcdOf(draft);
   return {
     backend: values.get('cluster.backend') as 'embedded' | 'etcd',

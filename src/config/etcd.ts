@@ -93,6 +93,11 @@ export function etcdOf({ values }: Draft): EtcdConfig | undefined {
   };
 }
 
+/** The setting of the port by which other nodes reach one of this role. */
+export function portOthersCall(role: string): 'api.listen' | 'worker.http_listen' {
+  return role === 'coordinator' ? 'api.listen' : 'worker.http_listen';
+}
+
 type Complain = (draft: Draft, key: string, problem: string) => void;
 
 /** Tells `complain` what is wrong. `role`: of this node. */
@@ -165,19 +170,14 @@ function checkEndpoints(draft: Draft, role: string, written: string | undefined,
   }
   // Where etcd is somewhere else, the others are too.
   const far = urls.find((url) => !isLoopback(hostOf(url)));
-  const listen = draft.values.get('worker.http_listen');
-  if (role !== 'worker' || far === undefined || draft.values.has('cluster.host')) return;
-  if (
-    isLoopback(
-      String(listen)
-        .replace(/:\d+$/, '')
-        .replace(/^\[|\]$/g, ''),
-    )
-  )
+  if (role === 'standalone' || far === undefined || draft.values.has('cluster.host')) return;
+  const port = portOthersCall(role);
+  const listen = String(draft.values.get(port));
+  if (isLoopback(listen.replace(/:\d+$/, '').replace(/^\[|\]$/g, '')))
     complain(
       draft,
-      'worker.http_listen',
-      `coordinators at other machines than this one, as ${hostOf(far)} is, cannot reach ${listen}; listen on an address of the network, or set cluster.host`,
+      port,
+      `nodes at other machines than this one, as ${hostOf(far)} is, cannot reach ${listen}; listen on an address of the network, or set cluster.host`,
     );
 }
 

@@ -20,6 +20,7 @@ export function checkRules(draft: Draft, role: Role): void {
   checkListening(draft, role);
   checkMemory(draft);
   checkStores(draft);
+  if (role !== 'standalone') checkHost(draft, role);
   if (role === 'worker') checkWorker(draft);
   checkEtcd(draft, role, complain);
   checkTls(draft, role);
@@ -56,13 +57,17 @@ function checkListening(draft: Draft, role: Role): void {
   }
 }
 
+function checkHost(draft: Draft, role: Role): void {
+  const { host } = clusterOf(draft, role);
+  if (!new RegExp(hostPattern).test(host)) complain(draft, 'cluster.host', `"${host}" is not a host name or address`);
+}
+
 /** A worker has to find its coordinator, and to be found under an address and an id that no other worker has. */
 function checkWorker(draft: Draft): void {
   if (draft.values.get('cluster.backend') === 'etcd') checkNoCoordinator(draft);
   else checkCoordinator(draft);
-  const { id, host } = clusterOf(draft);
-  if (!new RegExp(hostPattern).test(host)) complain(draft, 'cluster.host', `"${host}" is not a host name or address`);
-  else if (!new RegExp(workerIdPattern).test(id))
+  const { id, host } = clusterOf(draft, 'worker');
+  if (new RegExp(hostPattern).test(host) && !new RegExp(workerIdPattern).test(id))
     complain(draft, 'cluster.id', `"${id}", the host, cannot be an id: it has more than 100 characters; set one`);
 }
 
@@ -80,7 +85,7 @@ function checkCoordinator(draft: Draft): void {
     complain(draft, 'cluster.coordinator', `must be the address of a coordinator, http://HOST:PORT, not "${written}"`);
     return;
   }
-  const { host } = clusterOf(draft);
+  const { host } = clusterOf(draft, 'worker');
   const coordinatorHost = new URL(url).hostname.replace(/^\[|\]$/g, '');
   if (!draft.values.has('cluster.host') && isLoopback(host) && !isLoopback(coordinatorHost)) {
     complain(

@@ -210,10 +210,12 @@ export const configSchema = Type.Object(
         }),
         host: Type.Optional(
           text({
-            description: 'Worker: host name or address by which the coordinator and other workers reach it.',
+            description:
+              'Host name or address by which other nodes reach this one: a worker, or a coordinator with the backend etcd. A certificate of the node names it.',
             pattern: hostPattern,
             flag: 'host',
-            unset: "the host of `worker.http_listen`, or the machine's name where that is all addresses",
+            unset:
+              "the host of `worker.http_listen` (a coordinator: of `api.listen`), or the machine's name where that is all addresses",
           }),
         ),
         id: Type.Optional(

@@ -23,6 +23,8 @@ export interface SharedCluster {
   close(): Promise<void>;
 }
 
+/** Another name than that of the address on which they listen: what is in etcd has to be this one. */
+const coordinatorHost = 'localhost';
 export const coordinatorLeaseMs = 5000;
 /** Few, so that parts become durable one after the other, from the beginning. */
 export const socketsPerWorker = 2;
@@ -51,7 +53,7 @@ export async function openSharedCluster(order: {
       role,
       dataDir: join(folder.path, id),
       storeSize: role === 'worker' ? '512MB' : null,
-      env: role === 'worker' ? { ...env, PRIMED_CLUSTER_ID: id } : env,
+      env: role === 'worker' ? { ...env, PRIMED_CLUSTER_ID: id } : { ...env, PRIMED_CLUSTER_HOST: coordinatorHost },
       ...(known === undefined ? {} : { ports: known }),
     });
     ports.set(id, daemon.ports);
@@ -76,7 +78,7 @@ export async function openSharedCluster(order: {
       const claims = etcd.ctl('get', '--prefix', '--print-value-only', '/primed/DefaultAlluxioCluster/jobs/claim/');
       if (claims.trim() === '') return undefined;
       const { url } = JSON.parse(claims) as { url: string };
-      return [...ports].find(([, { api }]) => url.endsWith(`:${api}`))?.[0];
+      return [...ports].find(([, { api }]) => url === `http://${coordinatorHost}:${api}`)?.[0];
     },
     async close() {
       // One that was stopped by a signal does not see another before it goes on.

@@ -1,6 +1,6 @@
 /** `[cluster.etcd]`: what the program gets of it, and what is refused by name. */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Role } from '../../../src/config/config.ts';
@@ -45,6 +45,7 @@ test('the backend etcd has endpoints, and keys of its own', () => {
   const all = `[cluster]
 backend = "etcd"
 name = "lab"
+host = "c1"
 [cluster.etcd]
 endpoints = "https://a:2379, https://b:2379"
 prefix = "/x/y/"
@@ -109,11 +110,29 @@ test('endpoints are addresses of etcd', () => {
       expect.stringMatching(/^cluster\.etcd\.endpoints: ".*" is not http:\/\/HOST:PORT/),
     ]);
   expect(refused(' , ')).toEqual(['cluster.etcd.endpoints: etcd needs cluster.etcd.endpoints']);
-  const secret = etcd('username = "u"\npassword = "p"').replace('127.0.0.1', '10.0.0.1');
+  const secret = etcd('username = "u"\npassword = "p"')
+    .replace('127.0.0.1', '10.0.0.1')
+    .replace('backend', 'host = "c1"\nbackend');
   expect(errorsOf(secret, { role: 'coordinator' })).toEqual([
     'cluster.etcd.endpoints: http://10.0.0.1:2379 would get the password in clear text; write https://, or set insecure = true',
   ]);
   expect(load(`insecure = true\n${secret}`, { role: 'coordinator' }).cluster.etcd?.password).toBe('p');
+});
+
+test('a coordinator on etcd has an address that others reach', () => {
+  const far = etcd('').replace('127.0.0.1', '10.0.0.1');
+  const role = 'coordinator';
+  expect(errorsOf(far, { role })).toEqual([
+    expect.stringMatching(/^api\.listen: .*10\.0\.0\.1 .* cannot reach 127\.0\.0\.1:19999/),
+  ]);
+  expect(load(far, { role, env: { PRIMED_CLUSTER_HOST: 'c1' } }).cluster.host).toBe('c1');
+  expect(load(etcd(''), { role }).cluster.host).toBe('127.0.0.1');
+  const open = (listen: string) =>
+    load(far, { role, env: { PRIMED_API_LISTEN: listen, PRIMED_INSECURE: 'true' } }).cluster.host;
+  expect([open('10.0.0.7:1'), open('0.0.0.0:1'), open('[::]:1')]).toEqual(['10.0.0.7', hostname(), hostname()]);
+  expect(errorsOf(etcd(''), { role, env: { PRIMED_CLUSTER_HOST: 'c 1' } })).toEqual([
+    expect.stringMatching(/cluster\.host|PRIMED_CLUSTER_HOST/),
+  ]);
 });
 
 test('a worker on etcd has no coordinator to name, and an address that others reach', () => {
