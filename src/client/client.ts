@@ -65,8 +65,11 @@ export class PrimedClient {
   }
 
   /** Rejects with JOB_NOT_FOUND when no load of the path is active. */
-  async stop(path: string): Promise<Stopped> {
-    const stopped = await this.#job<Stopped>({ method: 'POST', path: '/api/v1/master/stop_job/load', body: { path } });
+  async stop(path: string, { answerTimeoutMs }: { answerTimeoutMs?: number } = {}): Promise<Stopped> {
+    const stopped = await this.#job<Stopped>({
+      ...{ method: 'POST', path: '/api/v1/master/stop_job/load', body: { path } },
+      ...(answerTimeoutMs === undefined ? {} : { answerTimeoutMs }),
+    });
     if (!stopped.success) throw new PrimedError('JOB_NOT_FOUND', stopped.message, { path });
     return stopped;
   }

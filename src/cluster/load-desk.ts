@@ -15,7 +15,7 @@ export interface ReportOrder {
   readonly verbose: boolean;
 }
 
-/** Calls reject with PrimedError; COORDINATOR_UNREACHABLE within seconds. */
+/** Calls reject with PrimedError; COORDINATOR_UNREACHABLE within seconds, of a stop within half a minute. */
 export interface LoadDesk {
   /** Options as in the REST API. */
   submit(path: string, options: Readonly<Record<string, unknown>>): Promise<{ jobId: string; message: string }>;
@@ -55,15 +55,21 @@ export interface CoordinatorDeskOptions {
   readonly tls?: ClientTls;
   readonly connectTimeoutMs?: number;
   readonly answerTimeoutMs?: number;
+  /** Of a stop, in place of that. */
+  readonly stopTimeoutMs?: number;
 }
 
-/** A stop takes up to 5 s, the others far less. */
-const defaultTimeouts = { connectTimeoutMs: 2_000, answerTimeoutMs: 8_000 };
+/** A stop waits 20 s for the coordinator that runs the job, or takes it over; the others answer far sooner. */
+const defaultTimeouts = { connectTimeoutMs: 2_000, answerTimeoutMs: 8_000, stopTimeoutMs: 25_000 };
+/** After so long no other coordinator is asked. */
+const askLimitMs = 30_000;
+/** Another coordinator may answer what this one does not. */
+const asksNext = new Set(['COORDINATOR_UNREACHABLE', 'STOPPING', 'ETCD_UNAVAILABLE']);
 /** Each has connections of its own; beyond this many the one that was made first is closed. */
 const mostClients = 16;
 
 export function coordinatorDesk(options: CoordinatorDeskOptions): LoadDesk {
-  const { coordinators, ...transport } = { ...defaultTimeouts, ...options };
+  const { coordinators, stopTimeoutMs, ...transport } = { ...defaultTimeouts, ...options };
   const clients = new Map<string, PrimedClient>();
 
   const clientOf = (coordinator: string): PrimedClient => {
@@ -78,14 +84,16 @@ export function coordinatorDesk(options: CoordinatorDeskOptions): LoadDesk {
     }
     return client;
   };
-  /** What one coordinator cannot be reached for is asked of the next one: every call may be repeated. */
+  /** What one coordinator does not answer is asked of the next one: every call may be repeated. */
   const ask = async <T>(call: (client: PrimedClient) => Promise<T>): Promise<T> => {
     let unreachable: unknown = new PrimedError('COORDINATOR_UNREACHABLE', 'No coordinator is known to this worker.');
+    const untilMs = performance.now() + askLimitMs;
     for (const coordinator of coordinators()) {
+      if (performance.now() >= untilMs) break;
       try {
         return await call(clientOf(coordinator));
       } catch (error) {
-        if (!(error instanceof PrimedError) || error.code !== 'COORDINATOR_UNREACHABLE') throw error;
+        if (!(error instanceof PrimedError) || !asksNext.has(error.code)) throw error;
         unreachable = error;
       }
     }
@@ -93,7 +101,7 @@ export function coordinatorDesk(options: CoordinatorDeskOptions): LoadDesk {
   };
   return {
     submit: (path, given) => ask((client) => client.submit({ path }, given)),
-    stop: async (path) => void (await ask((client) => client.stop(path))),
+    stop: async (path) => void (await ask((client) => client.stop(path, { answerTimeoutMs: stopTimeoutMs }))),
     report: (path, { format, verbose }) =>
       ask(async (client) =>
         format === 'JSON'

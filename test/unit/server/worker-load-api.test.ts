@@ -38,7 +38,25 @@ async function worker(desk: LoadDesk): Promise<FastifyInstance> {
 
 const local = () => worker(localDesk(() => coordinator.jobs, defaultLoadOptions));
 const forwarding = (...coordinators: string[]) =>
-  worker(coordinatorDesk({ coordinators: () => coordinators, connectTimeoutMs: 1000, answerTimeoutMs: 300 }));
+  worker(
+    coordinatorDesk({
+      coordinators: () => coordinators,
+      connectTimeoutMs: 1000,
+      answerTimeoutMs: 300,
+      stopTimeoutMs: 1000,
+    }),
+  );
+
+it.each(['STOPPING', 'ETCD_UNAVAILABLE'] as const)(
+  'what one coordinator refuses with %s is asked of the next',
+  async (code) => {
+    const other = await startScriptedCoordinator();
+    closing.push(() => other.close());
+    other.jobs.answer = new PrimedError(code, 'not now');
+    const answer = await ask(await forwarding(other.url, coordinator.url), { opType: 'submit' });
+    expect(answer.json()).toMatchObject({ success: true, jobId: 'job-1' });
+  },
+);
 
 const ask = (app: FastifyInstance, fields: Record<string, string>, method: 'GET' | 'POST' = 'GET') =>
   app.inject({ method, url: `/v1/load?${new URLSearchParams({ path, ...fields })}` });
