@@ -22,6 +22,7 @@ import { type PageApiOptions, pageApi } from './server/pages/index.ts';
 import { peerData } from './server/peer-data.ts';
 import { peerFiles } from './server/peer-files.ts';
 import { peerFollow } from './server/peer-follow.ts';
+import { peerRefusals } from './server/peer-request.ts';
 import { type UfsApiOptions, ufsApi } from './server/ufs-api.ts';
 import { type WorkerApiOptions, workerApi } from './server/worker-api.ts';
 import { workerLoadApi } from './server/worker-load-api.ts';
@@ -83,11 +84,11 @@ export function buildWorkerServer(
   const onServed = (bytes: number): void => telemetry.counters.peerServedBytes.inc(bytes);
   if (own !== undefined) {
     const { store, source, landings } = own;
-    const access = nodeAccessOf(config);
+    const access = { ...nodeAccessOf(config), log, refusals: peerRefusals() };
     app.register(fsApi, { source, log });
-    app.register(peerData, { store, log, onServed, ...access });
-    app.register(peerFollow, { store, landings, log, ...access });
-    app.register(peerFiles, { store, source, names: pages.names, log, ...access });
+    app.register(peerData, { store, onServed, ...access });
+    app.register(peerFollow, { store, landings, ...access });
+    app.register(peerFiles, { store, source, names: pages.names, ...access });
   }
   return app;
 }

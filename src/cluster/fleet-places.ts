@@ -7,6 +7,7 @@ import type { Claim } from '../core/windows.ts';
 import type { FleetRun } from './fleet-run.ts';
 import type { Member, Members, Placement } from './members.ts';
 import { type Need, needAt } from './need.ts';
+import { Refusals } from './wire/refusals.ts';
 import type { WorkerId } from './worker-link.ts';
 
 export interface PlacesOptions {
@@ -27,6 +28,8 @@ const nobody = '' as WorkerId;
 
 export class Places {
   readonly #options: PlacesOptions;
+  /** Copies that failed, by who was to make them from whom: of those that go on failing the log is told once. */
+  readonly failedCopies = new Refusals();
 
   constructor(options: PlacesOptions) {
     this.#options = options;

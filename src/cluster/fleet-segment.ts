@@ -141,6 +141,7 @@ export class SegmentLoad {
     const { worker } = step;
     if (outcome === 'lost') return undefined;
     if (!isBad(outcome)) {
+      if (step.source !== undefined) this.#places.failedCopies.accepted(copyOf(worker, step.source));
       this.#placed(worker, outcome);
       return undefined;
     }
@@ -186,7 +187,9 @@ export class SegmentLoad {
       this.#log.debug(facts, 'a copy could not follow its source: it is made when that is done');
       return;
     }
-    this.#log.warn(facts, 'a copy failed: it is made from another worker, or its bytes are read from the origin');
+    const isNews = corrupt || this.#places.failedCopies.isNews(copyOf(worker, source), error?.code ?? '');
+    const level = isNews ? 'warn' : 'debug';
+    this.#log[level](facts, 'a copy failed: it is made from another worker, or its bytes are read from the origin');
     this.#refused.add(id);
     if (!corrupt || this.#bad.has(id) || !owners.some((owner) => owner.id === id)) return;
     this.#done.delete(id);
@@ -249,4 +252,8 @@ function lastOf(cutOff: ReadonlyMap<WorkerId, SegmentOutcome>): SegmentOutcome {
   const outcome = [...cutOff.values()].at(-1);
   assert(outcome !== undefined, 'somebody did not reach the origin');
   return outcome;
+}
+
+function copyOf(worker: Member, source: Member): string {
+  return `${worker.id} ${source.id}`;
 }

@@ -8,19 +8,17 @@
  * who asks for the range again is told why.
  */
 import type { FastifyPluginCallback, FastifyReply, FastifyRequest } from 'fastify';
-import type { NodeAccess } from '../cluster/wire/node-check.ts';
 import { PrimedError } from '../core/errors.ts';
-import type { ByteRange, Log } from '../core/types.ts';
+import type { ByteRange } from '../core/types.ts';
 import type { OpenFile, Store } from '../store/types.ts';
 import { BodyCut, openBody, sendBody } from './body.ts';
 import { watchAnswers } from './in-flight.ts';
-import { admitWorkers, OtherVersion, type WantedRange, wantedOf } from './peer-request.ts';
+import { admitWorkers, OtherVersion, type PeerAccess, type WantedRange, wantedOf } from './peer-request.ts';
 import { Suspects } from './suspects.ts';
 import { Turns } from './turns.ts';
 
-export interface PeerDataOptions extends NodeAccess {
+export interface PeerDataOptions extends PeerAccess {
   readonly store: Pick<Store, 'openVersion' | 'stat' | 'statLoading'>;
-  readonly log: Log;
   /** Bodies under way at once; each holds the page that is being sent and what the store reads ahead: about 3 MiB. */
   readonly maxBodies?: number;
   /** Longest wait for a turn; after it 503. Shorter than a lane is patient with another worker. */

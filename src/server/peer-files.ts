@@ -13,18 +13,15 @@ import { heldIn, heldRow } from '../cluster/reading/held-row.ts';
 import { pageHere } from '../cluster/reading/list-here.ts';
 import type { LocalFiles } from '../cluster/reading/located.ts';
 import type { PathNames } from '../cluster/reading/path-names.ts';
-import { type NodeAccess, nodeCheck } from '../cluster/wire/node-check.ts';
 import { PrimedError } from '../core/errors.ts';
 import type { HeldFile } from '../core/holdings.ts';
-import type { Log } from '../core/types.ts';
 import { checkAnswers } from './check-answers.ts';
-import { pathOfTarget } from './peer-request.ts';
+import { admitNodes, type PeerAccess, pathOfTarget } from './peer-request.ts';
 
-export interface PeerFilesOptions extends NodeAccess {
+export interface PeerFilesOptions extends PeerAccess {
   readonly store: LocalFiles;
   readonly source: Pick<FsSource, 'check'>;
   readonly names: Pick<PathNames, 'pathHere'>;
-  readonly log: Log;
 }
 
 const checkLimits = { turnWaitMs: 30_000, progressEveryMs: 500, closeGraceMs: 1_000 };
@@ -36,12 +33,7 @@ const mostRanges = 200_000;
 export const peerFiles: FastifyPluginCallback<PeerFilesOptions> = (app, options, done) => {
   const { store } = options;
   const checked = checkAnswers(app, { source: options.source, log: options.log, ...checkLimits });
-  const problemWith = nodeCheck(options, 'cluster.token');
-  app.addHook('onRequest', async (request) => {
-    const problem = problemWith?.(request.raw);
-    if (problem !== undefined) throw new PrimedError('UNAUTHENTICATED', problem);
-  });
-  const route = { exposeHeadRoute: false, config: { ownToken: true } } as const;
+  const route = { exposeHeadRoute: false, ...admitNodes(options) } as const;
   app.route({
     ...route,
     method: 'GET',

@@ -11,19 +11,17 @@
  */
 import type { ServerResponse } from 'node:http';
 import type { FastifyPluginCallback } from 'fastify';
-import type { NodeAccess } from '../cluster/wire/node-check.ts';
 import { PrimedError } from '../core/errors.ts';
 import { bytesOf, rangesWithout } from '../core/ranges.ts';
-import type { ByteRange, Log } from '../core/types.ts';
+import type { ByteRange } from '../core/types.ts';
 import type { Landings } from '../ingest/landings.ts';
 import type { Store, WantedVersion } from '../store/types.ts';
 import { watchAnswers } from './in-flight.ts';
-import { admitWorkers, wantedOf } from './peer-request.ts';
+import { admitWorkers, type PeerAccess, wantedOf } from './peer-request.ts';
 
-export interface PeerFollowOptions extends NodeAccess {
+export interface PeerFollowOptions extends PeerAccess {
   readonly store: Pick<Store, 'durableRanges'>;
   readonly landings: Pick<Landings, 'isUnderWay' | 'watch'>;
-  readonly log: Log;
   /** Followers at once; one costs a socket and some hundred bytes. */
   readonly maxFollowers?: number;
   readonly signOfLifeMs?: number;

@@ -4,6 +4,7 @@
  */
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { type NodeAccess, nodeCheck } from '../cluster/wire/node-check.ts';
+import { Refusals } from '../cluster/wire/refusals.ts';
 import { PrimedError } from '../core/errors.ts';
 import type { ByteRange, Log, UfsPath } from '../core/types.ts';
 import type { WantedVersion } from '../store/types.ts';
@@ -12,10 +13,41 @@ import { document, element } from './s3/xml.ts';
 /** Of the version that was asked for, or of another: the one that asks can tell by it whether to ask here again. */
 export class OtherVersion extends Error {}
 
+/** What the routes of one port ask of other nodes, which share what the log has heard. */
+export interface PeerAccess extends NodeAccess {
+  readonly log: Log;
+  /** Whom the log has heard to be refused; by default of this plugin alone. */
+  readonly refusals?: Refusals;
+}
+
+/** One node behind an address may be let in while another is not. */
+const quietMs = 60_000;
+
+export function peerRefusals(): Refusals {
+  return new Refusals(quietMs);
+}
+
+/** Refuses who does not show that it is a node of the cluster (UNAUTHENTICATED), with one line in the log until it does. */
+export function admitNodes({ log, refusals = peerRefusals(), ...access }: PeerAccess) {
+  const problemWith = nodeCheck(access, 'cluster.token');
+  return {
+    config: { ownToken: true },
+    onRequest: async ({ raw, ip, routeOptions }: FastifyRequest): Promise<void> => {
+      const problem = problemWith?.(raw);
+      if (problem === undefined) {
+        refusals.accepted(ip);
+        return;
+      }
+      const facts = { from: ip, route: routeOptions.url, code: 'UNAUTHENTICATED', reason: problem };
+      if (refusals.isNews(ip, 'UNAUTHENTICATED')) log.warn(facts, 'another node is refused');
+      throw new PrimedError('UNAUTHENTICATED', problem);
+    },
+  };
+}
+
 /** Makes errors of the plugin those of S3; returns what its routes need so as to be for workers alone. */
-export function admitWorkers(app: FastifyInstance, options: NodeAccess & { readonly log: Log }) {
-  const { log } = options;
-  const problemWith = nodeCheck(options, 'cluster.token');
+export function admitWorkers(app: FastifyInstance, access: PeerAccess) {
+  const { log } = access;
   app.setErrorHandler((error, request, reply) => {
     const failure = failureOf(error);
     if (failure.status >= 500 && failure.status !== 503)
@@ -25,13 +57,7 @@ export function admitWorkers(app: FastifyInstance, options: NodeAccess & { reado
       .type('application/xml')
       .send(document(`<Error>${element('Code', failure.code)}${element('Message', failure.message)}</Error>`));
   });
-  return {
-    config: { ownToken: true },
-    onRequest: async (request: FastifyRequest): Promise<void> => {
-      const problem = problemWith?.(request.raw);
-      if (problem !== undefined) throw new PrimedError('UNAUTHENTICATED', problem);
-    },
-  };
+  return admitNodes(access);
 }
 
 export interface WantedRange extends WantedVersion {

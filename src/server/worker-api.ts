@@ -9,6 +9,7 @@ import type { FastifyInstance, FastifyPluginCallback, FastifyRequest } from 'fas
 import { Type } from 'typebox';
 import type { Registrations, Registry } from '../cluster/registry.ts';
 import { type NodeAccess, nodeCheck } from '../cluster/wire/node-check.ts';
+import { Refusals } from '../cluster/wire/refusals.ts';
 import { PrimedError } from '../core/errors.ts';
 import { hostPattern, isMember, type WorkerRow as KnownWorker, workerIdPattern } from '../core/membership.ts';
 import { clusterProtocol } from '../core/protocol.ts';
@@ -26,8 +27,6 @@ export interface WorkerApiOptions extends NodeAccess {
 
 /** A registration has a dozen short fields. */
 const bodyLimitBytes = 8 * 1024;
-/** Refusals that are remembered so as to be logged once; the oldest are forgotten. */
-const mostRefusals = 1000;
 
 const figure = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER });
 const port = Type.Integer({ minimum: 1, maximum: 65_535 });
@@ -64,7 +63,7 @@ export const workerApi: FastifyPluginCallback<WorkerApiOptions> = (scope, option
 
 function internalRoutes(scope: FastifyInstance, { registry, registrations, log, ...access }: WorkerApiOptions): void {
   const app = scope.withTypeProvider<TypeBoxTypeProvider>();
-  const refusals = new Refusals(log);
+  const refusals = new Refusals();
   const problemWith = nodeCheck(access, 'cluster.token of the coordinator');
   app.addHook('onRequest', async (request, reply) => {
     const message = problemWith?.(request.raw);
@@ -72,7 +71,7 @@ function internalRoutes(scope: FastifyInstance, { registry, registrations, log, 
     void reply.header('www-authenticate', 'Bearer');
     throw new PrimedError('UNAUTHENTICATED', message);
   });
-  app.addHook('onError', async (request, _reply, error) => refusals.note(request, error));
+  app.addHook('onError', async (request, _reply, error) => noteRefusal(refusals, log, request, error));
 
   app.route({
     method: 'PUT',
@@ -88,7 +87,7 @@ function internalRoutes(scope: FastifyInstance, { registry, registrations, log, 
         epoch === undefined
           ? await here(registrations).register({ id, instance, report })
           : here(registrations).renew({ id, instance, epoch }, figuresOf(report));
-      refusals.end(request);
+      refusals.accepted(keyOf(request));
       return { epoch: row.epoch, leaseMs: registry.leaseMs };
     },
   });
@@ -181,32 +180,17 @@ function rowOf(known: KnownWorker, refusal: PrimedError | undefined) {
   };
 }
 
-/** What was last said to whom: a worker asks again every few seconds, and the log is for people. */
-class Refusals {
-  readonly #log: Log;
-  readonly #messages = new Map<string, string>();
-
-  constructor(log: Log) {
-    this.#log = log;
-  }
-
-  note(request: FastifyRequest, error: Error & { code?: string }): void {
-    // A worker mends these by itself, by registering anew.
-    if (error.code === 'WORKER_STALE' || error.code === 'WORKER_UNKNOWN' || error.code === 'STOPPING') return;
-    const code = error.code ?? error.name;
-    // Who has no token cannot fill the log by making up ids.
-    const key = code === 'UNAUTHENTICATED' ? request.ip : keyOf(request);
-    if (this.#messages.get(key) === code) return;
-    this.#messages.delete(key);
-    this.#messages.set(key, code);
-    if (this.#messages.size > mostRefusals) this.#messages.delete(this.#messages.keys().next().value!);
-    const { id } = request.params as { id: string };
-    this.#log.warn({ worker: id.slice(0, 100), from: request.ip, code, reason: error.message }, 'a worker is refused');
-  }
-
-  end(request: FastifyRequest): void {
-    this.#messages.delete(keyOf(request));
-  }
+/** Of a worker, or of an address that has shown nothing. */
+function noteRefusal(refusals: Refusals, log: Log, request: FastifyRequest, error: Error & { code?: string }): void {
+  if (error.code === 'STOPPING') return;
+  const code = error.code ?? error.name;
+  // Who has no token cannot fill the log by making up ids.
+  const who = code === 'UNAUTHENTICATED' ? request.ip : keyOf(request);
+  if (!refusals.isNews(who, code)) return;
+  const { id } = request.params as { id: string };
+  // A worker mends these by itself, by registering anew.
+  const level = code === 'WORKER_STALE' || code === 'WORKER_UNKNOWN' ? 'info' : 'warn';
+  log[level]({ worker: id.slice(0, 100), from: request.ip, code, reason: error.message }, 'a worker is refused');
 }
 
 /** Two workers of one id are told apart by their addresses, where the request came so far that they are known. */

@@ -16,6 +16,7 @@ import type { RunTerm, WorkerLink } from '../worker-link.ts';
 import { type NodeAccess, nodeCheck, type RequestCheck } from './node-check.ts';
 import { controlPath, defaultTiming, header, maxFrameBytes, subprotocol, type Timing } from './protocol.ts';
 import { Pulse } from './pulse.ts';
+import { Refusals } from './refusals.ts';
 import { Session } from './session.ts';
 
 export interface ControlOptions extends NodeAccess {
@@ -51,8 +52,6 @@ interface Peer {
 
 /** Sessions that a worker keeps, those included whose coordinator is away. */
 const mostSessions = 64;
-/** Refusals that are remembered so as to be logged once; the oldest are forgotten. */
-const mostRefusals = 1000;
 /** Runs of which the term is remembered, those that have ended included: an old coordinator may yet ask for them. */
 const mostTerms = 10_000;
 const idPattern = /^[!-~]{1,256}$/;
@@ -86,7 +85,7 @@ class ControlServer {
   readonly #owners = new Map<RunId, Session>();
   /** The highest term of each run. */
   readonly #terms = new Map<RunId, number>();
-  readonly #refused = new Set<string>();
+  readonly #refusals = new Refusals();
   readonly #progressTimer: NodeJS.Timeout;
   readonly #unsubscribe: () => void;
   /** What each coordinator lets this worker ask of origins. */
@@ -125,7 +124,7 @@ class ControlServer {
       refuse(socket, refusal);
       return;
     }
-    for (const known of this.#refused) if (known.startsWith(`${from} `)) this.#refused.delete(known);
+    this.#refusals.accepted(from);
     const [coordinator, session] = [request.headers[header.coordinator], request.headers[header.session]] as string[];
     const epoch = this.#options.epoch();
     this.#sockets.handleUpgrade(request, socket, head, (opened) =>
@@ -320,10 +319,7 @@ class ControlServer {
 
   /** Once, until that address is let in: who is refused tries again and again. */
   #noteRefusal(from: string, { status, error }: Refusal): void {
-    const key = `${from} ${status}`;
-    if (this.#refused.has(key)) return;
-    this.#refused.add(key);
-    if (this.#refused.size > mostRefusals) this.#refused.delete(this.#refused.values().next().value!);
+    if (!this.#refusals.isNews(from, String(status))) return;
     const level = status === 409 ? 'info' : 'warn';
     this.#options.log[level]({ from, status, reason: error.message }, 'a control link is refused');
   }
