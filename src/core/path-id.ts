@@ -1,9 +1,9 @@
 /** The id by which clients of Alluxio's page API name a file. */
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 
 /** Lowercase hex SHA-256 of the path, exactly as the client writes it. */
 export function pathId(path: string): string {
-  return createHash('sha256').update(path, 'utf8').digest('hex');
+  return hash('sha256', path, 'hex');
 }
 
 export function isPathId(text: string): boolean {

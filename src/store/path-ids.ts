@@ -1,7 +1,7 @@
 /**
  * From the id of a path, by which Alluxio's clients ask for pages, back to the path: an LMDB table beside the index.
  *
- *   first 16 bytes of SHA-256(path)  ->  path          about 150 B of disk a path, no memory but the mapped pages
+ *   first 16 bytes of SHA-256(path)  ->  path          three to six times the path on disk, no memory but mapped pages
  *   'clean'                          ->  files of the index when this was closed
  *
  * It is derived from the index and may be deleted. Paths come a moment after they became visible, many in one transaction,
@@ -33,10 +33,14 @@ export interface PathIdsOptions {
 
 const keyBytes = 16;
 const cleanKey = Buffer.from('clean');
-const atOnce = 4096;
+/**
+ * Of one transaction, unless it is time. In a large table each id lies on a page of its own, which costs 4 KiB of writing; the more
+ * are written at once, the more share one.
+ */
+const atOnce = 16_384;
 /** Paths in memory that are not written yet: 16 MiB where each has 250 B. */
 const mostPending = 65_536;
-const defaults = { flushMs: 1000, spareIds: 100_000 };
+const defaults = { flushMs: 5000, spareIds: 100_000 };
 
 export class PathIds {
   readonly #options: PathIdsOptions & typeof defaults;
@@ -79,14 +83,7 @@ export class PathIds {
 
   /** Known at once, durable soon. A path that no file can have is left out. */
   add(path: string): void {
-    if (Buffer.byteLength(path) > maxPathBytes) return;
-    if (this.#pending.size >= mostPending) {
-      this.#missed = true;
-      return;
-    }
-    this.#pending.set(pathId(path), path);
-    if (this.#pending.size >= atOnce) void this.#flush();
-    else this.#timer ??= setTimeout(() => void this.#flush(), this.#options.flushMs);
+    if (Buffer.byteLength(path) <= maxPathBytes) this.#wait(path, pathId(path));
   }
 
   /** The path of an id, be there a file or not; undefined where none is known. */
@@ -139,7 +136,8 @@ export class PathIds {
     try {
       if (this.#isOvergrown()) await this.#table.clearAsync();
       for (const { path } of store.list({ prefix: '' })) {
-        if (!this.#pending.has(pathId(path)) && !this.#has(path)) this.add(path);
+        const id = pathId(path);
+        if (!this.#has(id)) this.#wait(path, id);
         paths += 1;
         if (this.#pending.size >= atOnce) await this.#flush();
         // A request that comes in the meantime waits for 256 paths, about a millisecond.
@@ -157,9 +155,19 @@ export class PathIds {
     }
   }
 
-  #has(path: string): boolean {
+  #has(id: string): boolean {
     this.#see(lookupBytes);
-    return this.#table.doesExist(keyOf(pathId(path)));
+    return this.#pending.has(id) || this.#table.doesExist(keyOf(id));
+  }
+
+  #wait(path: string, id: string): void {
+    if (this.#pending.size >= mostPending) {
+      this.#missed = true;
+      return;
+    }
+    this.#pending.set(id, path);
+    if (this.#pending.size >= atOnce) void this.#flush();
+    else this.#timer ??= setTimeout(() => void this.#flush(), this.#options.flushMs);
   }
 
   /** One at a time; who comes meanwhile waits for the one that runs. */

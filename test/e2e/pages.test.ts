@@ -86,11 +86,11 @@ it('one daemon gives what it loaded, also after it was killed, and without its i
   await readEverything(worker());
 });
 
-it('every worker of a cluster gives everything, and names the owner', async () => {
+it('every worker of a cluster gives everything, names the owner, and goes on without one', async () => {
   const ids = ['w1', 'w2', 'w3'];
   const cluster = await openCluster({ workers: ids, origin: { objects } });
   closers.push(cluster.close);
-  await loaded(cluster.coordinator.api, 's3://demo/data/', { replicas: '1' });
+  await loaded(cluster.coordinator.api, 's3://demo/data/', { replicas: '2' });
   cluster.origin.resetStats();
   const ring = makeRing(ids.map((id) => ({ identity: workerIdentity(id), id })));
   for (const id of ids) {
@@ -101,6 +101,11 @@ it('every worker of a cluster gives everything, and names the owner', async () =
       const node = await json(`${worker}/v1/node?path=${encodeURIComponent(pathOf(object))}`);
       expect(node.HttpServerPort).toBe(cluster.workers.get(owner!.id)!.ports.http);
     }
+  }
+  await cluster.kill('w2');
+  for (const id of ['w1', 'w3']) {
+    const worker = `http://127.0.0.1:${cluster.workers.get(id)!.ports.http}`;
+    for (const object of objects) expectContent(await readPages(worker, pathOf(object)), object);
   }
   expect(cluster.origin.requests.filter(({ operation }) => operation === 'GetObject')).toEqual([]);
 });

@@ -92,6 +92,20 @@ it('is made anew when most of what it knows is gone', async () => {
   expect(one.get(pathId('s3://b/kept'))).toBe('s3://b/kept');
 });
 
+it('reads all paths when more came at once than it keeps in memory', async () => {
+  const one = await opened();
+  await one.settled();
+  readings = 0;
+  for (let n = 0; n < 100_000; n += 1) {
+    files.add(`s3://b/${n}`);
+    one.add(`s3://b/${n}`);
+  }
+  expect(one.whole).toBe(false);
+  await expect.poll(() => one.whole, { timeout: 60_000 }).toBe(true);
+  expect(readings).toBeGreaterThan(0);
+  for (const path of files) if (one.get(pathId(path)) !== path) throw new Error(`${path} is not known`);
+}, 90_000);
+
 it('leaves out what no file can be called', async () => {
   const one = await opened();
   const long = `s3://b/${'x'.repeat(3000)}`;
