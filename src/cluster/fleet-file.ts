@@ -7,7 +7,7 @@ import type { FileOutcome } from '../ingest/types.ts';
 import type { Origins } from '../origin/types.ts';
 import { type Places, segmentsAtOnce } from './fleet-places.ts';
 import type { FleetRun } from './fleet-run.ts';
-import { type FirstStep, loadAt, SegmentLoad } from './fleet-segment.ts';
+import { type FirstStep, SegmentLoad } from './fleet-segment.ts';
 import type { Holders } from './fleet-survey.ts';
 import { mapBounded } from './map-bounded.ts';
 import type { Member } from './members.ts';
@@ -45,13 +45,16 @@ export class FileLoads {
     this.#places = options.places;
   }
 
-  /** Never rejects. */
-  async load(run: FleetRun, entry: ManifestEntry, how: FileHow): Promise<FileOutcome> {
+  /** Never rejects. `first`: how it ended where it was tried already. */
+  async load(run: FleetRun, entry: ManifestEntry, how: FileHow, first?: FirstStep): Promise<FileOutcome> {
     const { path } = entry;
     let file = entry;
     try {
       for (let restarts = 0; ; restarts += 1) {
-        const outcome = await this.#loadVersion(run, file, restarts === 0 ? how : { hasty: false });
+        const outcome =
+          restarts === 0
+            ? await this.#loadVersion(run, file, how, first)
+            : await this.#loadVersion(run, file, { hasty: false });
         const { result } = outcome;
         if (result !== 'changed') return { path, version: file, ...outcome, result };
         file = await this.#nextVersion(run, file, restarts);
@@ -62,10 +65,8 @@ export class FileLoads {
     }
   }
 
-  async #loadVersion(run: FleetRun, file: ManifestEntry, how: FileHow): Promise<SegmentOutcome> {
+  async #loadVersion(run: FleetRun, file: ManifestEntry, how: FileHow, first?: FirstStep): Promise<SegmentOutcome> {
     const segmentBytes = this.#places.segmentBytesOf(run, file);
-    const first = await this.#loadPlainly(run, file, segmentBytes, how);
-    if (first !== undefined && first.outcome !== 'lost' && !isBad(first.outcome)) return plainly(first.outcome);
     const version = new VersionLoad(file, segmentBytes, how.holders);
     for (let repairs = 0, before = first; ; before = undefined) {
       const loadOne = async (segment: Segment): Promise<void> => {
@@ -95,22 +96,22 @@ export class FileLoads {
     }
   }
 
-  /**
-   * What most files are, by far: small, on one worker, and at the origin. For millions of them it counts what is kept of each
-   * while it is under way. Undefined: it is another kind of file.
-   */
-  async #loadPlainly(
+  /** One segment on one worker that knows the run; goes on with whatever comes of it. `ended` is called once, as of `load`. */
+  loadPlainly(
     run: FleetRun,
     file: ManifestEntry,
-    segmentBytes: number,
-    { hasty, holders }: FileHow,
-  ): Promise<FirstStep | undefined> {
-    if (run.replicas > 1 || holders !== undefined || segmentBytes < file.sizeBytes || run.cutOff.size > 0)
-      return undefined;
-    const owners = await this.#places.owners(run, file.path, 0);
-    const worker = owners[0]!;
-    const segment = { file, index: 0, offset: 0, length: file.sizeBytes };
-    return { worker, owners, outcome: await loadAt(run, segment, worker, { hasty }) };
+    how: FileHow,
+    worker: Member,
+    ended: (outcome: FileOutcome) => void,
+  ): void {
+    const { path, sizeBytes } = file;
+    worker.link.begin(run.spec.run, { file, index: 0, offset: 0, length: sizeBytes }, how, (end) => {
+      if (!(end instanceof Error) && !isBad(end)) {
+        const { loadedBytes, skippedBytes, version = file } = end;
+        const result = loadedBytes === 0 && skippedBytes > 0 ? 'skipped' : 'loaded';
+        ended({ path, result, loadedBytes, skippedBytes, version });
+      } else void this.load(run, file, how, firstStep(worker, end)).then(ended);
+    });
   }
 
   #loadSegment(
@@ -183,10 +184,11 @@ export class FileLoads {
   }
 }
 
-/** Of a file that is one segment. */
-function plainly(outcome: SegmentOutcome): SegmentOutcome {
-  const { loadedBytes, skippedBytes } = outcome;
-  return { ...outcome, result: loadedBytes === 0 && skippedBytes > 0 ? 'skipped' : 'loaded' };
+/** Undefined: it is to be tried again, elsewhere, or with room for it. */
+function firstStep(worker: Member, end: SegmentOutcome | PrimedError): FirstStep | undefined {
+  if (isWorkerLost(end)) return undefined;
+  const outcome = end instanceof Error ? failedOutcome(reportOf(end)) : end;
+  return outcome.error?.code === 'STORE_NO_ROOM' ? undefined : { worker, owners: [worker], outcome };
 }
 
 function stillBad({ path }: ManifestEntry, workers: readonly Member[]): PrimedError {

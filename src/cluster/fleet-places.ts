@@ -30,6 +30,7 @@ export class Places {
   readonly #options: PlacesOptions;
   /** Copies that failed, by who was to make them from whom: of those that go on failing the log is told once. */
   readonly failedCopies = new Refusals();
+  readonly #claims = new Map<WorkerId, Claim<WorkerId>>();
 
   constructor(options: PlacesOptions) {
     this.#options = options;
@@ -80,12 +81,31 @@ export class Places {
     return length <= askAllUpTo ? others : others.slice(0, askedAround);
   }
 
+  /**
+   * Where what most files are goes, by far: small, on one worker, at the origin, and with nothing in the way. Undefined: it is
+   * another kind of file, or it is not that simple now.
+   */
+  plainly(run: FleetRun, file: ManifestEntry): Member | undefined {
+    if (run.replicas > 1 || run.stopped || run.cutOff.size > 0) return undefined;
+    if (file.sizeBytes > this.segmentBytesOf(run, file)) return undefined;
+    const owner = this.of(run, file.path, 0)[0];
+    return owner !== undefined && run.hasEntered(owner) ? owner : undefined;
+  }
+
   /** Which workers a file will keep busy. */
   claimOf(run: FleetRun, file: ManifestEntry): Claim<WorkerId> {
     const segments = segmentCount(file.sizeBytes, this.segmentBytesOf(run, file));
     if (segments > 1) return { workers: [], segments: Math.min(segments, segmentsAtOnce) };
-    const owners = this.of(run, file.path, 0).map(({ id }) => id);
-    return { workers: owners.length > 0 ? owners : [nobody], segments: 0 };
+    const owners = this.of(run, file.path, 0);
+    if (owners.length === 1) return this.#claimOf(owners[0]!.id);
+    return owners.length > 0 ? { workers: owners.map(({ id }) => id), segments: 0 } : this.#claimOf(nobody);
+  }
+
+  /** One for each worker: very many files have it, and wait with it. */
+  #claimOf(id: WorkerId): Claim<WorkerId> {
+    const claim = this.#claims.get(id) ?? { workers: [id], segments: 0 };
+    this.#claims.set(id, claim);
+    return claim;
   }
 
   /** Adds (or takes away) what a file takes of which nothing is there. */

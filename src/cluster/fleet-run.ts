@@ -7,6 +7,8 @@ import type { SegmentOutcome, WorkerId, WorkerLink } from './worker-link.ts';
 interface Entered {
   readonly id: WorkerId;
   readonly started: Promise<void>;
+  /** It has started. */
+  knows: boolean;
   /** Its last word, where the link cannot be asked any more. */
   heard?: RunProgress;
 }
@@ -56,12 +58,22 @@ export class FleetRun {
   enter(member: Member): Promise<void> {
     const known = this.#entered.get(member.link);
     if (known !== undefined) return known.started;
-    const entered: Entered = { id: member.id, started: member.link.startRun(this.spec) };
+    const entered: Entered = { id: member.id, started: member.link.startRun(this.spec), knows: false };
     this.#entered.set(member.link, entered);
     // A worker that came back goes on with its own account of the run.
     this.#lost.delete(member.id);
-    entered.started.catch(() => this.#entered.delete(member.link));
+    entered.started.then(
+      () => {
+        entered.knows = true;
+      },
+      () => this.#entered.delete(member.link),
+    );
     return entered.started;
+  }
+
+  /** Whether the worker knows the run. */
+  hasEntered({ link }: Member): boolean {
+    return this.#entered.get(link)?.knows === true;
   }
 
   setBandwidth(bytesPerSecond: number | undefined): void {

@@ -33,7 +33,7 @@ export interface SegmentOrder {
 export interface FirstStep {
   readonly worker: Member;
   readonly owners: readonly Member[];
-  readonly outcome: SegmentOutcome | 'lost';
+  readonly outcome: SegmentOutcome;
 }
 
 /** Others may draw the room that one of them has reserved; each of those goes on by it, so that this ends soon. */
@@ -223,7 +223,7 @@ export class SegmentLoad {
 }
 
 /** Has one worker load a segment, with room for it. Never rejects. */
-export async function loadAt(
+async function loadAt(
   run: FleetRun,
   segment: Segment,
   member: Member,

@@ -146,6 +146,20 @@ export class Fleet {
     return this.#turns.take(entry.path, run.signal, () => this.#files.load(run, entry, how));
   }
 
+  /** The same for very many files: for most of them without a promise. `ended` is called once, after this has returned. */
+  begin(runId: RunId, entry: ManifestEntry, how: FileHow, ended: (outcome: FileOutcome) => void): void {
+    const run = this.#run(runId);
+    const worker = how.holders === undefined ? this.#places.plainly(run, entry) : undefined;
+    if (worker === undefined || !this.#turns.enter(entry.path)) {
+      void this.load(runId, entry, how).then(ended);
+      return;
+    }
+    this.#files.loadPlainly(run, entry, how, worker, (outcome) => {
+      this.#turns.leave(entry.path);
+      ended(outcome);
+    });
+  }
+
   /** Which workers a file will keep busy. */
   claimOf(runId: RunId, entry: ManifestEntry): Claim<WorkerId> {
     return this.#places.claimOf(this.#run(runId), entry);

@@ -2,7 +2,6 @@
  * Hands the files of a job to the fleet, as many as each worker's window takes. Who is slow has its own files wait, up to a
  * limit of them over all workers, and the others go on.
  */
-import { reportOf } from '../core/errors.ts';
 import type { ManifestEntry, RunId, WorkerId } from '../core/types.ts';
 import { type Claim, Windows } from '../core/windows.ts';
 import type { FileOutcome } from '../ingest/types.ts';
@@ -16,7 +15,7 @@ const parkedLimit = 4096;
 const segmentsLimit = 8192;
 
 export interface HandOutOptions {
-  readonly fleet: Pick<Fleet, 'load' | 'claimOf'>;
+  readonly fleet: Pick<Fleet, 'begin' | 'claimOf'>;
   readonly run: RunId;
   /** Files of one worker at once. */
   readonly filesEach: number;
@@ -42,36 +41,39 @@ export class HandOut {
     this.#windows = new Windows({ filesEach, segments: segmentsLimit, parked: parkedLimit });
   }
 
-  /** Resolves when the file is on its way, or waits for its worker, or the job is halted. `settled` hears how it ended. */
-  async hand(entry: ManifestEntry, how: FileHow, settled: (outcome: FileOutcome) => void): Promise<void> {
-    const { fleet, run, gate, halted } = this.#options;
-    const claim = fleet.claimOf(run, entry);
-    const order = { entry, how, claim, settled };
-    while (!halted()) {
-      const answer = this.#windows.offer(order, claim);
-      if (answer === 'full') {
-        await gate.changed();
-        continue;
-      }
-      gate.enter();
-      if (answer === 'go') this.#load(order);
-      return;
-    }
+  /**
+   * The file is on its way, or waits for its worker, or the job is halted; where what is returned has resolved. `settled` hears
+   * how it ended.
+   */
+  hand(entry: ManifestEntry, how: FileHow, settled: (outcome: FileOutcome) => void): Promise<void> | undefined {
+    const { fleet, run } = this.#options;
+    const order = { entry, how, claim: fleet.claimOf(run, entry), settled };
+    return this.#enter(order) ? undefined : this.#enterLater(order);
+  }
+
+  async #enterLater(order: Order): Promise<void> {
+    do await this.#options.gate.changed();
+    while (!this.#enter(order));
+  }
+
+  /** False: there is no room for it now. */
+  #enter(order: Order): boolean {
+    const { gate, halted } = this.#options;
+    if (halted()) return true;
+    const answer = this.#windows.offer(order, order.claim);
+    if (answer === 'full') return false;
+    gate.enter();
+    if (answer === 'go') this.#load(order);
+    return true;
   }
 
   #load({ entry, how, claim, settled }: Order): void {
     const { fleet, run, gate, halted } = this.#options;
-    const { path } = entry;
-    const ended = (outcome: FileOutcome): void => {
+    fleet.begin(run, entry, how, (outcome) => {
       settled(outcome);
       const next = this.#windows.leave(claim);
       if (!halted()) for (const order of next) this.#load(order);
       gate.leave();
-    };
-    void fleet
-      .load(run, entry, how)
-      .then(ended, (error: unknown) =>
-        ended({ path, result: 'failed', loadedBytes: 0, skippedBytes: 0, error: reportOf(error) }),
-      );
+    });
   }
 }

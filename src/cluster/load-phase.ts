@@ -39,6 +39,9 @@ const pagesAtOnce = 4;
 /** Chunks whose writes are not yet committed; about 100 KiB each. */
 const chunkWritesAtOnce = 16;
 
+const inHaste: FileHow = { hasty: true };
+const waitedFor: FileHow = { hasty: false };
+
 interface OpenChunk {
   readonly index: number;
   /** It was under way when an earlier process ended. */
@@ -79,6 +82,8 @@ export class LoadPhase {
   #unreserved: Need = new Map();
   readonly #setAside: SetAside[] = [];
   readonly #writes = new Set<Promise<void>>();
+  /** Of files that have settled in this turn. */
+  #untold = emptyTally;
 
   constructor(context: RunContext) {
     this.#context = context;
@@ -274,7 +279,7 @@ export class LoadPhase {
     await this.#gate.below(1, () => this.#halted);
     for (const { open, entry, history } of this.#setAside) {
       if (this.#halted) return;
-      await this.#hand(open, entry, history, { hasty: false });
+      await this.#hand(open, entry, history, waitedFor);
     }
     await this.#gate.below(1, () => this.#halted);
   }
@@ -294,7 +299,8 @@ export class LoadPhase {
       const now = await this.#cachedNow(open, chunk);
       for (let at = 0; at < entries.length; at += 1) {
         if (this.#halted) return;
-        await this.#dispatch(open, chunk, at, now?.[at]);
+        const handing = this.#dispatch(open, chunk, at, now?.[at]);
+        if (handing !== undefined) await handing;
       }
     }
     if (!this.#halted) this.#settle(open, emptyTally);
@@ -308,23 +314,28 @@ export class LoadPhase {
     return (await deps.fleet.survey(definition.runId, chunk.entries, { elsewhere })).files;
   }
 
-  async #dispatch(open: OpenChunk, chunk: ManifestChunk, at: number, cached: CachedFile | undefined): Promise<void> {
+  /** See HandOut. */
+  #dispatch(
+    open: OpenChunk,
+    chunk: ManifestChunk,
+    at: number,
+    cached: CachedFile | undefined,
+  ): Promise<void> | undefined {
     const { definition } = this.#context;
     const entry = chunk.entries[at]!;
     const completeBefore = hasBit(chunk.cachedBefore, at);
     const cachedBeforeBytes = completeBefore ? entry.sizeBytes : (chunk.partlyBefore.get(at) ?? 0);
-    let history: FileHistory = { ...freshFile, cachedBeforeBytes };
+    let history = cachedBeforeBytes === 0 ? freshFile : { ...freshFile, cachedBeforeBytes };
     if (cached !== undefined && (completeBefore || open.replayed)) {
       history = { cachedBeforeBytes, completeBefore, replayed: open.replayed, ours: cached.ours };
       if (cached.complete && (definition.options.skipIfExists || cached.ours)) {
         const { path, sizeBytes } = entry;
         this.#settled(open, entry, { path, result: 'skipped', loadedBytes: 0, skippedBytes: sizeBytes }, history);
-        return;
+        return undefined;
       }
     }
-    const hasty = this.#setAside.length < setAsideLimit;
-    const how = cached?.holders === undefined ? { hasty } : { hasty, holders: cached.holders };
-    await this.#hand(open, entry, history, how);
+    const how = this.#setAside.length < setAsideLimit ? inHaste : waitedFor;
+    return this.#hand(open, entry, history, cached?.holders === undefined ? how : { ...how, holders: cached.holders });
   }
 
   /**
@@ -369,7 +380,7 @@ export class LoadPhase {
     }
   }
 
-  #hand(open: OpenChunk, entry: ManifestEntry, history: FileHistory, how: FileHow): Promise<void> {
+  #hand(open: OpenChunk, entry: ManifestEntry, history: FileHistory, how: FileHow): Promise<void> | undefined {
     return this.#handOut.hand(entry, how, (outcome) => this.#settled(open, entry, outcome, history));
   }
 
@@ -416,13 +427,21 @@ export class LoadPhase {
 
   /** `tally` is of `files` files of the chunk; the empty one, of none, says that all are handed out. */
   #settle(open: OpenChunk, tally: Tally, files = 1): void {
-    const { definition, deps, apply } = this.#context;
+    const { definition, deps } = this.#context;
     if (tally !== emptyTally) {
-      apply({ type: 'settled', tally });
+      if (this.#untold === emptyTally) queueMicrotask(() => this.#tell());
+      this.#untold = addTally(this.#untold, tally);
       open.tally = addTally(open.tally, tally);
     }
     open.unsettled -= files;
     if (open.unsettled === 0) this.#write(deps.store.endChunk(definition.number, open.index, open.tally));
+  }
+
+  /** Many files settle in one turn, and the job hears of them before anybody goes on who has waited for them. */
+  #tell(): void {
+    const tally = this.#untold;
+    this.#untold = emptyTally;
+    this.#context.apply({ type: 'settled', tally });
   }
 
   #write(write: Promise<void>): void {

@@ -5,7 +5,7 @@ import { isWhole, type Segment } from '../core/segments.ts';
 import type { DiscardReason, LoadId, ManifestEntry, RunId } from '../core/types.ts';
 import type { RunProgress, RunSpec, VerifyOutcome, Worker, WorkerFree } from '../ingest/types.ts';
 import type { Freed } from '../store/types.ts';
-import type { CachedSegment, SegmentHow, SegmentOutcome, WorkerId, WorkerLink } from './worker-link.ts';
+import type { CachedSegment, LoadEnded, SegmentHow, SegmentOutcome, WorkerId, WorkerLink } from './worker-link.ts';
 
 export class LocalLink implements WorkerLink {
   readonly id: WorkerId;
@@ -42,6 +42,10 @@ export class LocalLink implements WorkerLink {
     const { file, offset, length } = segment;
     const from = source === undefined ? {} : { source };
     return this.#worker.load(run, file, { hasty, ...from, ...(isWhole(segment) ? {} : { range: { offset, length } }) });
+  }
+
+  begin(run: RunId, segment: Segment, how: SegmentHow, ended: LoadEnded): void {
+    void this.load(run, segment, how).then(ended, ended);
   }
 
   publish(_run: RunId, file: ManifestEntry): Promise<void> {

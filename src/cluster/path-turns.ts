@@ -1,26 +1,49 @@
 /** A path has one loader at a time, over all runs: who comes second waits, and then finds the file complete, or loads it anew. */
-import { abortable } from '../core/abortable.ts';
 import type { UfsPath } from '../core/types.ts';
 
 export class PathTurns {
-  /** Settles when nobody loads the path any more. */
-  readonly #turns = new Map<UfsPath, Promise<unknown>>();
+  /** Paths that somebody loads, with who waits for each in order; nearly always nobody. */
+  readonly #taken = new Map<UfsPath, (() => void)[] | undefined>();
 
-  /** Calls `act` when its turn comes, or at once when `signal` fires before. `act` must not reject. */
-  take<T>(path: UfsPath, signal: AbortSignal, act: () => Promise<T>): Promise<T> {
-    const earlier = this.#turns.get(path);
-    const outcome = earlier === undefined ? act() : after(earlier, signal, act);
-    // Who gives up waiting does not let the next one in before the first is done.
-    const both: Promise<unknown> = earlier === undefined ? outcome : Promise.all([earlier, outcome]);
-    const turn = both.then(() => {
-      if (this.#turns.get(path) === turn) this.#turns.delete(path);
-    });
-    this.#turns.set(path, turn);
-    return outcome;
+  /** False: somebody has the turn. Who gets it calls `leave`, once. */
+  enter(path: UfsPath): boolean {
+    if (this.#taken.has(path)) return false;
+    this.#taken.set(path, undefined);
+    return true;
   }
-}
 
-async function after<T>(earlier: Promise<unknown>, signal: AbortSignal, act: () => Promise<T>): Promise<T> {
-  await abortable(earlier, signal).catch(() => undefined);
-  return act();
+  leave(path: UfsPath): void {
+    const next = this.#taken.get(path)?.shift();
+    if (next === undefined) this.#taken.delete(path);
+    else next();
+  }
+
+  /** Calls `act` when its turn comes, or at once when `signal` fires before. */
+  async take<T>(path: UfsPath, signal: AbortSignal, act: () => Promise<T>): Promise<T> {
+    if (!this.enter(path) && !(await this.#turn(path, signal))) return act();
+    try {
+      return await act();
+    } finally {
+      this.leave(path);
+    }
+  }
+
+  /** False: the signal has fired first. */
+  #turn(path: UfsPath, signal: AbortSignal): Promise<boolean> {
+    if (signal.aborted) return Promise.resolve(false);
+    const waiting = this.#taken.get(path) ?? [];
+    this.#taken.set(path, waiting);
+    return new Promise((resolve) => {
+      const comes = (): void => {
+        signal.removeEventListener('abort', giveUp);
+        resolve(true);
+      };
+      const giveUp = (): void => {
+        waiting.splice(waiting.indexOf(comes), 1);
+        resolve(false);
+      };
+      waiting.push(comes);
+      signal.addEventListener('abort', giveUp, { once: true });
+    });
+  }
 }

@@ -20,7 +20,7 @@ export function ringPlacement(members: Members): Placement {
   refresh();
   return {
     owners(path, index, replicas, without) {
-      const accept = ({ member }: Place): boolean => without === undefined || !without.has(member.id);
+      const accept = without === undefined ? undefined : ({ member }: Place) => !without.has(member.id);
       return ring.placement(segmentKey(path, index), replicas, accept).map(({ member }) => member);
     },
     around: (path, index, replicas, count) =>

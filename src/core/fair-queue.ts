@@ -30,19 +30,23 @@ export class FairQueue<K, T> {
 
   /** Gives a place to the next one; undefined: nobody waits, or only such as may not have one now. */
   take(may: (item: T) => boolean = () => true): T | undefined {
-    let best: { readonly key: K; readonly line: Line<T> } | undefined;
+    let best: Line<T> | undefined;
+    let bestKey: K | undefined;
     for (const [key, line] of this.#lines) {
       const first = line.waiting.peek();
       if (first === undefined || !may(first)) continue;
-      if (best === undefined || line.held / line.weight < best.line.held / best.line.weight) best = { key, line };
+      if (best !== undefined && line.held / line.weight >= best.held / best.weight) continue;
+      best = line;
+      bestKey = key;
     }
     if (best === undefined) return undefined;
-    const { key, line } = best;
-    this.#lines.delete(key);
-    this.#lines.set(key, line);
-    line.held += 1;
+    if (this.#lines.size > 1) {
+      this.#lines.delete(bestKey as K);
+      this.#lines.set(bestKey as K, best);
+    }
+    best.held += 1;
     this.#length -= 1;
-    return line.waiting.shift();
+    return best.waiting.shift();
   }
 
   /** One that did not have to wait. */

@@ -133,6 +133,7 @@ export class Ring<T extends RingWorker> {
    * clients know no zones: without zones this is `owners`, with them their second choice may be a worker without a copy.
    */
   placement(key: string, count: number, accept: (worker: T) => boolean = everyone): T[] {
+    if (count === 1 || this.#zoneCount < 2) return this.owners(key, count, accept);
     const chosen = new Set<T>();
     const zones = new Set<string>();
     while (chosen.size < count && zones.size < this.#zoneCount) {

@@ -19,6 +19,7 @@ import type { JobService } from '../../src/cluster/types.ts';
 import { attachControl, type Control } from '../../src/cluster/wire/control-server.ts';
 import { defaultTiming, type Timing } from '../../src/cluster/wire/protocol.ts';
 import { RemoteLink } from '../../src/cluster/wire/remote-link.ts';
+import type { LoadEnded } from '../../src/cluster/worker-link.ts';
 import { isMember } from '../../src/core/membership.ts';
 import { latestPeers, type PeerList } from '../../src/core/peers.ts';
 import type { ByteRange, Clock, Log, ManifestEntry, RunId, WorkerId } from '../../src/core/types.ts';
@@ -438,6 +439,16 @@ export class CoordinatorNode extends Node {
         const value: unknown = Reflect.get(target, name, target);
         if (typeof value !== 'function') return value;
         return (...args: unknown[]) => {
+          const call = Symbol(String(name));
+          const settled = (): void => void pending.delete(call);
+          if (name === 'begin') {
+            pending.set(call, `load at ${link.id}`);
+            const ended = args[3] as LoadEnded;
+            args[3] = (end: Parameters<LoadEnded>[0]) => {
+              settled();
+              ended(end);
+            };
+          }
           if (name === 'reserveMore') ask(...(args as [RunId, number]));
           const result: unknown = Reflect.apply(value, target, args);
           if (!(result instanceof Promise)) return result;
@@ -446,9 +457,7 @@ export class CoordinatorNode extends Node {
               const [run, bytes] = args as [RunId, number];
               ask(run, -bytes);
             });
-          const call = Symbol(String(name));
           pending.set(call, `${String(name)} at ${link.id}`);
-          const settled = (): void => void pending.delete(call);
           result.then(settled, settled);
           return result;
         };

@@ -171,14 +171,11 @@ function packVersion(version: ObjectVersion, wanted: ManifestEntry): 1 | Version
 }
 
 function unpackVersion(packed: 0 | 1 | Version, wanted: ManifestEntry | undefined): ObjectVersion | undefined {
-  if (packed === 0) return undefined;
-  if (packed === 1) {
-    if (wanted === undefined) return undefined;
-    const { path: _, ...version } = wanted;
-    return version;
-  }
-  const [etag, sizeBytes, lastModifiedMs, versionId] = packed;
-  return versionId === null ? { etag, sizeBytes, lastModifiedMs } : { etag, sizeBytes, lastModifiedMs, versionId };
+  if (packed === 0 || (packed === 1 && wanted === undefined)) return undefined;
+  const [etag, sizeBytes, lastModifiedMs, versionId] =
+    packed === 1 ? [wanted!.etag, wanted!.sizeBytes, wanted!.lastModifiedMs, wanted!.versionId] : packed;
+  const version = { etag, sizeBytes, lastModifiedMs };
+  return versionId === null || versionId === undefined ? version : { ...version, versionId };
 }
 
 /** Never splits a surrogate pair: half of one would not survive UTF-8. */

@@ -21,7 +21,7 @@ import type { RunProgress, RunSpec, VerifyOutcome, WorkerFree } from '../../inge
 import type { Freed } from '../../store/types.ts';
 import { emptyProgress } from '../fleet-run.ts';
 import type { EndableLink } from '../registry-members.ts';
-import type { CachedSegment, RunTerm, SegmentHow, SegmentOutcome } from '../worker-link.ts';
+import type { CachedSegment, LoadEnded, RunTerm, SegmentHow, SegmentOutcome } from '../worker-link.ts';
 import { type CachedColumns, packCuts, packEntries, packedEntries, unpackCached, unpackOutcomes } from './columns.ts';
 import { Dialer } from './dialer.ts';
 import {
@@ -62,19 +62,34 @@ export interface RemoteLinkOptions {
   readonly onRefused?: (refusal: PrimedError | undefined) => void;
 }
 
-interface Pending {
+interface Asked {
   readonly kind: Kind;
+  /** Whose place in the window it takes. */
+  readonly run: RunId | undefined;
   /** Entries that it takes of a frame. */
   readonly weight: number;
-  /** Of a load, which shares a message with others of its run. */
-  readonly load?: { readonly run: RunId; readonly segment: Segment; readonly how: SegmentHow };
-  readonly method?: Method;
-  readonly args?: readonly unknown[];
-  readonly resolve: (value: unknown) => void;
-  readonly reject: (error: PrimedError) => void;
   /** Given when it leaves the queue. */
   number: number;
 }
+
+/** Shares a message with others of its run. */
+interface Load extends Asked {
+  readonly kind: 'load';
+  readonly run: RunId;
+  readonly segment: Segment;
+  readonly how: SegmentHow;
+  readonly ended: LoadEnded;
+}
+
+interface Other extends Asked {
+  readonly kind: Exclude<Kind, 'load'>;
+  readonly method: Method;
+  readonly args: readonly unknown[];
+  readonly ended: (end: unknown) => void;
+}
+
+/** `ended` hears the result, or the PrimedError in its place. */
+type Pending = Load | Other;
 
 interface Run {
   spec: RunSpec;
@@ -222,14 +237,12 @@ export class RemoteLink implements EndableLink {
 
   load(run: RunId, segment: Segment, how: SegmentHow): Promise<SegmentOutcome> {
     return new Promise((resolve, reject) => {
-      this.#ask({
-        kind: 'load',
-        weight: 1,
-        load: { run, segment, how },
-        resolve: resolve as Pending['resolve'],
-        reject,
-      });
+      this.begin(run, segment, how, (end) => (end instanceof PrimedError ? reject(end) : resolve(end)));
     });
+  }
+
+  begin(run: RunId, segment: Segment, how: SegmentHow, ended: LoadEnded): void {
+    this.#ask({ kind: 'load', run, weight: 1, segment, how, ended, number: 0 });
   }
 
   async publish(run: RunId, file: ManifestEntry): Promise<void> {
@@ -326,18 +339,21 @@ export class RemoteLink implements EndableLink {
 
   // --- calls
 
-  #call(kind: Kind, method: Method, args: readonly unknown[], weight = 1): Promise<unknown> {
-    return new Promise((resolve, reject) => this.#ask({ kind, method, args, weight, resolve, reject }));
+  #call(kind: Other['kind'], method: Method, args: readonly unknown[], weight = 1): Promise<unknown> {
+    const run = method === 'cached' ? undefined : (args[0] as RunId | undefined);
+    return new Promise((resolve, reject) => {
+      const ended = (end: unknown): void => (end instanceof PrimedError ? reject(end) : resolve(end));
+      this.#ask({ kind, run, weight, method, args, ended, number: 0 });
+    });
   }
 
-  #ask(call: Omit<Pending, 'number'>): void {
+  #ask(call: Pending): void {
     if (this.#refusal !== undefined) {
-      call.reject(this.#refusal);
+      call.ended(this.#refusal);
       return;
     }
-    const run = runOf(call);
-    const { weight } = this.#runs.get(run as RunId)?.spec ?? { weight: defaultPriority };
-    this.#queues[call.kind].push(run, { ...call, number: 0 }, weight);
+    const run = call.run === undefined ? undefined : this.#runs.get(call.run);
+    this.#queues[call.kind].push(call.run, call, run?.spec.weight ?? defaultPriority);
     this.#admit(call.kind);
   }
 
@@ -363,19 +379,19 @@ export class RemoteLink implements EndableLink {
     if (call === undefined) return undefined;
     this.#pending.delete(number);
     this.#inFlight[call.kind] -= 1;
-    this.#queues[call.kind].giveBack(runOf(call));
+    this.#queues[call.kind].giveBack(call.run);
     this.#admit(call.kind);
     return call;
   }
 
   #rejectAll(error: PrimedError): void {
     const calls = [...this.#pending.values()];
-    for (const { kind, ...call } of calls) this.#queues[kind].giveBack(runOf(call));
+    for (const { kind, run } of calls) this.#queues[kind].giveBack(run);
     for (const queue of Object.values(this.#queues)) calls.push(...queue.remove(() => true));
     this.#pending.clear();
     this.#outbox = [];
     for (const kind of Object.keys(this.#inFlight) as Kind[]) this.#inFlight[kind] = 0;
-    for (const { reject } of calls) reject(error);
+    for (const { ended } of calls) ended(error);
   }
 
   // --- down
@@ -425,10 +441,10 @@ export class RemoteLink implements EndableLink {
 
   /** Where the message that begins at `from` ends: loads of one run make one; `from` itself when the frame has no room. */
   #endOfMessage(calls: readonly Pending[], from: number, room: number): number {
-    const { load, weight } = calls[from]!;
-    if (load === undefined) return weight <= room || room === entriesPerFrame ? from + 1 : from;
+    const { kind, run, weight } = calls[from]!;
+    if (kind !== 'load') return weight <= room || room === entriesPerFrame ? from + 1 : from;
     let to = from;
-    while (to < calls.length && to - from < room && calls[to]!.load?.run === load.run) to += 1;
+    while (to < calls.length && to - from < room && calls[to]!.kind === 'load' && calls[to]!.run === run) to += 1;
     return to;
   }
 
@@ -444,7 +460,7 @@ export class RemoteLink implements EndableLink {
       if (message[0] === down.hello) continue;
       for (const number of [message[1 + Number(message[0] === down.loads)]].flat() as number[]) {
         const text = `A message of ${frame.length} bytes to worker '${this.id}' is larger than ${maxFrameBytes} bytes`;
-        this.#settled(number)?.reject(new PrimedError('INTERNAL', text));
+        this.#settled(number)?.ended(new PrimedError('INTERNAL', text));
       }
     }
   }
@@ -456,18 +472,20 @@ export class RemoteLink implements EndableLink {
       case up.outcomes: {
         const [, numbers, columns] = message;
         this.#arrived += numbers.length;
-        const wanted = (at: number): ManifestEntry | undefined => this.#pending.get(numbers[at]!)?.load?.segment.file;
-        const outcomes = unpackOutcomes(numbers.length, columns, wanted);
-        for (let at = 0; at < numbers.length; at += 1) this.#settled(numbers[at]!)?.resolve(outcomes[at]);
+        const outcomes = unpackOutcomes(numbers.length, columns, (at) => {
+          const call = this.#pending.get(numbers[at]!);
+          return call?.kind === 'load' ? call.segment.file : undefined;
+        });
+        for (let at = 0; at < numbers.length; at += 1) this.#settled(numbers[at]!)?.ended(outcomes[at]!);
         break;
       }
       case up.answer:
         this.#arrived += 1;
-        this.#settled(message[1])?.resolve(message[2]);
+        this.#settled(message[1])?.ended(message[2] as never);
         break;
       case up.failure: {
         this.#arrived += 1;
-        this.#settled(message[1])?.reject(errorOf(reportFrom(message[2], message[3])));
+        this.#settled(message[1])?.ended(errorOf(reportFrom(message[2], message[3])));
         break;
       }
       case up.progress: {
@@ -485,32 +503,27 @@ export class RemoteLink implements EndableLink {
   }
 }
 
-/** Whose place in the window it takes. */
-function runOf({ load, method, args }: Pick<Pending, 'load' | 'method' | 'args'>): RunId | undefined {
-  if (load !== undefined) return load.run;
-  return method === 'cached' ? undefined : (args?.[0] as RunId | undefined);
-}
-
 /** Of one call, or of loads of one run. */
 function messageOf(calls: readonly Pending[]): DownMessage {
-  const { number, method, args, load } = calls[0]!;
-  if (load === undefined) return [down.call, number, method!, ...args!];
-  const segments = calls.map((call) => call.load!.segment);
-  const hasty = calls.filter((call) => call.load!.how.hasty);
-  const copies = calls.filter((call) => call.load!.how.source !== undefined);
+  const first = calls[0]!;
+  if (first.kind !== 'load') return [down.call, first.number, first.method, ...first.args];
+  const loads = calls as readonly Load[];
+  const segments = loads.map(({ segment }) => segment);
+  const hasty = loads.filter(({ how }) => how.hasty);
+  const copies = loads.filter(({ how }) => how.source !== undefined);
   return [
     down.loads,
-    load.run,
-    calls.map((call) => call.number),
+    first.run,
+    loads.map(({ number }) => number),
     packEntries(segments.map(({ file }) => file)),
     packCuts(segments),
-    hasty.length === 0 ? null : hasty.map((call) => call.number),
+    hasty.length === 0 ? null : hasty.map(({ number }) => number),
     copies.length === 0 ? null : copies.map(sourceOf),
   ];
 }
 
-function sourceOf({ number, load }: Pending): NonNullable<Loads[6]>[number] {
-  const { worker, url, follow = false } = load!.how.source!;
+function sourceOf({ number, how }: Load): NonNullable<Loads[6]>[number] {
+  const { worker, url, follow = false } = how.source!;
   return [number, worker, url, follow];
 }
 

@@ -2,6 +2,7 @@
 import type { Member, Members } from '../../../src/cluster/members.ts';
 import {
   type CachedSegment,
+  type LoadEnded,
   type PeerSource,
   type SegmentHow,
   type SegmentOutcome,
@@ -152,6 +153,10 @@ export class FakeLink implements WorkerLink {
         this.underWay.delete(keyOf(segment));
       }
     });
+  }
+
+  begin(run: RunId, segment: Segment, how: SegmentHow, ended: LoadEnded): void {
+    void this.load(run, segment, how).then(ended, ended);
   }
 
   async #load(run: RunId, segment: Segment, source: PeerSource | undefined): Promise<SegmentOutcome> {

@@ -2,6 +2,7 @@
 import { emptyProgress } from '../../../../src/cluster/fleet-run.ts';
 import type {
   CachedSegment,
+  LoadEnded,
   SegmentHow,
   SegmentOutcome,
   WorkerId,
@@ -67,6 +68,10 @@ export class ScriptedLink implements WorkerLink {
       this.loads.push({ run, segment, how, resolve: done, reject });
       if (this.prompt) setImmediate(done);
     });
+  }
+
+  begin(run: RunId, segment: Segment, how: SegmentHow, ended: LoadEnded): void {
+    void this.load(run, segment, how).then(ended, ended);
   }
 
   publish(run: RunId, file: ManifestEntry): Promise<void> {
