@@ -109,6 +109,22 @@ it('loads over TLS, copies between workers over TLS, and reads the origin once',
   }
 });
 
+it('a segment of several parts is copied as it arrives, over TLS', async () => {
+  const key = 'followed/one.bin';
+  const sizeBytes = 32 * MiB;
+  origin.add({ key, sizeBytes });
+  const silent = origin.setFault({ fault: { kind: 'stall' }, key, rangeFrom: { from: 24 * MiB, to: sizeBytes } });
+  const followed = 's3://demo/followed/';
+  await client.submit({ path: followed }, { replicas: '2', segmentSize: '32MB' });
+  const peerBytes = async () => ((await client.progress(followed)).ledger as { peerBytes: number }).peerBytes;
+  await expect.poll(peerBytes, { timeout: 60_000, interval: 50 }).toBe(24 * MiB);
+  expect(origin.fired(silent)).toBeGreaterThan(0);
+  origin.clearFaults();
+  origin.dropConnections();
+  await expect.poll(async () => (await client.progress(followed)).mJobState, { timeout: 60_000 }).toBe('SUCCEEDED');
+  expect(await peerBytes()).toBe(sizeBytes);
+});
+
 it('what is between nodes answers 401 without a certificate, and with one of another CA', async () => {
   const data = `/internal/v1/data/${encodeURIComponent(`${path}small.bin`)}`;
   const upgrade = { connection: 'Upgrade', upgrade: 'websocket', 'sec-websocket-key': 'AAAAAAAAAAAAAAAAAAAAAA==' };
