@@ -120,6 +120,7 @@ export class Dialer {
     });
     socket.on('error', (error) => {
       if (reason === 'the connection was closed') reason = error.message;
+      if (openedMs === undefined && !this.#closed && isOfCertificate(error)) this.#mistrusted(error.message);
     });
     socket.on('close', (_code, why) => {
       if (this.#closed) return;
@@ -151,6 +152,13 @@ export class Dialer {
     return reason;
   }
 
+  #mistrusted(why: string): void {
+    const { worker, url } = this.#options;
+    this.#say('mistrusted', 'warn', { reason: why }, 'the certificate of a worker is not accepted; it is tried on');
+    const message = `The certificate of worker '${worker}' at ${url} is not accepted: ${why}; see tls.ca_file of the coordinator, and the names in the certificate.`;
+    this.#events.refused(new PrimedError('WORKER_REFUSED', message, { worker }));
+  }
+
   /** Once, until something else is to be said. */
   #say(trouble: string, level: 'info' | 'warn', facts: object, message: string): void {
     if (this.#trouble === trouble || this.#closed) return;
@@ -158,6 +166,11 @@ export class Dialer {
     const { worker, url, epoch, log } = this.#options;
     log[level]({ worker, url, epoch, ...facts }, message);
   }
+}
+
+/** OpenSSL's names for what can be wrong with a certificate, and Node's for a name that is not in it. */
+function isOfCertificate(error: NodeJS.ErrnoException): boolean {
+  return /CERT|LEAF_SIGNATURE|HOSTNAME_MISMATCH|INVALID_CA/.test(error.code ?? '');
 }
 
 function messageIn(body: string): string | undefined {
