@@ -172,7 +172,7 @@ describe('what was corrupted on the way, where the origin states a checksum of t
     expect(scene.origin.fired(rule)).toBe(1);
     expect(report).toMatchObject({ verifiedFiles: 1, mFailedFileCount: 0 });
     expect(gets()).toHaveLength(2);
-    expect(scene.daemon.log()).toMatch(/"wholeObject":"mismatched".*loaded anew/);
+    expect(scene.daemon.log()).toMatch(/whole-object checksum.*loaded anew/);
     await scene.readBack([object!]);
   });
 
