@@ -77,7 +77,8 @@ export function registryMembers({ registry, connect }: RegistryMembersOptions): 
     absent: () =>
       registry
         .workers()
-        .filter((row) => !isMember(row))
+        // Who has registered and is not linked yet cannot be asked, and is not lost either.
+        .filter((row) => !isMember(row) || linked.get(row.id)?.epoch !== row.epoch)
         .map(({ id }) => id),
     onChange(listener) {
       listeners.add(listener);

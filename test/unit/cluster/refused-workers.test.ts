@@ -1,4 +1,4 @@
-/** A worker that has a lease, and does not let the coordinator in: it is listed, and gets nothing. */
+/** Workers that are known and cannot be asked: those that do not let the coordinator in, and those between two links. */
 import { expect, test } from 'vitest';
 import { ringPlacement } from '../../../src/cluster/placement.ts';
 import { registryMembers } from '../../../src/cluster/registry-members.ts';
@@ -56,4 +56,30 @@ test('gets no segments while it refuses, and its share again when it does not', 
   expect([owners(), members.refusalOf(w2!)]).toEqual([[w1, w2], undefined]);
   first(refusal);
   expect(members.refusalOf(w2!)).toBe(undefined);
+});
+
+test('who registers again is absent until it is linked: at no time it is neither there nor away', () => {
+  const links = new FakeCluster();
+  let rows = [w1!, w2!].map((id) => ({ id, epoch: 1, state: 'LIVE', drains: false, host: 'h' }) as WorkerRow);
+  let registryChanged = (): void => undefined;
+  const members = registryMembers({
+    registry: {
+      workers: () => rows,
+      onChange: (listener) => {
+        registryChanged = listener;
+        return () => undefined;
+      },
+    },
+    connect: ({ id }) => Object.assign(links.join(id), { lost: () => undefined }),
+  });
+  const seen = () => [members.live().map(({ id }) => id), members.absent()];
+  expect(seen()).toEqual([[w1, w2], []]);
+  rows = rows.map((row) => (row.id === w2 ? { ...row, state: 'LOST' } : row));
+  registryChanged();
+  expect(seen()).toEqual([[w1], [w2]]);
+  // The registration is decided, and being written down.
+  rows = rows.map((row) => (row.id === w2 ? { ...row, state: 'LIVE', epoch: 2 } : row));
+  expect(seen()).toEqual([[w1], [w2]]);
+  registryChanged();
+  expect(seen()).toEqual([[w1, w2], []]);
 });
