@@ -11,8 +11,10 @@ import { listedBy } from './origin.ts';
 import { readBack } from './scene.ts';
 
 export type TestNet = NetCluster<SpawnedOrigin>;
+/** What a load on a network is judged by, whoever keeps the cluster together. */
+export type LoadedNet = Pick<TestNet, 'origin' | 'originEndpoint' | 'coordinator' | 'workers' | 'network'>;
 
-const objects = [
+export const objects = [
   ...Array.from({ length: 3 }, (_, n) => ({ key: `data/large-${n}.bin`, sizeBytes: 24 * MiB + n * 4097 })),
   ...Array.from({ length: 60 }, (_, n) => ({ key: `data/small-${n}.bin`, sizeBytes: 16 * KiB + n })),
 ];
@@ -72,7 +74,7 @@ export async function openTestNet(order: {
 }
 
 /** Submits a load that the origin is slow about; resolves when a quarter is durable and more is in flight. */
-export async function underWay(net: TestNet, options: object = {}): Promise<void> {
+export async function underWay(net: LoadedNet, options: object = {}): Promise<void> {
   await net.origin.prepareEtags();
   await net.origin.resetStats();
   await net.origin.setKnobs({ bytesPerSecond: pacedBytesPerSecond });
@@ -89,7 +91,7 @@ export async function underWay(net: TestNet, options: object = {}): Promise<void
     .toBe(true);
 }
 
-export async function reportOf({ coordinator }: TestNet): Promise<Json> {
+export async function reportOf({ coordinator }: Pick<LoadedNet, 'coordinator'>): Promise<Json> {
   return (await progress(coordinator.api, path)).json();
 }
 
@@ -104,7 +106,7 @@ export async function until(net: TestNet, id: string, state: string, limitMs = 2
 }
 
 /** Bytes of objects that the origin has sent so far: to all, or to one worker. */
-export async function sentBytes({ origin, network }: TestNet, to?: string): Promise<number> {
+export async function sentBytes({ origin, network }: LoadedNet, to?: string): Promise<number> {
   const { bytesByClient } = await origin.stats();
   if (to !== undefined) return bytesByClient[network.host(to).address] ?? 0;
   return Object.values(bytesByClient).reduce((sum, bytes) => sum + bytes, 0);
@@ -116,7 +118,7 @@ export async function sentBytes({ origin, network }: TestNet, to?: string): Prom
  * workers as asked, or more; and every byte comes back `through` a worker as the origin has it.
  */
 export async function endsRight(
-  net: TestNet,
+  net: LoadedNet,
   {
     replicas = 1,
     againBytes,
