@@ -84,7 +84,8 @@ export class SegmentLoad {
         continue;
       }
       if (steps.length === 0) return this.#ended();
-      const outcomes = await Promise.all(steps.map((step) => this.#take(step)));
+      const followed = steps.find(({ follow }) => follow)?.source;
+      const outcomes = await Promise.all(steps.map((step) => this.#take(step, step.worker === followed)));
       let verdict: SegmentOutcome | undefined;
       for (const [at, step] of steps.entries()) {
         const final = this.#learn(step, outcomes[at]!, owners);
@@ -130,8 +131,8 @@ export class SegmentLoad {
     return known.filter(({ id, link }) => live.has(link) && !this.#refused.has(id));
   }
 
-  #take({ worker, source, follow }: Step<Member>): Promise<SegmentOutcome | 'lost'> {
-    if (source === undefined) return this.#loadAt(worker, { hasty: this.#order.hasty });
+  #take({ worker, source, follow }: Step<Member>, followed: boolean): Promise<SegmentOutcome | 'lost'> {
+    if (source === undefined) return this.#loadAt(worker, { hasty: this.#order.hasty, ...(followed && { followed }) });
     const from = { worker: source.id, url: source.url, ...(follow && { follow }) };
     return this.#loadAt(worker, { hasty: false, source: from });
   }

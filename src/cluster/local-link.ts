@@ -38,10 +38,10 @@ export class LocalLink implements WorkerLink {
     });
   }
 
-  load(run: RunId, segment: Segment, { hasty, source }: SegmentHow): Promise<SegmentOutcome> {
+  load(run: RunId, segment: Segment, { hasty, source, followed }: SegmentHow): Promise<SegmentOutcome> {
     const { file, offset, length } = segment;
-    const from = source === undefined ? {} : { source };
-    return this.#worker.load(run, file, { hasty, ...from, ...(isWhole(segment) ? {} : { range: { offset, length } }) });
+    const how = { hasty, ...(source === undefined ? {} : { source }), ...(followed && { followed }) };
+    return this.#worker.load(run, file, { ...how, ...(isWhole(segment) ? {} : { range: { offset, length } }) });
   }
 
   begin(run: RunId, segment: Segment, how: SegmentHow, ended: LoadEnded): void {

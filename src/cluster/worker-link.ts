@@ -41,6 +41,8 @@ export interface SegmentHow {
   readonly hasty: boolean;
   /** In place of the origin. */
   readonly source?: PeerSource;
+  /** Others copy it as it arrives here. */
+  readonly followed?: true;
 }
 
 export interface SegmentOutcome {

@@ -25,6 +25,8 @@ export interface FileOrder {
   readonly hasty: boolean;
   /** The worker that is asked in place of the origin; then `address` is there. */
   readonly source?: SourceWorker;
+  /** See LoadHow. */
+  readonly followed?: boolean;
   /** A part of the file, from page to page: then the outcome speaks of it alone, and a change of the object ends it. */
   readonly range?: ByteRange;
 }
@@ -83,7 +85,7 @@ export class Files {
     return this.#load(run, order);
   }
 
-  async #load(run: Run, { entry, address, hasty, source, range }: FileOrder): Promise<FileOutcome> {
+  async #load(run: Run, { entry, address, hasty, source, range, followed = false }: FileOrder): Promise<FileOutcome> {
     if (run.stopping) return stoppedOutcome(entry);
     if (run.lost !== undefined && source === undefined) throw run.lost;
     const begun = this.#begin(run, entry, range);
@@ -117,6 +119,8 @@ export class Files {
         changed: false,
         hasty,
         setAside: false,
+        followed,
+        held: false,
         unfollow: undefined,
       };
       run.files.add(file);
@@ -177,6 +181,10 @@ export class Files {
   partEnded(run: Run, part: PartTask): void {
     const { file } = part;
     file.outstanding -= 1;
+    if (file.held) {
+      run.queueOf(file).release(file);
+      this.#onPlanned();
+    }
     if (file.outstanding > 0 || run.stopping || !run.files.has(file)) return;
     const { entry, range, loadedBytes, skippedBytes } = file;
     if (file.error !== undefined) this.#giveUp(run, file);

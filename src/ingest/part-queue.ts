@@ -2,9 +2,15 @@
 import { Deque } from '../core/deque.ts';
 import type { FileTask, PartTask, Run } from './run.ts';
 
+/**
+ * Parts of a followed file that are outstanding at once. Parts that are in flight together share the link and land together,
+ * and those who follow would have nothing to copy until all are here; four still hide the latency of the origin.
+ */
+export const followedParts = 4;
+
 export class PartQueue {
   readonly run: Run;
-  /** Files whose parts are not all planned, in order of arrival. */
+  /** Files whose parts are not all planned, in order of arrival; without those that are held. */
   readonly planning = new Deque<FileTask>();
   readonly parts = new Deque<PartTask>();
   unitsInFlight = 0;
@@ -19,6 +25,12 @@ export class PartQueue {
     return this.parts.peek(index);
   }
 
+  /** A part of a held file has ended: it is planned on, before files that came after it. */
+  release(file: FileTask): void {
+    file.held = false;
+    if (!this.run.stopping && this.run.files.has(file)) this.planning.pushFront(file);
+  }
+
   clear(): void {
     this.planning.clear();
     this.parts.clear();
@@ -28,6 +40,11 @@ export class PartQueue {
     const file = this.planning.peek();
     if (file === undefined) return false;
     const ends = file.changed || file.setAside || file.error !== undefined;
+    if (!ends && file.followed && file.outstanding >= followedParts) {
+      file.held = true;
+      this.planning.shift();
+      return true;
+    }
     const next = ends ? undefined : file.unplanned.next();
     if (next === undefined || next.done === true) {
       this.planning.shift();

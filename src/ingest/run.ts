@@ -39,6 +39,10 @@ export interface FileTask {
   changed: boolean;
   /** It would rather be set aside than wait for a silent request. */
   hasty: boolean;
+  /** Others copy it as it arrives here. */
+  readonly followed: boolean;
+  /** As much of it is outstanding as may be: it is planned on when a part of it has ended. */
+  held: boolean;
   /** Of a file that is copied as it arrives elsewhere: ends that. */
   unfollow: (() => void) | undefined;
   /** It met silence: no more of it is asked for, and what is on its way still lands. */

@@ -124,6 +124,8 @@ export interface LoadHow {
    * outcome is `failed` with PEER_FAILED, after few attempts: somebody else is to be asked.
    */
   readonly source?: SourceWorker;
+  /** Others copy it as it arrives here: few of its parts are asked for at once, so that the first are durable early. */
+  readonly followed?: boolean;
 }
 
 export interface SourceWorker {

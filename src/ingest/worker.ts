@@ -170,7 +170,7 @@ export class IngestWorker implements Worker {
   }
 
   async #load(run: Run, entry: ManifestEntry, how: LoadHow): Promise<FileOutcome> {
-    const { hasty = false, range, source } = how;
+    const { hasty = false, range, source, followed = false } = how;
     const part = range === undefined ? {} : { range };
     const offset = range?.offset ?? 0;
     this.landings.begun(entry.path, offset);
@@ -186,7 +186,7 @@ export class IngestWorker implements Worker {
       const known = address instanceof Promise ? await abortable(address, run.abort.signal) : address;
       this.#limiter.enter(known.originIndex);
       try {
-        return await this.#files.load(run, { entry, address: known, hasty, ...part });
+        return await this.#files.load(run, { entry, address: known, hasty, followed, ...part });
       } finally {
         this.#limiter.leave(known.originIndex);
       }

@@ -14,7 +14,7 @@
  * Down, towards the worker: [ results that arrived over this connection since the last frame, message… ]
  *   [ 0 hello,   pending numbers[], runs [ spec, reserved bytes, stopped ][] ]
  *   [ 1 loads,   run, numbers[], entries, cuts or nil, hasty numbers[] or nil, sources [ number, worker, url,
- *       whether it is followed ][] or nil ]
+ *       whether it is followed ][] or nil, numbers[] of those that others follow or nil ]
  *   [ 2 call,    number, method, arguments… ]
  * Up: [ message… ]
  *   [ 0 outcomes, numbers[], results[], loaded bytes[], skipped bytes[] or nil, versions[] or nil, errors[] or nil ]
@@ -102,6 +102,7 @@ export type Loads = [
   cuts: Cuts | null,
   hasty: number[] | null,
   sources: [number: number, worker: string, url: string, follow: boolean][] | null,
+  followed: number[] | null,
 ];
 export type Call = [type: typeof down.call, number: number, method: Method, ...args: unknown[]];
 export type DownMessage = Hello | Loads | Call;

@@ -511,6 +511,7 @@ function messageOf(calls: readonly Pending[]): DownMessage {
   const segments = loads.map(({ segment }) => segment);
   const hasty = loads.filter(({ how }) => how.hasty);
   const copies = loads.filter(({ how }) => how.source !== undefined);
+  const followed = loads.filter(({ how }) => how.followed);
   return [
     down.loads,
     first.run,
@@ -519,6 +520,7 @@ function messageOf(calls: readonly Pending[]): DownMessage {
     packCuts(segments),
     hasty.length === 0 ? null : hasty.map(({ number }) => number),
     copies.length === 0 ? null : copies.map(sourceOf),
+    followed.length === 0 ? null : followed.map(({ number }) => number),
   ];
 }
 

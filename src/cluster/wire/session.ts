@@ -175,11 +175,12 @@ export class Session {
     this.tellDemand();
   }
 
-  #loads([, run, numbers, entries, cuts, hasty, sources]: Loads): void {
+  #loads([, run, numbers, entries, cuts, hasty, sources, followed]: Loads): void {
     const files = unpackEntries(entries);
     if (files.length !== numbers.length) throw new TypeError('there are not as many entries as loads');
     const segments = unpackCuts(files.length, cuts, (at) => files[at]!);
     const hastyOnes = new Set(hasty);
+    const followedOnes = new Set(followed);
     const sourceOf = new Map(
       sources?.map(([number, worker, url, follow]): [number, PeerSource] => {
         const source = { worker: worker as WorkerId, url };
@@ -190,7 +191,11 @@ export class Session {
       const number = numbers[at]!;
       const segment = segments[at]!;
       const source = sourceOf.get(number);
-      const how: SegmentHow = { hasty: hastyOnes.has(number), ...(source === undefined ? {} : { source }) };
+      const how: SegmentHow = {
+        hasty: hastyOnes.has(number),
+        ...(source === undefined ? {} : { source }),
+        ...(followedOnes.has(number) && { followed: true }),
+      };
       this.#do(
         number,
         () => this.#inRun(run, (held) => held.load(segment, how)),

@@ -91,6 +91,8 @@ export class FakeLink implements WorkerLink {
   /** Called before each page of a free. */
   onFree: (dryRun: boolean) => void | Promise<void> = () => undefined;
   /** Loads that were to copy, with where from. */
+  /** Segments that it was to fetch while others follow. */
+  readonly followed: Segment[] = [];
   readonly copies: { readonly segment: Segment; readonly source: PeerSource }[] = [];
   /** Segments under way, by key. */
   readonly underWay = new Set<string>();
@@ -142,9 +144,10 @@ export class FakeLink implements WorkerLink {
     );
   }
 
-  load(run: RunId, segment: Segment, { source }: SegmentHow): Promise<SegmentOutcome> {
+  load(run: RunId, segment: Segment, { source, followed }: SegmentHow): Promise<SegmentOutcome> {
     return this.#call(async () => {
       this.loads += 1;
+      if (followed) this.followed.push(segment);
       if (source !== undefined) this.copies.push({ segment, source });
       this.underWay.add(keyOf(segment));
       try {

@@ -48,6 +48,10 @@ describe('a replica', () => {
       const count = [...segmentsOf(file, large.segmentBytes)].length;
       expect(copies).toHaveLength(2 * count);
       expect(copies.filter(({ source }) => source.follow === true)).toHaveLength(follows ? 4 : 0);
+      // Who fetches knows, of each segment that is followed.
+      const followed = new Set(copies.filter(({ source }) => source.follow).map(({ segment }) => segment.offset));
+      const told = [...cluster.links.values()].flatMap((link) => link.followed.map(({ offset }) => offset));
+      expect(told.sort((x, y) => x - y)).toEqual([...followed].sort((x, y) => x - y));
       expect(cluster.source.sentBytes).toBe(sizeBytes);
     }
   });

@@ -73,11 +73,11 @@ test('every call arrives with its arguments, and its answer comes back', async (
   ]);
 });
 
-test('loads of one turn of the loop arrive each with its own file, cut, haste and source', async () => {
+test('loads of one turn of the loop arrive each with its own file, cut, haste, source and whether it is followed', async () => {
   const link = await stage.begun();
   const source = { worker: 'worker-2' as WorkerId, url: 'http://10.0.0.2:19999' };
   const asked = [
-    { segment: segmentAt(1), how: { hasty: true } },
+    { segment: segmentAt(1), how: { hasty: true, followed: true as const } },
     { segment: segmentAt(2, { index: 3, offset: 192, length: 64, versionId: 'x' }), how: { hasty: false, source } },
     { segment: segmentAt(3, { versionId: 'y' }), how: { hasty: true, source } },
     { segment: segmentAt(4), how },

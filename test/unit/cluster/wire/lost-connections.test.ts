@@ -236,7 +236,7 @@ test.each(['session-1', 'session-2'])(
       });
     const file = segmentAt(1).file;
     const load = (number: number) =>
-      packDown(0, [[1, run, [number], ['', [file.path], ['e'], [1], [1], null], null, null, null]]);
+      packDown(0, [[1, run, [number], ['', [file.path], ['e'], [1], [1], null], null, null, null, null]]);
     const hello = packDown(0, [[0, [], [[spec, 0, false]]]]);
     const other = { ...spec, run: 'run-2' as RunId };
     const sockets: Socket[] = [];

@@ -136,7 +136,7 @@ test('a frame that is too large, or makes no sense, ends its connection and noth
     [
       packDown(0, [
         [0, [], []],
-        [1, run, [1, 2], ['', ['a'], ['e'], [1], [1], null], null, null, null],
+        [1, run, [1, 2], ['', ['a'], ['e'], [1], [1], null], null, null, null, null],
       ]),
       1002,
     ],
@@ -167,7 +167,7 @@ test('more calls at once than a link would make end the connection', async () =>
     files.map(() => 1),
     null,
   ];
-  bad.send(packDown(0, [[1, run, files.map((_, number) => number + 1), columns as never, null, null, null]]));
+  bad.send(packDown(0, [[1, run, files.map((_, number) => number + 1), columns as never, null, null, null, null]]));
   expect((await once(bad, 'close'))[0]).toBe(1002);
   expect(stage.worker.loads.length).toBeLessThan(10_000);
 });
