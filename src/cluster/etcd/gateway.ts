@@ -226,9 +226,14 @@ export class Gateway {
     }
     try {
       limit.signal.throwIfAborted();
-      return await run(limit.signal, () => {
+      // undici looks at the signal of a request only when it has a connection: to a machine that is gone it never has.
+      const over = new Promise<never>((_, reject) => {
+        limit.signal.addEventListener('abort', () => reject(limit.signal.reason), { once: true });
+      });
+      const answer = run(limit.signal, () => {
         sent = true;
       });
+      return await Promise.race([answer, over]);
     } catch (error) {
       if (error instanceof AttemptFailed || error instanceof PrimedError) throw error;
       const message = reasonOf(limit.signal.aborted ? limit.signal.reason : error);
