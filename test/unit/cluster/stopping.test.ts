@@ -48,8 +48,11 @@ async function verifying() {
 /** Both were waited for, and the second only for what the first had left of the time. */
 function expectOneWait(late: readonly { what: string; limitMs: number }[]): void {
   expect(late.map(({ what }) => what)).toEqual(['stopRun', 'the phases of the job']);
-  expect(late[0]!.limitMs).toBe(limitMs);
-  expect(late[1]!.limitMs).toBeLessThanOrEqual(1);
+  const [first, second] = late.map((one) => one.limitMs) as [number, number];
+  // Between the order and its first wait a busy machine may have done something else.
+  expect(first).toBeGreaterThan(0);
+  expect(first + second).toBeLessThanOrEqual(limitMs + 1);
+  expect(second).toBeLessThanOrEqual(1);
 }
 
 it('a daemon that ends waits for it as long as it was told to, and saves the job all the same', async () => {
