@@ -60,11 +60,11 @@ export class FleetRun {
     if (known !== undefined) return known.started;
     const entered: Entered = { id: member.id, started: member.link.startRun(this.spec), knows: false };
     this.#entered.set(member.link, entered);
-    // A worker that came back goes on with its own account of the run.
-    this.#lost.delete(member.id);
     entered.started.then(
       () => {
         entered.knows = true;
+        // A worker that came back goes on with its own account of the run; one that did not has left its last.
+        this.#lost.delete(member.id);
       },
       () => this.#entered.delete(member.link),
     );
