@@ -2,12 +2,12 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { FoundFile, OpenedFile, ReadableFiles } from '../../cluster/reading/files.ts';
 import { PrimedError } from '../../core/errors.ts';
-import type { ByteRange, UfsPath } from '../../core/types.ts';
+import type { UfsPath } from '../../core/types.ts';
 import { openBody, sendBody } from '../body.ts';
 import type { Turns } from '../turns.ts';
 import type { S3Address } from './address.ts';
-import { judge } from './conditions.ts';
 import { S3Error } from './errors.ts';
+import { headOf, type ObjectHead } from './head.ts';
 
 export interface ObjectContext {
   readonly files: ReadableFiles;
@@ -30,22 +30,25 @@ export async function answerObject(
   const path = `s3://${address.bucket}/${address.key}` as UfsPath;
   const found = await context.files.find(path);
   if (found === undefined) throw await nothingFound(context.files, address);
-  refuseOthers(address, found.file);
   if (request.method === 'HEAD') {
     const file = await found.settled();
-    if (file.state === 'partial' || file.state === 'loading') throw notCached(file);
-    answerHead(address, file, request, reply);
+    if (file.state === 'partial') throw notCached(file);
+    sendHead(reply, headOfFile(file, address, request));
     return;
   }
   const giveBack = await context.turns.take();
   let opened: OpenedFile | undefined;
   try {
     opened = found.open();
-    const range = await rangeOf(opened, address, request, reply);
-    if (range === undefined) return;
+    const head = await preparedHead(opened, address, request);
+    const { range } = head;
+    if (range === undefined) {
+      sendHead(reply, head);
+      return;
+    }
     const body = await openBody(opened.read(range), range.length);
     reply.hijack();
-    reply.raw.writeHead(reply.statusCode, reply.getHeaders() as Record<string, string>);
+    reply.raw.writeHead(head.status, { ...(reply.getHeaders() as Record<string, string>), ...head.headers });
     await sendBody(body, reply.raw, context.stallMs);
     context.onServed(range.length);
   } finally {
@@ -57,20 +60,13 @@ export async function answerObject(
 /** Times that a file may be replaced between the look at its head and that for its bytes. */
 const mostLooks = 4;
 
-/** Of what was opened, not of what was looked up: it may have been replaced in between. Undefined: the answer is sent. */
-async function rangeOf(
-  opened: OpenedFile,
-  address: S3Address,
-  request: FastifyRequest,
-  reply: FastifyReply,
-): Promise<ByteRange | undefined> {
+/** Of what was opened, not of what was looked up: it may have been replaced in between. Its range can be read. */
+async function preparedHead(opened: OpenedFile, address: S3Address, request: FastifyRequest): Promise<ObjectHead> {
   for (let looks = 0; looks < mostLooks; looks += 1) {
-    refuseOthers(address, opened.file);
-    reply.removeHeader('content-range');
-    const range = answerHead(address, opened.file, request, reply, { dataFollows: true });
-    if (range === undefined) return undefined;
+    const head = headOfFile(opened.file, address, request);
+    if (head.range === undefined) return head;
     try {
-      if (await opened.prepare(range)) return range;
+      if (await opened.prepare(head.range)) return head;
     } catch (error) {
       if (error instanceof PrimedError && error.code === 'FILE_NOT_CACHED') throw notCached(opened.file, error);
       throw error;
@@ -79,72 +75,18 @@ async function rangeOf(
   throw new S3Error('ServiceUnavailable', `${opened.file.path} is being replaced again and again; try again.`);
 }
 
+/** A loading file is in no listing either; where an earlier version is whole, that one was found. */
+function headOfFile(file: FoundFile, { query }: S3Address, { headers }: FastifyRequest): ObjectHead {
+  if (file.state === 'loading') throw notCached(file);
+  return headOf(file, headers, query);
+}
+
+function sendHead(reply: FastifyReply, { status, headers }: ObjectHead): void {
+  reply.code(status).headers(headers).send();
+}
+
 async function nothingFound(files: ReadableFiles, { bucket, key }: S3Address): Promise<S3Error> {
   return (await files.knows(`s3://${bucket}/`)) ? noSuchKey(key) : noSuchBucket(bucket);
-}
-
-/** A loading file is in no listing either; where an earlier version is whole, that one was found. */
-function refuseOthers({ key, query }: S3Address, file: FoundFile): void {
-  if (file.state === 'loading') throw notCached(file);
-  const version = query.get('versionId') ?? '';
-  if (version === '' || version === (file.versionId ?? 'null')) return;
-  throw new S3Error('NoSuchVersion', 'The specified version is not the one in the cache.', {
-    details: { Key: key, VersionId: version },
-  });
-}
-
-/**
- * Sets status and headers, and sends the answer unless data follows: then the range that is to be sent is returned.
- * Throws PreconditionFailed, InvalidRange, InvalidPartNumber.
- */
-function answerHead(
-  { query }: S3Address,
-  record: FoundFile,
-  request: FastifyRequest,
-  reply: FastifyReply,
-  { dataFollows = false } = {},
-): ByteRange | undefined {
-  const partNumber = query.get('partNumber') ?? '';
-  if (partNumber !== '' && partNumber !== '1') {
-    throw new S3Error('InvalidPartNumber', 'The cache keeps objects whole: the only part is 1.');
-  }
-  const verdict = judge(request.headers, record);
-  setVersionHeaders(reply, record);
-  if (verdict.kind === 'not-modified') {
-    reply.code(304).send();
-    return undefined;
-  }
-  if (verdict.kind === 'precondition-failed') {
-    throw new S3Error('PreconditionFailed', 'At least one of the pre-conditions you specified did not hold', {
-      details: { Condition: verdict.condition },
-    });
-  }
-  if (verdict.kind === 'range-not-satisfiable') {
-    throw new S3Error('InvalidRange', 'The requested range is not satisfiable', {
-      details: { RangeRequested: verdict.asked, ActualObjectSize: String(record.sizeBytes) },
-      headers: { 'content-range': `bytes */${record.sizeBytes}` },
-    });
-  }
-  const whole = { offset: 0, length: record.sizeBytes };
-  const range = verdict.kind === 'part' ? verdict.range : whole;
-  // An empty object has no byte range to name, so that its part 1 is plain 200.
-  const partial = verdict.kind === 'part' || (partNumber !== '' && record.sizeBytes > 0);
-  reply.code(partial ? 206 : 200);
-  if (partial) {
-    reply.header('content-range', `bytes ${range.offset}-${range.offset + range.length - 1}/${record.sizeBytes}`);
-  }
-  reply.header('content-type', 'application/octet-stream').header('content-length', range.length);
-  if (dataFollows) return range;
-  reply.send();
-  return undefined;
-}
-
-function setVersionHeaders(reply: FastifyReply, record: FoundFile): void {
-  reply
-    .header('etag', `"${record.etag}"`)
-    .header('last-modified', new Date(record.lastModifiedMs).toUTCString())
-    .header('accept-ranges', 'bytes');
-  if (record.versionId !== undefined) reply.header('x-amz-version-id', record.versionId);
 }
 
 /**
