@@ -9,6 +9,8 @@ import { decodeListedKey, type ListedObject, type ListedPage } from './listed.ts
 
 const rootOpen = /^\s*(?:<\?xml[^>]*\?>\s*)?<ListBucketResult(?:\s[^>]*)?>/;
 
+const quote = '&quot;';
+
 /** Undefined: not the usual shape. */
 export function scanListing(xml: string): ListedPage | undefined {
   if (!rootOpen.test(xml) || !xml.trimEnd().endsWith('</ListBucketResult>') || xml.includes('<!')) return undefined;
@@ -56,12 +58,19 @@ function scanObject(xml: string, from: number, to: number, encoded: boolean): Li
     return {
       key: encoded ? decodeListedKey(plain) : plain,
       sizeBytes: Number(size),
-      etag: bareEtag(unescapeXml(etag)),
+      etag: listedEtag(etag),
       lastModifiedMs,
     };
   } catch {
     return undefined; // an escape that is no UTF-8
   }
+}
+
+/** As S3 writes it, `&quot;…&quot;`, without a search: that is a twentieth of what planning a key costs. */
+function listedEtag(text: string): string {
+  const last = text.length - quote.length;
+  const plain = text.startsWith(quote) && text.indexOf('&', quote.length) === last && text.endsWith(quote);
+  return plain ? text.slice(quote.length, last) : bareEtag(unescapeXml(text));
 }
 
 function between(xml: string, open: string, close: string, from: number, to: number): string | undefined {
