@@ -14,6 +14,8 @@ export interface HeldFile extends ObjectVersion {
   readonly cachedAtMs: number;
   readonly loadId: LoadId;
   readonly segmentBytes: number;
+  /** What the origin says of it beside its version: core/attributes. */
+  readonly attributes: string;
   /** What is durable there, as a set. */
   readonly ranges: readonly ByteRange[];
 }
@@ -49,7 +51,10 @@ export function versionsOf(said: readonly Said[]): HeldVersion[] {
       group = { file, shown: false, holdings: new Map() };
       groups.push(group);
     }
+    // Whoever has no bytes of it yet may not know what the origin says of it.
+    const attributes = group.file.attributes || file.attributes;
     if (isNewer(file, group.file)) group.file = file;
+    if (group.file.attributes !== attributes) group.file = { ...group.file, attributes };
     group.shown ||= file.state !== 'loading';
     group.holdings.set(holder, [...(group.holdings.get(holder) ?? []), ...file.ranges]);
   }

@@ -34,6 +34,8 @@ interface Landing {
   /** Body bytes that came for each part, over all answers. */
   readonly received: Float64Array;
   readonly failed: FailedPart[];
+  /** What each answer said of its object. */
+  readonly attributes: string[];
   waiting: number;
   arrived: number;
   /** Pieces being written now. */
@@ -77,6 +79,7 @@ export class UnitRunner {
       checksums: new Array(count),
       received: new Float64Array(count),
       failed: [],
+      attributes: new Array(count).fill(''),
       waiting: count,
       arrived: 0,
       writing: 0,
@@ -159,6 +162,7 @@ export class UnitRunner {
     if (result.failure === undefined) {
       landing.states[part] = PartState.arrived;
       landing.arrived += 1;
+      landing.attributes[part] = result.attributes;
       landing.lastArrivalMs = performance.now();
       if (!landing.unit.copied) this.#observe(result);
     } else {
@@ -212,7 +216,9 @@ export class UnitRunner {
       (sum, part) => sum + (landing.received[part] as number) - (landing.unit.lengths[part] as number),
       0,
     );
-    const message = { type: 'written', id: landing.unit.id, final, arrived, checksums, failed, surplusBytes } as const;
+    const attributes = oneOrAll(arrived.map((part) => landing.attributes[part]!));
+    const { id } = landing.unit;
+    const message = { type: 'written', id, final, arrived, checksums, attributes, failed, surplusBytes } as const;
     this.#post(errno === 0 ? message : { ...message, writeError: errno }, [checksums.buffer]);
   }
 }
@@ -244,6 +250,12 @@ function transfersOf(unit: WriteUnit, parts: readonly number[]): Transfer[] {
   }
   if (to > from) push();
   return transfers;
+}
+
+/** Nearly always all objects of a unit are described alike: then one text crosses to the main thread. */
+function oneOrAll(texts: readonly string[]): string | readonly string[] {
+  const [first = ''] = texts;
+  return texts.every((text) => text === first) ? first : texts;
 }
 
 function joined(pieces: readonly Uint32Array[]): Uint32Array<ArrayBuffer> {

@@ -13,7 +13,7 @@ import { isLost, isSilent, noSilence, setsAside, silenceAfter } from '../core/si
 import type { Extent, Log, Random } from '../core/types.ts';
 import { alignUp, MiB, pageBytes } from '../core/units.ts';
 import type { OriginFailure } from '../origin/types.ts';
-import type { Store } from '../store/types.ts';
+import type { LandedPart, Store } from '../store/types.ts';
 import type { Books } from './books.ts';
 import { lostError, partError, peerError } from './failures.ts';
 import type { Files } from './files.ts';
@@ -252,11 +252,12 @@ export class Parts {
       this.#options.limiter.settled(originIndex, settledParts, message.final ? unit.bytes : 0);
     }
     let checksumAt = 0;
-    for (const index of message.arrived) {
+    for (const [at, index] of message.arrived.entries()) {
       const pages = Math.ceil((unit.parts[index] as PartTask).range.length / pageBytes);
       const pageChecksums = message.checksums.subarray(checksumAt, checksumAt + pages);
       checksumAt += pages;
-      this.#arrived(unit, index, pageChecksums, message.writeError);
+      const attributes = typeof message.attributes === 'string' ? message.attributes : message.attributes[at]!;
+      this.#arrived(unit, index, { pageChecksums, attributes }, message.writeError);
     }
     for (const { part: index, failure, receivedBytes } of message.failed) {
       this.#store.giveBack(run.spec.run, extentsOf(unit, index));
@@ -275,7 +276,12 @@ export class Parts {
     this.schedule();
   }
 
-  #arrived(unit: UnitInFlight, index: number, pageChecksums: Uint32Array, writeError: number | undefined): void {
+  #arrived(
+    unit: UnitInFlight,
+    index: number,
+    answer: Pick<LandedPart, 'pageChecksums' | 'attributes'>,
+    writeError: number | undefined,
+  ): void {
     const { run } = unit;
     const part = unit.parts[index] as PartTask;
     const extents = extentsOf(unit, index);
@@ -294,7 +300,7 @@ export class Parts {
       this.#files().partEnded(run, part);
       return;
     }
-    run.landing.push({ task: part, landed: { fileId: part.file.fileId, range: part.range, extents, pageChecksums } });
+    run.landing.push({ task: part, landed: { fileId: part.file.fileId, range: part.range, extents, ...answer } });
     if (run.landScheduled) return;
     run.landScheduled = true;
     setImmediate(() => this.#land(run));

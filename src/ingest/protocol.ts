@@ -86,6 +86,8 @@ export interface WriteDone {
   readonly arrived: readonly number[];
   /** CRC32C by page of the parts that arrived, in the order of `arrived`. */
   readonly checksums: Uint32Array;
+  /** What the answers said of the objects (core/attributes), in the order of `arrived`; one text where all said the same. */
+  readonly attributes: string | readonly string[];
   /** Parts that did not arrive. */
   readonly failed: readonly FailedPart[];
   /** Bytes received beyond the length of the parts that arrived: an answer that had to be asked for again. */

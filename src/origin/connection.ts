@@ -36,6 +36,8 @@ export interface Exchange {
   readonly onBytes: (at: number, count: number) => void;
   receivedBytes: number;
   firstByteAtMs: number;
+  /** What the answer says of the object. */
+  attributes: string;
   /** It was sent once more, because an idle socket turned out to be dead. */
   resent: boolean;
 }
@@ -249,6 +251,7 @@ export class Connection {
       this.#finish(failure);
       return false;
     }
+    exchange.attributes = head.attributes;
     const { length } = exchange.request;
     const extra = count - bodyStart > length;
     const here = Math.min(count - bodyStart, length);

@@ -15,6 +15,7 @@ import { hastyMs } from '../core/silence.ts';
 import { asksWhole, bareEtag } from './answer.ts';
 import type { Exchange } from './connection.ts';
 import type { S3Origin } from './lane-origin.ts';
+import { attributesOfOutput } from './sdk-attributes.ts';
 import { failureOfSdk } from './sdk-failure.ts';
 import type { Admit, Grant, OriginFailure, OriginTimeouts, RangeRequest } from './types.ts';
 
@@ -133,6 +134,7 @@ export function makeGeneralWay(options: {
           body.destroy();
           return wrong;
         }
+        exchange.attributes = attributesOfOutput(output);
         touch();
         const onAbort = (): void => body.destroy();
         abortSignal.addEventListener('abort', onAbort, { once: true });

@@ -195,6 +195,7 @@ export function makeRangeClient(options: RangeClientOptions): RangeClient {
       queuedMs: startedAtMs - job.queuedAtMs,
       firstByteMs: job.firstByteAtMs === 0 ? 0 : job.firstByteAtMs - startedAtMs,
       totalMs: now - startedAtMs,
+      attributes: failure === undefined ? job.attributes : '',
       ...(job.general && { general: true as const }),
     });
   }
@@ -257,6 +258,7 @@ export function makeRangeClient(options: RangeClientOptions): RangeClient {
         queuedAtMs: performance.now(),
         receivedBytes: 0,
         firstByteAtMs: 0,
+        attributes: '',
         startedAtMs: 0,
         resent: false,
         general: false,

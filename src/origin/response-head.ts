@@ -5,6 +5,8 @@
  * accepted by Node's own parser with the same meaning (test/property/origin-head.test.ts).
  */
 
+import { attributeNames, bounded, withAttribute } from '../core/attributes.ts';
+
 /** Longest head accepted, status line and final CRLF included; S3 sends 300 to 1,500 bytes. Node's own limit too. */
 export const headBytesMax = 16 * 1024;
 /** Most header lines accepted. */
@@ -23,6 +25,8 @@ export interface ResponseHead {
   readonly date: string | undefined;
   /** Lower case; undefined when there is none. */
   readonly transferEncoding: string | undefined;
+  /** What belongs to the object: core/attributes. */
+  readonly attributes: string;
   /** False: the server closes after this answer. */
   readonly keepAlive: boolean;
 }
@@ -42,8 +46,11 @@ const slotOfName: Readonly<Record<string, Slot>> = {
   date: 'date',
   'transfer-encoding': 'transferEncoding',
   connection: 'connection',
+  ...Object.fromEntries(attributeNames.map((name) => [name, 'attribute'] as const)),
 };
 type Slot =
+  /** It belongs to the object. */
+  | 'attribute'
   | 'contentLength'
   | 'contentRange'
   | 'etag'
@@ -57,6 +64,7 @@ type Slot =
 const interestingLength: readonly boolean[] = Array.from({ length: 32 }, (_, n) =>
   Object.keys(slotOfName).some((name) => name.length === n),
 );
+const metaPrefixLength = 'x-amz-meta-'.length;
 
 /** Parses a whole head, final empty line included, as latin1 text; undefined when it is malformed. */
 export function parseHead(text: string): ResponseHead | undefined {
@@ -65,6 +73,7 @@ export function parseHead(text: string): ResponseHead | undefined {
   const from = start[0].length;
   if (!headerLines.test(from === 0 ? text : text.slice(from))) return undefined;
   const values: Partial<Record<Slot, string>> = {};
+  let attributes = '';
   let lines = 0;
   let at = from;
   while (at < text.length - 2) {
@@ -72,9 +81,11 @@ export function parseHead(text: string): ResponseHead | undefined {
     lines += 1;
     if (lines > headerLinesMax) return undefined;
     const colon = text.indexOf(':', at);
-    if (interestingLength[colon - at] === true) {
-      const slot = slotOf(text.slice(at, colon).toLowerCase());
-      if (slot !== undefined) {
+    if (interestingLength[colon - at] === true || isMeta(text, at, colon)) {
+      const name = text.slice(at, colon).toLowerCase();
+      const slot = slotOf(name) ?? (isMeta(text, at, colon) ? 'attribute' : undefined);
+      if (slot === 'attribute') attributes = withAttribute(attributes, name, trimBlanks(text, colon + 1, end));
+      else if (slot !== undefined) {
         const value = trimBlanks(text, colon + 1, end);
         // Node's parser takes blanks after a length, but no tab.
         if (
@@ -106,12 +117,20 @@ export function parseHead(text: string): ResponseHead | undefined {
     lastModified: values.lastModified,
     date: values.date,
     transferEncoding: transferEncoding?.toLowerCase(),
+    attributes: bounded(attributes),
     keepAlive: values.connection === undefined || !/(?:^|,)[ \t]*close[ \t]*(?:,|$)/i.test(values.connection),
   };
 }
 
 function slotOf(name: string): Slot | undefined {
   return Object.hasOwn(slotOfName, name) ? slotOfName[name] : undefined;
+}
+
+/** Whether it looks like `x-amz-meta-…`; others that do are told apart later. */
+function isMeta(text: string, at: number, colon: number): boolean {
+  return (
+    colon - at > metaPrefixLength && (text.charCodeAt(at) | 0x20) === 0x78 && (text.charCodeAt(at + 7) | 0x20) === 0x65
+  );
 }
 
 function trimBlanks(text: string, from: number, to: number): string {

@@ -102,6 +102,8 @@ export interface RangeResult {
   readonly queuedMs: number;
   readonly firstByteMs: number;
   readonly totalMs: number;
+  /** What the answer says of the object: core/attributes. Empty on failure. */
+  readonly attributes: string;
   /** The hot path could not read the answer; the AWS SDK fetched the range (its attempt is part of this result). */
   readonly general?: true;
 }

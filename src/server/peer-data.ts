@@ -8,6 +8,7 @@
  * who asks for the range again is told why.
  */
 import type { FastifyPluginCallback, FastifyReply, FastifyRequest } from 'fastify';
+import { putAttributes } from '../core/attributes.ts';
 import { PrimedError } from '../core/errors.ts';
 import type { ByteRange } from '../core/types.ts';
 import type { OpenFile, Store } from '../store/types.ts';
@@ -61,8 +62,11 @@ export const peerData: FastifyPluginCallback<PeerDataOptions> = (app, options, d
       await suspects.check(file, range);
       const body = await openBody(file.read(range), range.length);
       const { offset, length } = range;
+      // As its origin said it: so a copy knows of its object what the first one does.
+      const attributes: Record<string, string> = {};
+      putAttributes(attributes, record.attributes);
       reply.raw.writeHead(wanted.range === undefined ? 200 : 206, {
-        'content-type': 'application/octet-stream',
+        ...attributes,
         'content-length': length,
         etag: `"${record.etag}"`,
         ...(wanted.range && { 'content-range': `bytes ${offset}-${offset + length - 1}/${record.sizeBytes}` }),

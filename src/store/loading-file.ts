@@ -58,6 +58,7 @@ export class LoadingFile {
   readonly #durable: Map<number, Uint32Array>;
   landedBytes = 0;
   durableBytes = 0;
+  attributes: string;
 
   constructor(spec: {
     fileId: FileId;
@@ -68,12 +69,14 @@ export class LoadingFile {
     runs?: Map<RunId, number>;
     /** Of the version that is visible in part, where it goes on with one. */
     shownBytes?: number;
+    attributes?: string;
   }) {
     this.fileId = spec.fileId;
     this.entry = spec.entry;
     this.load = spec.load;
     this.run = spec.run;
     this.segmentBytes = spec.segmentBytes;
+    this.attributes = spec.attributes ?? '';
     this.shownBytes = spec.shownBytes ?? 0;
     this.reopened = this.shownBytes > 0;
     this.visible = this.reopened;
@@ -125,6 +128,7 @@ export class LoadingFile {
    * @returns what it added, and the extents of pages that had landed before, which nobody needs.
    */
   add(part: LandedPart): { segment: number; addedBytes: number; unused: readonly Extent[] } {
+    if (this.attributes === '') this.attributes = part.attributes ?? '';
     const segment = Math.floor(part.range.offset / segmentBytes);
     if (this.settled.has(segment)) return { segment, addedBytes: 0, unused: part.extents };
     let block = this.blocks.get(segment);
@@ -162,9 +166,9 @@ export class LoadingFile {
   /** As it is now, or as the commit that is being made leaves it. Spelt out: this runs for every object that is loaded. */
   record(state: FileState = 'loading', cachedBytes = this.durableBytes, cachedAtMs = 0): FileRecord {
     const { path, etag, sizeBytes, lastModifiedMs, versionId } = this.entry;
-    const { fileId, load: loadId, segmentBytes } = this;
+    const { fileId, load: loadId, segmentBytes, attributes } = this;
     const version = { path, etag, sizeBytes, lastModifiedMs };
-    const record = { ...version, fileId, state, loadId, cachedBytes, cachedAtMs, segmentBytes };
+    const record = { ...version, fileId, state, loadId, cachedBytes, cachedAtMs, attributes, segmentBytes };
     return versionId === undefined ? record : { ...record, versionId };
   }
 

@@ -84,9 +84,9 @@ export class LoadingFiles {
   /** Goes on with a version that is visible in part. */
   reopen(visible: FileRecord, run: RunId): LoadingFile {
     const { path, etag, sizeBytes, lastModifiedMs, versionId, fileId, loadId: load, cachedBytes } = visible;
-    const { segmentBytes } = visible;
+    const { segmentBytes, attributes } = visible;
     const entry = { path, etag, sizeBytes, lastModifiedMs, ...(versionId === undefined ? {} : { versionId }) };
-    const file = new LoadingFile({ fileId, entry, load, run, segmentBytes, shownBytes: cachedBytes });
+    const file = new LoadingFile({ fileId, entry, load, run, segmentBytes, attributes, shownBytes: cachedBytes });
     this.#restore(file);
     // It has not ended, whatever is remembered of its last loading.
     this.#endings.delete(fileId);
@@ -195,14 +195,14 @@ export class LoadingFiles {
     if (this.#endings.has(fileId) || this.#byId.has(fileId)) return undefined;
     const bytes = this.#index.get(this.#index.loading, fileKey(fileId));
     if (bytes === undefined) return undefined;
-    const { path, etag, sizeBytes, lastModifiedMs, versionId, loadId, segmentBytes } = decodeFile(bytes);
+    const { path, etag, sizeBytes, lastModifiedMs, versionId, loadId, segmentBytes, attributes } = decodeFile(bytes);
     const version = versionId === undefined ? {} : { versionId };
     const entry = { path: path as UfsPath, etag, sizeBytes, lastModifiedMs, ...version };
     const runs = decodeRuns(bytes);
     const run = [...runs.keys()].at(-1)!;
     const visible = visibleRecord(this.#index, path);
     const shown = visible?.fileId === fileId ? { shownBytes: visible.cachedBytes } : {};
-    const file = new LoadingFile({ fileId, entry, load: loadId, run, segmentBytes, runs, ...shown });
+    const file = new LoadingFile({ fileId, entry, load: loadId, run, segmentBytes, attributes, runs, ...shown });
     this.#restore(file);
     file.indexed = true;
     this.#left--;

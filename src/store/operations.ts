@@ -156,6 +156,7 @@ export function putMetadata(
           loadId: load,
           cachedBytes: 0,
           cachedAtMs: nowMs,
+          attributes: '',
           segmentBytes: defaultSegmentBytes,
         });
       }

@@ -10,8 +10,8 @@
  * file       0 u8 version  1 u8 state  2 u16 etag bytes  4 u48 file id  10 u16 load bytes
  *            12 f64 size  20 f64 last modified, ms  28 f64 cached at, ms  36 f64 durable bytes
  *            44 u32 inline block bytes  48 u16 version id bytes (0xffff: none)  50 u16 path bytes  52 u16 runs
- *            54 u16 segment size of its placement, MiB
- *            56 inline block, etag, load, version id, path (loading only), runs x (u16 bytes, name, f64 durable bytes)
+ *            54 u16 segment size of its placement, MiB  56 u16 attributes bytes
+ *            58 inline block, etag, load, version id, attributes, path (loading only), runs x (u16 bytes, name, f64 durable bytes)
  *
  * ledger     0 u8 version  1 u8 reasons  2 6 B zero  8 f64 origin bytes  16 f64 peer bytes  24 f64 cached bytes
  *            32 f64 x reasons
@@ -21,11 +21,11 @@ import { discardReasons, emptyLedger } from '../core/types.ts';
 import { MiB } from '../core/units.ts';
 import type { FileRecord, FileState } from './types.ts';
 
-export const recordVersion = 2;
+export const recordVersion = 3;
 
 const blockHeadBytes = 12;
 const extentBytes = 12;
-const fileHeadBytes = 56;
+const fileHeadBytes = 58;
 const ledgerHeadBytes = 32;
 const noVersionId = 0xffff;
 
@@ -196,11 +196,13 @@ export function encodeFile(value: FileValue, arena: Arena): Buffer {
   const etagBytes = Buffer.byteLength(record.etag);
   const loadBytes = Buffer.byteLength(record.loadId);
   const versionBytes = record.versionId === undefined ? 0 : Buffer.byteLength(record.versionId);
+  const attributeBytes = record.attributes === '' ? 0 : Buffer.byteLength(record.attributes);
   const path = record.state === 'loading' ? record.path : '';
   const pathBytes = Buffer.byteLength(path);
   let runBytes = 0;
   if (runs) for (const run of runs.keys()) runBytes += 10 + Buffer.byteLength(run);
-  const out = arena.take(fileHeadBytes + inlineBytes + etagBytes + loadBytes + versionBytes + pathBytes + runBytes);
+  const textBytes = etagBytes + loadBytes + versionBytes + attributeBytes + pathBytes;
+  const out = arena.take(fileHeadBytes + inlineBytes + textBytes + runBytes);
   out[0] = recordVersion;
   out[1] = stateNumbers[record.state];
   out.writeUInt16LE(etagBytes, 2);
@@ -215,11 +217,13 @@ export function encodeFile(value: FileValue, arena: Arena): Buffer {
   out.writeUInt16LE(pathBytes, 50);
   out.writeUInt16LE(runs?.size ?? 0, 52);
   out.writeUInt16LE(record.segmentBytes / MiB, 54);
+  out.writeUInt16LE(attributeBytes, 56);
   if (block) writeBlock(block, out, fileHeadBytes);
   let at = fileHeadBytes + inlineBytes;
   at += out.write(record.etag, at, 'utf8');
   at += out.write(record.loadId, at, 'utf8');
   if (versionBytes > 0) at += out.write(record.versionId!, at, 'utf8');
+  if (attributeBytes > 0) at += out.write(record.attributes, at, 'utf8');
   if (pathBytes > 0) at += out.write(path, at, 'utf8');
   if (runs) {
     for (const [run, bytes] of runs) {
@@ -238,7 +242,8 @@ export function decodeFile(bytes: Buffer, path?: string): FileRecord {
   const loadAt = etagAt + bytes.readUInt16LE(2);
   const versionAt = loadAt + bytes.readUInt16LE(10);
   const versionBytes = bytes.readUInt16LE(48);
-  const pathAt = versionAt + (versionBytes === noVersionId ? 0 : versionBytes);
+  const attributesAt = versionAt + (versionBytes === noVersionId ? 0 : versionBytes);
+  const pathAt = attributesAt + bytes.readUInt16LE(56);
   const record: FileRecord = {
     path: (path ?? bytes.toString('utf8', pathAt, pathAt + bytes.readUInt16LE(50))) as UfsPath,
     fileId: bytes.readUIntLE(4, 6) as FileId,
@@ -249,10 +254,11 @@ export function decodeFile(bytes: Buffer, path?: string): FileRecord {
     lastModifiedMs: bytes.readDoubleLE(20),
     cachedAtMs: bytes.readDoubleLE(28),
     cachedBytes: bytes.readDoubleLE(36),
+    attributes: attributesAt === pathAt ? '' : bytes.toString('utf8', attributesAt, pathAt),
     segmentBytes: bytes.readUInt16LE(54) * MiB,
   };
   if (versionBytes === noVersionId) return record;
-  return { ...record, versionId: bytes.toString('utf8', versionAt, pathAt) };
+  return { ...record, versionId: bytes.toString('utf8', versionAt, attributesAt) };
 }
 
 /** What a summary needs of a file record, without its strings. */
@@ -278,7 +284,7 @@ export function scanInlineExtents(
 export function decodeRuns(bytes: Buffer): Map<RunId, number> {
   const versionBytes = bytes.readUInt16LE(48);
   let at = fileHeadBytes + bytes.readUInt32LE(44) + bytes.readUInt16LE(2) + bytes.readUInt16LE(10);
-  at += (versionBytes === noVersionId ? 0 : versionBytes) + bytes.readUInt16LE(50);
+  at += (versionBytes === noVersionId ? 0 : versionBytes) + bytes.readUInt16LE(56) + bytes.readUInt16LE(50);
   const runs = new Map<RunId, number>();
   for (let left = bytes.readUInt16LE(52); left > 0; left--) {
     const length = bytes.readUInt16LE(at);

@@ -61,6 +61,8 @@ export interface FileRecord extends ManifestEntry {
   readonly cachedBytes: number;
   /** Wall clock of completion, ms. */
   readonly cachedAtMs: number;
+  /** What its origin says of it beside its version: core/attributes. */
+  readonly attributes: string;
   /** Cuts by which the file was placed over workers, MiB-aligned: readers find its other segments by the ring. */
   readonly segmentBytes: number;
 }
@@ -93,6 +95,8 @@ export interface LandedPart {
   readonly extents: readonly Extent[];
   /** CRC32C of each page of the range (the last may be short). range.offset is a multiple of the page. */
   readonly pageChecksums: Uint32Array;
+  /** What the origin said of the file with it; by default nothing. What is known first of a version stays. */
+  readonly attributes?: string;
 }
 
 /** What a run has received, and what of it is of no use. */

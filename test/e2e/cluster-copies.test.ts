@@ -12,8 +12,16 @@ vi.setConfig({ testTimeout: 240_000 });
 
 const path = 's3://demo/data/';
 const objects = [
-  ...Array.from({ length: 3 }, (_, n) => ({ key: `data/large-${n}.bin`, sizeBytes: 40 * MiB + n * 4097 })),
-  ...Array.from({ length: 40 }, (_, n) => ({ key: `data/small-${n}.bin`, sizeBytes: 16 * KiB + n })),
+  ...Array.from({ length: 3 }, (_, n) => ({
+    key: `data/large-${n}.bin`,
+    sizeBytes: 40 * MiB + n * 4097,
+    contentType: 'text/x-large',
+  })),
+  ...Array.from({ length: 40 }, (_, n) => ({
+    key: `data/small-${n}.bin`,
+    sizeBytes: 16 * KiB + n,
+    contentType: 'text/x-small',
+  })),
 ];
 const totalBytes = objects.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
 
@@ -53,6 +61,14 @@ it.each([2, 3])('%i replicas are copied, and the origin is read once', async (re
   expect(sentBytes(its)).toBe(totalBytes);
   const places = await placed(its);
   expect(places.map((ids) => new Set(ids).size)).toEqual(places.map(() => replicas));
+  // What the origin says of an object goes with each copy, and to a reader through any worker.
+  for (const { s3 } of its.workers.values()) {
+    await expect.poll(async () => (await fetch(`${s3}/`)).status, { timeout: 20_000, interval: 50 }).toBe(200);
+    for (const { key, contentType } of objects) {
+      const answer = await fetch(`${s3}/${its.origin.bucket}/${key}`, { method: 'HEAD' });
+      expect([answer.status, answer.headers.get('content-type')]).toEqual([200, contentType]);
+    }
+  }
 });
 
 it('a replica has parts of a segment durable while the origin still owes its source the last one', async () => {

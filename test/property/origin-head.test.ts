@@ -4,6 +4,7 @@ import { type IncomingMessage, request } from 'node:http';
 import { Duplex } from 'node:stream';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { attributeNames, plainType, putAttributes } from '../../src/core/attributes.ts';
 import {
   headBytesMax,
   headIncomplete,
@@ -74,6 +75,14 @@ const knownName = fc.constantFrom(
   'Keep-Alive',
   'Upgrade',
   'Content-Type',
+  'content-type',
+  'Expires',
+  'Content-Encoding',
+  'x-amz-version-id',
+  'x-amz-meta-a',
+  'X-Amz-Meta-A',
+  'x-amz-meta-',
+  'x-amz-mp-parts-count',
   '__proto__',
   'constructor',
 );
@@ -192,6 +201,13 @@ describe('the response head reader', () => {
         for (const [name, ours] of Object.entries(said)) {
           const theirs = name === 'transfer-encoding' ? node.headers[name]?.toLowerCase() : node.headers[name];
           expect(ours, name).toBe(theirs);
+        }
+        const belongs: Record<string, string> = {};
+        putAttributes(belongs, head.attributes);
+        for (const name of [...attributeNames, 'x-amz-meta-a']) {
+          const theirs = node.headers[name] ?? (name === 'content-type' ? plainType : undefined);
+          // Of an empty one nothing is kept, but of user metadata.
+          if (theirs !== '' && !/^, |, , |, $/.test(String(theirs))) expect(belongs[name], name).toBe(theirs);
         }
         const length = node.headers['content-length'];
         expect(head.contentLength).toBe(length === undefined ? undefined : Number(length));

@@ -92,6 +92,7 @@ it('the version that is read is whole and shown where one is, and the newest of 
           lastModifiedMs,
           loadId: 'l' as LoadId,
           segmentBytes: 8,
+          attributes: '',
           ranges: one.state === 'metadata' ? [] : whole,
         };
         return { holder: String(place), file };

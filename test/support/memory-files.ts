@@ -18,6 +18,7 @@ export interface PutOptions {
   readonly etag?: string;
   readonly lastModifiedMs?: number;
   readonly versionId?: string;
+  readonly attributes?: string;
 }
 
 export class MemoryFiles implements LocalFiles, Pick<Store, 'summary'> {
@@ -42,6 +43,7 @@ export class MemoryFiles implements LocalFiles, Pick<Store, 'summary'> {
       cachedBytes: options.cachedBytes ?? (state === 'complete' ? data.length : 0),
       cachedAtMs: 0,
       segmentBytes: defaultSegmentBytes,
+      attributes: options.attributes ?? '',
       ...(options.versionId === undefined ? {} : { versionId: options.versionId }),
     };
     this.#files.set(path, { record, bytes: data, badPages: new Set() });

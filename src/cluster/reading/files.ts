@@ -31,6 +31,8 @@ export interface FoundFile extends ObjectVersion {
   readonly path: UfsPath;
   /** `partial`: not every byte of it is anywhere; while it is not asked for, that some may be elsewhere. */
   readonly state: 'complete' | 'partial' | 'metadata' | 'loading';
+  /** What the origin says of it beside its version: core/attributes. */
+  readonly attributes: string;
   /** Distinct bytes, as far as they were asked for. */
   readonly cachedBytes: number;
 }
@@ -309,10 +311,10 @@ function whole({ sizeBytes }: ObjectVersion): ByteRange {
 
 export function foundOf(version: HeldVersion): FoundFile {
   const { file, ranges, shown } = version;
-  const { path, etag, sizeBytes, lastModifiedMs, versionId } = file;
+  const { path, etag, sizeBytes, lastModifiedMs, versionId, attributes } = file;
   const cachedBytes = bytesOf(ranges);
   const state = !shown ? 'loading' : isWhole(version) ? 'complete' : cachedBytes === 0 ? 'metadata' : 'partial';
-  const known = { path, etag, sizeBytes, lastModifiedMs, state, cachedBytes } as const;
+  const known = { path, etag, sizeBytes, lastModifiedMs, attributes, state, cachedBytes } as const;
   return versionId === undefined ? known : { ...known, versionId };
 }
 

@@ -17,13 +17,16 @@ export interface S3AccessOptions {
 
 /** What one caller may see. */
 export interface Sight {
+  /** Whether anybody in particular asks; where signatures are not looked at, everybody is. */
+  readonly signed: boolean;
   /** `s3://bucket/key`, or of a listing `s3://bucket/prefix`. */
   reads(path: string): boolean;
   /** Whether any path of the bucket may be read. */
   knows(bucket: string): boolean;
 }
 
-const everything: Sight = { reads: () => true, knows: () => true };
+const everything: Sight = { signed: true, reads: () => true, knows: () => true };
+const anybody: Sight = { ...everything, signed: false };
 
 export class S3Access {
   readonly #judge: SignatureJudge<S3Key> | undefined;
@@ -43,7 +46,7 @@ export class S3Access {
     const judgement: Judgement<S3Key> = this.#judge.judge(request, nowMs, resourcePath);
     if (judgement.kind === 'refused') throw new S3Error(judgement.refusal.code, judgement.refusal.message);
     if (judgement.kind === 'signed') return sightOf(judgement.by.prefixes);
-    if (this.#anonymous) return everything;
+    if (this.#anonymous) return anybody;
     throw new S3Error('AccessDenied', 'Access Denied: the request is not signed.');
   }
 }
@@ -51,6 +54,7 @@ export class S3Access {
 function sightOf(prefixes: readonly string[]): Sight {
   if (prefixes.length === 0) return everything;
   return {
+    signed: true,
     reads: (path) => prefixes.some((prefix) => path.startsWith(prefix)),
     knows: (bucket) => prefixes.some((prefix) => prefix.startsWith(`s3://${bucket}/`)),
   };

@@ -17,6 +17,7 @@ const statusOf = {
   FileNotCached: 404,
   InternalError: 500,
   InvalidArgument: 400,
+  InvalidPart: 400,
   InvalidPartNumber: 416,
   InvalidRange: 416,
   InvalidURI: 400,

@@ -2,9 +2,16 @@
  * The head of an answer about one object: status and headers, decided from the request's headers and query and from what
  * is known of the object. Knows no server: the same for whoever writes it.
  */
+import { putAttributes, versionIn } from '../../core/attributes.ts';
 import type { ByteRange, ObjectVersion } from '../../core/types.ts';
 import { judge, type RequestHeaders } from './conditions.ts';
 import { S3Error } from './errors.ts';
+
+/** What is known of an object. */
+export interface KnownObject extends ObjectVersion {
+  /** What its origin says of it beside its version: core/attributes. */
+  readonly attributes: string;
+}
 
 export interface ObjectHead {
   readonly status: 200 | 206 | 304;
@@ -14,20 +21,37 @@ export interface ObjectHead {
   readonly range: ByteRange | undefined;
 }
 
-/** Of a cached version. Throws S3Error PreconditionFailed, InvalidRange, InvalidPartNumber, NoSuchVersion. */
+/** Parameters of the query that stand in for headers of the object. Only who signs may have them: see `asksForHeaders`. */
+const overrides: readonly (readonly [parameter: string, header: string])[] = [
+  'content-type',
+  'content-language',
+  'content-encoding',
+  'content-disposition',
+  'cache-control',
+  'expires',
+].map((header) => [`response-${header}`, header] as const);
+
+export function asksForHeaders(query: ReadonlyMap<string, string>): boolean {
+  return overrides.some(([parameter]) => query.has(parameter));
+}
+
+/**
+ * Of a cached version. Throws S3Error PreconditionFailed, InvalidRange, InvalidPart, InvalidPartNumber, NoSuchVersion,
+ * InvalidArgument for an override that no header can carry.
+ */
 export function headOf(
-  record: ObjectVersion,
+  record: KnownObject,
   requestHeaders: RequestHeaders,
   query: ReadonlyMap<string, string>,
 ): ObjectHead {
   refuseOtherVersion(record, query);
-  const partNumber = query.get('partNumber') ?? '';
-  if (partNumber !== '' && partNumber !== '1') {
-    throw new S3Error('InvalidPartNumber', 'The cache keeps objects whole: the only part is 1.');
-  }
+  const asPart = isPart(record, requestHeaders, query);
   const verdict = judge(requestHeaders, record);
   const headers = versionHeaders(record);
-  if (verdict.kind === 'not-modified') return { status: 304, headers, range: undefined };
+  if (verdict.kind === 'not-modified') {
+    putCaching(headers, record);
+    return { status: 304, headers, range: undefined };
+  }
   if (verdict.kind === 'precondition-failed') {
     throw new S3Error('PreconditionFailed', 'At least one of the pre-conditions you specified did not hold', {
       details: { Condition: verdict.condition },
@@ -40,22 +64,67 @@ export function headOf(
     });
   }
   const range = verdict.kind === 'part' ? verdict.range : { offset: 0, length: record.sizeBytes };
-  headers['content-type'] = 'application/octet-stream';
+  putAttributes(headers, record.attributes);
+  putOverrides(headers, query);
   headers['content-length'] = String(range.length);
   // An empty object has no byte range to name, so that its part 1 is plain 200.
-  const partial = verdict.kind === 'part' || (partNumber !== '' && record.sizeBytes > 0);
+  const partial = verdict.kind === 'part' || (asPart && record.sizeBytes > 0);
   if (!partial) return { status: 200, headers, range };
   headers['content-range'] = `bytes ${range.offset}-${range.offset + range.length - 1}/${record.sizeBytes}`;
   return { status: 206, headers, range };
 }
 
+/** What of a multipart ETag says how many parts there were; their sizes are said by nothing that a cache has. */
+const partsShape = /-([1-9]\d{0,4})$/;
+const mostParts = 10_000;
+
+/** Whether the whole of the object is asked for as its only part. */
+function isPart({ etag }: KnownObject, headers: RequestHeaders, query: ReadonlyMap<string, string>): boolean {
+  const text = query.get('partNumber') ?? '';
+  if (text === '') return false;
+  const part = /^\d{1,5}$/.test(text) ? Number(text) : 0;
+  if (part < 1 || part > mostParts) {
+    throw new S3Error('InvalidArgument', `Part number must be an integer between 1 and ${mostParts}, inclusive`, {
+      details: { ArgumentName: 'partNumber', ArgumentValue: text },
+    });
+  }
+  if (headers.range !== undefined) {
+    throw new S3Error('InvalidRequest', 'Cannot specify both Range header and partNumber query parameter');
+  }
+  const parts = Number(partsShape.exec(etag)?.[1] ?? 1);
+  if (part > parts) throw new S3Error('InvalidPartNumber', 'The requested partnumber is not satisfiable');
+  if (parts === 1) return true;
+  throw new S3Error('InvalidPart', 'It is not known here where the parts of the object begin: read it by ranges.');
+}
+
 /** A cache keeps one version of a key. */
-function refuseOtherVersion(record: ObjectVersion, query: ReadonlyMap<string, string>): void {
+function refuseOtherVersion(record: KnownObject, query: ReadonlyMap<string, string>): void {
   const version = query.get('versionId') ?? '';
-  if (version === '' || version === (record.versionId ?? 'null')) return;
+  if (version === '' || version === (record.versionId ?? versionIn(record.attributes) ?? 'null')) return;
   throw new S3Error('NoSuchVersion', 'The specified version is not the one in the cache.', {
     details: { VersionId: version },
   });
+}
+
+/** What a cache on the way needs to go on with what it has (RFC 9110 section 15.4.5). */
+function putCaching(headers: Record<string, string>, { attributes }: KnownObject): void {
+  const all: Record<string, string> = {};
+  putAttributes(all, attributes);
+  for (const name of ['cache-control', 'expires']) if (all[name] !== undefined) headers[name] = all[name];
+}
+
+function putOverrides(headers: Record<string, string>, query: ReadonlyMap<string, string>): void {
+  if (query.size === 0) return;
+  for (const [parameter, header] of overrides) {
+    const value = query.get(parameter);
+    if (value === undefined || value === '') continue;
+    if (!/^[\t\x20-\x7e\x80-\xff]*$/.test(value)) {
+      throw new S3Error('InvalidArgument', 'Header value cannot be represented using ISO-8859-1.', {
+        details: { ArgumentName: parameter, ArgumentValue: value },
+      });
+    }
+    headers[header] = value;
+  }
 }
 
 function versionHeaders(record: ObjectVersion): Record<string, string> {

@@ -23,6 +23,7 @@ import { S3Access, type S3AccessOptions, type Sight } from './access.ts';
 import { hostedBucket, parseAddress, type S3Address, splitTarget } from './address.ts';
 import { bucketsXml, listingXml, locationXml, versioningXml } from './bucket.ts';
 import { errorXml, S3Error, s3ErrorOf } from './errors.ts';
+import { asksForHeaders } from './head.ts';
 import { answerObject, noSuchBucket } from './object.ts';
 import type { SignedRequest } from './signing.ts';
 
@@ -121,6 +122,10 @@ export const s3Gateway: FastifyPluginCallback<S3GatewayOptions> = (app, options,
     const sight = access.sight(signedOf(request), resourceOf(request, hosted));
     const address = parseAddress(request.originalUrl, hosted);
     checkSight(sight, address, request.method);
+    if (!sight.signed && asksForHeaders(address.query)) {
+      const message = 'Request specific response headers cannot be used for anonymous GET requests.';
+      throw new S3Error('InvalidRequest', message);
+    }
     for (const name of address.query.keys()) {
       if (unanswered.has(name)) throw new S3Error('NotImplemented', `A read-only cache does not answer '?${name}'.`);
     }

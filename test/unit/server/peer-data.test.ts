@@ -76,6 +76,7 @@ describe('what is asked for as a lane does', () => {
       '"v1"',
     ]);
     expect(whole.headers).not.toHaveProperty('transfer-encoding');
+    expect(whole.headers['content-type']).toBe('application/octet-stream');
     expect(whole.body.equals(contentOf(object))).toBe(true);
     const part = await ask(target('dir/a'), { ...version, range: `bytes=1000-${2 * MiB}` });
     expect(part.status).toBe(206);

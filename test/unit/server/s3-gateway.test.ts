@@ -13,6 +13,7 @@ import {
 import { XMLParser } from 'fast-xml-parser';
 import type { FastifyInstance } from 'fastify';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { attributesOf } from '../../../src/core/attributes.ts';
 import { MiB } from '../../../src/core/units.ts';
 import { buildS3Server, type S3GatewayOptions } from '../../../src/server/s3/index.ts';
 import { patterned } from '../../support/bytes.ts';
@@ -99,6 +100,80 @@ describe('GET of an object', () => {
     expect((await rawRequest(port, '/b/dir/big?versionId=v0')).status).toBe(404);
     expect((await rawRequest(port, '/b/dir/big?partNumber=1')).status).toBe(206);
     expect((await rawRequest(port, '/b/dir/big?partNumber=2')).status).toBe(416);
+  });
+
+  it('says of a part of a multipart object that it does not know where it is', async () => {
+    files.put('s3://b/multi', bytes, { etag: '0123456789abcdef0123456789abcdef-3' });
+    files.put('s3://b/single', bytes, { etag: '0123456789abcdef0123456789abcdef-1' });
+    const codeOf = async (target: string, headers: Record<string, string> = {}) => {
+      const answer = await rawRequest(port, target, { headers });
+      return answer.status < 300 ? answer.status : `${answer.status} ${errorOf(answer.body).Code}`;
+    };
+    expect(await codeOf('/b/multi?partNumber=2')).toBe('400 InvalidPart');
+    expect(await codeOf('/b/multi?partNumber=4')).toBe('416 InvalidPartNumber');
+    expect(await codeOf('/b/single?partNumber=1')).toBe(206);
+    for (const bad of ['0', '-1', 'x', '10001'])
+      expect(await codeOf(`/b/multi?partNumber=${bad}`)).toBe('400 InvalidArgument');
+    expect(await codeOf('/b/single?partNumber=1', { range: 'bytes=0-1' })).toBe('400 InvalidRequest');
+  });
+
+  it('has the headers that its origin gave it', async () => {
+    const attributes = attributesOf({
+      'content-type': 'text/csv',
+      'content-encoding': 'gzip',
+      'cache-control': 'max-age=60',
+      expires: 'Fri, 02 Jan 2027 03:04:05 GMT',
+      'x-amz-version-id': 'v7',
+      'x-amz-meta-colour': 'bl\xfc',
+    });
+    files.put('s3://b/table', 'a,b', { etag: 'e', attributes });
+    const own = {
+      'content-type': 'text/csv',
+      'content-encoding': 'gzip',
+      'cache-control': 'max-age=60',
+      expires: 'Fri, 02 Jan 2027 03:04:05 GMT',
+      'x-amz-version-id': 'v7',
+      'x-amz-meta-colour': 'bl\xfc',
+    };
+    expect(await rawRequest(port, '/b/table')).toMatchObject({ status: 200, headers: own });
+    expect(await rawRequest(port, '/b/table', { method: 'HEAD' })).toMatchObject({ status: 200, headers: own });
+    expect(await rawRequest(port, '/b/table', { headers: { range: 'bytes=0-0' } })).toMatchObject({
+      status: 206,
+      headers: own,
+    });
+    expect((await rawRequest(port, '/b/table?versionId=v7')).status).toBe(200);
+    expect((await rawRequest(port, '/b/table?versionId=v8')).status).toBe(404);
+    const fresh = await rawRequest(port, '/b/table', { headers: { 'if-none-match': '"e"' } });
+    expect(fresh).toMatchObject({ status: 304, headers: { 'cache-control': 'max-age=60', expires: own.expires } });
+    const failed = await rawRequest(port, '/b/table', { headers: { 'if-match': '"f"' } });
+    expect(failed.headers).toMatchObject({ 'content-type': 'application/xml' });
+    expect(failed.headers).not.toHaveProperty('content-encoding');
+  });
+
+  it('takes headers from the query, and none that no header can carry', async () => {
+    const query =
+      'response-content-type=text%2Fplain&response-content-disposition=attachment%3B%20filename%3D%22a.bin%22&response-cache-control=no-cache&response-content-language=de&response-content-encoding=gzip&response-expires=0';
+    for (const method of ['GET', 'HEAD']) {
+      expect(await rawRequest(port, `/b/dir/big?${query}`, { method })).toMatchObject({
+        status: 200,
+        headers: {
+          'content-type': 'text/plain',
+          'content-disposition': 'attachment; filename="a.bin"',
+          'cache-control': 'no-cache',
+          'content-language': 'de',
+          'content-encoding': 'gzip',
+          expires: '0',
+        },
+      });
+    }
+    for (const bad of ['a%0d%0aset-cookie:x', 'a%00', '%E2%82%AC']) {
+      const answer = await rawRequest(port, `/b/dir/big?response-content-type=${bad}`);
+      expect([answer.status, errorOf(answer.body).Code]).toEqual([400, 'InvalidArgument']);
+      expect(answer.headers).not.toHaveProperty('set-cookie');
+    }
+    expect((await rawRequest(port, '/b/dir/big?response-content-type=')).headers['content-type']).toBe(
+      'application/octet-stream',
+    );
   });
 
   it('answers an empty object', async () => {

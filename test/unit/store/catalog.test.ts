@@ -125,6 +125,7 @@ describe('metadata', () => {
       cachedBytes: 0,
       cachedAtMs: 1_800_000_000_000,
       segmentBytes: 64 * MiB,
+      attributes: '',
       fileId: expect.any(Number),
     });
     expect(store.stat(path('plain'))).toMatchObject({ sizeBytes: 2 ** 45 });

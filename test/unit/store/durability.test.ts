@@ -191,7 +191,7 @@ test('a removal is cut into commits by the blocks of the files, however few thes
   await index.commit(() => {
     for (const name of names) {
       const figures = { fileId: 1 as FileId, loadId: load, cachedBytes: 1e12, cachedAtMs: 0, segmentBytes: MiB };
-      const record = { ...entry(name, 1e12), ...figures, state: 'complete' } as const;
+      const record = { ...entry(name, 1e12), ...figures, state: 'complete', attributes: '' } as const;
       void index.files.put(Buffer.from(path(name)), encodeFile({ record }, new Arena()));
     }
   });

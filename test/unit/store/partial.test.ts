@@ -595,3 +595,26 @@ test('the cuts by which a file was placed are kept with it: those of the load th
   await loadRange(last);
   expect(store.stat(object.path)).toMatchObject({ state: 'complete', segmentBytes: 4 * MiB });
 });
+
+test('what the origin said of a file is kept with it, in each state, over restarts and later parts', async () => {
+  const said = 'ttext/plain\num:ü';
+  const begun = begin(first);
+  const land = async (range: ByteRange, attributes?: string) => {
+    const part = writePart(store, { fileId: begun.fileId, entry: object, range });
+    await store.land(run, [attributes === undefined ? part : { ...part, attributes }]);
+  };
+  await land({ offset: 0, length: MiB });
+  expect(store.statLoading(object.path)).toMatchObject({ state: 'loading', attributes: '' });
+  await land({ offset: MiB, length: MiB }, said);
+  expect(store.statLoading(object.path)).toMatchObject({ state: 'loading', attributes: said });
+  await reopen();
+  expect(store.statLoading(object.path)).toMatchObject({ state: 'loading', attributes: said });
+  begin(first);
+  await store.show(object);
+  await reopen();
+  expect(store.stat(object.path)).toMatchObject({ state: 'partial', attributes: said });
+  begin(whole, { reuse: 'any' });
+  await land({ offset: 2 * MiB, length: 4 * MiB + 500 }, 'tanother');
+  await reopen();
+  expect(store.stat(object.path)).toMatchObject({ state: 'complete', attributes: said });
+});

@@ -1,0 +1,112 @@
+/**
+ * What an origin says of an object beside its version: the headers that belong to the object and that readers get with it.
+ *
+ * They travel and are stored as one text, a line a header: one character that says which, then the value; `\n` between lines.
+ * Nearly every object has none, or the one type that its origin gives to all: the empty text, or one character.
+ *
+ *   t content-type   e content-encoding   l content-language   d content-disposition   c cache-control   x expires
+ *   v x-amz-version-id   u x-amz-meta-NAME, as NAME:value   - x-amz-missing-meta   b content-type: binary/octet-stream
+ */
+
+/** The type of an object of which nothing is known, or whose origin says so: no line is spent on it. */
+export const plainType = 'application/octet-stream';
+/** What S3 says of an object that was stored without a type. */
+const binaryType = 'binary/octet-stream';
+
+/** Characters of the whole text at most. S3 takes 8 KiB of headers with an object, 2 KiB of them user metadata. */
+export const attributesMax = 8 * 1024;
+
+const metaPrefix = 'x-amz-meta-';
+const missingHeader = 'x-amz-missing-meta';
+const codeOf: Readonly<Record<string, string>> = {
+  'content-type': 't',
+  'content-encoding': 'e',
+  'content-language': 'l',
+  'content-disposition': 'd',
+  'cache-control': 'c',
+  expires: 'x',
+  'x-amz-version-id': 'v',
+  [missingHeader]: '-',
+};
+const nameOf: Readonly<Record<string, string>> = Object.fromEntries(
+  Object.entries(codeOf).map(([name, code]) => [code, name]),
+);
+
+/** Names of the headers that are kept, but for user metadata, in lower case. */
+export const attributeNames: readonly string[] = Object.keys(codeOf);
+
+/**
+ * The text with one more header. A header of another name, and one that says nothing, leave it as it is.
+ * @param name in lower case
+ * @param value of one line, as latin1
+ */
+export function withAttribute(text: string, name: string, value: string): string {
+  const line = lineOf(name, value);
+  if (line === '') return text;
+  return text === '' ? line : `${text}\n${line}`;
+}
+
+function lineOf(name: string, value: string): string {
+  const code = Object.hasOwn(codeOf, name) ? codeOf[name]! : undefined;
+  if (code === 't' && value === plainType) return '';
+  if (code === 't' && value === binaryType) return 'b';
+  if (code !== undefined) return value === '' ? '' : code + value;
+  return name.startsWith(metaPrefix) ? `u${name.slice(metaPrefix.length)}:${value}` : '';
+}
+
+/** No longer than may be stored: what does not fit is left out from the end, and counted as S3 counts what it cannot send. */
+export function bounded(text: string): string {
+  if (text.length <= attributesMax) return text;
+  const kept: string[] = [];
+  let room = attributesMax - '\n-99999'.length;
+  let missing = 0;
+  for (const line of text.split('\n')) {
+    room -= line.length + 1;
+    if (room >= 0) kept.push(line);
+    else missing += 1;
+  }
+  return [...kept, `-${missing}`].join('\n');
+}
+
+/** Of headers as Node and the AWS SDK give them out: names in lower case. */
+export function attributesOf(headers: Readonly<Record<string, string | readonly string[] | undefined>>): string {
+  let text = '';
+  for (const [name, value] of Object.entries(headers)) {
+    if (value !== undefined) text = withAttribute(text, name, typeof value === 'string' ? value : value.join(', '));
+  }
+  return bounded(text);
+}
+
+/** Of these only the first one counts; others that are there twice are joined, as HTTP has it. */
+const single = new Set(['content-type', 'expires']);
+
+/** Adds the headers that the text stands for, a content-type always. */
+export function putAttributes(headers: Record<string, string>, text: string): void {
+  for (const line of text === '' ? [] : text.split('\n')) {
+    const code = line[0]!;
+    if (code === 'b') headers['content-type'] ??= binaryType;
+    else if (code === 'u') {
+      const colon = line.indexOf(':');
+      put(headers, metaPrefix + line.slice(1, colon), line.slice(colon + 1));
+    } else {
+      const name = nameOf[code];
+      if (name !== undefined) put(headers, name, line.slice(1));
+    }
+  }
+  headers['content-type'] ??= plainType;
+}
+
+function put(headers: Record<string, string>, name: string, value: string): void {
+  const before = headers[name];
+  if (before === undefined) headers[name] = value;
+  else if (!single.has(name)) headers[name] = `${before}, ${value}`;
+}
+
+/** The version that the text names; of an origin that keeps none, undefined. */
+export function versionIn(text: string): string | undefined {
+  if (!text.includes('v')) return undefined;
+  return text
+    .split('\n')
+    .find((line) => line.startsWith('v'))
+    ?.slice(1);
+}

@@ -1,0 +1,18 @@
+/** What belongs to an object, of an answer that the AWS SDK has taken apart. */
+import type { GetObjectCommandOutput, HeadObjectCommandOutput } from '@aws-sdk/client-s3';
+import { attributesOf } from '../core/attributes.ts';
+
+export function attributesOfOutput(output: GetObjectCommandOutput | HeadObjectCommandOutput): string {
+  const { VersionId, MissingMeta, Metadata = {} } = output;
+  return attributesOf({
+    'content-type': output.ContentType,
+    'content-encoding': output.ContentEncoding,
+    'content-language': output.ContentLanguage,
+    'content-disposition': output.ContentDisposition,
+    'cache-control': output.CacheControl,
+    expires: output.ExpiresString,
+    'x-amz-version-id': VersionId === 'null' ? undefined : VersionId,
+    'x-amz-missing-meta': MissingMeta === undefined ? undefined : String(MissingMeta),
+    ...Object.fromEntries(Object.entries(Metadata).map(([name, value]) => [`x-amz-meta-${name}`, value])),
+  });
+}
