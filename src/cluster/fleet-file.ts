@@ -5,14 +5,14 @@ import type { Segment } from '../core/segments.ts';
 import type { Log, ManifestEntry } from '../core/types.ts';
 import type { FileOutcome } from '../ingest/types.ts';
 import type { Origins } from '../origin/types.ts';
-import { type Places, segmentsAtOnce } from './fleet-places.ts';
+import { type FileClaim, type Places, segmentsAtOnce } from './fleet-places.ts';
 import type { FleetRun } from './fleet-run.ts';
 import { type FirstStep, SegmentLoad } from './fleet-segment.ts';
 import type { Holders } from './fleet-survey.ts';
 import { mapBounded } from './map-bounded.ts';
 import type { Member } from './members.ts';
 import type { Need } from './need.ts';
-import { failedOutcome, isBad } from './segment-failure.ts';
+import { failedOutcome } from './segment-failure.ts';
 import { VersionLoad } from './version-load.ts';
 import { isWorkerLost, type SegmentOutcome, type WorkerLink } from './worker-link.ts';
 
@@ -34,6 +34,13 @@ export interface FileHow {
   readonly hasty: boolean;
   /** Who has segments of it that their owners lack, by index, as the survey found. */
   readonly holders?: Holders;
+}
+
+/** A file that is handed out. */
+export interface FileOrder {
+  readonly entry: ManifestEntry;
+  readonly how: FileHow;
+  readonly claim: FileClaim;
 }
 
 export class FileLoads {
@@ -94,24 +101,6 @@ export class FileLoads {
       else version.forget(await this.#publish(run, file, version.links()));
       if (version.complete) return version.outcome();
     }
-  }
-
-  /** One segment on one worker that knows the run; goes on with whatever comes of it. `ended` is called once, as of `load`. */
-  loadPlainly(
-    run: FleetRun,
-    file: ManifestEntry,
-    how: FileHow,
-    worker: Member,
-    ended: (outcome: FileOutcome) => void,
-  ): void {
-    const { path, sizeBytes } = file;
-    worker.link.begin(run.spec.run, { file, index: 0, offset: 0, length: sizeBytes }, how, (end) => {
-      if (!(end instanceof Error) && !isBad(end)) {
-        const { loadedBytes, skippedBytes, version = file } = end;
-        const result = loadedBytes === 0 && skippedBytes > 0 ? 'skipped' : 'loaded';
-        ended({ path, result, loadedBytes, skippedBytes, version });
-      } else void this.load(run, file, how, firstStep(worker, end)).then(ended);
-    });
   }
 
   #loadSegment(
@@ -182,13 +171,6 @@ export class FileLoads {
     this.#places.addNeed(run, old, -1, need);
     return need;
   }
-}
-
-/** Undefined: it is to be tried again, elsewhere, or with room for it. */
-function firstStep(worker: Member, end: SegmentOutcome | PrimedError): FirstStep | undefined {
-  if (isWorkerLost(end)) return undefined;
-  const outcome = end instanceof Error ? failedOutcome(reportOf(end)) : end;
-  return outcome.error?.code === 'STORE_NO_ROOM' ? undefined : { worker, owners: [worker], outcome };
 }
 
 function stillBad({ path }: ManifestEntry, workers: readonly Member[]): PrimedError {

@@ -16,6 +16,13 @@ export interface PlacesOptions {
   readonly followedAboveBytes?: number;
 }
 
+/** Which workers a file will keep busy, and who is to have all of it. */
+export interface FileClaim extends Claim<WorkerId> {
+  /** Of a file that one worker is to have, as long as the members are those of `members`. */
+  readonly owner?: Member;
+  readonly members: number;
+}
+
 /** Live workers up to which all are asked for a segment that its owners lack… */
 const askAllUpTo = 16;
 /** …and how many are beyond. */
@@ -30,7 +37,9 @@ export class Places {
   readonly #options: PlacesOptions;
   /** Copies that failed, by who was to make them from whom: of those that go on failing the log is told once. */
   readonly failedCopies = new Refusals();
-  readonly #claims = new Map<WorkerId, Claim<WorkerId>>();
+  readonly #claims = new Map<WorkerId, FileClaim>();
+  /** Counts how often they have changed. */
+  #members = 0;
 
   constructor(options: PlacesOptions) {
     this.#options = options;
@@ -85,27 +94,38 @@ export class Places {
    * Where what most files are goes, by far: small, on one worker, at the origin, and with nothing in the way. Undefined: it is
    * another kind of file, or it is not that simple now.
    */
-  plainly(run: FleetRun, file: ManifestEntry): Member | undefined {
+  plainly(run: FleetRun, file: ManifestEntry, claim: FileClaim): Member | undefined {
     if (run.replicas > 1 || run.stopped || run.cutOff.size > 0) return undefined;
     if (file.sizeBytes > this.segmentBytesOf(run, file)) return undefined;
-    const owner = this.of(run, file.path, 0)[0];
+    // It was claimed before it waited for its turn.
+    const owner = claim.members === this.#members ? claim.owner : this.of(run, file.path, 0)[0];
     return owner !== undefined && run.hasEntered(owner) ? owner : undefined;
   }
 
-  /** Which workers a file will keep busy. */
-  claimOf(run: FleetRun, file: ManifestEntry): Claim<WorkerId> {
+  claimOf(run: FleetRun, file: ManifestEntry): FileClaim {
     const segments = segmentCount(file.sizeBytes, this.segmentBytesOf(run, file));
-    if (segments > 1) return { workers: [], segments: Math.min(segments, segmentsAtOnce) };
+    const members = this.#members;
+    if (segments > 1) return { workers: [], segments: Math.min(segments, segmentsAtOnce), members };
     const owners = this.of(run, file.path, 0);
-    if (owners.length === 1) return this.#claimOf(owners[0]!.id);
-    return owners.length > 0 ? { workers: owners.map(({ id }) => id), segments: 0 } : this.#claimOf(nobody);
+    if (owners.length > 1) return { workers: owners.map(({ id }) => id), segments: 0, members };
+    return this.#claimOf(owners[0]);
   }
 
   /** One for each worker: very many files have it, and wait with it. */
-  #claimOf(id: WorkerId): Claim<WorkerId> {
-    const claim = this.#claims.get(id) ?? { workers: [id], segments: 0 };
-    this.#claims.set(id, claim);
+  #claimOf(owner: Member | undefined): FileClaim {
+    const id = owner?.id ?? nobody;
+    let claim = this.#claims.get(id);
+    if (claim === undefined) {
+      claim = { workers: [id], segments: 0, members: this.#members, ...(owner !== undefined && { owner }) };
+      this.#claims.set(id, claim);
+    }
     return claim;
+  }
+
+  /** Files belong to others now; those that were claimed are looked for again. */
+  membersChanged(): void {
+    this.#members += 1;
+    this.#claims.clear();
   }
 
   /** Adds (or takes away) what a file takes of which nothing is there. */

@@ -1,4 +1,5 @@
 /** One run over the workers: which of them know it, what each last said of it, and what became of those that were lost. */
+import { setMaxListeners } from 'node:events';
 import { addLedgers, discardReasons, emptyLedger, type Ledger } from '../core/types.ts';
 import type { RunProgress, RunSpec } from '../ingest/types.ts';
 import type { Member } from './members.ts';
@@ -32,6 +33,8 @@ export class FleetRun {
   constructor(spec: RunSpec, replicas: number) {
     this.spec = spec;
     this.replicas = replicas;
+    // Every file that waits for another run's turn with its path listens.
+    setMaxListeners(0, this.#abort.signal);
   }
 
   get signal(): AbortSignal {

@@ -14,11 +14,10 @@
  */
 import { PrimedError } from '../core/errors.ts';
 import type { LoadId, Log, ManifestEntry, RunId } from '../core/types.ts';
-import type { Claim } from '../core/windows.ts';
 import type { FileOutcome, RunProgress, RunSpec } from '../ingest/types.ts';
 import type { Origins } from '../origin/types.ts';
-import { type FileHow, FileLoads } from './fleet-file.ts';
-import { Places } from './fleet-places.ts';
+import { type FileHow, FileLoads, type FileOrder } from './fleet-file.ts';
+import { type FileClaim, Places } from './fleet-places.ts';
 import { emptyProgress, FleetRun } from './fleet-run.ts';
 import { type CachedFile, type Holders, type SurveyHow, survey } from './fleet-survey.ts';
 import { type FileVerdict, verifyFile } from './fleet-verify.ts';
@@ -26,7 +25,8 @@ import { append } from './grouping.ts';
 import type { Member, Members, Placement } from './members.ts';
 import type { Need } from './need.ts';
 import { PathTurns } from './path-turns.ts';
-import { isWorkerGone, isWorkerLost, type WorkerId, type WorkerLink } from './worker-link.ts';
+import { PlainLoad, type PlainLoadOptions } from './plain-load.ts';
+import { isWorkerGone, isWorkerLost, type WorkerLink } from './worker-link.ts';
 
 export interface FleetOptions {
   readonly members: Members;
@@ -47,6 +47,7 @@ export class Fleet {
   readonly #turns = new PathTurns();
   readonly #places: Places;
   readonly #files: FileLoads;
+  readonly #plain: PlainLoadOptions;
   readonly #unsubscribe: () => void;
 
   constructor(options: FleetOptions) {
@@ -57,7 +58,9 @@ export class Fleet {
       ...{ places: this.#places, origins, maxRestarts, log },
       reserveMore: (run, need) => this.#reserveMore(run, need),
     });
+    this.#plain = { files: this.#files, turns: this.#turns };
     this.#unsubscribe = options.members.onChange(() => {
+      this.#places.membersChanged();
       for (const run of this.#runs.values()) run.membersChanged(options.members.live());
     });
   }
@@ -147,21 +150,19 @@ export class Fleet {
   }
 
   /** The same for very many files: for most of them without a promise. `ended` is called once, after this has returned. */
-  begin(runId: RunId, entry: ManifestEntry, how: FileHow, ended: (outcome: FileOutcome) => void): void {
+  begin<T extends FileOrder>(runId: RunId, file: T, ended: (outcome: FileOutcome, file: T) => void): void {
     const run = this.#run(runId);
-    const worker = how.holders === undefined ? this.#places.plainly(run, entry) : undefined;
+    const { entry, how, claim } = file;
+    const worker = how.holders === undefined ? this.#places.plainly(run, entry, claim) : undefined;
     if (worker === undefined || !this.#turns.enter(entry.path)) {
-      void this.load(runId, entry, how).then(ended);
+      void this.load(runId, entry, how).then((outcome) => ended(outcome, file));
       return;
     }
-    this.#files.loadPlainly(run, entry, how, worker, (outcome) => {
-      this.#turns.leave(entry.path);
-      ended(outcome);
-    });
+    new PlainLoad(this.#plain, run, file, worker, ended).begin();
   }
 
-  /** Which workers a file will keep busy. */
-  claimOf(runId: RunId, entry: ManifestEntry): Claim<WorkerId> {
+  /** Which workers a file will keep busy, and who is to have it. */
+  claimOf(runId: RunId, entry: ManifestEntry): FileClaim {
     return this.#places.claimOf(this.#run(runId), entry);
   }
 

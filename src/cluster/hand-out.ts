@@ -2,11 +2,11 @@
  * Hands the files of a job to the fleet, as many as each worker's window takes. Who is slow has its own files wait, up to a
  * limit of them over all workers, and the others go on.
  */
-import type { ManifestEntry, RunId, WorkerId } from '../core/types.ts';
-import { type Claim, Windows } from '../core/windows.ts';
+import type { RunId, WorkerId } from '../core/types.ts';
+import { Windows } from '../core/windows.ts';
 import type { FileOutcome } from '../ingest/types.ts';
 import type { Fleet } from './fleet.ts';
-import type { FileHow } from './fleet-file.ts';
+import type { FileOrder } from './fleet-file.ts';
 import type { Gate } from './gate.ts';
 
 /** Files that wait for a worker whose window is full; about 500 B each. */
@@ -15,7 +15,7 @@ const parkedLimit = 4096;
 const segmentsLimit = 8192;
 
 export interface HandOutOptions {
-  readonly fleet: Pick<Fleet, 'begin' | 'claimOf'>;
+  readonly fleet: Pick<Fleet, 'begin'>;
   readonly run: RunId;
   /** Files of one worker at once. */
   readonly filesEach: number;
@@ -24,16 +24,15 @@ export interface HandOutOptions {
   readonly halted: () => boolean;
 }
 
-interface Order {
-  readonly entry: ManifestEntry;
-  readonly how: FileHow;
-  readonly claim: Claim<WorkerId>;
-  readonly settled: (outcome: FileOutcome) => void;
+/** One object for all that a file is while it is handed out: of small ones there are very many. */
+export interface HandedFile extends FileOrder {
+  /** Hears how it ended. */
+  settled(outcome: FileOutcome, file: this): void;
 }
 
 export class HandOut {
   readonly #options: HandOutOptions;
-  readonly #windows: Windows<WorkerId, Order>;
+  readonly #windows: Windows<WorkerId, HandedFile>;
 
   constructor(options: HandOutOptions) {
     this.#options = options;
@@ -41,39 +40,35 @@ export class HandOut {
     this.#windows = new Windows({ filesEach, segments: segmentsLimit, parked: parkedLimit });
   }
 
-  /**
-   * The file is on its way, or waits for its worker, or the job is halted; where what is returned has resolved. `settled` hears
-   * how it ended.
-   */
-  hand(entry: ManifestEntry, how: FileHow, settled: (outcome: FileOutcome) => void): Promise<void> | undefined {
-    const { fleet, run } = this.#options;
-    const order = { entry, how, claim: fleet.claimOf(run, entry), settled };
-    return this.#enter(order) ? undefined : this.#enterLater(order);
+  /** The file is on its way, or waits for its worker, or the job is halted; where what is returned has resolved. */
+  hand(file: HandedFile): Promise<void> | undefined {
+    return this.#enter(file) ? undefined : this.#enterLater(file);
   }
 
-  async #enterLater(order: Order): Promise<void> {
+  async #enterLater(file: HandedFile): Promise<void> {
     do await this.#options.gate.changed();
-    while (!this.#enter(order));
+    while (!this.#enter(file));
   }
 
   /** False: there is no room for it now. */
-  #enter(order: Order): boolean {
+  #enter(file: HandedFile): boolean {
     const { gate, halted } = this.#options;
     if (halted()) return true;
-    const answer = this.#windows.offer(order, order.claim);
+    const answer = this.#windows.offer(file);
     if (answer === 'full') return false;
     gate.enter();
-    if (answer === 'go') this.#load(order);
+    if (answer === 'go') this.#load(file);
     return true;
   }
 
-  #load({ entry, how, claim, settled }: Order): void {
-    const { fleet, run, gate, halted } = this.#options;
-    fleet.begin(run, entry, how, (outcome) => {
-      settled(outcome);
-      const next = this.#windows.leave(claim);
-      if (!halted()) for (const order of next) this.#load(order);
-      gate.leave();
-    });
-  }
+  readonly #load = (file: HandedFile): void => {
+    const { fleet, run, halted } = this.#options;
+    if (!halted()) fleet.begin(run, file, this.#ended);
+  };
+
+  readonly #ended = (outcome: FileOutcome, file: HandedFile): void => {
+    file.settled(outcome, file);
+    this.#windows.leave(file.claim, this.#load);
+    this.#options.gate.leave();
+  };
 }

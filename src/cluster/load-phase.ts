@@ -13,14 +13,14 @@ import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promi
 import { abortable } from '../core/abortable.ts';
 import { reportOf } from '../core/errors.ts';
 import type { FileFailure } from '../core/job.ts';
-import { addTally, emptyTally, type Tally } from '../core/job-machine.ts';
+import { type Tally, TallySum } from '../core/job-machine.ts';
 import type { ManifestEntry } from '../core/types.ts';
 import type { FileOutcome } from '../ingest/types.ts';
 import { boundedFilter } from './bounded-filter.ts';
 import type { FileHow } from './fleet-file.ts';
 import type { CachedFile } from './fleet-survey.ts';
 import { Gate } from './gate.ts';
-import { HandOut } from './hand-out.ts';
+import { type HandedFile, HandOut } from './hand-out.ts';
 import { indexVersion } from './index-file.ts';
 import { type ListedPage, listSource } from './lister.ts';
 import { bitmapOf, hasBit, type ManifestChunk, setBit } from './manifest.ts';
@@ -47,7 +47,7 @@ interface OpenChunk {
   /** It was under way when an earlier process ended. */
   readonly replayed: boolean;
   unsettled: number;
-  tally: Tally;
+  readonly tally: TallySum;
 }
 
 interface PlannedPage {
@@ -58,9 +58,8 @@ interface PlannedPage {
   readonly need: Need;
 }
 
-interface SetAside {
+interface OpenFile extends HandedFile {
   readonly open: OpenChunk;
-  readonly entry: ManifestEntry;
   readonly history: FileHistory;
 }
 
@@ -80,10 +79,10 @@ export class LoadPhase {
   #failure: { readonly error: unknown } | undefined;
   /** What files of the manifest will take, and is not reserved yet. */
   #unreserved: Need = new Map();
-  readonly #setAside: SetAside[] = [];
+  readonly #setAside: OpenFile[] = [];
   readonly #writes = new Set<Promise<void>>();
-  /** Of files that have settled in this turn. */
-  #untold = emptyTally;
+  /** Of files that have settled in this turn; undefined: none has. */
+  #untold: TallySum | undefined;
 
   constructor(context: RunContext) {
     this.#context = context;
@@ -291,7 +290,7 @@ export class LoadPhase {
       replayed: index < this.#replayBelow,
       // One more than there are files: the chunk does not end before all of it is handed out.
       unsettled: entries.length + refused.length + 1,
-      tally: emptyTally,
+      tally: new TallySum(),
     };
     for (const failure of refused) this.#settle(open, failedTally({ path: failure.path, sizeBytes: 0 }, failure));
     if (this.#context.definition.options.loadMetadataOnly) await this.#loadMetadata(open, entries);
@@ -303,7 +302,7 @@ export class LoadPhase {
         if (handing !== undefined) await handing;
       }
     }
-    if (!this.#halted) this.#settle(open, emptyTally);
+    if (!this.#halted) this.#leave(open, 1);
   }
 
   /** Undefined: of a load that has only begun, and does not want what others have loaded, nothing can be there. */
@@ -330,7 +329,8 @@ export class LoadPhase {
       history = { cachedBeforeBytes, completeBefore, replayed: open.replayed, ours: cached.ours };
       if (cached.complete && (definition.options.skipIfExists || cached.ours)) {
         const { path, sizeBytes } = entry;
-        this.#settled(open, entry, { path, result: 'skipped', loadedBytes: 0, skippedBytes: sizeBytes }, history);
+        const outcome: FileOutcome = { path, result: 'skipped', loadedBytes: 0, skippedBytes: sizeBytes };
+        this.#account(open, entry, outcome, history);
         return undefined;
       }
     }
@@ -367,29 +367,36 @@ export class LoadPhase {
     });
     if (gone.length === 0) return;
     const hows = await deps.fleet.roomAgain(definition.runId, gone);
+    const settled = ({ result, error }: FileOutcome, { entry: { path, sizeBytes } }: HandedFile): void => {
+      if (result === 'stopped') this.#fail(new RunInterrupted());
+      else if (result === 'failed') {
+        const reason = error ?? { code: 'INTERNAL', message: 'the worker gave no reason' };
+        apply({ type: 'lost', lost: [{ failure: { path, ...reason }, sizeBytes }] });
+      }
+    };
     for (const [at, entry] of gone.entries()) {
       if (this.#halted) return;
-      await this.#handOut.hand(entry, hows[at]!, (outcome) => {
-        const { path, sizeBytes } = entry;
-        if (outcome.result === 'stopped') this.#fail(new RunInterrupted());
-        else if (outcome.result === 'failed') {
-          const error = outcome.error ?? { code: 'INTERNAL', message: 'the worker gave no reason' };
-          apply({ type: 'lost', lost: [{ failure: { path, ...error }, sizeBytes }] });
-        }
-      });
+      const claim = deps.fleet.claimOf(definition.runId, entry);
+      await this.#handOut.hand({ entry, how: hows[at]!, claim, settled });
     }
   }
 
   #hand(open: OpenChunk, entry: ManifestEntry, history: FileHistory, how: FileHow): Promise<void> | undefined {
-    return this.#handOut.hand(entry, how, (outcome) => this.#settled(open, entry, outcome, history));
+    const { deps, definition } = this.#context;
+    const claim = deps.fleet.claimOf(definition.runId, entry);
+    return this.#handOut.hand({ entry, how, claim, settled: this.#settled, open, history } as OpenFile);
   }
 
-  #settled(open: OpenChunk, entry: ManifestEntry, outcome: FileOutcome, history: FileHistory): void {
-    if (outcome.result === 'later') {
-      // What is durable of it by now was fetched by this very job.
-      this.#setAside.push({ open, entry, history: { ...history, replayed: true, ours: true } });
-      return;
-    }
+  /** Of all files that were handed out. */
+  readonly #settled = (outcome: FileOutcome, file: OpenFile): void => {
+    const { open, entry, history } = file;
+    // What is durable of it by now was fetched by this very job.
+    if (outcome.result === 'later')
+      this.#setAside.push({ ...file, history: { ...history, replayed: true, ours: true } });
+    else this.#account(open, entry, outcome, history);
+  };
+
+  #account(open: OpenChunk, entry: ManifestEntry, outcome: FileOutcome, history: FileHistory): void {
     const lost = failureOfRun(outcome);
     if (lost !== undefined) {
       this.#fail(lost);
@@ -425,23 +432,25 @@ export class LoadPhase {
     }
   }
 
-  /** `tally` is of `files` files of the chunk; the empty one, of none, says that all are handed out. */
+  /** Many files settle in one turn, and the job hears of them before anybody goes on who has waited for them. */
   #settle(open: OpenChunk, tally: Tally, files = 1): void {
-    const { definition, deps } = this.#context;
-    if (tally !== emptyTally) {
-      if (this.#untold === emptyTally) queueMicrotask(() => this.#tell());
-      this.#untold = addTally(this.#untold, tally);
-      open.tally = addTally(open.tally, tally);
+    if (this.#untold === undefined) {
+      const untold = new TallySum();
+      this.#untold = untold;
+      queueMicrotask(() => {
+        this.#untold = undefined;
+        this.#context.apply({ type: 'settled', tally: untold.sum });
+      });
     }
-    open.unsettled -= files;
-    if (open.unsettled === 0) this.#write(deps.store.endChunk(definition.number, open.index, open.tally));
+    this.#untold.add(tally);
+    open.tally.add(tally);
+    this.#leave(open, files);
   }
 
-  /** Many files settle in one turn, and the job hears of them before anybody goes on who has waited for them. */
-  #tell(): void {
-    const tally = this.#untold;
-    this.#untold = emptyTally;
-    this.#context.apply({ type: 'settled', tally });
+  #leave(open: OpenChunk, count: number): void {
+    const { definition, deps } = this.#context;
+    open.unsettled -= count;
+    if (open.unsettled === 0) this.#write(deps.store.endChunk(definition.number, open.index, open.tally.sum));
   }
 
   #write(write: Promise<void>): void {

@@ -1,11 +1,12 @@
 /** The worker of this process, as the coordinator speaks to it. */
+import type { PrimedError } from '../core/errors.ts';
 import type { OriginDemand, OriginLimit } from '../core/origin-limits.ts';
 import type { PeerList } from '../core/peers.ts';
 import { isWhole, type Segment } from '../core/segments.ts';
 import type { DiscardReason, LoadId, ManifestEntry, RunId } from '../core/types.ts';
 import type { RunProgress, RunSpec, VerifyOutcome, Worker, WorkerFree } from '../ingest/types.ts';
 import type { Freed } from '../store/types.ts';
-import type { CachedSegment, LoadEnded, SegmentHow, SegmentOutcome, WorkerId, WorkerLink } from './worker-link.ts';
+import type { BegunLoad, CachedSegment, SegmentHow, SegmentOutcome, WorkerId, WorkerLink } from './worker-link.ts';
 
 export class LocalLink implements WorkerLink {
   readonly id: WorkerId;
@@ -44,8 +45,9 @@ export class LocalLink implements WorkerLink {
     return this.#worker.load(run, file, { ...how, ...(isWhole(segment) ? {} : { range: { offset, length } }) });
   }
 
-  begin(run: RunId, segment: Segment, how: SegmentHow, ended: LoadEnded): void {
-    void this.load(run, segment, how).then(ended, ended);
+  begin(run: RunId, load: BegunLoad): void {
+    const ended = (end: SegmentOutcome | PrimedError): void => load.ended(end);
+    void this.load(run, load.segment, load.how).then(ended, ended);
   }
 
   publish(_run: RunId, file: ManifestEntry): Promise<void> {

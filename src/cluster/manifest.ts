@@ -115,8 +115,9 @@ export function hasBit(bitmap: Uint8Array, index: number): boolean {
 function commonStart(entries: readonly ManifestEntry[]): string {
   let start: string = entries[0]?.path ?? '';
   for (const { path } of entries) {
+    if (path.startsWith(start)) continue;
     let length = 0;
-    while (length < start.length && start.charCodeAt(length) === path.charCodeAt(length)) length += 1;
+    while (start.charCodeAt(length) === path.charCodeAt(length)) length += 1;
     start = start.slice(0, length);
   }
   const last = start.charCodeAt(start.length - 1);

@@ -2,20 +2,25 @@
 import type { UfsPath } from '../core/types.ts';
 
 export class PathTurns {
-  /** Paths that somebody loads, with who waits for each in order; nearly always nobody. */
-  readonly #taken = new Map<UfsPath, (() => void)[] | undefined>();
+  readonly #taken = new Set<UfsPath>();
+  /** Who waits for each, in order; nearly always nobody. */
+  readonly #waiting = new Map<UfsPath, (() => void)[]>();
 
   /** False: somebody has the turn. Who gets it calls `leave`, once. */
   enter(path: UfsPath): boolean {
-    if (this.#taken.has(path)) return false;
-    this.#taken.set(path, undefined);
-    return true;
+    const before = this.#taken.size;
+    return this.#taken.add(path).size > before;
   }
 
   leave(path: UfsPath): void {
-    const next = this.#taken.get(path)?.shift();
-    if (next === undefined) this.#taken.delete(path);
-    else next();
+    const waiting = this.#waiting.size > 0 ? this.#waiting.get(path) : undefined;
+    if (waiting === undefined) {
+      this.#taken.delete(path);
+      return;
+    }
+    const next = waiting.shift()!;
+    if (waiting.length === 0) this.#waiting.delete(path);
+    next();
   }
 
   /** Calls `act` when its turn comes, or at once when `signal` fires before. */
@@ -31,8 +36,8 @@ export class PathTurns {
   /** False: the signal has fired first. */
   #turn(path: UfsPath, signal: AbortSignal): Promise<boolean> {
     if (signal.aborted) return Promise.resolve(false);
-    const waiting = this.#taken.get(path) ?? [];
-    this.#taken.set(path, waiting);
+    const waiting = this.#waiting.get(path) ?? [];
+    this.#waiting.set(path, waiting);
     return new Promise((resolve) => {
       const comes = (): void => {
         signal.removeEventListener('abort', giveUp);
@@ -40,6 +45,7 @@ export class PathTurns {
       };
       const giveUp = (): void => {
         waiting.splice(waiting.indexOf(comes), 1);
+        if (waiting.length === 0) this.#waiting.delete(path);
         resolve(false);
       };
       waiting.push(comes);

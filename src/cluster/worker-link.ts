@@ -60,8 +60,12 @@ export interface SegmentOutcome {
   readonly error?: ErrorReport;
 }
 
-/** Hears how a load ended: with its outcome, or with the error that `load` would reject with. */
-export type LoadEnded = (end: SegmentOutcome | PrimedError) => void;
+export interface BegunLoad {
+  readonly segment: Segment;
+  readonly how: SegmentHow;
+  /** Hears how it ended: with its outcome, or with the error that `load` would reject with. */
+  ended(end: SegmentOutcome | PrimedError): void;
+}
 
 /** For whom a worker does what belongs to no run of its own: RUN_SUPERSEDED where it has heard of a higher term of the run. */
 export type RunTerm = Pick<RunSpec, 'run' | 'term'>;
@@ -89,8 +93,8 @@ export interface WorkerLink {
   cached(load: LoadId, segments: readonly Segment[]): Promise<readonly CachedSegment[]>;
   /** Resolves when the segment is durable, given up or stopped. A repeated call for the same segment joins the first. */
   load(run: RunId, segment: Segment, how: SegmentHow): Promise<SegmentOutcome>;
-  /** The same for very many segments, without a promise for each. `ended` is called once; with an error maybe before this returns. */
-  begin(run: RunId, segment: Segment, how: SegmentHow, ended: LoadEnded): void;
+  /** The same for very many segments, without a promise for each. It is told its end once; with an error maybe before this returns. */
+  begin(run: RunId, load: BegunLoad): void;
   /** Every segment of the file is durable, wherever it lies: those of this worker become visible, in one step. */
   publish(run: RunId, file: ManifestEntry): Promise<void>;
   /** The file is given up at this version: what of it was not published is freed, and booked as discarded. */

@@ -227,6 +227,45 @@ export function addTally(a: Tally, b: Tally): Tally {
   };
 }
 
+/** The same in place, for very many. */
+export class TallySum {
+  #loadedFiles = 0;
+  #loadedEmptyFiles = 0;
+  #loadedBytes = 0;
+  #skippedFiles = 0;
+  #skippedBytes = 0;
+  #failedFiles = 0;
+  #failedBytes = 0;
+  #grownBytes = 0;
+  #failures: readonly FileFailure[] = [];
+
+  add(tally: Tally): void {
+    this.#loadedFiles += tally.loadedFiles;
+    this.#loadedEmptyFiles += tally.loadedEmptyFiles;
+    this.#loadedBytes += tally.loadedBytes;
+    this.#skippedFiles += tally.skippedFiles;
+    this.#skippedBytes += tally.skippedBytes;
+    this.#failedFiles += tally.failedFiles;
+    this.#failedBytes += tally.failedBytes;
+    this.#grownBytes += tally.grownBytes;
+    if (tally.failures.length > 0) this.#failures = addFailures(this.#failures, tally.failures);
+  }
+
+  get sum(): Tally {
+    return {
+      loadedFiles: this.#loadedFiles,
+      loadedEmptyFiles: this.#loadedEmptyFiles,
+      loadedBytes: this.#loadedBytes,
+      skippedFiles: this.#skippedFiles,
+      skippedBytes: this.#skippedBytes,
+      failedFiles: this.#failedFiles,
+      failedBytes: this.#failedBytes,
+      grownBytes: this.#grownBytes,
+      failures: this.#failures,
+    };
+  }
+}
+
 function addFailures(a: readonly FileFailure[], b: readonly FileFailure[]): readonly FileFailure[] {
   if (b.length === 0 || a.length >= maxFailuresKept) return a;
   return [...a, ...b.slice(0, maxFailuresKept - a.length)];

@@ -22,10 +22,21 @@ export interface WindowsOptions {
   readonly parked: number;
 }
 
-export class Windows<K, T> {
+/** What is offered; it keeps its claim until it leaves. */
+interface Claimant<K> {
+  readonly claim: Claim<K>;
+}
+
+interface Window<T> {
+  /** Of the worker, under way. */
+  files: number;
+  readonly waiting: Deque<T>;
+}
+
+export class Windows<K, T extends Claimant<K>> {
   readonly #options: WindowsOptions;
-  readonly #files = new Map<K, number>();
-  readonly #waiting = new Map<K, Deque<{ readonly item: T; readonly claim: Claim<K> }>>();
+  /** Of all workers that have had a file. */
+  readonly #windows = new Map<K, Window<T>>();
   #segments = 0;
   #parked = 0;
 
@@ -38,59 +49,61 @@ export class Windows<K, T> {
   }
 
   /** `go`: it is counted until `leave`. `parked`: a later `leave` lets it out. `full`: it is to be offered again after one. */
-  offer(item: T, claim: Claim<K>): 'go' | 'parked' | 'full' {
-    if (claim.segments > 0) {
+  offer(item: T): 'go' | 'parked' | 'full' {
+    const { segments } = item.claim;
+    if (segments > 0) {
       // One of more segments than the window has is let in alone.
-      if (this.#segments > 0 && this.#segments + claim.segments > this.#options.segments) return 'full';
-      this.#segments += claim.segments;
+      if (this.#segments > 0 && this.#segments + segments > this.#options.segments) return 'full';
+      this.#segments += segments;
       return 'go';
     }
-    if (this.#enter(claim)) return 'go';
+    const full = this.#enter(item.claim);
+    if (full === undefined) return 'go';
     if (this.#parked >= this.#options.parked) return 'full';
-    this.#park(item, claim);
+    full.waiting.push(item);
+    this.#parked += 1;
     return 'parked';
   }
 
-  /** What went with this claim has ended. Returns what goes in its place, counted. */
-  leave(claim: Claim<K>): T[] {
+  /** What went with this claim has ended. What goes in its place is told to `go`, counted. */
+  leave(claim: Claim<K>, go: (item: T) => void): void {
     this.#segments -= claim.segments;
-    for (const worker of claim.workers) {
-      const left = this.#files.get(worker)! - 1;
-      if (left > 0) this.#files.set(worker, left);
-      else this.#files.delete(worker);
+    for (const worker of claim.workers) this.#windowOf(worker).files -= 1;
+    for (const worker of claim.workers) this.#letOut(this.#windowOf(worker), go);
+  }
+
+  #letOut(window: Window<T>, go: (item: T) => void): void {
+    while (window.waiting.length > 0 && this.#hasRoom(window)) {
+      const item = window.waiting.shift()!;
+      const full = this.#enter(item.claim);
+      if (full !== undefined) full.waiting.push(item);
+      else {
+        this.#parked -= 1;
+        go(item);
+      }
     }
-    return claim.workers.flatMap((worker) => this.#letOut(worker));
   }
 
-  #letOut(worker: K): T[] {
-    const waiting = this.#waiting.get(worker);
-    const out: T[] = [];
-    while (waiting !== undefined && waiting.length > 0 && this.#hasRoom(worker)) {
-      const { item, claim } = waiting.shift()!;
-      this.#parked -= 1;
-      if (this.#enter(claim)) out.push(item);
-      else this.#park(item, claim);
+  #hasRoom({ files }: Window<T>): boolean {
+    return files < this.#options.filesEach;
+  }
+
+  /** Returns a window that has no room, of which something will leave; undefined: it is counted in all. */
+  #enter({ workers }: Claim<K>): Window<T> | undefined {
+    for (const worker of workers) {
+      const window = this.#windowOf(worker);
+      if (!this.#hasRoom(window)) return window;
     }
-    if (waiting?.length === 0) this.#waiting.delete(worker);
-    return out;
+    for (const worker of workers) this.#windowOf(worker).files += 1;
+    return undefined;
   }
 
-  #hasRoom(worker: K): boolean {
-    return (this.#files.get(worker) ?? 0) < this.#options.filesEach;
-  }
-
-  #enter({ workers }: Claim<K>): boolean {
-    if (!workers.every((worker) => this.#hasRoom(worker))) return false;
-    for (const worker of workers) this.#files.set(worker, (this.#files.get(worker) ?? 0) + 1);
-    return true;
-  }
-
-  /** With a worker whose window is full: something of that will leave. */
-  #park(item: T, claim: Claim<K>): void {
-    const full = claim.workers.find((worker) => !this.#hasRoom(worker))!;
-    const waiting = this.#waiting.get(full) ?? new Deque();
-    this.#waiting.set(full, waiting);
-    waiting.push({ item, claim });
-    this.#parked += 1;
+  #windowOf(worker: K): Window<T> {
+    let window = this.#windows.get(worker);
+    if (window === undefined) {
+      window = { files: 0, waiting: new Deque() };
+      this.#windows.set(worker, window);
+    }
+    return window;
   }
 }

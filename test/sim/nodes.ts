@@ -19,7 +19,7 @@ import type { JobService } from '../../src/cluster/types.ts';
 import { attachControl, type Control } from '../../src/cluster/wire/control-server.ts';
 import { defaultTiming, type Timing } from '../../src/cluster/wire/protocol.ts';
 import { RemoteLink } from '../../src/cluster/wire/remote-link.ts';
-import type { LoadEnded } from '../../src/cluster/worker-link.ts';
+import type { BegunLoad } from '../../src/cluster/worker-link.ts';
 import { isMember } from '../../src/core/membership.ts';
 import { latestPeers, type PeerList } from '../../src/core/peers.ts';
 import type { ByteRange, Clock, Log, ManifestEntry, RunId, WorkerId } from '../../src/core/types.ts';
@@ -443,11 +443,12 @@ export class CoordinatorNode extends Node {
           const settled = (): void => void pending.delete(call);
           if (name === 'begin') {
             pending.set(call, `load at ${link.id}`);
-            const ended = args[3] as LoadEnded;
-            args[3] = (end: Parameters<LoadEnded>[0]) => {
+            const told = args[1] as BegunLoad;
+            const ended: BegunLoad['ended'] = (end) => {
               settled();
-              ended(end);
+              told.ended(end);
             };
+            args[1] = { segment: told.segment, how: told.how, ended };
           }
           if (name === 'reserveMore') ask(...(args as [RunId, number]));
           const result: unknown = Reflect.apply(value, target, args);

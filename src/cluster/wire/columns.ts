@@ -3,7 +3,7 @@
  * What is the same in all rows of a column is not sent.
  */
 import { Packr } from 'msgpackr';
-import type { Segment } from '../../core/segments.ts';
+import { isWhole, type Segment } from '../../core/segments.ts';
 import type { ManifestEntry, ObjectVersion, UfsPath } from '../../core/types.ts';
 import type { CachedSegment, SegmentOutcome } from '../worker-link.ts';
 import { reportFrom, shortened } from './protocol.ts';
@@ -88,8 +88,7 @@ export function unpackEntries([start, ends, etags, sizes, modified, versionIds]:
 }
 
 export function packCuts(segments: readonly Segment[]): Cuts | null {
-  if (segments.every(({ file, index, offset, length }) => index === 0 && offset === 0 && length === file.sizeBytes))
-    return null;
+  if (segments.every((segment) => segment.index === 0 && isWhole(segment))) return null;
   return [
     segments.map(({ index }) => index),
     segments.map(({ offset }) => offset),
@@ -140,9 +139,11 @@ export function unpackOutcomes(
   for (let at = 0; at < count; at += 1) {
     const result = results[codes[at]!];
     if (result === undefined) throw new TypeError(`result ${codes[at]} is not known`);
-    const outcome = { result, loadedBytes: loaded[at]!, skippedBytes: skipped?.[at] ?? 0 };
+    const loadedBytes = loaded[at]!;
+    const skippedBytes = skipped?.[at] ?? 0;
     const version = unpackVersion(versions?.[at] ?? 0, wantedAt(at));
-    outcomes[at] = version === undefined ? outcome : { ...outcome, version };
+    outcomes[at] =
+      version === undefined ? { result, loadedBytes, skippedBytes } : { result, loadedBytes, skippedBytes, version };
   }
   for (const [at, code, message] of errors ?? []) {
     outcomes[at] = { ...outcomes[at]!, error: reportFrom(code, message) };
@@ -171,23 +172,25 @@ function packVersion(version: ObjectVersion, wanted: ManifestEntry): 1 | Version
 }
 
 function unpackVersion(packed: 0 | 1 | Version, wanted: ManifestEntry | undefined): ObjectVersion | undefined {
-  if (packed === 0 || (packed === 1 && wanted === undefined)) return undefined;
-  const [etag, sizeBytes, lastModifiedMs, versionId] =
-    packed === 1 ? [wanted!.etag, wanted!.sizeBytes, wanted!.lastModifiedMs, wanted!.versionId] : packed;
+  if (packed === 0) return undefined;
+  if (packed === 1) return wanted;
+  const [etag, sizeBytes, lastModifiedMs, versionId] = packed;
   const version = { etag, sizeBytes, lastModifiedMs };
-  return versionId === null || versionId === undefined ? version : { ...version, versionId };
+  return versionId === null ? version : { ...version, versionId };
 }
 
 /** Never splits a surrogate pair: half of one would not survive UTF-8. */
 function commonLength(entries: readonly ManifestEntry[]): number {
   if (entries.length < 2) return 0;
   const first = entries[0]!.path;
-  let length = first.length;
+  let start: string = first;
   for (const { path } of entries) {
+    if (path.startsWith(start)) continue;
     let same = 0;
-    while (same < length && first.charCodeAt(same) === path.charCodeAt(same)) same += 1;
-    length = same;
+    while (first.charCodeAt(same) === path.charCodeAt(same)) same += 1;
+    start = first.slice(0, same);
   }
+  const { length } = start;
   const last = first.charCodeAt(length - 1);
   return last >= 0xd800 && last <= 0xdbff ? length - 1 : length;
 }

@@ -21,8 +21,16 @@ import type { RunProgress, RunSpec, VerifyOutcome, WorkerFree } from '../../inge
 import type { Freed } from '../../store/types.ts';
 import { emptyProgress } from '../fleet-run.ts';
 import type { EndableLink } from '../registry-members.ts';
-import type { CachedSegment, LoadEnded, RunTerm, SegmentHow, SegmentOutcome } from '../worker-link.ts';
-import { type CachedColumns, packCuts, packEntries, packedEntries, unpackCached, unpackOutcomes } from './columns.ts';
+import type { BegunLoad, CachedSegment, RunTerm, SegmentHow, SegmentOutcome } from '../worker-link.ts';
+import {
+  type CachedColumns,
+  type OutcomeColumns,
+  packCuts,
+  packEntries,
+  packedEntries,
+  unpackCached,
+  unpackOutcomes,
+} from './columns.ts';
 import { Dialer } from './dialer.ts';
 import {
   type DownMessage,
@@ -76,19 +84,17 @@ interface Asked {
 interface Load extends Asked {
   readonly kind: 'load';
   readonly run: RunId;
-  readonly segment: Segment;
-  readonly how: SegmentHow;
-  readonly ended: LoadEnded;
+  readonly load: BegunLoad;
 }
 
 interface Other extends Asked {
   readonly kind: Exclude<Kind, 'load'>;
   readonly method: Method;
   readonly args: readonly unknown[];
+  /** Hears the result, or the PrimedError in its place. */
   readonly ended: (end: unknown) => void;
 }
 
-/** `ended` hears the result, or the PrimedError in its place. */
 type Pending = Load | Other;
 
 interface Run {
@@ -237,12 +243,13 @@ export class RemoteLink implements EndableLink {
 
   load(run: RunId, segment: Segment, how: SegmentHow): Promise<SegmentOutcome> {
     return new Promise((resolve, reject) => {
-      this.begin(run, segment, how, (end) => (end instanceof PrimedError ? reject(end) : resolve(end)));
+      const ended: BegunLoad['ended'] = (end) => (end instanceof PrimedError ? reject(end) : resolve(end));
+      this.begin(run, { segment, how, ended });
     });
   }
 
-  begin(run: RunId, segment: Segment, how: SegmentHow, ended: LoadEnded): void {
-    this.#ask({ kind: 'load', run, weight: 1, segment, how, ended, number: 0 });
+  begin(run: RunId, load: BegunLoad): void {
+    this.#ask({ kind: 'load', run, weight: 1, load, number: 0 });
   }
 
   async publish(run: RunId, file: ManifestEntry): Promise<void> {
@@ -349,39 +356,50 @@ export class RemoteLink implements EndableLink {
 
   #ask(call: Pending): void {
     if (this.#refusal !== undefined) {
-      call.ended(this.#refusal);
+      tell(call, this.#refusal);
       return;
     }
-    const run = call.run === undefined ? undefined : this.#runs.get(call.run);
-    this.#queues[call.kind].push(call.run, call, run?.spec.weight ?? defaultPriority);
-    this.#admit(call.kind);
+    const { kind, run } = call;
+    const queue = this.#queues[kind];
+    if (queue.length === 0 && this.#inFlight[kind] < inFlight[kind]) {
+      queue.enter(run);
+      this.#say(call);
+      return;
+    }
+    const weight = run === undefined ? undefined : this.#runs.get(run)?.spec.weight;
+    queue.push(run, call, weight ?? defaultPriority);
   }
 
+  /** Says what has a place in the window now. */
   #admit(kind: Kind): void {
     const queue = this.#queues[kind];
-    while (queue.length > 0 && this.#inFlight[kind] < inFlight[kind]) {
-      const call = queue.take()!;
-      this.#inFlight[kind] += 1;
-      call.number = this.#lastNumber += 1;
-      this.#pending.set(call.number, call);
-      this.#outbox.push(call);
-    }
-    if (this.#outbox.length === 0 || this.#flushing) return;
-    this.#flushing = true;
-    setImmediate(() => {
-      this.#flushing = false;
-      this.#flush();
-    });
+    while (queue.length > 0 && this.#inFlight[kind] < inFlight[kind]) this.#say(queue.take()!);
   }
 
-  #settled(number: number): Pending | undefined {
-    const call = this.#pending.get(number);
-    if (call === undefined) return undefined;
-    this.#pending.delete(number);
+  #say(call: Pending): void {
+    this.#inFlight[call.kind] += 1;
+    call.number = this.#lastNumber += 1;
+    this.#pending.set(call.number, call);
+    this.#outbox.push(call);
+    if (this.#flushing) return;
+    this.#flushing = true;
+    setImmediate(this.#flushNow);
+  }
+
+  /** False: it was settled before. Whoever calls it admits what waits for its place. */
+  #leave(call: Pending): boolean {
+    if (!this.#pending.delete(call.number)) return false;
     this.#inFlight[call.kind] -= 1;
     this.#queues[call.kind].giveBack(call.run);
+    return true;
+  }
+
+  #settle(number: number, end: unknown): void {
+    const call = this.#pending.get(number);
+    if (call === undefined) return;
+    this.#leave(call);
     this.#admit(call.kind);
-    return call;
+    tell(call, end);
   }
 
   #rejectAll(error: PrimedError): void {
@@ -391,7 +409,7 @@ export class RemoteLink implements EndableLink {
     this.#pending.clear();
     this.#outbox = [];
     for (const kind of Object.keys(this.#inFlight) as Kind[]) this.#inFlight[kind] = 0;
-    for (const { ended } of calls) ended(error);
+    for (const call of calls) tell(call, error);
   }
 
   // --- down
@@ -415,6 +433,11 @@ export class RemoteLink implements EndableLink {
     if (this.#peers !== undefined) this.setPeers(this.#peers).catch(() => undefined);
     if (this.#limits !== undefined && this.#limiting === 0) this.setOriginLimits(this.#limits).catch(() => undefined);
   }
+
+  readonly #flushNow = (): void => {
+    this.#flushing = false;
+    this.#flush();
+  };
 
   /** While there is no connection everything stays pending: a new one begins with all of that. */
   #flush(): void {
@@ -460,7 +483,7 @@ export class RemoteLink implements EndableLink {
       if (message[0] === down.hello) continue;
       for (const number of [message[1 + Number(message[0] === down.loads)]].flat() as number[]) {
         const text = `A message of ${frame.length} bytes to worker '${this.id}' is larger than ${maxFrameBytes} bytes`;
-        this.#settled(number)?.ended(new PrimedError('INTERNAL', text));
+        this.#settle(number, new PrimedError('INTERNAL', text));
       }
     }
   }
@@ -469,25 +492,18 @@ export class RemoteLink implements EndableLink {
 
   #heard(message: UpMessage): void {
     switch (message[0]) {
-      case up.outcomes: {
-        const [, numbers, columns] = message;
-        this.#arrived += numbers.length;
-        const outcomes = unpackOutcomes(numbers.length, columns, (at) => {
-          const call = this.#pending.get(numbers[at]!);
-          return call?.kind === 'load' ? call.segment.file : undefined;
-        });
-        for (let at = 0; at < numbers.length; at += 1) this.#settled(numbers[at]!)?.ended(outcomes[at]!);
+      case up.outcomes:
+        this.#arrived += message[1].length;
+        this.#loaded(message[1], message[2]);
         break;
-      }
       case up.answer:
         this.#arrived += 1;
-        this.#settled(message[1])?.ended(message[2] as never);
+        this.#settle(message[1], message[2]);
         break;
-      case up.failure: {
+      case up.failure:
         this.#arrived += 1;
-        this.#settled(message[1])?.ended(errorOf(reportFrom(message[2], message[3])));
+        this.#settle(message[1], errorOf(reportFrom(message[2], message[3])));
         break;
-      }
       case up.progress: {
         const run = this.#runs.get(message[1]);
         if (run !== undefined) run.progress = message[2];
@@ -501,6 +517,25 @@ export class RemoteLink implements EndableLink {
         throw new TypeError(`message ${String(message[0])} is not known`);
     }
   }
+
+  /** Those that take the places of all of them are said together. */
+  #loaded(numbers: readonly number[], columns: OutcomeColumns): void {
+    const calls = numbers.map((number) => {
+      const call = this.#pending.get(number);
+      return call?.kind === 'load' ? call : undefined;
+    });
+    const outcomes = unpackOutcomes(numbers.length, columns, (at) => calls[at]?.load.segment.file);
+    for (let at = 0; at < calls.length; at += 1) {
+      const call = calls[at];
+      if (call !== undefined && this.#leave(call)) call.load.ended(outcomes[at]!);
+    }
+    this.#admit('load');
+  }
+}
+
+function tell(call: Pending, end: unknown): void {
+  if (call.kind === 'load') call.load.ended(end as SegmentOutcome | PrimedError);
+  else call.ended(end);
 }
 
 /** Of one call, or of loads of one run. */
@@ -508,10 +543,10 @@ function messageOf(calls: readonly Pending[]): DownMessage {
   const first = calls[0]!;
   if (first.kind !== 'load') return [down.call, first.number, first.method, ...first.args];
   const loads = calls as readonly Load[];
-  const segments = loads.map(({ segment }) => segment);
-  const hasty = loads.filter(({ how }) => how.hasty);
-  const copies = loads.filter(({ how }) => how.source !== undefined);
-  const followed = loads.filter(({ how }) => how.followed);
+  const segments = loads.map(({ load }) => load.segment);
+  const hasty = loads.filter(({ load }) => load.how.hasty);
+  const copies = loads.filter(({ load }) => load.how.source !== undefined);
+  const followed = loads.filter(({ load }) => load.how.followed);
   return [
     down.loads,
     first.run,
@@ -524,8 +559,8 @@ function messageOf(calls: readonly Pending[]): DownMessage {
   ];
 }
 
-function sourceOf({ number, how }: Load): NonNullable<Loads[6]>[number] {
-  const { worker, url, follow = false } = how.source!;
+function sourceOf({ number, load }: Load): NonNullable<Loads[6]>[number] {
+  const { worker, url, follow = false } = load.how.source!;
   return [number, worker, url, follow];
 }
 

@@ -1,8 +1,8 @@
 /** Workers in memory, by segment: their disks outlive them, and the test ends them, slows them and brings them back. */
 import type { Member, Members } from '../../../src/cluster/members.ts';
 import {
+  type BegunLoad,
   type CachedSegment,
-  type LoadEnded,
   type PeerSource,
   type SegmentHow,
   type SegmentOutcome,
@@ -86,6 +86,8 @@ export class FakeLink implements WorkerLink {
   /** Code of the error that loads here end with. */
   failing: ErrorCode | undefined;
   loads = 0;
+  /** Of those, the ones without a promise. */
+  begun = 0;
   /** Lists of workers that it was told. */
   readonly heard: PeerList[] = [];
   /** Called before each page of a free. */
@@ -158,8 +160,10 @@ export class FakeLink implements WorkerLink {
     });
   }
 
-  begin(run: RunId, segment: Segment, how: SegmentHow, ended: LoadEnded): void {
-    void this.load(run, segment, how).then(ended, ended);
+  begin(run: RunId, load: BegunLoad): void {
+    this.begun += 1;
+    const ended = (end: SegmentOutcome | PrimedError): void => load.ended(end);
+    void this.load(run, load.segment, load.how).then(ended, ended);
   }
 
   async #load(run: RunId, segment: Segment, source: PeerSource | undefined): Promise<SegmentOutcome> {

@@ -96,7 +96,7 @@ test('loads of one turn of the loop arrive each with its own file, cut, haste, s
   stage.worker.loads[1]!.resolve({ result: 'skipped', loadedBytes: 0, skippedBytes: 64 });
   stage.worker.loads[0]!.resolve({ version: same });
   expect(await outcomes).toEqual([
-    { result: 'loaded', loadedBytes: 1001, skippedBytes: 0, version: same },
+    { result: 'loaded', loadedBytes: 1001, skippedBytes: 0, version: asked[0]!.segment.file },
     { result: 'skipped', loadedBytes: 0, skippedBytes: 64 },
     { result: 'loaded', loadedBytes: 1003, skippedBytes: 0, version: other },
     { result: 'failed', loadedBytes: 7, skippedBytes: 0, error },

@@ -1,8 +1,8 @@
 /** A worker in memory whose calls are recorded, and whose loads end when the test says so. */
 import { emptyProgress } from '../../../../src/cluster/fleet-run.ts';
 import type {
+  BegunLoad,
   CachedSegment,
-  LoadEnded,
   SegmentHow,
   SegmentOutcome,
   WorkerId,
@@ -70,8 +70,9 @@ export class ScriptedLink implements WorkerLink {
     });
   }
 
-  begin(run: RunId, segment: Segment, how: SegmentHow, ended: LoadEnded): void {
-    void this.load(run, segment, how).then(ended, ended);
+  begin(run: RunId, load: BegunLoad): void {
+    const ended: BegunLoad['ended'] = (end) => load.ended(end);
+    void this.load(run, load.segment, load.how).then(ended, ended);
   }
 
   publish(run: RunId, file: ManifestEntry): Promise<void> {

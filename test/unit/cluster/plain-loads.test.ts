@@ -1,0 +1,134 @@
+/** Small files on one worker each: the links are asked for them once, without a promise, and what fails goes on from there. */
+import { expect, test } from 'vitest';
+import type { Fleet } from '../../../src/cluster/fleet.ts';
+import { Gate } from '../../../src/cluster/gate.ts';
+import { HandOut } from '../../../src/cluster/hand-out.ts';
+import type { ErrorCode } from '../../../src/core/errors.ts';
+import type { ManifestEntry, WorkerId } from '../../../src/core/types.ts';
+import type { FileOutcome } from '../../../src/ingest/types.ts';
+import { begun, difference, files, hasty, names, reserved, run } from './fake-fleet.ts';
+import { FakeCluster, type FakeLink } from './fake-links.ts';
+
+const small = 90;
+
+/** Hands files out as a job does; resolves with their outcomes, in order. */
+function handedOut(fleet: Fleet, some: readonly ManifestEntry[], filesEach = 1000): Promise<FileOutcome[]> {
+  const gate = new Gate();
+  const handOut = new HandOut({ fleet, run, filesEach, gate, halted: () => false });
+  return Promise.all(
+    some.map(
+      (entry) =>
+        new Promise<FileOutcome>((resolve) => {
+          void handOut.hand({ entry, how: hasty, claim: fleet.claimOf(run, entry), settled: resolve });
+        }),
+    ),
+  );
+}
+
+function asked(cluster: FakeCluster): { begun: number; loads: number } {
+  const links = [...cluster.links.values()];
+  const sum = (of: (link: FakeLink) => number): number => links.reduce((all, link) => all + of(link), 0);
+  return { begun: sum((link) => link.begun), loads: sum((link) => link.loads) };
+}
+
+/** Of each file the origin has sent all bytes, once. */
+function expectSentOnce(cluster: FakeCluster, some: readonly ManifestEntry[]): void {
+  expect(cluster.source.sentBytes).toBe(some.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0));
+  expect(cluster.source.sent.size).toBe(some.length);
+}
+
+async function opened(count: number, { replicas = 1, sizeBytes = small } = {}) {
+  const cluster = new FakeCluster(...names);
+  const fleet = await begun(cluster, { replicas });
+  const some = files(count, sizeBytes);
+  await reserved(fleet, some);
+  return { cluster, fleet, some };
+}
+
+test('small files without replicas take one call each, without a promise', async () => {
+  const { cluster, fleet, some } = await opened(200);
+  const outcomes = await handedOut(fleet, some, 10);
+  expect(outcomes.map(({ path, result, loadedBytes, version }) => [path, result, loadedBytes, version?.etag])).toEqual(
+    some.map(({ path, etag }) => [path, 'loaded', small, etag]),
+  );
+  expect(asked(cluster)).toEqual({ begun: 200, loads: 200 });
+  for (const name of names) expect(cluster.link(name).begun).toBeGreaterThan(10);
+  expectSentOnce(cluster, some);
+});
+
+test('files that are cut, or have replicas, do not go that way', async () => {
+  for (const order of [{ replicas: 2 }, { sizeBytes: 250 }]) {
+    const { cluster, fleet, some } = await opened(20, order);
+    await handedOut(fleet, some);
+    expect(asked(cluster).begun).toBe(0);
+    expect(cluster.source.sentBytes).toBe(some.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0));
+  }
+});
+
+test('a worker that does not reach the origin is asked once for each file, and the origin once by the one in its place', async () => {
+  const { cluster, fleet, some } = await opened(40);
+  const cutOff = cluster.link('a');
+  cutOff.failing = 'ORIGIN_UNREACHABLE';
+  const outcomes = await handedOut(fleet, some);
+  expect(outcomes.every(({ result }) => result === 'loaded')).toBe(true);
+  expect(cutOff.begun).toBeGreaterThan(0);
+  expect(cutOff.loads).toBe(cutOff.begun);
+  expect(asked(cluster).begun).toBe(40);
+  expectSentOnce(cluster, some);
+});
+
+test.each<ErrorCode>(['ORIGIN_DENIED', 'ORIGIN_NOT_FOUND'])(
+  '%s is the end of a file: nobody is asked again',
+  async (code) => {
+    const { cluster, fleet, some } = await opened(20);
+    for (const name of names) cluster.link(name).failing = code;
+    const outcomes = await handedOut(fleet, some);
+    expect(outcomes.map(({ result, error }) => [result, error?.code])).toEqual(some.map(() => ['failed', code]));
+    expect(asked(cluster)).toEqual({ begun: 20, loads: 20 });
+    expect(cluster.source.sentBytes).toBe(0);
+  },
+);
+
+test('what a worker had under way that is lost is loaded on others, and nothing else is loaded twice', async () => {
+  const { cluster, fleet, some } = await opened(40);
+  const lost = cluster.link('b');
+  lost.delay = () => new Promise(() => undefined);
+  const outcomes = handedOut(fleet, some);
+  const under = lost.begun;
+  expect(under).toBeGreaterThan(0);
+  cluster.lose('b');
+  expect((await outcomes).every(({ result }) => result === 'loaded')).toBe(true);
+  expectSentOnce(cluster, some);
+  expect(difference(fleet.progress(run).ledger)).toBe(0);
+});
+
+test('files that were claimed before a worker joined go to who they belong to by then', async () => {
+  const cluster = new FakeCluster('a', 'b');
+  const fleet = await begun(cluster);
+  const some = files(60, small);
+  await reserved(fleet, some);
+  const claims = some.map((entry) => fleet.claimOf(run, entry));
+  const joined = cluster.join('c');
+  await reserved(fleet, some);
+  const outcomes = await Promise.all(
+    some.map(
+      (entry, at) =>
+        new Promise<FileOutcome>((resolve) => fleet.begin(run, { entry, how: hasty, claim: claims[at]! }, resolve)),
+    ),
+  );
+  expect(outcomes.every(({ result }) => result === 'loaded')).toBe(true);
+  const theirs = some.filter((entry) => fleet.claimOf(run, entry).owner?.id === ('c' as WorkerId));
+  expect(theirs.length).toBeGreaterThan(5);
+  expect(joined.disk.segments.size).toBe(theirs.length);
+  expectSentOnce(cluster, some);
+});
+
+test('a path is loaded by one run at a time', async () => {
+  const { cluster, fleet, some } = await opened(30);
+  const first = handedOut(fleet, some);
+  // The same files a second time, while they are under way.
+  const second = handedOut(fleet, some);
+  expect((await first).every(({ result }) => result === 'loaded')).toBe(true);
+  expect((await second).every(({ result }) => result === 'skipped')).toBe(true);
+  expectSentOnce(cluster, some);
+});
