@@ -91,14 +91,23 @@ function configuration() {
       return `\n## ${name}\n${description === '' ? '' : `${description}\n`}\n${table(columns, rows)}\n`;
     });
   return `${head('Configuration', 'src/config/schema.ts')}
-The daemons read a TOML file (\`--config FILE\`, or PRIMED_CONFIG), the environment and their flags. A flag wins over the
-environment, the environment over the file, the file over the default. A key or a \`PRIMED_…\` variable that is not known
-is refused, and so is a value that is wrong: the message lists every error with its place. A relative path in the file
-starts at the folder of the file, one in the environment or a flag at the working directory.
+The daemons read a TOML file (\`--config FILE\`, or PRIMED_CONFIG), its drop-ins, the environment and their flags. A flag wins
+over the environment, the environment over the files, the files over the default. A relative path in a file starts at the folder of
+that file, one in the environment or a flag at the working directory.
+
+Drop-ins of \`/etc/primed/primed.toml\` are \`/etc/primed/primed.toml.d/*.toml\`, read after it in the order of their names (hidden
+ones are not read). Of a setting the last word counts; entries of tables that repeat (\`[[ufs]]\`, \`[[worker.store]]\`, \`[[s3.key]]\`) are added to
+those of the files before. Within one file a key that is there twice is an error.
+
+A configuration that cannot work ends a daemon before it opens anything, with exit code 78 and all errors in one list, each with file and
+line: keys and \`PRIMED_…\` variables that are not known, values that are wrong, settings that contradict each other, and what the machine
+shows: folders without rights, disks that are too small, certificates, ports in use. \`primed config check\` says the same without
+starting anything, \`primed config show\` every value with where it comes from; both with \`--config FILE\` and \`--role ROLE\`.
 
 | form | how it is written |
 |---|---|
 | size | a number with \`B\`, \`KB\`, \`MB\`, \`GB\`, \`TB\`, \`PB\` (1024-based, any case, decimals allowed): \`"512MB"\`, \`"1.5g"\`; a plain number is bytes |
+| room | a size, or a share of the whole disk on which the folder lies: \`"80%"\` |
 | duration | numbers with \`ms\`, \`s\`, \`m\`, \`h\`, \`d\`, \`w\`: \`"30s"\`, \`"1h 30m"\`; the unit must be there |
 | listen | \`"HOST:PORT"\`, an IPv6 address in brackets; port 0 takes any free one |
 | path, text, url | \`"…"\` |

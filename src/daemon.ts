@@ -8,7 +8,10 @@ import closeWithGrace from 'close-with-grace';
 import type { FastifyInstance } from 'fastify';
 import { type Config, urlOf } from './config/config.ts';
 import type { Listen } from './config/forms.ts';
-import { PrimedError, reportOf } from './core/errors.ts';
+import { describeSources } from './config/load.ts';
+import { reasonNotToListen } from './config/ports.ts';
+import { PrimedError } from './core/errors.ts';
+import { formatSize } from './core/sizes.ts';
 import type { Log } from './core/types.ts';
 import { readNodeTls } from './node-tls.ts';
 import { joinCluster, type NodeBase, type Opened, openCoordinatorSide, openWorkerSide } from './nodes.ts';
@@ -73,6 +76,7 @@ async function open(config: Config, log: Log, opened: Opened, onFatal: (error: E
   const startedMs = performance.now();
   const telemetry = makeTelemetry({ role, version: PRIMED_VERSION });
   opened.telemetry = telemetry;
+  log.info({ version: PRIMED_VERSION, role, ...chosenHere(config), set: describeSources(config) }, 'starting');
   const nodeTls = readNodeTls(config);
   makeFolder(config.dataDir);
   const limits = openNodeLimits(config, telemetry);
@@ -107,27 +111,25 @@ async function open(config: Config, log: Log, opened: Opened, onFatal: (error: E
   opened.unwatch = watchThreads({ log, status: statusLine(opened), ...(opened.lanes && { lanes: opened.lanes }) });
 }
 
+/** What this machine has made of the settings that say nothing, or a share. */
+function chosenHere({ role, worker }: Config): object {
+  if (role === 'coordinator') return {};
+  const stores = worker.stores.map(({ dir, sizeBytes }) => `${dir} ${formatSize(sizeBytes)}`);
+  return { lanes: worker.lanes, memoryBudget: formatSize(worker.memoryBudgetBytes), stores };
+}
+
 /** One that waits for READY=1 and does not hear it ends the daemon after a while: the log has to say why. */
 function tellManager(state: string, log: Log): void {
   const { problem } = sdNotify(state);
   if (problem !== undefined) log.warn({ state, problem }, 'the service manager cannot be told how the daemon is');
 }
 
-const reasonsNotToListen: Readonly<Record<string, string>> = {
-  EADDRINUSE: 'another process uses the port (EADDRINUSE)',
-  EADDRNOTAVAIL: 'no interface of this machine has the address (EADDRNOTAVAIL)',
-  EACCES: 'the user of the daemon may not use a port this low (EACCES)',
-  ENOTFOUND: 'the name of the host is not known (ENOTFOUND)',
-};
-
 async function listen(server: FastifyInstance, { host, port }: Listen, setting: string): Promise<string> {
   const tls = server.server instanceof TlsServer;
   try {
     await server.listen({ host, port });
   } catch (error) {
-    const code = (error as NodeJS.ErrnoException).code ?? '';
-    const why = reasonsNotToListen[code] ?? reportOf(error).message;
-    const message = `${urlOf({ host, port }, tls)} (${setting}) cannot be listened on: ${why}`;
+    const message = `${setting}: ${urlOf({ host, port }, tls)} cannot be listened on: ${reasonNotToListen(error, port)}`;
     throw new PrimedError('CONFIG_INVALID', message, { setting }, { cause: error });
   }
   const address = server.server.address();

@@ -27,7 +27,7 @@ import type { JobService } from './cluster/types.ts';
 import { attachControl, type Control } from './cluster/wire/control-server.ts';
 import { RemoteLink } from './cluster/wire/remote-link.ts';
 import type { Config } from './config/config.ts';
-import { slotShare } from './config/rules.ts';
+import { slotShare } from './config/defaults.ts';
 import { isMember } from './core/membership.ts';
 import type { ClientTls } from './core/node-tls.ts';
 import type { PeerOrder } from './core/peers.ts';

@@ -17,12 +17,17 @@ export function hasProgram(name: string): boolean {
   });
 }
 
+const given = new Set<number>();
+
+/** One that this process was not given before: it is closed again, and the system may name it twice. */
 export async function freePort(): Promise<number> {
   const server = createServer();
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const address = server.address();
   await new Promise((resolve) => server.close(resolve));
   if (address === null || typeof address === 'string') throw new Error('no port was given');
+  if (given.has(address.port)) return freePort();
+  given.add(address.port);
   return address.port;
 }
 

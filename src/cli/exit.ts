@@ -7,6 +7,8 @@ export const exitCodes = {
   usage: 2,
   unreachable: 3,
   noSuchJob: 4,
+  /** A daemon whose configuration cannot work: EX_CONFIG of sysexits.h. */
+  configuration: 78,
   /** Left by Ctrl-C: 128 and the number of SIGINT, as shells have it. */
   interrupted: 130,
 } as const;

@@ -11,14 +11,16 @@ const environment: readonly (readonly [string, string])[] = [
 ];
 const files: readonly (readonly [string, string])[] = [
   ['/etc/primed/primed.toml', 'configuration of the daemons that systemd starts'],
+  ['/etc/primed/primed.toml.d/*.toml', 'drop-ins, read after it in the order of their names'],
   ['/var/lib/primed', 'jobs, index, and the default store'],
 ];
 const exits: readonly (readonly [string, string])[] = [
   ['0', 'done'],
   ['1', 'failed; a load that was followed ended FAILED or STOPPED'],
-  ['2', 'wrong usage or configuration'],
+  ['2', 'wrong usage'],
   ['3', 'the coordinator cannot be reached'],
   ['4', 'no such job'],
+  ['78', 'a daemon whose configuration cannot work'],
   ['130', 'left by Ctrl-C'],
 ];
 

@@ -5,6 +5,7 @@
 import { Command, CommanderError } from 'commander';
 import { PrimedError } from '../core/errors.ts';
 import { registerCompletion } from './completion.ts';
+import { registerConfig } from './config.ts';
 import type { CliContext, RegisterVerb } from './context.ts';
 import { exitCodeOf, exitCodes } from './exit.ts';
 import { registerFs } from './fs.ts';
@@ -16,7 +17,7 @@ import { registerWorker } from './worker.ts';
 
 /**
  * Runs one command line (`process.argv` without its first two). Resolves with the exit code: 0 done, 1 failed, 2 bad
- * usage, 3 the coordinator cannot be reached, 4 no such job, 130 left by Ctrl-C. Never rejects for the world's sake.
+ * usage, 3 the coordinator cannot be reached, 4 no such job, 78 a configuration that cannot work, 130 left by Ctrl-C. Never rejects for the world's sake.
  */
 export async function runCli(argv: readonly string[], io: CliIo, verbs: readonly RegisterVerb[] = []): Promise<number> {
   const context: CliContext = { io, exitCode: exitCodes.done };
@@ -68,6 +69,7 @@ function makeProgram(context: CliContext, verbs: readonly RegisterVerb[]): Comma
     registerFs,
     registerWorker,
     registerUfs,
+    registerConfig,
     registerCompletion,
     registerVersion,
   ])

@@ -1,17 +1,15 @@
 /** The configuration as the program uses it: parsed, complete, checked, and with units in the names. */
 
-import { statfsSync, statSync } from 'node:fs';
 import { isIP } from 'node:net';
-import { availableParallelism, hostname } from 'node:os';
-import { dirname, join } from 'node:path';
+import { hostname } from 'node:os';
+import { join } from 'node:path';
 import { limitedOrigin, makeLimit, type OriginLimit } from '../core/origin-limits.ts';
 import type { RetrySettings } from '../core/retry.ts';
-import { alignDown } from '../core/units.ts';
+import { lanesOf, memoryBudgetOf, type StorePlace, storesOf } from './defaults.ts';
+import type { Draft, Source } from './draft.ts';
 import { type EtcdConfig, etcdOf, portOthersCall } from './etcd.ts';
 import { type Listen, parseListen } from './forms.ts';
-import type { Draft, Source } from './layers.ts';
 import { type S3Config, s3Of } from './s3.ts';
-import { defaultStoreBytes, defaultStoreShare, mostDefaultLanes } from './schema.ts';
 
 export type Role = 'standalone' | 'coordinator' | 'worker';
 
@@ -51,7 +49,7 @@ export interface Config {
     readonly socketsPerLane: number;
     readonly smallObjectMaxBytes: number;
     readonly diskEngine: 'auto' | 'io_uring' | 'threads';
-    readonly stores: readonly { readonly dir: string; readonly sizeBytes: number }[];
+    readonly stores: readonly StorePlace[];
   };
   readonly cluster: {
     readonly backend: 'embedded' | 'etcd';
@@ -120,13 +118,13 @@ export function configOf(role: Role, draft: Draft): Config {
     worker: {
       httpListen: listenAt('worker.http_listen'),
       s3Listen: listenAt('worker.s3_listen'),
-      memoryBudgetBytes: get('worker.memory_budget'),
-      lanes: get<number | undefined>('worker.lanes') ?? defaultLanes(),
+      memoryBudgetBytes: memoryBudgetOf(draft),
+      lanes: lanesOf(draft),
       partBytes: get('worker.part_size'),
       socketsPerLane: get('worker.sockets_per_lane'),
       smallObjectMaxBytes: get('worker.small_object_max'),
       diskEngine: get('worker.disk_engine'),
-      stores: storesOf(draft, dataDir),
+      stores: storesOf(draft),
     },
     cluster: clusterOf(draft, role),
     s3: s3Of(draft),
@@ -161,11 +159,6 @@ export function configOf(role: Role, draft: Draft): Config {
     log: { level: get('log.level'), pretty: get('log.pretty') },
     sources: draft.sources,
   };
-}
-
-/** One lane for two cores: the other one is the kernel's share of receiving and writing, and the main thread's. */
-export function defaultLanes(): number {
-  return Math.max(1, Math.min(mostDefaultLanes, Math.floor(availableParallelism() / 2)));
 }
 
 /** `host` is where others find this node: a coordinator by its API, a worker by its HTTP port. */
@@ -205,36 +198,6 @@ function tlsOf({ values }: Draft): Config['tls'] {
 /** All addresses of a machine are none that others could connect to. */
 function reachableHost({ host }: Listen): string {
   return host === '0.0.0.0' || /^[0:]+$/.test(host) ? hostname() : host;
-}
-
-function storesOf(draft: Draft, dataDir: string): Config['worker']['stores'] {
-  const count = draft.counts.get('worker.store') ?? 0;
-  if (count > 0) {
-    return Array.from({ length: count }, (_, index) => ({
-      dir: draft.values.get(`worker.store[${index}].dir`) as string,
-      sizeBytes: draft.values.get(`worker.store[${index}].size`) as number,
-    }));
-  }
-  const dir = join(dataDir, 'store');
-  const sizeBytes = (draft.values.get('worker.store_size') as number | undefined) ?? defaultSizeOf(dir);
-  return [{ dir, sizeBytes }];
-}
-
-/** The file that a store is, in its folder. */
-const storeFileName = 'store.dat';
-
-/** A store that exists keeps its size, whatever the disk has free by now. */
-function defaultSizeOf(dir: string): number {
-  const existing = statSync(join(dir, storeFileName), { throwIfNoEntry: false });
-  if (existing !== undefined) return existing.size;
-  const { bavail, bsize } = statfsSync(nearestExisting(dir));
-  return Math.min(defaultStoreBytes, alignDown(bavail * bsize * defaultStoreShare));
-}
-
-function nearestExisting(dir: string): string {
-  return statSync(dir, { throwIfNoEntry: false }) === undefined && dirname(dir) !== dir
-    ? nearestExisting(dirname(dir))
-    : dir;
 }
 
 function ufsOf(draft: Draft, index: number): UfsConfig {

@@ -1,8 +1,7 @@
 /** `[cluster.etcd]`: its settings, what must hold between them, and what the program gets of them. */
-import { statSync } from 'node:fs';
 import Type from 'typebox';
-import { duration, isLoopback, path, text } from './forms.ts';
-import type { Draft } from './layers.ts';
+import type { Draft } from './draft.ts';
+import { duration, isLoopback, path, secret, text } from './forms.ts';
 
 export interface EtcdConfig {
   readonly endpoints: readonly string[];
@@ -32,7 +31,7 @@ export const etcdSchema = Type.Object(
       default: '/primed',
     }),
     username: Type.Optional(text({ description: 'User of etcd; together with `password`.' })),
-    password: Type.Optional(text({ description: 'Password of that user.', secret: true })),
+    ...secret('password', { description: 'Password of that user.' }),
     ca_file: Type.Optional(path({ description: 'Certificates (PEM) that sign those of etcd.', unset: "the system's" })),
     cert_file: Type.Optional(
       path({
@@ -66,6 +65,7 @@ const names = [
   'prefix',
   'username',
   'password',
+  'password_file',
   'ca_file',
   'cert_file',
   'key_file',
@@ -134,11 +134,6 @@ export function checkEtcd(draft: Draft, role: string, complain: Complain): void 
     ['key_file', 'cert_file'],
   ] as const) {
     if (value(one) !== undefined && value(other) === undefined) wrong(one, `needs ${at(other)} beside it`);
-  }
-  for (const name of ['ca_file', 'cert_file', 'key_file'] as const) {
-    const file = value(name);
-    if (file !== undefined && statSync(file, { throwIfNoEntry: false })?.isFile() !== true)
-      wrong(name, `there is no file ${file}`);
   }
 }
 

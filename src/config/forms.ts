@@ -13,6 +13,7 @@ export type Form =
   | 'text'
   | 'path'
   | 'size'
+  | 'room'
   | 'duration'
   | 'listen'
   | 'integer'
@@ -33,6 +34,10 @@ export interface Words {
   readonly flag?: string;
   /** Its name in the environment, where it is not made of the path. */
   readonly env?: string;
+  /** The file holds the secret whose name it has without `_file`. */
+  readonly credential?: boolean;
+  /** What the setting does is changed while the daemon runs, when it is told to read its configuration again. */
+  readonly live?: boolean;
 }
 
 interface Range {
@@ -46,11 +51,20 @@ export interface Leaf extends Words, Range {
   readonly choices?: readonly string[];
 }
 
+/** Above 0% and up to 100%. */
+export const sharePattern = /^(?!0*(?:\.0*)?%)(?:\d{1,2}(?:\.\d{1,6})?|100)%$/;
+
 export const text = (words: Words & { pattern?: string }) => Type.String({ ...words, form: 'text', minLength: 1 });
 export const path = (words: Words) => Type.String({ ...words, form: 'path', minLength: 1 });
 export const url = (words: Words) => Type.String({ ...words, form: 'url' });
 export const listen = (words: Words) => Type.String({ ...words, form: 'listen' });
 export const size = (words: Words & Range) => Type.Integer({ ...words, form: 'size' });
+/** A size, or a share of the disk, which stays as it is written (`80%`). */
+export const room = (words: Words & { minimum: number }) =>
+  Type.Union([Type.Integer({ minimum: words.minimum }), Type.String({ pattern: sharePattern.source })], {
+    ...words,
+    form: 'room',
+  });
 export const duration = (words: Words & Range) => Type.Integer({ ...words, form: 'duration' });
 export const integer = (words: Words & Range) => Type.Integer({ ...words, form: 'integer' });
 export const number = (words: Words & Range) => Type.Number({ ...words, form: 'number' });
@@ -60,6 +74,19 @@ export const choice = <const C extends readonly string[]>(choices: C, words: Wor
     choices.map((value) => Type.Literal(value as C[number])),
     { ...words, form: 'choice', choices },
   );
+
+/**
+ * A secret, and the file that may hold it instead: `token` and `token_file`. The file wins or loses by where it is written,
+ * as every setting does.
+ */
+export function secret(name: string, words: Words & { pattern?: string }) {
+  const file = path({
+    description: `File with \`${name}\` in it, in place of that; the end of its line is no part of it. Not absolute, it lies in the folder of credentials where systemd has made one (\`LoadCredential=\`).`,
+    credential: true,
+    ...(words.live === undefined ? {} : { live: words.live }),
+  });
+  return { [name]: Type.Optional(text({ ...words, secret: true })), [`${name}_file`]: Type.Optional(file) };
+}
 
 /** The words of a leaf, or undefined when the schema is a table. */
 export function leafOf(schema: TSchema): Leaf | undefined {
@@ -99,6 +126,16 @@ function readForm(leaf: Leaf, raw: unknown): Parsed {
     }
     case 'size':
       return readWith(parseSize, raw, () => wrong('a size such as "512MB" or "1.5g"'), true);
+    case 'room': {
+      const written = String(raw).replaceAll(' ', '');
+      if (sharePattern.test(written)) return { value: written };
+      return readWith(
+        parseSize,
+        raw,
+        () => wrong('a size such as "1.5TB", or a share of the disk such as "80%"'),
+        true,
+      );
+    }
     case 'duration':
       return readWith(
         parseDuration,
@@ -130,7 +167,7 @@ function readWith(parse: (text: string) => number, raw: unknown, wrong: () => Pa
 /** The range that a value must lie in, in the units of its form; undefined when every value is right. */
 export function describeRange(leaf: Leaf): string | undefined {
   const write = (value: number): string => {
-    if (leaf.form === 'size') return formatSize(value);
+    if (leaf.form === 'size' || leaf.form === 'room') return formatSize(value);
     return leaf.form === 'duration' ? formatDuration(value) : String(value);
   };
   const limits: string[] = [];

@@ -1,18 +1,19 @@
-/** From flags, environment and file to a checked configuration, or to one error that lists everything that is wrong. */
+/** From flags, environment and files to a checked configuration, or to one error that lists everything that is wrong. */
 import { PrimedError } from '../core/errors.ts';
 import { type Config, configOf, type Role } from './config.ts';
+import { type Draft, emptyDraft } from './draft.ts';
+import { applyFiles } from './files.ts';
 import {
   applyDefaults,
   applyEnvironment,
-  applyFile,
   applyFlags,
   checkAwsEnvironment,
-  type Draft,
   type Environment,
-  emptyDraft,
   type Flags,
 } from './layers.ts';
+import { checkMachine } from './machine.ts';
 import { checkRules } from './rules.ts';
+import { readSecretFiles } from './secrets.ts';
 
 export interface ConfigInput {
   readonly role: Role;
@@ -23,18 +24,36 @@ export interface ConfigInput {
   readonly file?: string;
 }
 
-/** Throws CONFIG_INVALID whose message has one line for each error, with its place. */
-export function loadConfig({ role, flags, env, file }: ConfigInput): Config {
-  const draft = emptyDraft();
+/** Everything that can be known without a look at the machine. */
+export function readConfig({ role, flags, env, file }: ConfigInput): Draft {
+  const draft = emptyDraft(env.CREDENTIALS_DIRECTORY);
   const chosen = file ?? (typeof flags.config === 'string' ? flags.config : env.PRIMED_CONFIG);
   applyDefaults(draft);
-  if (chosen !== undefined && chosen !== '') applyFile(draft, chosen);
+  if (chosen !== undefined && chosen !== '') applyFiles(draft, chosen);
   applyEnvironment(draft, env);
   applyFlags(draft, flags);
+  readSecretFiles(draft);
   checkAwsEnvironment(draft, env);
   checkRules(draft, role);
+  return draft;
+}
+
+/** Throws CONFIG_INVALID whose message has one line for each error, with its place. */
+export function acceptConfig(draft: Draft, role: Role): Config {
   refuse(draft);
   return deepFreeze(configOf(role, draft));
+}
+
+/** With a look at the machine too: what this accepts can start, as far as can be told. */
+export async function loadConfigHere(input: ConfigInput): Promise<Config> {
+  const draft = readConfig(input);
+  await checkMachine(draft, input.role, 'error');
+  return acceptConfig(draft, input.role);
+}
+
+/** Without that look: folders, certificates and ports may turn out not to be usable. */
+export function loadConfig(input: ConfigInput): Config {
+  return acceptConfig(readConfig(input), input.role);
 }
 
 function refuse({ errors }: Draft): void {

@@ -1,20 +1,14 @@
 /** What must hold between settings. Each broken rule is one sentence with the place of the setting to change. */
-import { statSync } from 'node:fs';
 import { isAbsolute } from 'node:path';
 import { hostPattern, workerIdPattern } from '../core/membership.ts';
 import { formatSize } from '../core/sizes.ts';
-import { clusterOf, defaultLanes, type Role } from './config.ts';
+import { clusterOf, type Role } from './config.ts';
+import { lanesOf, leastBudgetBytes, memoryBudgetOf } from './defaults.ts';
+import { complain, type Draft } from './draft.ts';
 import { checkEtcd } from './etcd.ts';
 import { isLoopback, parseListen } from './forms.ts';
-import type { Draft } from './layers.ts';
+import { portsOf } from './ports.ts';
 import { asksForKeys, checkS3 } from './s3.ts';
-
-/** Addresses that each role opens, and whether the port asks for `api_token`. */
-const ports = [
-  { key: 'api.listen', roles: ['standalone', 'coordinator'], asksForToken: true },
-  { key: 'worker.http_listen', roles: ['standalone', 'worker'], asksForToken: true },
-  { key: 'worker.s3_listen', roles: ['standalone', 'worker'], asksForToken: false },
-] as const;
 
 export function checkRules(draft: Draft, role: Role): void {
   checkListening(draft, role);
@@ -29,17 +23,12 @@ export function checkRules(draft: Draft, role: Role): void {
   checkOrder(draft, 'ingest.retry_base', 'ingest.retry_max');
 }
 
-function complain(draft: Draft, key: string, problem: string): void {
-  const source = draft.sources.get(key);
-  draft.errors.push(`${source === undefined || source.kind === 'default' ? key : source.place}: ${problem}`);
-}
-
 /** Whoever can connect can read everything that is cached, and spend the origin's bandwidth. */
 function checkListening(draft: Draft, role: Role): void {
   if (draft.values.get('insecure') === true) return;
-  for (const { key, roles, asksForToken } of ports) {
+  for (const { key, asksForToken } of portsOf(role)) {
     const listen = parseListen(String(draft.values.get(key)));
-    if (listen === undefined || isLoopback(listen.host) || !(roles as readonly string[]).includes(role)) continue;
+    if (listen === undefined || isLoopback(listen.host)) continue;
     if (!asksForToken) {
       if (asksForKeys(draft)) continue;
       complain(
@@ -113,16 +102,12 @@ function checkTls(draft: Draft, role: Role): void {
     complain(draft, 'cluster.coordinator', `has to be https://…, because tls.nodes is mtls, not "${coordinator}"`);
 }
 
-/** What slots may take of the memory budget; the rest is for runtime, index and queues. */
-export const slotShare = 0.3;
-
-/** A lane needs one slot that receives and one that is being written. */
 function checkMemory(draft: Draft): void {
-  const lanes = (draft.values.get('worker.lanes') as number | undefined) ?? defaultLanes();
+  const lanes = lanesOf(draft);
   const part = draft.values.get('worker.part_size');
-  const budget = draft.values.get('worker.memory_budget');
-  if (typeof part !== 'number' || typeof budget !== 'number') return;
-  const leastBytes = Math.ceil((2 * lanes * part) / slotShare);
+  const budget = memoryBudgetOf(draft);
+  if (typeof part !== 'number') return;
+  const leastBytes = leastBudgetBytes(lanes, part);
   if (budget >= leastBytes) return;
   complain(
     draft,
@@ -188,10 +173,6 @@ function checkUfs(draft: Draft, index: number): void {
   for (const name of ['max_bandwidth', 'max_requests_per_second']) {
     if (has(name) && typeof prefix === 'string' && /^s3:\/\/[^/]+\/./.test(prefix))
       complain(draft, at(name), `is for a whole origin, s3://bucket, and this is the entry of ${prefix}`);
-  }
-  const caFile = draft.values.get(at('ca_file'));
-  if (typeof caFile === 'string' && statSync(caFile, { throwIfNoEntry: false })?.isFile() !== true) {
-    complain(draft, at('ca_file'), `there is no file ${caFile}`);
   }
 }
 

@@ -1,7 +1,7 @@
 /** `[s3]`: who may ask the S3 port for what. */
 import Type from 'typebox';
-import { flag, text } from './forms.ts';
-import type { Draft } from './layers.ts';
+import type { Draft } from './draft.ts';
+import { flag, secret, text } from './forms.ts';
 
 export interface S3Config {
   readonly anonymous: boolean;
@@ -18,7 +18,7 @@ export interface S3Config {
 const keySchema = Type.Object(
   {
     access_key_id: text({ description: 'Key id.', pattern: '^[A-Za-z0-9._-]{3,128}$' }),
-    secret_access_key: text({ description: 'Secret of the key.', secret: true }),
+    ...secret('secret_access_key', { description: 'Secret of the key. It, or its file, must be set.' }),
     prefixes: Type.Optional(
       text({
         description: 'What the key may read: `s3://bucket/…`, with commas between them.',
@@ -72,6 +72,8 @@ export function checkS3(draft: Draft, complain: (draft: Draft, key: string, prob
     const id = draft.values.get(at('access_key_id'));
     if (seen.has(id)) complain(draft, at('access_key_id'), `"${String(id)}" is there twice`);
     seen.add(id);
+    if (id !== undefined && !draft.values.has(at('secret_access_key')))
+      complain(draft, at('access_key_id'), 'needs secret_access_key, or secret_access_key_file, beside it');
     for (const prefix of listIn(draft.values.get(at('prefixes')) as string | undefined))
       if (!/^s3:\/\/[^/]+\//.test(prefix)) complain(draft, at('prefixes'), `"${prefix}" is not s3://bucket/…`);
   }

@@ -5,28 +5,25 @@
  */
 import Type from 'typebox';
 import { hostPattern, workerIdPattern } from '../core/membership.ts';
-import { GiB, KiB, leastSegmentBytes, MiB, mostSegmentBytes, pageBytes } from '../core/units.ts';
+import { KiB, leastSegmentBytes, MiB, mostSegmentBytes, pageBytes } from '../core/units.ts';
+import { mostDefaultLanes } from './defaults.ts';
 import { etcdSchema } from './etcd.ts';
-import { choice, duration, flag, integer, listen, number, path, size, text, url } from './forms.ts';
+import { choice, duration, flag, integer, listen, number, path, room, secret, size, text, url } from './forms.ts';
 import { s3Schema } from './s3.ts';
 
 const closed = { additionalProperties: false } as const;
 const dayMs = 86_400_000;
 /** Below this a store would be mostly rounding. */
 const leastStoreBytes = 16 * MiB;
-/** The default store, where the disk has room for it. */
-export const defaultStoreBytes = 20 * GiB;
-/** What the default store takes of a disk that is smaller. */
-export const defaultStoreShare = 0.8;
 /** A single lane fills a 25 Gbit/s link; more than this many serve nobody. */
-export const mostLanes = 64;
-export const mostDefaultLanes = 8;
+const mostLanes = 64;
 
 const storeSchema = Type.Object(
   {
     dir: path({ description: 'Folder of the store file; a mount of its own for each SSD.' }),
-    size: size({
-      description: 'Size of the store file, allocated in full when it is made.',
+    size: room({
+      description:
+        'Size of the store file, allocated in full when it is made, or its share of the disk (`"80%"`), which counts when it is made and leaves an existing store as it is.',
       minimum: leastStoreBytes,
     }),
   },
@@ -57,7 +54,7 @@ const ufsSchema = Type.Object(
         unset: "AWS's usual credential chain",
       }),
     ),
-    secret_access_key: Type.Optional(text({ description: 'Secret of the key.', secret: true })),
+    ...secret('secret_access_key', { description: 'Secret of the key.' }),
     profile: Type.Optional(text({ description: 'Profile of the AWS configuration files.' })),
     ca_file: Type.Optional(path({ description: "Certificates (PEM) to trust in place of the system's." })),
     max_bandwidth: Type.Optional(
@@ -93,15 +90,12 @@ export const configSchema = Type.Object(
       flag: 'data',
     }),
     insecure: flag({ description: 'Allow listening beyond loopback without a token.', default: false }),
-    api_token: Type.Optional(
-      text({
-        description:
-          'Token that clients send as `Authorization: Bearer …` to the API and worker ports: printable ASCII, no spaces.',
-        pattern: '^[!-~]+$',
-        secret: true,
-        unset: 'no token is asked for',
-      }),
-    ),
+    ...secret('api_token', {
+      description:
+        'Token that clients send as `Authorization: Bearer …` to the API and worker ports: printable ASCII, no spaces.',
+      pattern: '^[!-~]+$',
+      unset: 'no token is asked for',
+    }),
     api: Type.Object(
       {
         listen: listen({
@@ -124,11 +118,14 @@ export const configSchema = Type.Object(
           default: '127.0.0.1:29998',
           flag: 's3',
         }),
-        memory_budget: size({
-          description: 'Memory of the worker for everything that grows with load: slots, sockets, index cache.',
-          default: '512MB',
-          minimum: 64 * MiB,
-        }),
+        memory_budget: Type.Optional(
+          size({
+            description: 'Memory of the worker for everything that grows with load: slots, sockets, index cache.',
+            minimum: 64 * MiB,
+            unset:
+              'a 32nd of the memory of the machine (or of its control group), at least 512MB, at most 4GB; where there are less than 2GB, a quarter, and no less than the lanes need',
+          }),
+        ),
         lanes: Type.Optional(
           integer({
             description: 'Threads that move bytes.',
@@ -161,8 +158,9 @@ export const configSchema = Type.Object(
           default: 'auto',
         }),
         store_size: Type.Optional(
-          size({
-            description: 'Size of the default store, when there is no `[[worker.store]]`.',
+          room({
+            description:
+              'Size of the default store, when there is no `[[worker.store]]`, or its share of the disk, which leaves an existing store as it is.',
             minimum: leastStoreBytes,
             flag: 'store-size',
             unset: '20GB, or 80% of the free disk where that is less; an existing store keeps its size',
@@ -186,15 +184,12 @@ export const configSchema = Type.Object(
           default: 'DefaultAlluxioCluster',
         }),
         etcd: etcdSchema,
-        token: Type.Optional(
-          text({
-            description:
-              'Token that coordinator and workers send each other as `Authorization: Bearer …`: printable ASCII, no spaces. The same everywhere.',
-            pattern: '^[!-~]+$',
-            secret: true,
-            unset: '`api_token`',
-          }),
-        ),
+        ...secret('token', {
+          description:
+            'Token that coordinator and workers send each other as `Authorization: Bearer …`: printable ASCII, no spaces. The same everywhere.',
+          pattern: '^[!-~]+$',
+          unset: '`api_token`',
+        }),
         lease: duration({
           description:
             'A worker that is silent for so long is lost. Workers renew their lease three times as often. Coordinators say it, with the backend etcd each worker for itself: in whole seconds, and no less than etcd allows.',

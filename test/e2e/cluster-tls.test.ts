@@ -197,6 +197,6 @@ it('a key that is not that of the certificate ends the start by name', async () 
   const mixed = { cert: cluster.sign('a').cert, key: cluster.sign('b').key };
   const daemon = await spawnDaemon(order('coordinator', 'mixed', files('mixed', mixed)));
   const { code } = await daemon.exited;
-  expect(code).toBe(2);
-  expect(daemon.log()).toMatch(/tls\.key_file: .*is not the key of/);
+  expect(code).toBe(78);
+  expect(daemon.log()).toMatch(/PRIMED_TLS_KEY_FILE: .*is not the key of/);
 });

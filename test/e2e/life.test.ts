@@ -119,10 +119,10 @@ describe('a start that must be refused', () => {
     expect((await call(scene.daemon.api, 'GET', '/health/ready')).status).toBe(200);
   });
 
-  it('with a bad flag: exit 2, and nothing is made', async () => {
+  it('with a bad flag: exit 78, and nothing is made', async () => {
     const dataDir = `${scene.dataDir}-never`;
     const refused = await spawnDaemon({ dataDir, storeSize: 'plenty' });
-    expect(await refused.exited).toEqual({ code: 2, signal: null });
+    expect(await refused.exited).toEqual({ code: 78, signal: null });
     expect(refused.log()).toMatch(/--store-size.*plenty/);
     expect(existsSync(dataDir)).toBe(false);
   });
@@ -130,26 +130,26 @@ describe('a start that must be refused', () => {
   it.each([
     ['of another process', () => `127.0.0.1:${scene.daemon.ports.s3}`, 'another process uses the port'],
     ['on a foreign address', () => '192.0.2.1:0', 'no interface of this machine has the address'],
-  ])('on a port %s: exit 2, and why', async (what, place, why) => {
+  ])('on a port %s: exit 78, and why', async (what, place, why) => {
     const dataDir = `${scene.dataDir}-${what.replaceAll(' ', '-')}`;
     const order = { dataDir, storeSize: '16MB', args: ['--http', place()], env: { PRIMED_INSECURE: 'true' } };
     const refused = await spawnDaemon(order);
-    expect(await refused.exited).toEqual({ code: 2, signal: null });
-    expect(refused.log()).toContain(`http://${place()} (worker.http_listen) cannot be listened on: ${why} (E`);
+    expect(await refused.exited).toEqual({ code: 78, signal: null });
+    expect(refused.log()).toContain(`--http: ${place()} cannot be listened on: ${why} (E`);
   });
 
-  it('with an endpoint of the AWS environment that is no URL: exit 2, and nothing is made', async () => {
+  it('with an endpoint of the AWS environment that is no URL: exit 78, and nothing is made', async () => {
     const dataDir = `${scene.dataDir}-endpoint`;
     const refused = await spawnDaemon({ dataDir, env: { AWS_ENDPOINT_URL: '127.0.0.1:9000' } });
-    expect(await refused.exited).toEqual({ code: 2, signal: null });
+    expect(await refused.exited).toEqual({ code: 78, signal: null });
     expect(refused.log()).toMatch(/AWS_ENDPOINT_URL: must be a URL .*"127\.0\.0\.1:9000"/);
     expect(existsSync(dataDir)).toBe(false);
   });
 
-  it('beyond loopback without a token: exit 2, and nothing is made', async () => {
+  it('beyond loopback without a token: exit 78, and nothing is made', async () => {
     const dataDir = `${scene.dataDir}-open`;
     const refused = await spawnDaemon({ dataDir, args: ['--api', '0.0.0.0:0'] });
-    expect(await refused.exited).toEqual({ code: 2, signal: null });
+    expect(await refused.exited).toEqual({ code: 78, signal: null });
     expect(refused.log()).toMatch(/--api: .*not a loopback address.*api_token.*insecure/);
     expect(existsSync(dataDir)).toBe(false);
   });

@@ -151,8 +151,8 @@ it('hears nothing of a daemon that cannot start', async () => {
     ports: { api: port, http: port, s3: port },
     env: { NOTIFY_SOCKET: socketPath },
   });
-  expect(await daemon.exited).toEqual({ code: 2, signal: null });
-  expect(daemon.log()).toMatch(/cannot be listened on/);
+  expect(await daemon.exited).toEqual({ code: 78, signal: null });
+  expect(daemon.log()).toMatch(/--http: \S+ is the address of api\.listen as well/);
   expect(heard()).toEqual([]);
 });
 

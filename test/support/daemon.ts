@@ -12,6 +12,8 @@ export const executable = join(projectRoot, 'dist', 'main.js');
 export interface DaemonOrder {
   /** `--data`; the log lies beside it. */
   readonly dataDir: string;
+  /** Where the log lies in place of that. */
+  readonly log?: string;
   /** `--store-size`; default 1GB. Null: the configuration file says what stores there are. */
   readonly storeSize?: string | null;
   /** Default: standalone. */
@@ -68,7 +70,7 @@ export async function startDaemon(order: DaemonOrder): Promise<Daemon> {
 /** Does not wait: for a daemon that is killed while it starts, or that must refuse to. */
 export async function spawnDaemon(order: DaemonOrder): Promise<Daemon> {
   const ports = order.ports ?? { api: await freePort(), http: await freePort(), s3: await freePort() };
-  const logPath = `${order.dataDir}.log`;
+  const logPath = order.log ?? `${order.dataDir}.log`;
   const log = openSync(logPath, 'a');
   const at = (port: number) => `127.0.0.1:${port}`;
   const { storeSize = '1GB' } = order;

@@ -1,4 +1,7 @@
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, onTestFinished, test } from 'vitest';
 import { type RegisterVerb, runs } from '../../../src/cli/context.ts';
 import { daemonVerb } from '../../../src/cli/daemon-verb.ts';
 import { runCli } from '../../../src/cli/run.ts';
@@ -205,28 +208,25 @@ test('a daemon verb reads its flags into the configuration, and refuses those of
     const io = makeWorld({ env: { PRIMED_LOG_LEVEL: 'warn' } });
     return { code: await runCli(args, io, verbs), io };
   };
-  const flags = [
-    '--data',
-    '/d',
-    '--store-size',
-    '1GB',
-    '--api',
-    '127.0.0.1:1',
-    '--http',
-    '127.0.0.1:2',
-    '--s3',
-    '127.0.0.1:3',
-  ];
+  const data = mkdtempSync(join(tmpdir(), 'primed-verbs-'));
+  onTestFinished(() => rmSync(data, { recursive: true }));
+  const places = ['--api', 'localhost:0', '--http', '127.0.0.1:0', '--s3', '[::1]:0'];
+  const flags = ['--data', data, '--store-size', '64MB', ...places];
   expect((await daemon('standalone', ...flags)).code).toBe(1);
   expect(started[0]).toMatchObject({
     role: 'standalone',
-    dataDir: '/d',
-    api: { listen: { port: 1 } },
-    worker: { httpListen: { port: 2 }, s3Listen: { port: 3 }, stores: [{ dir: '/d/store', sizeBytes: 1024 * MiB }] },
+    dataDir: data,
+    api: { listen: { host: 'localhost' } },
+    worker: {
+      httpListen: { host: '127.0.0.1' },
+      s3Listen: { host: '::1' },
+      stores: [{ dir: join(data, 'store'), sizeBytes: 64 * MiB }],
+    },
     log: { level: 'warn' },
   });
-  const wrong = await daemon('standalone', '--api', '0.0.0.0:1', '--store-size', 'big');
-  expect(wrong.code).toBe(2);
+  const rest = ['--http', '127.0.0.1:0', '--s3', '127.0.0.1:0', '--data', data];
+  const wrong = await daemon('standalone', '--api', '0.0.0.0:0', '--store-size', 'big', ...rest);
+  expect(wrong.code).toBe(78);
   expect(wrong.io.err()).toMatch(/^primed: The configuration has 2 errors:\n {2}--store-size: .*\n {2}--api: .*\n$/);
   expect((await daemon('coordinator', '--s3', '127.0.0.1:3')).code).toBe(2);
   expect((await daemon('worker', '--api', '127.0.0.1:3')).code).toBe(2);

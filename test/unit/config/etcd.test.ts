@@ -28,7 +28,7 @@ function errorsOf(...given: Parameters<typeof load>): string[] {
   } catch (error) {
     if (!(error instanceof PrimedError)) throw error;
     const [, ...lines] = error.message.split('\n');
-    return lines.map((line) => line.trim().replace(/^\S*\.toml: /, ''));
+    return lines.map((line) => line.trim().replace(/^\S*\.toml:\d+: /, ''));
   }
   throw new Error('the configuration was accepted');
 }
@@ -89,7 +89,6 @@ test('what does not go together is refused by name', () => {
   expect(errorsOf(etcd('password = "p"\nkey_file = "none"').replace('http:', 'https:'))).toEqual([
     'cluster.etcd.password: needs cluster.etcd.username beside it',
     'cluster.etcd.key_file: needs cluster.etcd.cert_file beside it',
-    `cluster.etcd.key_file: there is no file ${join(folder, 'none')}`,
   ]);
   expect(errorsOf(etcd('ca_file = "ca"'))).toEqual([
     'cluster.etcd.ca_file: is of no use for http://127.0.0.1:2379; write https://',

@@ -53,7 +53,6 @@ test('without anything given there is a complete configuration on loopback', () 
     worker: {
       httpListen: { host: '127.0.0.1', port: 28080 },
       s3Listen: { host: '127.0.0.1', port: 29998 },
-      memoryBudgetBytes: 512 * MiB,
       partBytes: 8 * MiB,
       socketsPerLane: 64,
       smallObjectMaxBytes: MiB,
@@ -102,14 +101,19 @@ test('flags win over the environment, the environment over the file, the file ov
   expect([config.api.listen.port, config.worker.httpListen.port, config.worker.s3Listen.port]).toEqual([21, 12, 3]);
   expect(config.sources.get('api.listen')).toEqual({ kind: 'flag', place: '--api' });
   expect(config.sources.get('worker.http_listen')).toEqual({ kind: 'env', place: 'PRIMED_WORKER_HTTP_LISTEN' });
-  expect(config.sources.get('worker.s3_listen')).toEqual({ kind: 'file', place: `${file}: worker.s3_listen` });
+  expect(config.sources.get('worker.s3_listen')).toEqual({
+    kind: 'file',
+    place: `${file}:5: worker.s3_listen`,
+    file,
+    line: 5,
+  });
   expect(config.sources.get('worker.part_size')).toEqual({ kind: 'default', place: 'default' });
   expect(describeSources(config)).toEqual({
     data_dir: '--data',
     'api.listen': '--api',
     'worker.http_listen': 'PRIMED_WORKER_HTTP_LISTEN',
-    'worker.s3_listen': `${file}: worker.s3_listen`,
-    'worker.lanes': `${file}: worker.lanes`,
+    'worker.s3_listen': `${file}:5: worker.s3_listen`,
+    'worker.lanes': `${file}:6: worker.lanes`,
   });
 });
 
@@ -163,15 +167,15 @@ test('every error is listed with its place', () => {
       flags: { storeSize: '1KB', s3: 'nowhere' },
     }),
   ).toEqual([
-    `${file}: data_dirr: is unknown; did you mean data_dir?`,
-    `${file}: lanes: is unknown; did you mean worker.lanes?`,
-    `${file}: log: is a table, write [log]`,
-    `${file}: worker.memory_budget: must be a size such as "512MB" or "1.5g", not "lots"`,
-    `${file}: worker.lanes: must be a whole number from 1 to 64, not 0`,
-    `${file}: worker.part_size: must be from 1024.00KB to 64.00MB and a multiple of 1024.00KB, not "1500KB"`,
-    `${file}: worker.store[0].dir: is missing`,
-    `${file}: worker.store[0].size: is missing`,
-    `${file}: api.listen: must be HOST:PORT such as "127.0.0.1:19999" or "[::1]:19999", not "19999"`,
+    `${file}:2: data_dirr: is unknown; did you mean data_dir?`,
+    `${file}:3: lanes: is unknown; did you mean worker.lanes?`,
+    `${file}:4: log: is a table, write [log]`,
+    `${file}:6: worker.memory_budget: must be a size such as "512MB" or "1.5g", not "lots"`,
+    `${file}:7: worker.lanes: must be a whole number from 1 to 64, not 0`,
+    `${file}:8: worker.part_size: must be from 1024.00KB to 64.00MB and a multiple of 1024.00KB, not "1500KB"`,
+    `${file}:11: worker.store[0].dir: is missing`,
+    `${file}:11: worker.store[0].size: is missing`,
+    `${file}:10: api.listen: must be HOST:PORT such as "127.0.0.1:19999" or "[::1]:19999", not "19999"`,
     'PRIMED_LOG_LEVEL: must be one of "debug", "info", "warn", "error", not "loud"',
     'PRIMED_WORKER_LANS: is unknown; did you mean PRIMED_WORKER_LANES?',
     'PRIMED_STORE_SIZE: is unknown; did you mean PRIMED_WORKER_STORE_SIZE?',
@@ -303,14 +307,11 @@ test('origins that contradict themselves are refused', () => {
     'ufs[0].prefix: must name an absolute folder: file:///dir, not "file://data"',
   ]);
   expect(refused('prefix = "file:///data"\nregion = "x"')).toEqual(['ufs[0].region: is for s3:// prefixes only']);
-  expect(refused('prefix = "s3://a"\nca_file = "none.pem"')).toEqual([
-    `ufs[0].ca_file: there is no file ${join(folder, 'none.pem')}`,
-  ]);
 });
 
 test('a budget that cannot hold the slots of all lanes is refused with the numbers', () => {
   expect(errorsOf({ env: { PRIMED_WORKER_LANES: '16', PRIMED_WORKER_PART_SIZE: '64MB' } })).toEqual([
-    expect.stringContaining('512.00MB is too little for 16 lanes with parts of 64.00MB: they need 6.67GB'),
+    expect.stringContaining(' is too little for 16 lanes with parts of 64.00MB: they need 6.67GB'),
   ]);
 });
 
@@ -395,7 +396,7 @@ test('the configuration cannot be changed', () => {
 
 test('certificates need their keys, and nodes that show them a CA and a coordinator of https', () => {
   const errors = (lines: string, role: 'coordinator' | 'worker' = 'coordinator') =>
-    errorsOf({ role, file: toml(`[tls]\n${lines}`) }).map((line) => line.slice(line.indexOf('.toml') + 7));
+    errorsOf({ role, file: toml(`[tls]\n${lines}`) }).map((line) => line.replace(/^.*\.toml:\d+: /, ''));
   expect(errors('cert_file = "c"')).toEqual(['tls.cert_file: needs tls.key_file beside it']);
   expect(errors('key_file = "k"')).toEqual(['tls.key_file: needs tls.cert_file beside it']);
   const whole = 'cert_file = "c"\nkey_file = "k"\nnodes = "mtls"';

@@ -1,0 +1,167 @@
+/** What a look at the machine shows, and what a configuration looks like on it. */
+import { mkdirSync, mkdtempSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import type { Role } from '../../../src/config/config.ts';
+import { defaultBudget, leastBudgetBytes } from '../../../src/config/defaults.ts';
+import { acceptConfig, readConfig } from '../../../src/config/load.ts';
+import { checkMachine } from '../../../src/config/machine.ts';
+import { showConfig } from '../../../src/config/show.ts';
+import { readTlsFiles } from '../../../src/config/tls-files.ts';
+import { GiB, MiB } from '../../../src/core/units.ts';
+import { makeAuthority } from '../../support/certificate.ts';
+
+let folder: string;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'primed-machine-'));
+});
+afterEach(() => rmSync(folder, { recursive: true }));
+
+const listens = 'api.listen = "127.0.0.1:0"\nworker.http_listen = "127.0.0.1:0"\nworker.s3_listen = "127.0.0.1:0"\n';
+
+async function checked(
+  lines: string,
+  { role = 'standalone', ports = undefined as 'error' | 'found' | undefined } = {},
+) {
+  const file = join(folder, 'primed.toml');
+  writeFileSync(file, `${listens}${lines}`);
+  const draft = readConfig({ role: role as Role, env: {}, flags: {}, file });
+  await checkMachine(draft, role as Role, ports);
+  const short = (line: string): string => line.replaceAll(`${folder}/`, '');
+  return { draft, errors: draft.errors.map(short), found: draft.found.map(short) };
+}
+
+test('folders that cannot be, and stores that do not fit, are all named with their lines', async () => {
+  writeFileSync(join(folder, 'a file'), '');
+  const { bavail, bsize } = statfsSync(folder);
+  const half = Math.ceil((bavail * bsize * 0.6) / MiB);
+  const { errors } = await checked(`data_dir = "a file/below"
+[[worker.store]]
+dir = "one/that/can be made"
+size = "1GB"
+[[worker.store]]
+dir = "a file"
+size = "1GB"`);
+  expect(errors).toEqual([
+    expect.stringMatching(/^primed\.toml:4: data_dir: something above a file\/below is not a folder/),
+    expect.stringMatching(/^primed\.toml:9: worker\.store\[1\]\.dir: a file is not a folder/),
+  ]);
+  const large = await checked(`data_dir = "data"
+[[worker.store]]
+dir = "one"
+size = "${half}MB"
+[[worker.store]]
+dir = "two"
+size = "${half}MB"`);
+  expect(large.errors).toEqual([
+    expect.stringMatching(
+      /^primed\.toml:7: worker\.store\[0\]\.size: .* together with worker\.store\[1\]\.size is more than the .* that the disk of two has free$/,
+    ),
+  ]);
+});
+
+test('a store that exists keeps its size where the configuration says a share, and asks for no room', async () => {
+  mkdirSync(join(folder, 'one'));
+  writeFileSync(join(folder, 'one', 'store.dat'), Buffer.alloc(MiB));
+  const { draft, errors } = await checked(
+    'data_dir = "data"\n[[worker.store]]\ndir = "one"\nsize = "100%"\n[[worker.store]]\ndir = "two"\nsize = "0.1%"',
+  );
+  expect(errors).toEqual([]);
+  const { blocks, bsize } = statfsSync(folder);
+  const sizes = acceptConfig(draft, 'standalone').worker.stores.map(({ sizeBytes }) => sizeBytes);
+  expect(sizes[0]).toBe(MiB);
+  expect(sizes[1]! / ((blocks * bsize) / 1000)).toBeCloseTo(1, 2);
+});
+
+test('certificates: missing, no PEM, another key, expired, and what is right', async () => {
+  const { cert, key } = makeAuthority('ca').sign('node');
+  const other = makeAuthority('ca').sign('other');
+  for (const [name, text] of Object.entries({ cert, key, other: other.key, text: 'no PEM' }))
+    writeFileSync(join(folder, name), text);
+  const tls = (lines: string) => checked(`data_dir = "data"\n[tls]\n${lines}`, { role: 'coordinator' });
+  expect((await tls('cert_file = "cert"\nkey_file = "key"')).found).toContainEqual(
+    expect.stringMatching(/^tls\.cert_file: cert is valid for \d more days, and tls\.key_file is its key$/),
+  );
+  expect((await tls('cert_file = "cert"\nkey_file = "other"\nca_file = "text"')).errors).toEqual([
+    expect.stringMatching(/^primed\.toml:8: tls\.ca_file: text has no certificates in PEM/),
+    expect.stringMatching(/^primed\.toml:7: tls\.key_file: other is not the key of cert/),
+  ]);
+  expect(
+    (await tls('cert_file = "none"\nkey_file = "key"\n[[ufs]]\nprefix = "s3://"\nca_file = "none"')).errors,
+  ).toEqual([
+    'primed.toml:6: tls.cert_file: there is no file none',
+    'primed.toml:10: ufs[0].ca_file: there is no file none',
+  ]);
+  const dayMs = 86_400_000;
+  const files = { certFile: join(folder, 'cert'), keyFile: join(folder, 'key') };
+  const problems = (atMs: number) => readTlsFiles(files, atMs).problems.map(({ problem }) => problem);
+  expect(problems(Date.now() + 3 * dayMs)).toEqual([expect.stringMatching(/has expired \(.*GMT\)/)]);
+  expect(problems(Date.now() - dayMs)).toEqual([expect.stringMatching(/begins to be valid only at/)]);
+});
+
+test('ports: taken, on a foreign address, the same twice; a check says what is in use and goes on', async () => {
+  const taken = createServer().listen(0, '127.0.0.1');
+  await new Promise((resolve) => taken.once('listening', resolve));
+  const port = (taken.address() as { port: number }).port;
+  const lines = `data_dir = "data"\ninsecure = true\n`;
+  const given = (api: string, http: string) => {
+    writeFileSync(
+      join(folder, 'primed.toml'),
+      `${lines}api.listen = "${api}"\nworker.http_listen = "${http}"\nworker.s3_listen = "127.0.0.1:0"`,
+    );
+    return readConfig({ role: 'standalone', env: {}, flags: {}, file: join(folder, 'primed.toml') });
+  };
+  const draft = given(`127.0.0.1:${port}`, '192.0.2.1:0');
+  await checkMachine(draft, 'standalone', 'error');
+  expect(draft.errors).toEqual([
+    expect.stringMatching(/:3: api\.listen: .* another process uses the port \(EADDRINUSE\); `ss -ltnp sport = :\d+`/),
+    expect.stringMatching(/:4: worker\.http_listen: .* no interface of this machine has the address \(EADDRNOTAVAIL\)/),
+  ]);
+  const soft = given(`127.0.0.1:${port}`, '127.0.0.1:0');
+  await checkMachine(soft, 'standalone', 'found');
+  expect(soft.errors).toEqual([]);
+  expect(soft.found).toContainEqual(expect.stringMatching(/^api\.listen: .* is in use now/));
+  const twice = given('127.0.0.1:1023', '127.0.0.1:1023');
+  await checkMachine(twice, 'coordinator', 'error');
+  expect(twice.errors.filter((line) => line.includes('as well'))).toEqual([]);
+  await checkMachine(twice, 'standalone', 'error');
+  expect(twice.errors).toContainEqual(
+    expect.stringMatching(/:4: worker\.http_listen: .* is the address of api\.listen as well/),
+  );
+  taken.close();
+});
+
+test('the default budget grows with the memory, and always holds the slots of the default lanes', () => {
+  expect(defaultBudget(24 * GiB, 1)).toBe(768 * MiB);
+  expect(defaultBudget(8 * GiB, 4)).toBe(512 * MiB);
+  expect(defaultBudget(512 * GiB, 8)).toBe(4 * GiB);
+  expect(defaultBudget(GiB, 1)).toBe(256 * MiB);
+  for (const lanes of [1, 2, 4, 8])
+    for (const memory of [GiB / 8, GiB, 64 * GiB])
+      expect(defaultBudget(memory, lanes)).toBeGreaterThanOrEqual(leastBudgetBytes(lanes, 8 * MiB));
+});
+
+test('shown is every setting, with where it comes from, and no secret', async () => {
+  writeFileSync(join(folder, 'token'), 'hush-hush');
+  const { draft } = await checked(
+    'data_dir = "data"\napi_token_file = "token"\nworker.lanes = 2\nworker.store_size = "1%"\n[[s3.key]]\naccess_key_id = "key1"\nsecret_access_key = "hush"',
+  );
+  expect(draft.errors).toEqual([]);
+  const shown = showConfig(draft, 'worker');
+  const row = (key: string) => shown.find((one) => one.key === key);
+  const file = join(folder, 'primed.toml');
+  expect(row('worker.lanes')).toMatchObject({ value: 2, from: `${file}:6`, kind: 'file', line: 6 });
+  expect(row('worker.store_size')).toMatchObject({ text: expect.stringMatching(/B \(1%\)$/), kind: 'file' });
+  expect(row('worker.store_size')!.value).toBeGreaterThan(MiB);
+  expect(row('worker.memory_budget')).toMatchObject({ kind: 'computed', value: expect.any(Number) });
+  expect(row('worker.part_size')).toMatchObject({ kind: 'default', from: 'default', text: '8.00MB' });
+  expect(row('cluster.zone')).toMatchObject({ kind: 'unset', value: null });
+  expect(row('cluster.id')).toMatchObject({ kind: 'computed', value: '127.0.0.1' });
+  expect(row('api_token')).toMatchObject({ secret: true, value: null, text: '(hidden)', from: `${file}:5` });
+  expect(row('cluster.token')).toMatchObject({ secret: true, value: null, text: '(hidden)', kind: 'computed' });
+  expect(row('s3.key[0].access_key_id')).toMatchObject({ value: 'key1' });
+  expect(JSON.stringify(shown)).not.toContain('hush');
+  expect(shown.map(({ key }) => key)).toEqual([...new Set(shown.map(({ key }) => key))]);
+});
