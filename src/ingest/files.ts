@@ -69,9 +69,11 @@ export class Files {
     const earlier = this.#turns.get(path);
     const outcome = earlier === undefined ? this.#load(run, order) : this.#loadAfter(earlier, run, order);
     // who gives up waiting does not let the next one in before the first is done
-    const turn = Promise.allSettled(earlier === undefined ? [outcome] : [earlier, outcome]).then(() => {
+    const over = (): void => {
       if (this.#turns.get(path) === turn) this.#turns.delete(path);
-    });
+    };
+    const turn: Promise<void> =
+      earlier === undefined ? outcome.then(over, over) : Promise.allSettled([earlier, outcome]).then(over);
     this.#turns.set(path, turn);
     return outcome;
   }

@@ -50,6 +50,7 @@ export class Landings {
   }
 }
 
+/** Of a whole file its path, which no other key is: that begins with a scheme. */
 function keyOf(path: UfsPath, offset: number): string {
-  return `${offset} ${path}`;
+  return offset === 0 ? path : `${offset} ${path}`;
 }

@@ -67,6 +67,12 @@ export function isUnwanted(part: PartTask): boolean {
   return part.file.setAside || isStale(part);
 }
 
+/** A call that adds files to the store. */
+interface Adding {
+  readonly entries: readonly ManifestEntry[];
+  readonly waiting: (() => void)[];
+}
+
 export class Run {
   readonly spec: RunSpec;
   /** Row of the run board. */
@@ -102,7 +108,7 @@ export class Run {
   readonly abort = new AbortController();
   readonly #idle: (() => void)[] = [];
   /** Calls that add files to the store. */
-  readonly #adding = new Set<{ readonly entries: readonly ManifestEntry[]; readonly done: Promise<unknown> }>();
+  readonly #adding = new Set<Adding>();
 
   constructor(spec: RunSpec, row: number) {
     // Every file that waits for the origin's control plane listens: as many as are under way.
@@ -119,21 +125,22 @@ export class Run {
     return peer === undefined ? this.fetches : this.copies;
   }
 
-  /** Settles as `done` does; until then the run adds these files to the store. */
-  async adds<T>(entries: readonly ManifestEntry[], done: Promise<T>): Promise<T> {
-    const call = { entries, done };
-    this.#adding.add(call);
-    try {
-      return await done;
-    } finally {
-      this.#adding.delete(call);
-    }
+  /** Until `added` is called with what is returned, the run adds these files to the store. */
+  adds(entries: readonly ManifestEntry[]): Adding {
+    const adding: Adding = { entries, waiting: [] };
+    this.#adding.add(adding);
+    return adding;
   }
 
-  /** Calls by which something is added at or below the path. */
-  addingTo(path: string): Promise<unknown>[] {
-    const calls = [...this.#adding].filter(({ entries }) => entries.some((entry) => covers(path, entry.path)));
-    return calls.map(({ done }) => done);
+  added(adding: Adding): void {
+    this.#adding.delete(adding);
+    for (const over of adding.waiting) over();
+  }
+
+  /** The ends of all that is added at or below the path. */
+  addingTo(path: string): Promise<void>[] {
+    const below = [...this.#adding].filter(({ entries }) => entries.some((entry) => covers(path, entry.path)));
+    return below.map(({ waiting }) => new Promise((resolve) => waiting.push(resolve)));
   }
 
   get busy(): boolean {

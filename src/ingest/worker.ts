@@ -166,14 +166,11 @@ export class IngestWorker implements Worker {
 
   async load(runId: RunId, entry: ManifestEntry, how: LoadHow = {}): Promise<FileOutcome> {
     const run = this.#run(runId);
-    return run.adds([entry], this.#load(run, entry, how));
-  }
-
-  async #load(run: Run, entry: ManifestEntry, how: LoadHow): Promise<FileOutcome> {
     const { hasty = false, range, source, followed = false } = how;
     const part = range === undefined ? {} : { range };
     const offset = range?.offset ?? 0;
     this.landings.begun(entry.path, offset);
+    const adding = run.adds([entry]);
     try {
       if (run.stopping || this.#closing) return stoppedOutcome(entry);
       if (source !== undefined) {
@@ -195,12 +192,18 @@ export class IngestWorker implements Worker {
       return { path: entry.path, result: 'failed', loadedBytes: 0, skippedBytes: 0, error: reportOf(error) };
     } finally {
       this.landings.ended(entry.path, offset);
+      run.added(adding);
     }
   }
 
   async loadMetadata(runId: RunId, entries: readonly ManifestEntry[]): Promise<void> {
     const run = this.#run(runId);
-    await run.adds(entries, this.#store.putMetadata(run.spec.load, entries));
+    const adding = run.adds(entries);
+    try {
+      await this.#store.putMetadata(run.spec.load, entries);
+    } finally {
+      run.added(adding);
+    }
   }
 
   verify(runId: RunId, entry: ManifestEntry, ranges?: readonly ByteRange[]): Promise<VerifyOutcome> {

@@ -83,7 +83,8 @@ export class PathIds {
 
   /** Known at once, durable soon. A path that no file can have is left out. */
   add(path: string): void {
-    if (Buffer.byteLength(path) <= maxPathBytes) this.#wait(path, pathId(path));
+    // A UTF-16 unit takes at most 3 bytes of UTF-8.
+    if (path.length * 3 <= maxPathBytes || Buffer.byteLength(path) <= maxPathBytes) this.#wait(path, pathId(path));
   }
 
   /** The path of an id, be there a file or not; undefined where none is known. */
@@ -189,8 +190,9 @@ export class PathIds {
     this.#pending = new Map();
     try {
       // In the order of the keys, neighbours share a page of the tree. LMDB's thread reads the values until the commit has ended.
-      const rows = Array.from(this.#writing, ([id, path]) => ({ key: keyOf(id), value: Buffer.from(path, 'utf8') }));
-      rows.sort((a, b) => Buffer.compare(a.key, b.key));
+      const rows = [...this.#writing]
+        .sort(([a], [b]) => (a < b ? -1 : 1))
+        .map(([id, path]) => ({ key: keyOf(id), value: Buffer.from(path, 'utf8') }));
       await this.#commit(() => {
         for (const { key, value } of rows) void this.#table.put(key, value);
       });

@@ -170,10 +170,8 @@ export class LocalStore implements Store {
     // One that was given up a moment ago may still have parts on their way into the index.
     if (reusable && visible.state === 'partial' && !this.#loading.inMemory(visible.fileId))
       return begin(this.#loading.reopen(visible, run));
-    const file = new LoadingFile({
-      ...{ fileId: this.#newId(), entry: plainEntry(entry), load, run },
-      segmentBytes: defaultSegmentBytes,
-    });
+    const fileId = this.#newId();
+    const file = new LoadingFile({ fileId, entry: plainEntry(entry), load, run, segmentBytes: defaultSegmentBytes });
     this.#loading.add(file);
     return begin(file);
   }
@@ -515,5 +513,7 @@ function checkEntry({ path, etag, sizeBytes, versionId }: ManifestEntry): void {
 /** Without what the caller's object may carry besides. */
 function plainEntry(entry: ManifestEntry): ManifestEntry {
   const { path, etag, sizeBytes, lastModifiedMs, versionId } = entry;
-  return { path, etag, sizeBytes, lastModifiedMs, ...(versionId === undefined ? {} : { versionId }) };
+  // Not by a spread of what may be missing: this runs for every object that is loaded.
+  if (versionId === undefined) return { path, etag, sizeBytes, lastModifiedMs };
+  return { path, etag, sizeBytes, lastModifiedMs, versionId };
 }
