@@ -78,7 +78,7 @@ export function attributesOf(headers: Readonly<Record<string, string | readonly 
 }
 
 /** Of these only the first one counts; others that are there twice are joined, as HTTP has it. */
-const single = new Set(['content-type', 'expires']);
+const single = new Set(['content-type', 'expires', 'x-amz-version-id']);
 
 /** Adds the headers that the text stands for, a content-type always. */
 export function putAttributes(headers: Record<string, string>, text: string): void {

@@ -44,10 +44,12 @@ export function headOf(
   requestHeaders: RequestHeaders,
   query: ReadonlyMap<string, string>,
 ): ObjectHead {
-  refuseOtherVersion(record, query);
+  const version = versionOf(record);
+  const asked = query.get('versionId') ?? '';
+  if (asked !== '' && asked !== (version ?? 'null')) throw noSuchVersion(asked);
   const asPart = isPart(record, requestHeaders, query);
   const verdict = judge(requestHeaders, record);
-  const headers = versionHeaders(record);
+  const headers = versionHeaders(record, asked === '' ? version : asked);
   if (verdict.kind === 'not-modified') {
     putCaching(headers, record);
     return { status: 304, headers, range: undefined };
@@ -97,12 +99,14 @@ function isPart({ etag }: KnownObject, headers: RequestHeaders, query: ReadonlyM
   throw new S3Error('InvalidPart', 'It is not known here where the parts of the object begin: read it by ranges.');
 }
 
-/** A cache keeps one version of a key. */
-function refuseOtherVersion(record: KnownObject, query: ReadonlyMap<string, string>): void {
-  const version = query.get('versionId') ?? '';
-  if (version === '' || version === (record.versionId ?? versionIn(record.attributes) ?? 'null')) return;
-  throw new S3Error('NoSuchVersion', 'The specified version is not the one in the cache.', {
-    details: { VersionId: version },
+/** A cache keeps one version of a key; of an origin that numbers none it is called `null`. */
+function versionOf({ versionId, attributes }: KnownObject): string | undefined {
+  return versionId ?? versionIn(attributes);
+}
+
+function noSuchVersion(asked: string): S3Error {
+  return new S3Error('NoSuchVersion', 'The specified version is not the one in the cache.', {
+    details: { VersionId: asked },
   });
 }
 
@@ -127,12 +131,12 @@ function putOverrides(headers: Record<string, string>, query: ReadonlyMap<string
   }
 }
 
-function versionHeaders(record: ObjectVersion): Record<string, string> {
+function versionHeaders(record: KnownObject, version: string | undefined): Record<string, string> {
   const headers: Record<string, string> = {
     etag: `"${record.etag}"`,
     'last-modified': new Date(record.lastModifiedMs).toUTCString(),
     'accept-ranges': 'bytes',
   };
-  if (record.versionId !== undefined) headers['x-amz-version-id'] = record.versionId;
+  if (version !== undefined) headers['x-amz-version-id'] = version;
   return headers;
 }

@@ -27,6 +27,7 @@ export type RefusalCode =
   | 'AuthorizationHeaderMalformed'
   | 'AuthorizationQueryParametersError'
   | 'ExpiredToken'
+  | 'InvalidArgument'
   | 'InvalidAccessKeyId'
   | 'InvalidRequest'
   | 'InvalidToken'
@@ -91,8 +92,7 @@ export class SignatureJudge<C extends S3Credentials = S3Credentials> {
       /^AWS4-HMAC-SHA256 +Credential=([^/,]+)\/(\d{8})\/([^/,]+)\/([^/,]+)\/aws4_request, *SignedHeaders=([^,]+), *Signature=([0-9a-f]{64})$/.exec(
         headerOf(request, 'authorization')!,
       );
-    if (match === null)
-      throw refused(400, 'AuthorizationHeaderMalformed', 'The authorization header is not AWS4-HMAC-SHA256.');
+    if (match === null) throw otherAuthorization(headerOf(request, 'authorization')!);
     const [, accessKeyId, date, region, service, signedHeaderList, signature] = match as unknown as string[];
     const known = this.#known(accessKeyId!);
     const amzDate = headerOf(request, 'x-amz-date');
@@ -208,6 +208,18 @@ class Refused extends Error {
 
 function refused(status: number, code: RefusalCode, message: string): Refused {
   return new Refused({ status, code, message });
+}
+
+function otherAuthorization(header: string): Refused {
+  if (header.startsWith('AWS4-HMAC-SHA256'))
+    return refused(400, 'AuthorizationHeaderMalformed', 'The authorization header you provided is malformed.');
+  if (header.startsWith('AWS '))
+    return refused(
+      400,
+      'InvalidRequest',
+      'The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.',
+    );
+  return refused(400, 'InvalidArgument', 'Unsupported Authorization Type');
 }
 
 function mismatch(): Refused {

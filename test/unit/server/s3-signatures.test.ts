@@ -87,8 +87,10 @@ describe("the examples of S3's reference", () => {
 
   test('nothing at all is unsigned, and what is no signature says so', () => {
     expect(codeOf({ ...byHeader, headers: { host: 'x' } }, exampleDay)).toBe('unsigned');
-    const headers = { host: 'x', authorization: 'AWS AKIA:abc' };
-    expect(codeOf({ ...byHeader, headers }, exampleDay)).toBe('AuthorizationHeaderMalformed');
+    const coded = (authorization: string) => codeOf({ ...byHeader, headers: { host: 'x', authorization } }, exampleDay);
+    expect(coded('AWS4-HMAC-SHA256 Credential=AKIA')).toBe('AuthorizationHeaderMalformed');
+    expect(coded('AWS AKIA:abc')).toBe('InvalidRequest');
+    expect(coded('Bearer abc')).toBe('InvalidArgument');
   });
 });
 
