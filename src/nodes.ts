@@ -109,6 +109,7 @@ export async function openWorkerSide(base: NodeBase, onFatal: (error: Error) => 
     now: () => systemClock.wallMs(),
     log,
     ledgerFlushMs,
+    retention: config.store,
     onShown: (path) => ids?.add(path),
     ...observeStore(telemetry),
   });

@@ -50,11 +50,15 @@ export function showLimits(telemetry: Telemetry, limits: OriginLimits): void {
 export function observeStore({
   histograms,
   counters,
-}: Telemetry): Pick<StoreOptions, 'onSync' | 'onCommit' | 'onBadPage'> {
+}: Telemetry): Pick<StoreOptions, 'onSync' | 'onCommit' | 'onBadPage' | 'onEvicted'> {
   return {
     onSync: (milliseconds) => histograms.storeSyncSeconds.observe(milliseconds / msPerSecond),
     onCommit: (milliseconds) => histograms.storeCommitSeconds.observe(milliseconds / msPerSecond),
     onBadPage: () => counters.checksumFailures.inc({ reader: 'serve' }),
+    onEvicted(reason, { files, bytes }) {
+      counters.storeEvictions.inc({ reason }, files);
+      counters.storeEvictedBytes.inc({ reason }, bytes);
+    },
   };
 }
 
@@ -95,7 +99,11 @@ export function observedOrigins(origins: Origins, { counters, histograms }: Tele
 export function showWorker(telemetry: Telemetry, parts: { store: Store; worker: IngestWorker }): void {
   const { gauges } = telemetry;
   telemetry.onScrape(() => {
-    const { capacityBytes, usedBytes, reservedBytes, freeBytes, files, blocks } = parts.store.usage();
+    const usage = parts.store.usage();
+    const { capacityBytes, usedBytes, reservedBytes, freeBytes, files, blocks } = usage;
+    gauges.storePinnedBytes.set(usage.pinnedBytes);
+    gauges.storeHeldBytes.set(usage.heldBytes);
+    gauges.storeEvictableBytes.set(usage.evictableBytes);
     gauges.storeCapacityBytes.set(capacityBytes);
     gauges.storeUsedBytes.set(usedBytes);
     gauges.storeReservedBytes.set(reservedBytes);

@@ -128,7 +128,7 @@ export class FleetRun {
 }
 
 export function emptyProgress(): RunProgress {
-  return { receivedBytes: 0, durableBytes: 0, retries: 0, partsInFlight: 0, ledger: emptyLedger() };
+  return { receivedBytes: 0, durableBytes: 0, retries: 0, partsInFlight: 0, evictedBytes: 0, ledger: emptyLedger() };
 }
 
 function add(a: RunProgress, b: RunProgress): RunProgress {
@@ -137,6 +137,7 @@ function add(a: RunProgress, b: RunProgress): RunProgress {
     durableBytes: a.durableBytes + b.durableBytes,
     retries: a.retries + b.retries,
     partsInFlight: a.partsInFlight + b.partsInFlight,
+    evictedBytes: a.evictedBytes + b.evictedBytes,
     ledger: addLedgers(a.ledger, b.ledger),
   };
 }

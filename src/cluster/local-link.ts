@@ -24,8 +24,8 @@ export class LocalLink implements WorkerLink {
     this.#worker.startRun(spec);
   }
 
-  async reserveMore(run: RunId, bytes: number): Promise<void> {
-    this.#worker.reserveMore(run, bytes);
+  reserveMore(run: RunId, bytes: number): Promise<void> {
+    return this.#worker.reserveMore(run, bytes);
   }
 
   makeRoom(run: RunId, files: readonly ManifestEntry[]): Promise<void> {

@@ -9,6 +9,7 @@ import { lanesOf, memoryBudgetOf, type StorePlace, storesOf } from './defaults.t
 import type { Draft, Source } from './draft.ts';
 import { type EtcdConfig, etcdOf, portOthersCall } from './etcd.ts';
 import { type Listen, parseListen } from './forms.ts';
+import { type RetentionConfig, retentionOf } from './retention.ts';
 import { type S3Config, s3Of } from './s3.ts';
 
 export type Role = 'standalone' | 'coordinator' | 'worker';
@@ -66,6 +67,7 @@ export interface Config {
     readonly host: string;
     readonly zone?: string;
   };
+  readonly store: RetentionConfig;
   readonly s3: S3Config;
   readonly tls: {
     /** What the ports of this node show; undefined: they speak no TLS. */
@@ -127,6 +129,7 @@ export function configOf(role: Role, draft: Draft): Config {
       stores: storesOf(draft),
     },
     cluster: clusterOf(draft, role),
+    store: retentionOf(draft),
     s3: s3Of(draft),
     tls: tlsOf(draft),
     ingest: {

@@ -9,6 +9,7 @@ import { KiB, leastSegmentBytes, MiB, mostSegmentBytes, pageBytes } from '../cor
 import { mostDefaultLanes } from './defaults.ts';
 import { etcdSchema } from './etcd.ts';
 import { choice, duration, flag, integer, listen, number, path, room, secret, size, text, url } from './forms.ts';
+import { retentionSchema } from './retention.ts';
 import { s3Schema } from './s3.ts';
 
 const closed = { additionalProperties: false } as const;
@@ -230,6 +231,7 @@ export const configSchema = Type.Object(
       },
       { ...closed, description: 'Workers on other machines.' },
     ),
+    store: retentionSchema,
     s3: s3Schema,
     tls: Type.Object(
       {

@@ -149,7 +149,12 @@ export const errorCatalogue = {
   STORE_NO_ROOM: {
     status: 'RESOURCE_EXHAUSTED',
     retryable: false,
-    help: 'The load needs more bytes than the store has free; stop other loads, remove what is not needed with `primed job free`, or configure a larger store or one more.',
+    help: 'The load needs more bytes than the store has free and can evict: the message says how many are pinned and how many belong to running loads. Stop other loads, unpin or free what is not needed, or configure a larger store or one more.',
+  },
+  STORE_QUOTA: {
+    status: 'RESOURCE_EXHAUSTED',
+    retryable: false,
+    help: 'The quota of a prefix (`[[store.rule]]`) is full with files that running loads count on; raise it, or load less at a time.',
   },
   STORE_LOCKED: {
     status: 'FAILED_PRECONDITION',

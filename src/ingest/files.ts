@@ -99,6 +99,11 @@ export class Files {
     }
     const missingBytes = bytesOf(begun.missing);
     if (missingBytes === 0) return skippedOutcome(entry, wantedBytes);
+    const admitted = this.#store.admit(begun.fileId, entry.path, missingBytes);
+    if (admitted !== undefined) {
+      await admitted;
+      if (run.stopping) return stoppedOutcome(entry);
+    }
     const feed = source?.follow === true ? new Feed(begun.missing, this.#partBytes) : undefined;
     return new Promise((resolve) => {
       const file: FileTask = {
@@ -264,8 +269,10 @@ export class Files {
     const found = await abortable(this.#origins.head(path, run.abort.signal), run.abort.signal);
     if (run.stopping) return;
     // the room of the old version went back to the reservation when it was abandoned; that of other files stays theirs
-    const othersBytes = Math.max(0, this.#store.reservedFor(run.spec.run) - oldBytes);
-    this.#store.reserve(run.spec.run, othersBytes + alignUp(found.sizeBytes));
+    const oldLeftBytes = Math.min(oldBytes, this.#store.reservedFor(run.spec.run));
+    const evicted = await this.#store.reserveMore(run.spec.run, alignUp(found.sizeBytes) - oldLeftBytes);
+    run.evictedBytes += evicted.bytes;
+    if (run.stopping) return;
     const { sizeBytes, lastModifiedMs, versionId } = found;
     const version = { etag: found.etag, sizeBytes, lastModifiedMs };
     file.entry = { path, ...version, ...(versionId === undefined ? {} : { versionId }) };

@@ -99,6 +99,7 @@ export class Run {
   /** The same of bytes from other workers. */
   foldedPeerBytes = 0;
   retries = 0;
+  evictedBytes = 0;
   stopping = false;
   /** By origin. */
   readonly silence = new Map<number, OriginSilence>();

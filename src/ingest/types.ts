@@ -91,6 +91,8 @@ export interface RunProgress {
   readonly durableBytes: number;
   readonly retries: number;
   readonly partsInFlight: number;
+  /** What was evicted to make room for the run, since this process started it. */
+  readonly evictedBytes: number;
   readonly ledger: Ledger;
 }
 
@@ -138,10 +140,10 @@ export interface SourceWorker {
 export interface Worker {
   /** Idempotent for a run id. */
   startRun(spec: RunSpec): void;
-  /** Throws STORE_NO_ROOM. Bytes that the run will still allocate at most, rounding included. */
+  /** Throws STORE_NO_ROOM. Bytes that the run will still allocate at most, rounding included. Evicts nothing. */
   reserve(run: RunId, bytes: number): void;
-  /** Adds to what the run may still allocate. Throws STORE_NO_ROOM; then nothing changed. */
-  reserveMore(run: RunId, bytes: number): void;
+  /** Adds to what the run may still allocate, and evicts what that takes. Rejects with STORE_NO_ROOM; then the reservation is as it was. */
+  reserveMore(run: RunId, bytes: number): Promise<void>;
   /** Gives back what earlier loads have left half loaded of these files, and this run would not use. */
   makeRoom(run: RunId, entries: readonly ManifestEntry[]): Promise<void>;
   /** What a file of this size takes in the store. */
@@ -154,7 +156,10 @@ export interface Worker {
   loadMetadata(run: RunId, entries: readonly ManifestEntry[]): Promise<void>;
   /** Re-reads every page of a cached file from SSD, and compares a whole-object checksum where the origin has one. */
   verify(run: RunId, entry: ManifestEntry, ranges?: readonly ByteRange[]): Promise<VerifyOutcome>;
-  /** What is cached of this file at this version: its durable bytes, and whether this load put them there. */
+  /**
+   * What is cached of this file at this version: its durable bytes, and whether this load put them there. Where a run of the
+   * load is under way, it counts on them: they are not evicted before it ends.
+   */
   cached(
     load: LoadId,
     entry: ManifestEntry,

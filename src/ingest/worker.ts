@@ -143,6 +143,7 @@ export class IngestWorker implements Worker {
     Atomics.store(this.#board.weights, row, spec.weight);
     const run = new Run(spec, row);
     this.#runs.set(spec.run, run);
+    this.#store.enter(spec.run, spec.load);
     this.#parts.add(run);
     this.#limits.setBandwidth(run, spec.bandwidthBytesPerSecond);
   }
@@ -151,8 +152,13 @@ export class IngestWorker implements Worker {
     this.#store.reserve(run, bytes);
   }
 
-  reserveMore(run: RunId, bytes: number): void {
-    this.#store.reserve(run, this.#store.reservedFor(run) + bytes);
+  async reserveMore(runId: RunId, bytes: number): Promise<void> {
+    const run = this.#run(runId);
+    const evicted = await this.#store.reserveMore(runId, bytes);
+    run.evictedBytes += evicted.bytes;
+    // Nobody would give it back.
+    if (!this.#runs.has(runId)) this.#store.unreserve(runId);
+    if (evicted.files > 0) this.#log.info({ run: runId, ...evicted }, 'files were evicted to make room for a load');
   }
 
   makeRoom(runId: RunId, entries: readonly ManifestEntry[]): Promise<void> {
@@ -228,7 +234,8 @@ export class IngestWorker implements Worker {
 
   cached(load: LoadId, entry: ManifestEntry, range?: ByteRange): { complete: boolean; bytes: number; ours: boolean } {
     if (range !== undefined) {
-      const { bytes, ours, visible } = this.#store.cachedRange(load, entry, range);
+      const { bytes, ours, visible, record } = this.#store.cachedRange(load, entry, range);
+      if (record !== undefined && !this.#hold(load, record)) return { complete: false, bytes: 0, ours: false };
       // What is durable and not published is not there for anyone: its load has to be gone on with.
       return { complete: visible && bytes === range.length, bytes, ours };
     }
@@ -239,8 +246,14 @@ export class IngestWorker implements Worker {
     const candidates = [visible, loading].filter(same);
     // what this load has fetched so far counts, even while an earlier version of equal bytes is still the visible one
     const best = candidates.find((record) => record.loadId === load && record.state !== 'metadata') ?? candidates[0];
-    if (best === undefined) return { complete: false, bytes: 0, ours: false };
+    if (best === undefined || !this.#hold(load, best)) return { complete: false, bytes: 0, ours: false };
     return { complete: best.state === 'complete', bytes: best.cachedBytes, ours: best.loadId === load };
+  }
+
+  /** False: it is being removed. */
+  #hold(load: LoadId, record: FileRecord): boolean {
+    for (const [run, { spec }] of this.#runs) if (spec.load === load && !this.#store.hold(run, record)) return false;
+    return true;
   }
 
   setBandwidth(run: RunId, bytesPerSecond: number | undefined): void {
@@ -315,6 +328,7 @@ export class IngestWorker implements Worker {
       durableBytes: ledger.cachedBytes,
       retries: run?.retries ?? 0,
       partsInFlight: run?.partsInFlight ?? 0,
+      evictedBytes: run?.evictedBytes ?? 0,
       ledger,
     };
   }

@@ -1,11 +1,13 @@
 /** What one commit changes: puts and removes, collected in order, and what to do once they are durable. */
 import type { Extent, FileId, RunId } from '../core/types.ts';
+import type { Holds } from './holds.ts';
 import type { IndexDb, Table } from './index-db.ts';
 import { extentsOf } from './layout.ts';
 import type { Ledgers } from './ledgers.ts';
 import type { LoadingFile } from './loading-file.ts';
 import type { LoadingFiles } from './loading-files.ts';
 import type { Readers } from './readers.ts';
+import type { Recency } from './recency.ts';
 import {
   type Arena,
   type Block,
@@ -15,8 +17,11 @@ import {
   encodeFile,
   fileKey,
   inlineBlock,
+  type Place,
   parseSegment,
   pathKey,
+  placeKey,
+  placeOf,
   readBlock,
   writeBlock,
 } from './records.ts';
@@ -32,8 +37,12 @@ export interface Counters {
 interface Visible {
   readonly record: FileRecord;
   readonly block: Block | undefined;
+  /** In the queue for eviction; undefined: it has no bytes. */
+  readonly place: Place | undefined;
   /** Blocks that this commit put. */
   readonly blocks: ReadonlyMap<number, Block> | undefined;
+  /** Nothing of it has changed but its place. */
+  readonly moved?: boolean;
 }
 
 export interface ChangesContext {
@@ -43,6 +52,8 @@ export interface ChangesContext {
   readonly ledgers: Ledgers;
   readonly readers: Readers;
   readonly loading: LoadingFiles;
+  readonly recency: Recency;
+  readonly holds: Holds;
   readonly counters: Counters;
   readonly now: () => number;
 }
@@ -65,6 +76,10 @@ export class Changes {
     context.arena.reset();
   }
 
+  get recency(): Recency {
+    return this.#context.recency;
+  }
+
   get ledgers(): Ledgers {
     return this.#context.ledgers;
   }
@@ -76,7 +91,7 @@ export class Changes {
 
   /** Paths that this commit made visible, or changed. */
   *shown(): Generator<string> {
-    for (const [path, visible] of this.#visible) if (visible !== null) yield path;
+    for (const [path, visible] of this.#visible) if (visible !== null && visible.moved !== true) yield path;
   }
 
   /** Runs once the commit is durable. */
@@ -100,7 +115,23 @@ export class Changes {
   /** Puts a visible file without data, in place of whatever was there. */
   putMetadata(record: FileRecord): void {
     this.removeVisible(record.path);
-    this.#putVisible(record, undefined, undefined);
+    this.#putVisible({ record, block: undefined, place: undefined, blocks: undefined });
+  }
+
+  /** A visible file waits elsewhere for its eviction. Nothing, where this version is not there any more. */
+  place(path: string, file: FileId, place: Place): void {
+    const old = this.#lookup(path);
+    if (old?.place === undefined || old.record.fileId !== file) return;
+    this.#leaveQueue(old);
+    this.#fileCount--;
+    this.#putVisible({ ...old, place, moved: old.moved ?? !this.#visible.has(path) });
+  }
+
+  /** When a file was read last. */
+  used(file: FileId, atMs: number): void {
+    const value = this.#context.arena.take(6);
+    value.writeUIntLE(atMs, 0, 6);
+    this.#put(this.#context.index.used, fileKey(file), value);
   }
 
   /** Removes a visible file and its data, what is being added to it too. Returns its record. */
@@ -110,7 +141,9 @@ export class Changes {
     this.#visible.set(path, null);
     this.#remove(this.#context.index.files, pathKey(path));
     this.#fileCount--;
-    const { readers, loading } = this.#context;
+    const { readers, loading, recency } = this.#context;
+    this.#leaveQueue(old);
+    recency.gone(old.record.fileId);
     const { fileId } = old.record;
     const blocks = old.block ? new Map([[0, old.block]]) : this.#removeBlocks(fileId, old.blocks);
     this.#blockCount -= blocks.size;
@@ -141,16 +174,22 @@ export class Changes {
     const { entry, fileId } = file;
     const record = file.record(file.whole ? 'complete' : 'partial', file.landedBytes, this.#context.now());
     // A version that gets more segments keeps those that it has.
-    if (this.#lookup(entry.path)?.record.fileId === fileId) this.#fileCount--;
-    else this.removeVisible(entry.path);
+    const old = this.#lookup(entry.path);
+    if (old?.record.fileId === fileId) {
+      this.#fileCount--;
+      this.#leaveQueue(old);
+    } else this.removeVisible(entry.path);
+    const { recency, holds } = this.#context;
+    const place = { class: recency.retention.classOf(entry.path), sinceMs: Math.max(0, Math.floor(record.cachedAtMs)) };
+    for (const run of file.users) holds.hold(run, fileId, 0);
     if (file.small) {
       const block = file.blocks.get(0);
       if (block) this.#blockCount++;
-      this.#putVisible(record, block, undefined);
+      this.#putVisible({ record, block, place, blocks: undefined });
     } else {
       const segments = this.#loading.get(file) ?? new Set();
       this.#putBlocks(file, segments);
-      this.#putVisible(record, undefined, new Map(file.blocks));
+      this.#putVisible({ record, block: undefined, place, blocks: new Map(file.blocks) });
       this.#settleLater(file, segments);
     }
     this.#forgetLoading(file);
@@ -210,14 +249,42 @@ export class Changes {
     if (changed !== undefined) return changed ?? undefined;
     const bytes = this.#context.index.get(this.#context.index.files, pathKey(path));
     if (bytes === undefined) return undefined;
-    return { record: decodeFile(bytes, path), block: inlineBlock(bytes), blocks: undefined };
+    const record = decodeFile(bytes, path);
+    const place = record.state === 'metadata' ? undefined : placeOf(bytes);
+    return { record, block: inlineBlock(bytes), place, blocks: undefined };
   }
 
-  #putVisible(record: FileRecord, block: Block | undefined, blocks: Map<number, Block> | undefined): void {
+  #putVisible(visible: Visible): void {
     const { index, arena } = this.#context;
-    this.#visible.set(record.path, { record, block, blocks });
-    this.#put(index.files, pathKey(record.path), encodeFile(block ? { record, block } : { record }, arena));
+    const { record, block, place } = visible;
+    this.#visible.set(record.path, visible);
+    this.#put(index.files, pathKey(record.path), encodeFile({ record, block, place }, arena));
     this.#fileCount++;
+    if (place !== undefined) this.#enterQueue(record, place);
+  }
+
+  #enterQueue({ path, fileId, cachedBytes, cachedAtMs }: FileRecord, place: Place): void {
+    const { index, arena, recency } = this.#context;
+    const pathBytes = Buffer.byteLength(path);
+    const value = arena.take(8 + pathBytes);
+    value.writeDoubleLE(cachedBytes, 0);
+    value.write(path, 8, 'utf8');
+    this.#put(index.queue, placeKey(place, fileId), value);
+    if (recency.retention.rule(place.class)?.ttlMs !== undefined)
+      this.#put(index.ages, ageKey(place.class, cachedAtMs, fileId), value.subarray(8));
+    this.#afterwards.push(() => recency.placed(fileId, place, cachedBytes));
+  }
+
+  #leaveQueue({ record, place }: Visible): void {
+    if (place === undefined) return;
+    const { index, recency } = this.#context;
+    const { fileId, cachedBytes, cachedAtMs } = record;
+    this.#remove(index.queue, placeKey(place, fileId));
+    if (recency.retention.rule(place.class)?.ttlMs !== undefined)
+      this.#remove(index.ages, ageKey(place.class, cachedAtMs, fileId));
+    // Its place says it from now on.
+    this.#remove(index.used, fileKey(fileId));
+    this.#afterwards.push(() => recency.left(fileId, place, cachedBytes));
   }
 
   #putBlocks(file: LoadingFile, segments: Iterable<number>): void {
@@ -272,4 +339,8 @@ export class Changes {
     this.#keys.push(key);
     this.#values.push(undefined);
   }
+}
+
+function ageKey(of: number, cachedAtMs: number, file: FileId): Buffer {
+  return placeKey({ class: of, sinceMs: Math.max(0, Math.floor(cachedAtMs)) }, file);
 }

@@ -12,8 +12,10 @@
  * failed commit it is unknown what is on disk. Everything that waits fails with the cause, and so does everything later.
  */
 import { PrimedError } from '../core/errors.ts';
+import type { EvictionReason } from '../core/eviction.ts';
 import type { Changes } from './changes.ts';
 import type { IndexDb } from './index-db.ts';
+import type { Removed } from './types.ts';
 import type { Volume } from './volume.ts';
 
 export interface Operation {
@@ -25,6 +27,11 @@ export interface Operation {
   done(): void;
   failed(error: PrimedError): void;
 }
+
+/** Queues an operation, and resolves as it settles. */
+export type Commit = <T>(
+  make: (settle: { resolve(value: T): void; reject(error: PrimedError): void }) => Operation,
+) => Promise<T>;
 
 /** Parts, files or removed blocks in one commit at most, unless one operation has more. Each takes about 5 µs of the main thread: 20 ms. */
 const commitWeightLimit = 4096;
@@ -45,6 +52,8 @@ export interface StoreObserver {
   readonly onCommit?: ((milliseconds: number) => void) | undefined;
   /** A read met a page without its checksum. */
   readonly onBadPage?: (() => void) | undefined;
+  /** Files were evicted. */
+  readonly onEvicted?: ((reason: EvictionReason, removed: Removed) => void) | undefined;
   /** A file is visible, and durable. */
   readonly onShown?: ((path: string) => void) | undefined;
 }

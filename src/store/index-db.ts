@@ -7,6 +7,9 @@
  *   loading       FileId u48 -> file        files of which some bytes are durable
  *   loadingPaths  path -> FileId u48
  *   runs          run id -> ledger
+ *   queue         class u16, since u48, FileId u48 -> f64 durable bytes, path     files in the order of their eviction
+ *   ages          class u16, cached at u48, FileId u48 -> path                    of classes whose files expire
+ *   used          FileId u48 -> u48 ms          files that were read since they took their place in the queue
  *
  * Durability: `overlappingSync` is off, so a commit is LMDB's own: pages written, fdatasync, meta page written through
  * a descriptor that syncs. A batch resolves after that. (With overlappingSync, which is lmdb-js's default, it would
@@ -24,7 +27,7 @@ import { PrimedError } from '../core/errors.ts';
 import { KiB, MiB } from '../core/units.ts';
 import { makeFolder, releaseMapped } from '../platform/index.ts';
 
-export const indexFormat = 4;
+export const indexFormat = 5;
 export const dataName = 'data.mdb';
 /** mm_magic of LMDB, at byte 24 of the file, behind the page header. */
 const lmdbMagic = 0xbeefc0de;
@@ -62,6 +65,9 @@ export class IndexDb {
   readonly loading: Table;
   readonly loadingPaths: Table;
   readonly runs: Table;
+  readonly queue: Table;
+  readonly ages: Table;
+  readonly used: Table;
   readonly #root: RootDatabase<Buffer, Uint8Array>;
   readonly #dataPath: string;
   /** Looked at since the mapped pages were given back last. */
@@ -77,7 +83,7 @@ export class IndexDb {
       this.#root = open({
         path: dir,
         ...options,
-        maxDbs: 8,
+        maxDbs: 12,
         compression: false,
         overlappingSync: false,
         noSync: false,
@@ -104,6 +110,9 @@ export class IndexDb {
     this.loading = this.#root.openDB('loading', options);
     this.loadingPaths = this.#root.openDB('loadingPaths', options);
     this.runs = this.#root.openDB('runs', options);
+    this.queue = this.#root.openDB('queue', options);
+    this.ages = this.#root.openDB('ages', options);
+    this.used = this.#root.openDB('used', options);
   }
 
   /** Nothing lies at a key that is none: empty, or longer than any path. */
@@ -157,6 +166,12 @@ export class IndexDb {
       throw await this.#explain(error);
     }
     this.#see(changes * lookupBytes);
+  }
+
+  /** Durable when resolved. */
+  async clear(table: Table): Promise<void> {
+    await table.clearAsync();
+    await this.#root.flushed;
   }
 
   async close(): Promise<void> {

@@ -27,6 +27,8 @@ export class LoadingFiles {
   readonly #byId = new Map<FileId, LoadingFile>();
   readonly #byPath = new Map<string, LoadingFile>();
   readonly #byUser = new Map<RunId, Set<LoadingFile>>();
+  /** Hears of each that takes no part any more. */
+  onEnd: (file: FileId) => void = () => undefined;
   readonly #endings = new Map<FileId, Ending>();
   /** The ids of #endings, in a ring: looking for the oldest key of a Map costs a walk over those that were deleted. */
   readonly #ended = new Float64Array(endingsKept);
@@ -115,6 +117,7 @@ export class LoadingFiles {
   /** The file takes no part in anything any more, but for parts of it that come late. */
   end(file: LoadingFile, ending: Ending): void {
     if (!this.#byId.delete(file.fileId)) return;
+    this.onEnd(file.fileId);
     this.hide(file);
     for (const run of file.users) this.#byUser.get(run)?.delete(file);
     this.#endings.set(file.fileId, ending);
@@ -181,6 +184,7 @@ export class LoadingFiles {
   #rest(file: LoadingFile): void {
     if (file.users.size > 0 || file.phase !== 'loading' || file.landedBytes !== file.durableBytes) return;
     this.#byId.delete(file.fileId);
+    this.onEnd(file.fileId);
     this.hide(file);
     if (file.indexed) this.#left++;
   }

@@ -8,11 +8,13 @@ import { closeSync, openSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { PrimedError } from '../core/errors.ts';
 import type { StoreIndex } from '../core/types.ts';
-import { alignBytes } from '../core/units.ts';
+import { alignBytes, alignUp } from '../core/units.ts';
 import { lockFile, makeFolder } from '../platform/index.ts';
 import type { CommitHooks } from './commit.ts';
 import { IndexDb, indexFormat, type StoreEntry } from './index-db.ts';
-import { scanExtents, scanInlineExtents } from './records.ts';
+import type { ClassUsage } from './recency.ts';
+import { placedFigures, scanExtents, scanInlineExtents } from './records.ts';
+import { openRetention } from './sorting.ts';
 import { Space } from './space.ts';
 import { LocalStore } from './store.ts';
 import { dataOffset } from './superblock.ts';
@@ -46,7 +48,8 @@ export async function openLocalStore(options: StoreOptions, hooks: CommitHooks =
     const space = new Space(
       volumes.map((volume) => ({ index: volume.index, grains: volume.grains, firstGrain: dataOffset / alignBytes })),
     );
-    const counters = replay(index, space);
+    const retention = await openRetention(index, options.retention?.rules ?? []);
+    const { usage, ...counters } = replay(index, space);
     const store = new LocalStore({
       index,
       volumes,
@@ -58,11 +61,13 @@ export async function openLocalStore(options: StoreOptions, hooks: CommitHooks =
       log: options.log,
       ledgerFlushMs: options.ledgerFlushMs,
       hooks,
+      ...{ retention, usage, evicts: options.retention?.eviction !== 'none' },
       observe: {
         onSync: options.onSync,
         onCommit: options.onCommit,
         onBadPage: options.onBadPage,
         onShown: options.onShown,
+        onEvicted: options.onEvicted,
       },
       unlock: () => closeSync(lockFd),
     });
@@ -197,8 +202,9 @@ function missingFromConfiguration(entry: StoreEntry, options: StoreOptions): Pri
 }
 
 /** Marks every extent of every block as given out: one pass over files and blocks. */
-function replay(index: IndexDb, space: Space): { files: number; blocks: number } {
+function replay(index: IndexDb, space: Space): { files: number; blocks: number; usage: Map<number, ClassUsage> } {
   let blocks = 0;
+  const usage = new Map<number, ClassUsage>();
   let path: Uint8Array | undefined;
   const take = (store: number, fileGrain: number, grains: number): void => {
     if (space.take(store, fileGrain, grains)) return;
@@ -211,6 +217,10 @@ function replay(index: IndexDb, space: Space): { files: number; blocks: number }
   index.scan(index.files, (key, value) => {
     path = key;
     if (scanInlineExtents(value, take)) blocks++;
+    const { class: of, cachedBytes, placed } = placedFigures(value);
+    if (!placed) return;
+    const { files, bytes } = usage.get(of) ?? { files: 0, bytes: 0 };
+    usage.set(of, { files: files + 1, bytes: bytes + alignUp(cachedBytes) });
   });
   index.scan(index.blocks, (key, value) => {
     path = key;
@@ -218,5 +228,5 @@ function replay(index: IndexDb, space: Space): { files: number; blocks: number }
     blocks++;
   });
   space.seal();
-  return { files: index.count(index.files), blocks };
+  return { files: index.count(index.files), blocks, usage };
 }

@@ -7,7 +7,8 @@ import type { Changes } from './changes.ts';
 import type { Operation } from './commit.ts';
 import type { LoadingFile } from './loading-file.ts';
 import type { LoadingFiles } from './loading-files.ts';
-import type { LandedPart } from './types.ts';
+import type { Place } from './records.ts';
+import type { FileRecord, LandedPart } from './types.ts';
 
 interface Settle<T> {
   resolve(value: T): void;
@@ -190,6 +191,74 @@ export function removeVisible(
       }
     },
     done: () => settle.resolve({ files, bytes }),
+    failed: settle.reject,
+  };
+}
+
+/**
+ * Files are evicted, and others take the place in their queue that they should have had. Resolves with what went.
+ * @param order.mayGo is asked again here, where nothing comes in between any more.
+ */
+export function evictFiles(
+  order: {
+    readonly files: readonly { readonly path: string; readonly fileId: FileId; readonly bytes: number }[];
+    readonly moves: readonly { readonly path: string; readonly fileId: FileId; readonly place: Place }[];
+    readonly mayGo: (record: FileRecord) => boolean;
+  },
+  settle: Settle<{ files: number; bytes: number }>,
+): Operation {
+  const { files, moves, mayGo } = order;
+  const gone = { files: 0, bytes: 0 };
+  return {
+    weight: files.reduce((sum, { bytes }) => sum + recordsOf(bytes), moves.length),
+    stores: 0,
+    apply(changes) {
+      for (const { path, fileId } of files) {
+        const record = changes.visible(path);
+        if (record?.fileId !== fileId || !mayGo(record)) continue;
+        changes.removeVisible(path);
+        gone.files++;
+        gone.bytes += record.cachedBytes;
+      }
+      for (const { path, fileId, place } of moves) changes.place(path, fileId, place);
+    },
+    done: () => settle.resolve(gone),
+    failed: settle.reject,
+  };
+}
+
+/** About so many records of files and blocks a file has. */
+export function recordsOf(bytes: number): number {
+  return 1 + Math.ceil(bytes / defaultSegmentBytes);
+}
+
+/** When files were read; those that are gone meanwhile are left out. */
+export function writeUsed(rows: readonly (readonly [FileId, number])[], settle: Settle<void>): Operation {
+  return {
+    weight: rows.length,
+    stores: 0,
+    apply(changes) {
+      for (const [file, atMs] of rows) if (!changes.recency.isGone(file)) changes.used(file, atMs);
+    },
+    done: () => settle.resolve(),
+    failed: settle.reject,
+  };
+}
+
+/** Files take their place in the class that they belong to now; what is recorded with it says how far that has come. */
+export function sortFiles(
+  files: readonly { readonly path: string; readonly fileId: FileId; readonly place: Place }[],
+  meta: { readonly key: string; readonly value: unknown },
+  settle: Settle<void>,
+): Operation {
+  return {
+    weight: files.length,
+    stores: 0,
+    apply(changes) {
+      for (const { path, fileId, place } of files) changes.place(path, fileId, place);
+      changes.putMeta(meta.key, meta.value);
+    },
+    done: () => settle.resolve(),
     failed: settle.reject,
   };
 }

@@ -41,6 +41,10 @@ export class Readers {
     this.#space.free(reading.left.extents, reading.left.run);
   }
 
+  isRead(file: FileId): boolean {
+    return this.#reading.has(file);
+  }
+
   /** The commit that is being made removes these blocks from the index. */
   retire(file: FileId, blocks: ReadonlyMap<number, Block>): void {
     this.#retired.set(file, blocks);

@@ -11,7 +11,8 @@
  *            12 f64 size  20 f64 last modified, ms  28 f64 cached at, ms  36 f64 durable bytes
  *            44 u32 inline block bytes  48 u16 version id bytes (0xffff: none)  50 u16 path bytes  52 u16 runs
  *            54 u16 segment size of its placement, MiB  56 u16 attributes bytes
- *            58 inline block, etag, load, version id, attributes, path (loading only), runs x (u16 bytes, name, f64 durable bytes)
+ *            58 u16 class  60 u48 since, ms: its place in the queue for eviction
+ *            66 inline block, etag, load, version id, attributes, path (loading only), runs x (u16 bytes, name, f64 durable bytes)
  *
  * ledger     0 u8 version  1 u8 reasons  2 6 B zero  8 f64 origin bytes  16 f64 peer bytes  24 f64 cached bytes
  *            32 f64 x reasons
@@ -21,11 +22,11 @@ import { discardReasons, emptyLedger } from '../core/types.ts';
 import { MiB } from '../core/units.ts';
 import type { FileRecord, FileState } from './types.ts';
 
-export const recordVersion = 3;
+export const recordVersion = 4;
 
 const blockHeadBytes = 12;
 const extentBytes = 12;
-const fileHeadBytes = 58;
+const fileHeadBytes = 66;
 const ledgerHeadBytes = 32;
 const noVersionId = 0xffff;
 
@@ -88,6 +89,19 @@ export function blockKey(file: FileId, segment: number): Buffer {
 
 export function parseFileKey(key: Uint8Array): FileId {
   return Buffer.from(key.buffer, key.byteOffset, key.byteLength).readUIntBE(0, 6) as FileId;
+}
+
+/** Sorts by class, then by time. */
+export function placeKey(place: Place, file: FileId): Buffer {
+  const key = Buffer.allocUnsafe(14);
+  key.writeUInt16BE(place.class, 0);
+  key.writeUIntBE(place.sinceMs, 2, 6);
+  key.writeUIntBE(file, 8, 6);
+  return key;
+}
+
+export function parsePlaceKey(key: Buffer): Place & { readonly fileId: FileId } {
+  return { class: key.readUInt16BE(0), sinceMs: key.readUIntBE(2, 6), fileId: key.readUIntBE(8, 6) as FileId };
 }
 
 export function parseSegment(key: Uint8Array): number {
@@ -185,13 +199,21 @@ const stateNames: readonly (FileState | undefined)[] = [undefined, 'complete', '
 export interface FileValue {
   readonly record: FileRecord;
   /** Of a file of at most a page: its only block. */
-  readonly block?: Block;
+  readonly block?: Block | undefined;
   /** Of a loading file: who fetched its durable bytes. */
   readonly runs?: ReadonlyMap<RunId, number>;
+  /** Of a visible file with bytes. */
+  readonly place?: Place | undefined;
+}
+
+/** Where a file waits for its eviction: see recency.ts. */
+export interface Place {
+  readonly class: number;
+  readonly sinceMs: number;
 }
 
 export function encodeFile(value: FileValue, arena: Arena): Buffer {
-  const { record, block, runs } = value;
+  const { record, block, runs, place } = value;
   const inlineBytes = block ? blockBytes(block) : 0;
   const etagBytes = Buffer.byteLength(record.etag);
   const loadBytes = Buffer.byteLength(record.loadId);
@@ -218,6 +240,8 @@ export function encodeFile(value: FileValue, arena: Arena): Buffer {
   out.writeUInt16LE(runs?.size ?? 0, 52);
   out.writeUInt16LE(record.segmentBytes / MiB, 54);
   out.writeUInt16LE(attributeBytes, 56);
+  out.writeUInt16LE(place?.class ?? 0, 58);
+  out.writeUIntLE(place?.sinceMs ?? 0, 60, 6);
   if (block) writeBlock(block, out, fileHeadBytes);
   let at = fileHeadBytes + inlineBytes;
   at += out.write(record.etag, at, 'utf8');
@@ -265,6 +289,16 @@ export function decodeFile(bytes: Buffer, path?: string): FileRecord {
 export function fileFigures(bytes: Buffer): { state: FileState; sizeBytes: number; cachedBytes: number } {
   expectVersion(bytes[0]!, 'file');
   return { state: stateNames[bytes[1]!]!, sizeBytes: bytes.readDoubleLE(12), cachedBytes: bytes.readDoubleLE(36) };
+}
+
+export function placeOf(bytes: Buffer): Place {
+  return { class: bytes.readUInt16LE(58), sinceMs: bytes.readUIntLE(60, 6) };
+}
+
+/** What a replay needs of a file record: the bytes that wait in the queue of its class. */
+export function placedFigures(bytes: Buffer): { class: number; cachedBytes: number; placed: boolean } {
+  const placed = bytes[1] === stateNumbers.complete || bytes[1] === stateNumbers.partial;
+  return { class: bytes.readUInt16LE(58), cachedBytes: bytes.readDoubleLE(36), placed };
 }
 
 export function inlineBlock(bytes: Buffer): Block | undefined {

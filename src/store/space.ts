@@ -65,11 +65,16 @@ export class Space {
     return this.#reserved.get(run) ?? 0;
   }
 
+  /** How much more would have to be free for `reserve` to do it. */
+  shortage(run: RunId, bytes: number): number {
+    return alignUp(bytes) - (this.unusedBytes - this.#reservedBytes + this.reservedFor(run));
+  }
+
   /** Throws STORE_NO_ROOM. */
   reserve(run: RunId, bytes: number): void {
     const wanted = alignUp(bytes);
     const before = this.reservedFor(run);
-    const free = this.unusedBytes - this.#reservedBytes + before;
+    const free = wanted - this.shortage(run, bytes);
     if (wanted > free) throw noRoom('the load needs', wanted, free, this.#reservedBytes - before, this.capacityBytes);
     this.#setReserved(run, wanted);
   }

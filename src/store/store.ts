@@ -2,6 +2,7 @@
 import { strict as assert } from 'node:assert';
 import { PrimedError } from '../core/errors.ts';
 import { bytesOf, joined, missingOf, rangesWithout } from '../core/ranges.ts';
+import { pinnedClass, type Retention } from '../core/retention.ts';
 import type {
   ByteRange,
   DiscardReason,
@@ -15,13 +16,16 @@ import type {
   UfsPath,
 } from '../core/types.ts';
 import { sameVersion } from '../core/types.ts';
-import { alignDown, defaultSegmentBytes, pageBytes } from '../core/units.ts';
+import { alignDown, alignUp, defaultSegmentBytes, pageBytes } from '../core/units.ts';
 import { pageBelow } from './below.ts';
 import { mergeByPath, summarize, visibleRecord, visibleRecords } from './catalog.ts';
 import type { Counters } from './changes.ts';
 import { Changes } from './changes.ts';
-import { type CommitHooks, GroupCommit, type Operation, type StoreObserver } from './commit.ts';
+import { type Commit, type CommitHooks, GroupCommit, type Operation, type StoreObserver } from './commit.ts';
+import { Evictor } from './evictor.ts';
+import { Holds } from './holds.ts';
 import { type IndexDb, maxPathBytes } from './index-db.ts';
+import { Keeping } from './keeping.ts';
 import { missingRanges, segmentBytes } from './layout.ts';
 import { Ledgers } from './ledgers.ts';
 import { checkPart, LoadingFile } from './loading-file.ts';
@@ -29,6 +33,7 @@ import { LoadingFiles } from './loading-files.ts';
 import { CachedFile, checkRange } from './open-file.ts';
 import { barrier, completeEmpty, dropFile, landParts, putMetadata, removeVisible, showFile } from './operations.ts';
 import { Readers } from './readers.ts';
+import { type ClassUsage, Recency } from './recency.ts';
 import { Arena, type Block, decodeFile, inlineBlock, pathKey } from './records.ts';
 import type { Space } from './space.ts';
 import type {
@@ -41,6 +46,7 @@ import type {
   LandedPart,
   OpenFile,
   PathSummary,
+  Removed,
   Store,
   StoreFile,
   StoreUsage,
@@ -69,6 +75,9 @@ export interface StoreParts {
   readonly observe: StoreObserver;
   /** Gives up the lock of the index. */
   readonly unlock: () => void;
+  readonly retention: Retention;
+  readonly usage: Map<number, ClassUsage>;
+  readonly evicts: boolean;
 }
 
 export class LocalStore implements Store {
@@ -80,9 +89,14 @@ export class LocalStore implements Store {
   readonly #loading: LoadingFiles;
   readonly #readers: Readers;
   readonly #commits: GroupCommit;
+  readonly #holds = new Holds();
+  readonly #recency: Recency;
+  readonly #evictor: Evictor;
+  readonly #keeping: Keeping;
   #nextId: number;
   #idsEnd: number;
   #flushTimer: NodeJS.Timeout | undefined;
+  #closing = false;
   #closed = false;
 
   constructor(parts: StoreParts) {
@@ -97,7 +111,11 @@ export class LocalStore implements Store {
     this.#nextId = parts.firstId;
     this.#idsEnd = parts.firstId;
     const [ledgers, loading, readers] = [this.#ledgers, this.#loading, this.#readers];
-    const context = { index, arena: new Arena(), space, ledgers, loading, readers, counters, now };
+    const holds = this.#holds;
+    const recency = new Recency({ index, holds, retention: parts.retention, usage: parts.usage });
+    this.#recency = recency;
+    loading.onEnd = (file) => recency.expectNoMore(file);
+    const context = { index, arena: new Arena(), space, ledgers, loading, readers, recency, holds, counters, now };
     this.#commits = new GroupCommit({
       index,
       volumes: parts.volumes,
@@ -109,12 +127,21 @@ export class LocalStore implements Store {
         return changes;
       },
     });
+    const commit: Commit = (make) => this.#commit(make);
+    const { evicts, observe, log } = parts;
+    this.#evictor = new Evictor({
+      ...{ index, space, loading, readers, holds, recency, now, evicts, commit },
+      onEvicted: observe.onEvicted,
+      sorted: () => this.#keeping.sorted(),
+    });
+    this.#keeping = new Keeping({ index, recency, evictor: this.#evictor, commit, log });
   }
 
   /** Books what the last process lost, and records a range of ids. Durable when resolved. */
   async recover(): Promise<void> {
     this.#ledgers.recover(this.#parts.log);
     await this.#commit((settle) => barrier(settle));
+    this.#keeping.start();
   }
 
   usage(): StoreUsage {
@@ -125,6 +152,9 @@ export class LocalStore implements Store {
       usedBytes: capacityBytes - unusedBytes,
       reservedBytes,
       freeBytes: unusedBytes - reservedBytes,
+      pinnedBytes: this.#recency.bytesOf(pinnedClass),
+      heldBytes: this.#holds.bytes,
+      evictableBytes: this.#recency.evictableBytes,
       files,
       blocks,
     };
@@ -132,7 +162,40 @@ export class LocalStore implements Store {
 
   reserve(run: RunId, bytes: number): void {
     this.#checkUsable();
-    this.#space.reserve(run, bytes);
+    this.#evictor.reserve(run, bytes);
+  }
+
+  async reserveMore(run: RunId, bytes: number): Promise<Removed> {
+    this.#checkUsable();
+    return this.#evictor.reserveMore(run, bytes);
+  }
+
+  admit(file: FileId, path: UfsPath, bytes: number): Promise<void> | undefined {
+    return this.#evictor.admit(file, path, bytes);
+  }
+
+  enter(run: RunId, load: LoadId): void {
+    this.#holds.enter(run, load);
+  }
+
+  hold(run: RunId, record: FileRecord): boolean {
+    if (this.#readers.isRetired(record.fileId)) return false;
+    const isPinned = this.#recency.retention.classOf(record.path) === pinnedClass;
+    const isPlaced = record.state === 'complete' || record.state === 'partial';
+    this.#holds.hold(run, record.fileId, isPlaced && !isPinned ? alignUp(record.cachedBytes) : 0);
+    return true;
+  }
+
+  touch(files: Iterable<FileId>): void {
+    this.#keeping.touch(files, this.#parts.now());
+  }
+
+  setPins(paths: readonly string[]): Promise<void> {
+    return this.#keeping.setPins(paths);
+  }
+
+  isPinned(path: UfsPath): boolean {
+    return this.#recency.retention.classOf(path) === pinnedClass;
   }
 
   reservedFor(run: RunId): number {
@@ -142,6 +205,7 @@ export class LocalStore implements Store {
   unreserve(run: RunId): void {
     this.#space.unreserve(run);
     this.#loading.leave(run);
+    if (this.#holds.leave(run)) this.#recency.lookAgain();
   }
 
   beginFile(order: BeginOrder): Begun {
@@ -153,6 +217,7 @@ export class LocalStore implements Store {
     const stays = visible !== undefined && !this.#readers.isRetired(visible.fileId);
     const reusable = stays && mayReuse(visible, visible.loadId, order);
     if (reusable && visible.state === 'complete') {
+      this.hold(run, visible);
       return { state: 'complete', fileId: visible.fileId, record: visible };
     }
     const begin = (file: LoadingFile): Begun => {
@@ -186,13 +251,14 @@ export class LocalStore implements Store {
     load: LoadId,
     entry: ManifestEntry,
     range: ByteRange,
-  ): { bytes: number; ours: boolean; visible: boolean } {
+  ): { bytes: number; ours: boolean; visible: boolean; record?: FileRecord } {
     const found = [visibleRecord(this.#index, entry.path), this.#loading.recordAt(entry.path)]
       .filter((record) => record !== undefined && record.state !== 'metadata' && sameVersion(record, entry))
       .map((record) => ({
         bytes: this.#durableBytes(record!, range),
         ours: record!.loadId === load,
         visible: record!.state !== 'loading',
+        record: record!,
       }));
     // What this load has fetched so far counts, even while an earlier version of equal bytes is the visible one.
     return found.find(({ ours }) => ours) ?? found[0] ?? { bytes: 0, ours: false, visible: false };
@@ -376,6 +442,7 @@ export class LocalStore implements Store {
         state,
       });
     }
+    this.touch([record.fileId]);
     return this.#reader(record, inlineBlock(bytes!));
   }
 
@@ -387,6 +454,7 @@ export class LocalStore implements Store {
       const range = wanted ?? { offset: 0, length: sizeBytes };
       checkRange(record, range);
       if (this.#durableBytes(record, range) !== range.length) continue;
+      this.touch([record.fileId]);
       return this.#reader(record, record === visible ? inlineBlock(bytes!) : undefined);
     }
     return undefined;
@@ -424,7 +492,9 @@ export class LocalStore implements Store {
   }
 
   async close(): Promise<void> {
-    if (this.#closed) return;
+    if (this.#closed || this.#closing) return;
+    this.#closing = true;
+    await this.#keeping.close();
     this.#closed = true;
     clearTimeout(this.#flushTimer);
     if (!this.#commits.broken) this.#commits.enqueue(barrier(this.#background('last')));

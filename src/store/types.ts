@@ -11,6 +11,8 @@
  * What survives a crash: everything that `land` resolved for. Extents that no committed block owns are free at the
  * next open. Freed extents are handed out again only after the commit that freed them is durable.
  */
+import type { EvictionReason } from '../core/eviction.ts';
+import type { RetentionRule } from '../core/retention.ts';
 import type {
   ByteRange,
   DiscardReason,
@@ -43,6 +45,10 @@ export interface StoreUsage {
   readonly reservedBytes: number;
   /** capacity - used - reserved. */
   readonly freeBytes: number;
+  /** Of what is used, as it lies in the store: pinned; counted on by running loads; what could be evicted. */
+  readonly pinnedBytes: number;
+  readonly heldBytes: number;
+  readonly evictableBytes: number;
   readonly files: number;
   readonly blocks: number;
 }
@@ -151,6 +157,18 @@ export interface Freed {
   readonly next?: UfsPath;
 }
 
+/** What went. */
+export interface Removed {
+  readonly files: number;
+  readonly bytes: number;
+}
+
+export interface RetentionOptions {
+  /** What goes to make room: files that were not used for longest, or nothing. */
+  readonly eviction: 'lru' | 'none';
+  readonly rules: readonly RetentionRule[];
+}
+
 export interface PathSummary {
   readonly files: number;
   readonly bytes: number;
@@ -162,11 +180,36 @@ export interface Store {
   readonly files: readonly StoreFile[];
   usage(): StoreUsage;
 
-  /** Sets what `run` may still allocate. Throws STORE_NO_ROOM with needed and free bytes; then nothing changed. */
+  /** Sets what `run` may still allocate, of what is free. Throws STORE_NO_ROOM with needed and free bytes; then nothing changed. */
   reserve(run: RunId, bytes: number): void;
+  /**
+   * Adds to what `run` may still allocate, and evicts what that takes: neither what is pinned, nor what a running load counts
+   * on, nor what is being read. Resolves with what went. Rejects with STORE_NO_ROOM, which says what is in the way; then
+   * the reservation is as it was. Fewer bytes (negative) are given back.
+   */
+  reserveMore(run: RunId, bytes: number): Promise<Removed>;
+  /**
+   * A file that was begun will have so many more bytes. Where its prefix has a quota, others of the prefix are evicted until
+   * it fits; rejects with STORE_QUOTA when that cannot be. Undefined: there is no quota.
+   */
+  admit(file: FileId, path: UfsPath, bytes: number): Promise<void> | undefined;
   reservedFor(run: RunId): number;
-  /** Gives back what is left of the reservation, and leaves every file that the run was loading. */
+  /** A load runs: what it loads, and what it is told to be here, is not evicted until `unreserve`. */
+  enter(run: RunId, load: LoadId): void;
+  /** The run counts on this version of a file. False: it is going just now, and is not to be counted on. */
+  hold(run: RunId, record: FileRecord): boolean;
+  /** Gives back what is left of the reservation, and leaves every file that the run was loading, or has counted on. */
   unreserve(run: RunId): void;
+
+  /**
+   * Files were read at this moment; `open` says it by itself. Cheap: thousands at a time may be told many times a second.
+   * What is not known any more is passed over. Durable some seconds later.
+   */
+  touch(files: Iterable<FileId>): void;
+  /** These paths, and with a slash at their end all below them, are never evicted. They hold at once, in place of those before; durable when resolved. */
+  setPins(paths: readonly string[]): Promise<void>;
+  /** Whether a path is pinned, by `setPins` or by a rule. */
+  isPinned(path: UfsPath): boolean;
 
   /**
    * Starts (or goes on with) loading one version of a file. A complete file of the same version is reused when
@@ -185,7 +228,7 @@ export interface Store {
     load: LoadId,
     entry: ManifestEntry,
     range: ByteRange,
-  ): { readonly bytes: number; readonly ours: boolean; readonly visible: boolean };
+  ): { readonly bytes: number; readonly ours: boolean; readonly visible: boolean; readonly record?: FileRecord };
   /**
    * Gives up, as `failed`, every file that is half loaded by this run or an earlier one of the same load, unless another
    * run is at work on it. Durable when resolved.
@@ -262,12 +305,16 @@ export interface StoreOptions {
   readonly stores: readonly { readonly dir: string; readonly sizeBytes: number }[];
   readonly now: () => number;
   readonly log: import('../core/types.ts').Log;
+  /** By default nothing is pinned, and what was not used for longest goes. */
+  readonly retention?: RetentionOptions;
   /** Longest time that booked bytes stay undurable. */
   readonly ledgerFlushMs: number;
   /** For the metrics: time of each grouped fdatasync and of each durable index commit, and each bad page that a read met. */
   readonly onSync?: (milliseconds: number) => void;
   readonly onCommit?: (milliseconds: number) => void;
   readonly onBadPage?: () => void;
+  /** Files were evicted. */
+  readonly onEvicted?: (reason: EvictionReason, removed: Removed) => void;
   /** Told of each path that has become visible, a moment after it is durable. */
   readonly onShown?: (path: string) => void;
 }

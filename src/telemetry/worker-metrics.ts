@@ -1,4 +1,5 @@
 /** What a worker measures: the way of each part from the origin to the disk, the store, and what is served. */
+import { evictionReasons } from '../core/eviction.ts';
 import { discardReasons } from '../core/types.ts';
 import { failureCauses } from './lane-columns.ts';
 import { type MetricRow, requestSeconds, statusClasses } from './metric-row.ts';
@@ -380,7 +381,49 @@ export const workerMetrics = {
     unit: 'bytes',
     role: 'worker',
     stability: 'stable',
-    help: 'Bytes that a new job can reserve.',
+    help: 'Bytes that a new job can reserve without evicting anything.',
+  },
+  storePinnedBytes: {
+    name: 'primed_store_pinned_bytes',
+    type: 'gauge',
+    unit: 'bytes',
+    role: 'worker',
+    stability: 'stable',
+    help: 'Bytes in use by files that are pinned.',
+  },
+  storeHeldBytes: {
+    name: 'primed_store_held_bytes',
+    type: 'gauge',
+    unit: 'bytes',
+    role: 'worker',
+    stability: 'stable',
+    help: 'Bytes in use by files that running loads count on, without pinned ones.',
+  },
+  storeEvictableBytes: {
+    name: 'primed_store_evictable_bytes',
+    type: 'gauge',
+    unit: 'bytes',
+    role: 'worker',
+    stability: 'stable',
+    help: 'Bytes in use that a load could have evicted.',
+  },
+  storeEvictions: {
+    name: 'primed_store_evictions_total',
+    type: 'counter',
+    unit: 'count',
+    role: 'worker',
+    stability: 'stable',
+    labels: { reason: evictionReasons },
+    help: 'Files that were evicted: for room, above the quota of their prefix, at their age.',
+  },
+  storeEvictedBytes: {
+    name: 'primed_store_evicted_bytes_total',
+    type: 'counter',
+    unit: 'bytes',
+    role: 'worker',
+    stability: 'stable',
+    labels: { reason: evictionReasons },
+    help: 'Bytes of files that were evicted.',
   },
   storeFiles: {
     name: 'primed_store_files',

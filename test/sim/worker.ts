@@ -172,7 +172,7 @@ export class SimWorker implements Worker {
     run.reservedBytes = Math.max(0, bytes);
   }
 
-  reserveMore(runId: RunId, bytes: number): void {
+  async reserveMore(runId: RunId, bytes: number): Promise<void> {
     const run = this.#run(runId);
     this.reserve(runId, run.reservedBytes + bytes);
     run.askedBytes += bytes;
@@ -323,6 +323,7 @@ export class SimWorker implements Worker {
       durableBytes: ledger.cachedBytes,
       retries: run?.retries ?? 0,
       partsInFlight: run?.partsInFlight ?? 0,
+      evictedBytes: 0,
       ledger,
     };
   }

@@ -10,6 +10,8 @@ export class HeldRun {
   readonly term: number;
   readonly #loads = new Map<string, Promise<SegmentOutcome>>();
   #reservedBytes = 0;
+  /** One at a time: each says what is reserved in all, and making room takes a while. */
+  #reserving: Promise<unknown> = Promise.resolve();
   #said = '';
   /** While it begins; rejects when it could not. */
   ready: Promise<void> | undefined;
@@ -40,10 +42,14 @@ export class HeldRun {
   }
 
   /** `totalBytes`: over all calls; may be less than before. */
-  async reserve(totalBytes: number): Promise<void> {
-    if (totalBytes === this.#reservedBytes) return;
-    await this.#link.reserveMore(this.#run, totalBytes - this.#reservedBytes);
-    this.#reservedBytes = totalBytes;
+  reserve(totalBytes: number): Promise<void> {
+    const done = this.#reserving.then(async () => {
+      if (totalBytes === this.#reservedBytes) return;
+      await this.#link.reserveMore(this.#run, totalBytes - this.#reservedBytes);
+      this.#reservedBytes = totalBytes;
+    });
+    this.#reserving = done.catch(() => undefined);
+    return done;
   }
 
   /** Joins a load of the same segment that is under way. */

@@ -305,6 +305,7 @@ export class FakeLink implements WorkerLink {
       durableBytes: ledger.cachedBytes,
       retries: 0,
       partsInFlight: 0,
+      evictedBytes: 0,
       ledger,
     };
   }

@@ -167,7 +167,7 @@ export class FakeWorker implements Worker {
     this.left.set(run, bytes);
   }
 
-  reserveMore(run: RunId, bytes: number): void {
+  async reserveMore(run: RunId, bytes: number): Promise<void> {
     this.reserve(run, (this.left.get(run) ?? 0) + bytes);
   }
 
@@ -330,6 +330,7 @@ export class FakeWorker implements Worker {
       durableBytes: ledger.cachedBytes,
       retries,
       partsInFlight: this.pending.length,
+      evictedBytes: 0,
       ledger,
     };
   }

@@ -48,7 +48,7 @@ test('a wrong token is refused with 401, another version with 426, another epoch
   const refused = { code: 'WORKER_REFUSED', statusCode: 'FAILED_PRECONDITION' };
   const version = await refusal({ authorization, 'sec-websocket-protocol': 'primed.0' });
   expect(version).toEqual([426, { ...refused, message: expect.any(String) }]);
-  expect(version[1].message).toMatch(/'primed\.0'.*'worker-1' \(primed 1\.2\.3\).*'primed\.2'.*same version/);
+  expect(version[1].message).toMatch(/'primed\.0'.*'worker-1' \(primed 1\.2\.3\).*'primed\.3'.*same version/);
   const epoch = await refusal({ authorization, [header.epoch]: '6' });
   expect(epoch).toEqual([409, { ...refused, message: expect.stringMatching(/epoch 6 .*'worker-1'.* epoch 7/) }]);
   stage.epoch = undefined;
