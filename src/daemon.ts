@@ -146,6 +146,7 @@ async function close(opened: Opened, log: Log): Promise<void> {
     jobs: () => opened.jobs?.close(jobsLimitMs),
     limits: () => opened.limits?.close(),
     members: () => opened.members?.close(),
+    reading: () => opened.reading?.close(),
     worker: () => opened.worker?.close(),
     servers: () => Promise.all([opened.api, opened.http, opened.s3].map(closeServer)),
     peers: () => opened.peerClient?.close(),

@@ -13,6 +13,7 @@ import { ClusterFiles } from './cluster/reading/files.ts';
 import { fsCluster } from './cluster/reading/fs-cluster.ts';
 import type { FsSource } from './cluster/reading/fs-source.ts';
 import { KnownPeers, noPeers } from './cluster/reading/known-peers.ts';
+import type { OriginReads } from './cluster/reading/origin/reads.ts';
 import { nobody, PeerClient } from './cluster/reading/peer-client.ts';
 import { openRegistrar, type Registrar } from './cluster/registrar.ts';
 import { openRegistry, type Registrations, type Registry } from './cluster/registry.ts';
@@ -37,10 +38,11 @@ import { etcdCoordinators, etcdJobs, etcdLimits, etcdRegistrar, etcdRegistry } f
 import { type IngestWorker, openIngest } from './ingest/index.ts';
 import type { NodeTls } from './node-tls.ts';
 import { observeJobs, observeS3, observeStore, observeWorker, showJobs, showLimits, showWorker } from './observers.ts';
-import type { Origins } from './origin/types.ts';
+import type { ReadableOrigins } from './origin/types.ts';
 import { type CoordinatorLimits, type NodeLimits, openCoordinatorLimits } from './origin-limits.ts';
 import { openPathIds, type PagesOrder, pagesOf } from './pages.ts';
 import { probeDiskEngine, systemClock } from './platform/index.ts';
+import { dropOutdated, openReading, type Reading } from './reading.ts';
 import { fsHere } from './server/fs-here.ts';
 import { loadDefaults } from './server/job-api.ts';
 import { buildS3Server } from './server/s3/index.ts';
@@ -56,7 +58,7 @@ export interface Opened {
   ready: boolean;
   closing?: string;
   telemetry?: Telemetry;
-  origins?: Origins;
+  origins?: ReadableOrigins;
   store?: Store;
   /** Closes after the store, which tells it what has become visible. */
   pathIds?: PathIds;
@@ -68,6 +70,7 @@ export interface Opened {
   /** What a worker knows of others. */
   peers?: KnownPeers;
   peerClient?: PeerClient;
+  reading?: Reading;
   desk?: LoadDesk;
   registry?: Registry;
   /** Where workers register over HTTP. */
@@ -89,7 +92,7 @@ export interface NodeBase {
   readonly config: Config;
   readonly log: Log;
   readonly telemetry: Telemetry;
-  readonly origins: Origins;
+  readonly origins: ReadableOrigins;
   readonly limits: NodeLimits;
   readonly nodeTls: NodeTls;
   readonly ready: () => { ready: boolean; reason?: string };
@@ -147,7 +150,7 @@ export async function openWorkerSide(base: NodeBase, onFatal: (error: Error) => 
   telemetry.gauges.memoryBudget.set(settings.memoryBudgetBytes);
   telemetry.gauges.originConcurrencyMax.set(settings.socketsPerLane * settings.lanes);
   showWorker(telemetry, { store, worker });
-  const reading = filesHere(base, store);
+  const reading = filesHere(base, store, worker);
   const source = fsHere(store, reading.files);
   opened.source = source;
   const desk = deskOf(base);
@@ -156,7 +159,7 @@ export async function openWorkerSide(base: NodeBase, onFatal: (error: Error) => 
     ...base,
     desk,
     pages: pagesOf({ config, origins, ids, ...reading }),
-    ...(config.role === 'worker' ? { own: { store, source, landings: worker.landings } } : {}),
+    ...(config.role === 'worker' ? { own: { store, source, landings: worker.landings, reads: reading.reads } } : {}),
   });
   const s3Tls = config.tls.s3 && nodeTls.server && { tls: nodeTls.server };
   const { keys, anonymous, domains } = config.s3;
@@ -267,19 +270,38 @@ function embeddedRegistry({ config, log, opened }: NodeBase): KnownWorkers {
   return { registry, settled: membersSettled(registry, leaseMs) };
 }
 
-/** The files of this worker and, as soon as it has heard of others, of those. */
-function filesHere(base: NodeBase, store: Store): Pick<PagesOrder, 'files' | 'peers' | 'client'> {
+/** The files of this worker and, as soon as it has heard of others, of those; and what the origin has, where that may be read. */
+function filesHere(
+  base: NodeBase,
+  store: Store,
+  worker: IngestWorker,
+): Pick<PagesOrder, 'files' | 'peers' | 'client'> & { readonly reads: OriginReads } {
   const { config, log, opened, telemetry } = base;
-  if (config.role !== 'worker') {
-    const alone = { peers: noPeers, client: nobody };
-    return { files: new ClusterFiles({ store, ...alone, log }), ...alone };
-  }
+  const { peers, client } = config.role === 'worker' ? othersOf(base) : { peers: noPeers, client: nobody };
+  const reading = openReading(base, { store, worker, peers, client });
+  opened.reading = reading;
+  const { reads } = reading;
+  const { counters } = telemetry;
+  const files = new ClusterFiles({
+    ...{ store, peers, client, log, origin: reads },
+    onThrough: (bytes) => {
+      counters.peerReadBytes.inc(bytes);
+      counters.readBytes.inc({ source: 'peer' }, bytes);
+    },
+    onHere: (bytes) => counters.readBytes.inc({ source: 'local' }, bytes),
+    onLook: (result) => counters.readLooks.inc({ result }),
+    onOutdated: (record) => void dropOutdated(record, { worker, log }),
+  });
+  return { files, peers, client, reads };
+}
+
+function othersOf(base: NodeBase): { readonly peers: KnownPeers; readonly client: PeerClient } {
+  const { config, opened } = base;
   const peers = new KnownPeers(config.cluster.id as WorkerId);
   const client = new PeerClient(nodeProof(base));
   opened.peers = peers;
   opened.peerClient = client;
-  const onThrough = (bytes: number): void => telemetry.counters.peerReadBytes.inc(bytes);
-  return { files: new ClusterFiles({ store, peers, client, log, onThrough }), peers, client };
+  return { peers, client };
 }
 
 /** Of a coordinator, which has none of its own. */

@@ -1,11 +1,12 @@
 /** From what the rooms report to the metrics of the table. */
 import type { OriginLimits } from './cluster/origin-limits.ts';
+import type { ReadObserver } from './cluster/reading/origin/reads.ts';
 import type { JobObserver, JobService } from './cluster/types.ts';
 import { jobStates } from './core/job.ts';
 import type { IngestWorker } from './ingest/index.ts';
 import type { LimitObserver } from './ingest/origin-limiter.ts';
 import type { WorkerObserver } from './ingest/types.ts';
-import type { Origins } from './origin/types.ts';
+import type { ReadableOrigins } from './origin/types.ts';
 import { statusClass } from './server/metrics.ts';
 import type { S3GatewayOptions } from './server/s3/index.ts';
 import type { Store, StoreOptions } from './store/types.ts';
@@ -62,6 +63,15 @@ export function observeStore({
   };
 }
 
+export function observeReads({ counters }: Telemetry): ReadObserver {
+  return {
+    read: (source, bytes) => counters.readBytes.inc({ source }, bytes),
+    asked: (result) => counters.originAsked.inc({ result }),
+    stale: () => counters.readStale.inc(),
+    notKept: () => counters.readNotKept.inc(),
+  };
+}
+
 export function observeJobs({ counters, histograms }: Telemetry): JobObserver {
   return {
     submitted: () => counters.jobsSubmitted.inc(),
@@ -82,7 +92,7 @@ export function observeJobs({ counters, histograms }: Telemetry): JobObserver {
 }
 
 /** The same origins, with their listings counted and timed. */
-export function observedOrigins(origins: Origins, { counters, histograms }: Telemetry): Origins {
+export function observedOrigins(origins: ReadableOrigins, { counters, histograms }: Telemetry): ReadableOrigins {
   return {
     ...origins,
     async list(prefix, options) {

@@ -2,6 +2,7 @@
 import type { FastifyInstance } from 'fastify';
 import type { LoadDesk } from './cluster/load-desk.ts';
 import type { FsSource } from './cluster/reading/fs-source.ts';
+import type { OriginReads } from './cluster/reading/origin/reads.ts';
 import type { Registrations, Registry } from './cluster/registry.ts';
 import type { JobService } from './cluster/types.ts';
 import type { NodeAccess } from './cluster/wire/node-check.ts';
@@ -23,6 +24,7 @@ import { peerData } from './server/peer-data.ts';
 import { peerFiles } from './server/peer-files.ts';
 import { peerFollow } from './server/peer-follow.ts';
 import { peerRefusals } from './server/peer-request.ts';
+import { peerThrough } from './server/peer-through.ts';
 import { type UfsApiOptions, ufsApi } from './server/ufs-api.ts';
 import { type WorkerApiOptions, workerApi } from './server/worker-api.ts';
 import { workerLoadApi } from './server/worker-load-api.ts';
@@ -74,7 +76,7 @@ export function buildWorkerServer(
   options: ServerOptions & {
     desk: LoadDesk;
     pages: Omit<PageApiOptions, 'log'>;
-    own?: { store: Store; source: FsSource; landings: Landings };
+    own?: { store: Store; source: FsSource; landings: Landings; reads: OriginReads };
   },
 ): FastifyInstance {
   const { config, desk, pages, own, log, telemetry } = options;
@@ -83,10 +85,11 @@ export function buildWorkerServer(
   app.register(pageApi, { ...pages, log });
   const onServed = (bytes: number): void => telemetry.counters.peerServedBytes.inc(bytes);
   if (own !== undefined) {
-    const { store, source, landings } = own;
+    const { store, source, landings, reads } = own;
     const access = { ...nodeAccessOf(config), log, refusals: peerRefusals() };
     app.register(fsApi, { source, log });
     app.register(peerData, { store, onServed, ...access });
+    app.register(peerThrough, { reads, onServed, ...access });
     app.register(peerFollow, { store, landings, ...access });
     app.register(peerFiles, { store, source, names: pages.names, ...access });
   }

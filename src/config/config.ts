@@ -9,6 +9,7 @@ import { lanesOf, memoryBudgetOf, type StorePlace, storesOf } from './defaults.t
 import type { Draft, Source } from './draft.ts';
 import { type EtcdConfig, etcdOf, portOthersCall } from './etcd.ts';
 import { type Listen, parseListen } from './forms.ts';
+import { type ReadingConfig, readingOf } from './reading.ts';
 import { type RetentionConfig, retentionOf } from './retention.ts';
 import { type S3Config, s3Of } from './s3.ts';
 
@@ -69,6 +70,7 @@ export interface Config {
   };
   readonly store: RetentionConfig;
   readonly s3: S3Config;
+  readonly reading: ReadingConfig;
   readonly tls: {
     /** What the ports of this node show; undefined: they speak no TLS. */
     readonly own?: { readonly certFile: string; readonly keyFile: string };
@@ -131,6 +133,7 @@ export function configOf(role: Role, draft: Draft): Config {
     cluster: clusterOf(draft, role),
     store: retentionOf(draft),
     s3: s3Of(draft),
+    reading: readingOf(draft),
     tls: tlsOf(draft),
     ingest: {
       retry: {

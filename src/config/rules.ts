@@ -8,6 +8,7 @@ import { complain, type Draft } from './draft.ts';
 import { checkEtcd } from './etcd.ts';
 import { isLoopback, parseListen } from './forms.ts';
 import { portsOf } from './ports.ts';
+import { checkReading } from './reading.ts';
 import { checkRetention } from './retention.ts';
 import { asksForKeys, checkS3 } from './s3.ts';
 
@@ -21,6 +22,7 @@ export function checkRules(draft: Draft, role: Role): void {
   checkTls(draft, role);
   checkS3(draft, complain);
   checkRetention(draft, (key, problem) => complain(draft, key, problem));
+  checkReading(draft, complain);
   for (let index = 0; index < (draft.counts.get('ufs') ?? 0); index++) checkUfs(draft, index);
   checkOrder(draft, 'ingest.retry_base', 'ingest.retry_max');
 }

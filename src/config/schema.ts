@@ -9,6 +9,7 @@ import { KiB, leastSegmentBytes, MiB, mostSegmentBytes, pageBytes } from '../cor
 import { mostDefaultLanes } from './defaults.ts';
 import { etcdSchema } from './etcd.ts';
 import { choice, duration, flag, integer, listen, number, path, room, secret, size, text, url } from './forms.ts';
+import { readingSchema, readSettings } from './reading.ts';
 import { retentionSchema } from './retention.ts';
 import { s3Schema } from './s3.ts';
 
@@ -75,6 +76,7 @@ const ufsSchema = Type.Object(
         unset: 'no limit',
       }),
     ),
+    ...readSettings,
   },
   {
     ...closed,
@@ -374,6 +376,7 @@ export const configSchema = Type.Object(
       },
       { ...closed, description: 'Load jobs.' },
     ),
+    reading: readingSchema,
     log: Type.Object(
       {
         level: choice(['debug', 'info', 'warn', 'error'], {

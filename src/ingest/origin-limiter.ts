@@ -5,9 +5,10 @@
  *
  * Tokens are added every 5 ms while somebody uses a limited origin, and at no other time.
  */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { limitOf, makeLimit, mostOriginLimits, type OriginDemand, type OriginLimit } from '../core/origin-limits.ts';
 import { leastBurstBytes, makeBucket, refill, type TokenBucket } from '../core/token-bucket.ts';
-import { admitRequest, type LimitBoard, limitRows } from './limit-board.ts';
+import { admitRequest, allowedBytes, bookLimited, type LimitBoard, limitRows } from './limit-board.ts';
 import { largestGrant, limitedWindowSeconds, refillMs } from './pace.ts';
 
 /** Told about what only the metrics want to know. */
@@ -175,6 +176,17 @@ export class OriginLimiter {
     } finally {
       this.leave(index);
     }
+  }
+
+  /**
+   * Bytes that came from an origin on the main thread. Resolves when more may be read; whoever reads is between `enter` and
+   * `leave`, so that there is something to wait for.
+   */
+  async spend(index: number, bytes: number): Promise<void> {
+    const row = this.#rowOf(index);
+    if (row === undefined) return;
+    bookLimited(this.#board, row.index, bytes);
+    while (this.#rowOf(index) === row && allowedBytes(this.#board, row.index, 1) === 0) await sleep(refillMs);
   }
 
   /** What would be used here of each limited origin, of those that somebody wants something of. */

@@ -8,7 +8,7 @@
 import { type BigIntStats, constants, createReadStream } from 'node:fs';
 import { type FileHandle, open, readdir, readlink, realpath, stat } from 'node:fs/promises';
 import { PrimedError } from '../core/errors.ts';
-import type { Log, UfsPath } from '../core/types.ts';
+import type { ByteRange, Log, UfsPath } from '../core/types.ts';
 import { errorOfFailure } from './failure.ts';
 import { fileEtag, isBelow } from './file-etag.ts';
 import { failureOfErrno } from './file-reader.ts';
@@ -33,6 +33,8 @@ export interface FileControl {
   list(prefix: string, options: { after?: string; maxKeys: number; signal?: AbortSignal }): Promise<ListingPage>;
   head(key: string): Promise<ObjectDetails>;
   read(key: string, signal?: AbortSignal): AsyncIterable<Uint8Array>;
+  /** Rejects with ORIGIN_CHANGED where the file is, or gets while it is read, another one than `etag` says. */
+  readRange(key: string, etag: string, range: ByteRange, signal?: AbortSignal): AsyncIterable<Uint8Array>;
 }
 
 export function makeFileControl(options: { root: string; log: Log }): FileControl {
@@ -198,7 +200,37 @@ export function makeFileControl(options: { root: string; log: Log }): FileContro
         throw fileError(error, path);
       }
     },
+    async *readRange(key, etag, { offset, length }, signal) {
+      const path = pathOf(key);
+      let file: FileHandle | undefined;
+      try {
+        file = await openBelow(await realRoot(), key);
+        await refuseChanged(file, etag, path);
+        for (let at = 0; at < length; ) {
+          signal?.throwIfAborted();
+          const chunk = Buffer.allocUnsafe(Math.min(readChunkBytes, length - at));
+          const { bytesRead } = await file.read(chunk, 0, chunk.length, offset + at);
+          // What was read of a file that is being written to belongs to no version.
+          await refuseChanged(file, etag, path);
+          if (bytesRead === 0) throw new PrimedError('ORIGIN_CHANGED', `${path}: the file is shorter now`, { path });
+          at += bytesRead;
+          yield chunk.subarray(0, bytesRead);
+        }
+      } catch (error) {
+        throw fileError(error, path);
+      } finally {
+        await file?.close();
+      }
+    },
   };
+}
+
+/** Looked at before and after: bytes of two versions never pass as one. */
+async function refuseChanged(file: FileHandle, etag: string, path: string): Promise<void> {
+  const found = fileEtag(await file.stat({ bigint: true }));
+  if (found === etag) return;
+  const message = `${path}: the file changed: ${found} in place of ${etag}`;
+  throw new PrimedError('ORIGIN_CHANGED', message, { path });
 }
 
 function versionOf(facts: BigIntStats): { etag: string; sizeBytes: number; lastModifiedMs: number } {

@@ -11,7 +11,8 @@ import { type FileControl, makeFileControl } from './file-control.ts';
 import { type LeanList, makeLeanList } from './lean-list.ts';
 import { type ListedPage, type ListQuery, listKeysMax, listPage } from './listed.ts';
 import { headBySdk, listBySdk, originError, readBySdk } from './s3-control.ts';
-import type { LaneCredentials, Origins, OriginTimeouts, RequestGate } from './types.ts';
+import { levelBySdk, rangeBySdk } from './s3-reading.ts';
+import type { LaneCredentials, OriginTimeouts, ReadableOrigins, RequestGate } from './types.ts';
 import { type Located, locate, type UfsEntry } from './ufs.ts';
 
 export type { OriginRetry } from './aws.ts';
@@ -46,7 +47,7 @@ interface FileSlot {
 }
 
 /** Opens nothing yet: each bucket is opened when it is first used. */
-export function openOrigins(options: OriginsOptions): Origins {
+export function openOrigins(options: OriginsOptions): ReadableOrigins {
   const { ufs, timeouts, retry, log, gate } = options;
   const slots: (S3Slot | FileSlot)[] = [];
   const indexOf = new Map<string, number>();
@@ -152,7 +153,7 @@ export function openOrigins(options: OriginsOptions): Origins {
     return (await slot.lean.page(query)) ?? listBySdk(bucket, slot.bucketName, query);
   };
 
-  const origins: Origins = {
+  const origins: ReadableOrigins = {
     resolve(path) {
       const { located, index } = find(path);
       return { path: located.path, originIndex: index, key: located.key };
@@ -225,6 +226,27 @@ export function openOrigins(options: OriginsOptions): Origins {
       } catch (error) {
         throw originError(error, located.path as UfsPath);
       }
+    },
+
+    async *readRange(version, range, signal) {
+      const { located, slot, index } = find(version.path);
+      if (slot.kind === 'file') {
+        await gate?.admit(index, signal);
+        yield* slot.control.readRange(located.key, version.etag, range, signal);
+        return;
+      }
+      try {
+        const object = { bucket: slot.bucketName, key: located.key, version, range };
+        yield* rangeBySdk(await bucketOf(slot), object, signal);
+      } catch (error) {
+        throw originError(error, located.path);
+      }
+    },
+
+    async level(bucketPath, order) {
+      const { located, slot } = find(bucketPath);
+      if (slot.kind === 'file') return undefined;
+      return onBucket(slot, located.path, (bucket) => levelBySdk(bucket, slot.bucketName, order));
     },
 
     async close() {

@@ -12,6 +12,7 @@ import { bareEtag } from './answer.ts';
 import type { Bucket } from './aws.ts';
 import { errorOfFailure } from './failure.ts';
 import { decodeListedKey, type ListedPage, type ListQuery } from './listed.ts';
+import { attributesOfOutput } from './sdk-attributes.ts';
 import { failureOfSdk } from './sdk-failure.ts';
 import type { ObjectDetails } from './types.ts';
 
@@ -71,6 +72,7 @@ export async function headBySdk(
     lastModifiedMs: output.LastModified?.getTime() ?? 0,
     ...(output.VersionId !== undefined && output.VersionId !== 'null' && { versionId: output.VersionId }),
     ...(output.ContentType !== undefined && { contentType: output.ContentType }),
+    attributes: attributesOfOutput(output),
     ...(sealedByKey(output) && { etagIsMd5: false }),
     checksums: wholeObjectChecksums(output),
   };

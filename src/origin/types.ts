@@ -6,7 +6,7 @@
  * and says in one word what went wrong. It makes ONE attempt: whether and when to try again is decided by
  * core/retry on the worker's main thread, which is also where 503 and 429 slow the whole worker down.
  */
-import type { ManifestEntry, ObjectVersion, UfsPath } from '../core/types.ts';
+import type { ByteRange, ManifestEntry, ObjectVersion, UfsPath } from '../core/types.ts';
 
 /** How a lane reaches the objects of one bucket or root. Plain data: it crosses to the lane once per origin. */
 export type LaneOrigin =
@@ -173,6 +173,8 @@ export interface RequestGate {
 /** What HEAD says beyond the version. */
 export interface ObjectDetails extends ManifestEntry {
   readonly contentType?: string;
+  /** What else belongs to it: core/attributes. */
+  readonly attributes?: string;
   /** False where the origin encrypts with a KMS or customer key: then a plain-looking ETag is not the MD5 of the object. */
   readonly etagIsMd5?: boolean;
   /** Whole-object checksums that the origin stores (checksum type FULL_OBJECT), base64 as S3 sends them. */
@@ -210,4 +212,30 @@ export interface Origins {
   /** A small object (index file) as a stream of chunks. */
   read(path: UfsPath, signal?: AbortSignal): AsyncIterable<Uint8Array>;
   close(): Promise<void>;
+}
+
+/** One level of a listing as S3 gives it, for those who show the origin's keys to others. */
+export interface OriginLevel {
+  readonly entries: readonly ManifestEntry[];
+  /** Behind the bucket, as S3 writes them. */
+  readonly prefixes: readonly string[];
+  /** There is more. */
+  readonly truncated: boolean;
+}
+
+/** What readers of what is not cached need besides. */
+export interface ReadableOrigins extends Origins {
+  /**
+   * A range of one version, exactly, on the main thread: for what is not kept. Rejects with ORIGIN_CHANGED where the origin has
+   * another version.
+   */
+  readRange(version: ManifestEntry, range: ByteRange, signal?: AbortSignal): AsyncIterable<Uint8Array>;
+  /**
+   * Keys of a bucket in the order of S3, directory markers too. Undefined where the path is not of S3.
+   * @param order.after the last key, or the last prefix with its delimiter, of the page before
+   */
+  level(
+    bucketPath: string,
+    order: { readonly prefix: string; readonly delimiter: string; readonly after: string; readonly maxKeys: number },
+  ): Promise<OriginLevel | undefined>;
 }

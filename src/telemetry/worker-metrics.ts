@@ -451,6 +451,51 @@ export const workerMetrics = {
     help: 'Pages read from the SSD that did not have their checksum, by who read them.',
   },
 
+  // reads of what is not cached
+  readLooks: {
+    name: 'primed_read_looks_total',
+    type: 'counter',
+    unit: 'count',
+    role: 'worker',
+    stability: 'stable',
+    labels: { result: ['local', 'cluster', 'miss', 'absent'] },
+    help: 'Looks for a file that somebody wants to read, on the main thread, by where it was: whole here, at least in part on some worker, at the origin only, nowhere.',
+  },
+  readBytes: {
+    name: 'primed_read_bytes_total',
+    type: 'counter',
+    unit: 'bytes',
+    role: 'worker',
+    stability: 'stable',
+    labels: { source: ['local', 'peer', 'origin', 'pass'] },
+    help: 'Bytes given to readers on the main thread, by source: this store, another worker, the origin by way of this store, the origin without being kept.',
+  },
+  readNotKept: {
+    name: 'primed_read_not_kept_total',
+    type: 'counter',
+    unit: 'count',
+    role: 'worker',
+    stability: 'stable',
+    help: 'Reads of the origin that were not kept because the store had no room.',
+  },
+  originAsked: {
+    name: 'primed_read_revalidations_total',
+    type: 'counter',
+    unit: 'count',
+    role: 'worker',
+    stability: 'stable',
+    labels: { result: ['found', 'absent', 'failed'] },
+    help: 'HEAD requests by which readers had the origin asked what it has.',
+  },
+  readStale: {
+    name: 'primed_read_stale_total',
+    type: 'counter',
+    unit: 'count',
+    role: 'worker',
+    stability: 'stable',
+    help: 'Reads that were given cached data older than `max_age`, because the origin could not be asked.',
+  },
+
   // what is served
   s3Requests: {
     name: 'primed_s3_requests_total',

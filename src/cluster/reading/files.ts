@@ -2,8 +2,9 @@
  * The files of a cluster, to be read from any of its nodes: the S3 port and the file API stand on this.
  *
  * What is whole on this worker is read from its SSD, and nobody is asked; only where a page of it is bad another worker goes
- * on. Everything else is found (located.ts) and streamed through (stream.ts). The origin is never asked, and nothing that
- * passes through is kept.
+ * on. Everything else is found (located.ts) and streamed through (stream.ts). Where the policy of a path says so, what nobody
+ * has is read from the origin (through.ts, origin/); else the origin is never asked. Nothing that passes through is kept, but
+ * by the owner of its segment.
  */
 import { PrimedError } from '../../core/errors.ts';
 import {
@@ -18,13 +19,23 @@ import {
 import { type ListingOrder, type MergedItem, mergePages } from '../../core/listing.ts';
 import type { Peer } from '../../core/peers.ts';
 import { bytesOf } from '../../core/ranges.ts';
-import type { ByteRange, Log, ObjectVersion, Random, UfsPath } from '../../core/types.ts';
-import type { OpenFile } from '../../store/types.ts';
+import {
+  type ByteRange,
+  type Log,
+  type ObjectVersion,
+  type Random,
+  sameVersion,
+  type UfsPath,
+} from '../../core/types.ts';
+import type { ObjectDetails } from '../../origin/types.ts';
+import type { FileRecord, OpenFile } from '../../store/types.ts';
 import { type Peers, refuseIfUnknown } from './known-peers.ts';
 import { pageHere } from './list-here.ts';
 import { here, type LocalFiles, Located, Suspects } from './located.ts';
+import type { OriginReads } from './origin/reads.ts';
 import type { PeerClient } from './peer-client.ts';
 import { readThrough } from './stream.ts';
+import { atOrigin, foundThrough, heldAtOrigin, originHolding } from './through.ts';
 
 /** What is known of a file before its bytes are. */
 export interface FoundFile extends ObjectVersion {
@@ -83,7 +94,18 @@ export interface ClusterFilesOptions {
   readonly random?: Random;
   /** Told the bytes that came from other workers. */
   readonly onThrough?: (bytes: number) => void;
+  /** Told the bytes that came from this worker. */
+  readonly onHere?: (bytes: number) => void;
+  /** Undefined: the origin is never asked. */
+  readonly origin?: OriginReads;
+  /** Told of what is here of a file that the origin has in another version, or not any more. */
+  readonly onOutdated?: (record: FileRecord) => void;
+  /** Told what became of a look for a file. */
+  readonly onLook?: (result: Look) => void;
 }
+
+/** `local`: whole and right here; `cluster`: others have it, or some of it; `miss`: only the origin has it; `absent`: nobody. */
+export type Look = 'local' | 'cluster' | 'miss' | 'absent';
 
 export class ClusterFiles implements ReadableFiles {
   readonly #options: ClusterFilesOptions;
@@ -94,18 +116,69 @@ export class ClusterFiles implements ReadableFiles {
   }
 
   find(path: UfsPath): Found | undefined | Promise<Found | undefined> {
-    const { store } = this.#options;
+    const { store, origin } = this.#options;
     const record = store?.stat(path);
-    if (record?.state !== 'complete') return this.#findElsewhere(path);
+    const through = origin?.reads(path) === true;
+    if (record?.state === 'complete' && (!through || origin.isFresh(record))) return this.#foundHere(record);
+    return through ? this.#findThrough(path, origin) : this.#findElsewhere(path);
+  }
+
+  #foundHere(record: FileRecord): Found {
+    const { store, onLook } = this.#options;
+    const { path } = record;
+    onLook?.('local');
     const open = (): OpenedFile => {
       const opened = store!.open(path);
-      if (opened.record.state === 'complete') return this.#openHere(opened);
       // Replaced in the meantime by a version of which only a part is here.
+      if (opened.record.state === 'complete') return this.#openHere(opened);
       opened.close();
       const located = this.locate(path);
       return this.#openElsewhere(located, located.versions[0]!);
     };
     return { file: record, settled: () => record, open };
+  }
+
+  /** Undefined: there is no such object, cached or at the origin. Rejects with ORIGIN_*. */
+  async #findThrough(path: UfsPath, origin: OriginReads): Promise<Found | undefined> {
+    const { onLook } = this.#options;
+    const located = this.locate(path);
+    const found = (version: HeldVersion, confirmed: boolean): Found => {
+      onLook?.(version.ranges.length > 0 ? 'cluster' : 'miss');
+      const stream = (file: HeldFile, range: ByteRange) => this.#through(located, file, range, { origin });
+      const shownOf = (one: HeldVersion): FoundFile => ({ ...foundOf({ ...one, shown: true }), state: 'complete' });
+      return foundThrough(version, confirmed, { located, origin, stream, shownOf });
+    };
+    if (origin.policyOf(path).maxAgeMs === undefined) {
+      const version = await located.find().catch(unlessPeer);
+      if (version?.shown === true && version.file.state !== 'metadata') return found(version, false);
+    }
+    let object: ObjectDetails | undefined;
+    try {
+      object = await origin.version(path);
+    } catch (error) {
+      const cached = origin.mayBeStale(path, error) ? await this.#findCached(path) : undefined;
+      if (cached === undefined) throw error;
+      return cached;
+    }
+    const record = this.#options.store?.stat(path);
+    if (record !== undefined && record.state !== 'loading' && (object === undefined || !sameVersion(record, object)))
+      this.#options.onOutdated?.(record);
+    if (object === undefined) {
+      onLook?.('absent');
+      return undefined;
+    }
+    if (record?.state === 'complete' && sameVersion(record, object)) return this.#foundHere(record);
+    const file = heldAtOrigin(object, origin.segmentBytes);
+    await located.coverSoon(file, { offset: 0, length: Math.min(1, file.sizeBytes) });
+    return found(located.versionLike(file), true);
+  }
+
+  /** Whatever is whole, here or elsewhere, be it as old as it is. */
+  async #findCached(path: UfsPath): Promise<Found | undefined> {
+    const record = this.#options.store?.stat(path);
+    if (record?.state === 'complete') return this.#foundHere(record);
+    const found = await this.#findElsewhere(path);
+    return found?.file.state === 'complete' || found?.file.state === 'partial' ? found : undefined;
   }
 
   /** What workers say of a path; for those who want to know more than where to read. */
@@ -114,6 +187,15 @@ export class ClusterFiles implements ReadableFiles {
   }
 
   async list(order: ListingOrder): Promise<ListedPage> {
+    const { origin } = this.#options;
+    if (order.maxKeys > 0 && origin?.lists(order.root + order.prefix) === true) {
+      const page = await origin.list(order);
+      if (page !== undefined) return page;
+    }
+    return this.#listCached(order);
+  }
+
+  async #listCached(order: ListingOrder): Promise<ListedPage> {
     refuseIfUnknown(this.#options.peers, 'what is cached');
     const files: { key: string; record: FoundFile }[] = [];
     const commonPrefixes: string[] = [];
@@ -159,7 +241,8 @@ export class ClusterFiles implements ReadableFiles {
   }
 
   async knows(prefix: string): Promise<boolean> {
-    const { store, peers, client } = this.#options;
+    const { store, peers, client, origin } = this.#options;
+    if (origin?.lists(prefix) === true && (await origin.hasBucket(prefix))) return true;
     const order = { root: prefix, prefix: '', delimiter: '', after: '', maxKeys: 1 };
     if (store !== undefined && pageHere(store, order).files.length > 0) return true;
     const others = await Promise.allSettled(peers.others().map((peer) => client.list(peer, order)));
@@ -200,11 +283,13 @@ export class ClusterFiles implements ReadableFiles {
   /** From the SSD; where that fails, from another worker, if one has this version. */
   async *#readHere(opened: OpenFile, range: ByteRange): AsyncGenerator<Uint8Array> {
     const { record } = opened;
+    const { onHere } = this.#options;
     let at = range.offset;
     let failure: unknown;
     try {
       for await (const bytes of opened.read(range)) {
         at += bytes.length;
+        onHere?.(bytes.length);
         yield bytes;
       }
       return;
@@ -221,7 +306,7 @@ export class ClusterFiles implements ReadableFiles {
     const file = { ...record, ranges: [] };
     try {
       await located.askAll(() => this.#elsewhere(located, file, left));
-      yield* this.#through(located, file, left, [here]);
+      yield* this.#through(located, file, left, { without: [here] });
     } catch (error) {
       // What is wrong is the disk of this worker; that nobody else has it is only why it shows.
       throw isMissing(error) ? failure : error;
@@ -267,7 +352,7 @@ export class ClusterFiles implements ReadableFiles {
     located: Located,
     file: HeldFile,
     range: ByteRange,
-    without: readonly string[] = [],
+    { without = [], origin }: { readonly without?: readonly string[]; readonly origin?: OriginReads } = {},
   ): AsyncGenerator<Uint8Array> {
     const { store, client, log, peers, random = Math.random, onThrough = () => undefined } = this.#options;
     const suspects = this.#suspects;
@@ -279,9 +364,11 @@ export class ClusterFiles implements ReadableFiles {
           const usable = located
             .versionLike(file)
             .holdings.filter(({ holder }) => !without.includes(holder) && (holder === here || peerOf(holder)));
-          return inOrder(usable, turn, (holder) => suspects.has({ id: holder }));
+          const ordered = inOrder(usable, turn, (holder) => suspects.has({ id: holder }));
+          return origin === undefined ? ordered : [...ordered, originHolding(file, origin.segmentBytes)];
         },
         open: async (piece) => {
+          if (piece.holder === atOrigin) return origin!.read(file, piece);
           const peer = piece.holder === here ? undefined : peerOf(piece.holder);
           if (piece.holder === here) return readPiece(store!, file, piece);
           if (peer === undefined) throw new PrimedError('PEER_FAILED', `worker '${piece.holder}' is not live any more`);
@@ -292,8 +379,11 @@ export class ClusterFiles implements ReadableFiles {
           const peer = peerOf(piece.holder);
           if (peer !== undefined && (error as PrimedError).code === 'PEER_FAILED') suspects.note(peer);
           const facts = { path: file.path, worker: piece.holder, offset: at, error: String(error) };
-          log.warn(facts, 'a worker broke off what it was read from: another goes on, where one has it');
+          if (piece.holder === atOrigin)
+            log.debug(facts, 'what was read through broke off, and is asked for once more');
+          else log.warn(facts, 'a worker broke off what it was read from: another goes on, where one has it');
         },
+        isFinal: (error) => error instanceof PrimedError && finalCodes.has(error.code),
       },
       range,
     );
@@ -329,6 +419,17 @@ function notCached({ path, sizeBytes, cachedBytes }: FoundFile, missing: readonl
 
 function isOfDisk(error: unknown): boolean {
   return error instanceof PrimedError && (error.code === 'STORE_CORRUPT' || error.code === 'STORE_IO');
+}
+
+/** What the origin says of the object itself: it says the same to whoever asks. */
+const finalCodes: ReadonlySet<string> = new Set([
+  ...['ORIGIN_CHANGED', 'ORIGIN_NOT_FOUND', 'ORIGIN_DENIED', 'ORIGIN_REJECTED', 'ORIGIN_TIMEOUT'],
+]);
+
+/** Who does not answer is done without. */
+function unlessPeer(error: unknown): undefined {
+  if (error instanceof PrimedError && error.code === 'PEER_FAILED') return undefined;
+  throw error;
 }
 
 function isMissing(error: unknown): boolean {

@@ -16,9 +16,11 @@ export interface Peers {
   others(): readonly Peer[];
   /** Where a segment belongs, whoever has it: the first worker of the ring. Undefined: it is this one, or there is none. */
   owner(path: string, index: number): Peer | undefined;
+  /** Where it belongs, the first worker of the ring first. None: it is not known who the workers are. */
+  owners(path: string, index: number, count: number): readonly (Peer | 'here')[];
 }
 
-export const noPeers: Peers = { known: true, others: () => [], owner: () => undefined };
+export const noPeers: Peers = { known: true, others: () => [], owner: () => undefined, owners: () => [] };
 
 /** Throws PEER_FAILED while what others have is not known. */
 export function refuseIfUnknown({ known }: Peers, what: string): void {
@@ -65,5 +67,10 @@ export class KnownPeers implements Peers {
   owner(path: string, index: number): Peer | undefined {
     const [first] = this.#ring.owners(segmentKey(path, index), 1);
     return first === undefined || first.peer.id === this.#self ? undefined : first.peer;
+  }
+
+  owners(path: string, index: number, count: number): readonly (Peer | 'here')[] {
+    const found = this.#ring.owners(segmentKey(path, index), count);
+    return found.map(({ peer }) => (peer.id === this.#self ? 'here' : peer));
   }
 }

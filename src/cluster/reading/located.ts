@@ -32,6 +32,8 @@ export interface LocatorOptions {
 
 /** Segments of a range that are looked up on the ring; beyond them everybody is asked at once. */
 const mostLookedUp = 4096;
+/** Of so many it costs little to ask all. */
+const fewWorkers = 16;
 /** So long a worker that failed is asked only where others do not know. */
 const suspectMs = 3_000;
 
@@ -102,6 +104,21 @@ export class Located {
     if (done()) return [];
     await this.#ask(this.#ownersOf(file, left()), done);
     if (!done()) await this.askAll(done);
+    return left();
+  }
+
+  /**
+   * The same for somebody who can do without: nobody is asked who has just failed, and only of a few workers also those that
+   * own nothing of the range. Never rejects.
+   */
+  async coverSoon(file: HeldFile, range: ByteRange): Promise<readonly ByteRange[]> {
+    const { peers, suspects } = this.#options;
+    const left = (): ByteRange[] => uncovered(range, this.versionLike(file).holdings);
+    const done = (): boolean => left().length === 0;
+    if (done()) return [];
+    await this.#ask(this.#ownersOf(file, left()), done);
+    const others = peers.others().filter((peer) => !suspects.has(peer));
+    if (!done() && others.length <= fewWorkers) await this.#ask(others, done);
     return left();
   }
 

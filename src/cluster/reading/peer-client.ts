@@ -13,7 +13,8 @@ import type { HeldFile } from '../../core/holdings.ts';
 import type { ListingOrder, ListingPage } from '../../core/listing.ts';
 import type { ClientTls } from '../../core/node-tls.ts';
 import type { Peer } from '../../core/peers.ts';
-import type { ByteRange, ObjectVersion, UfsPath } from '../../core/types.ts';
+import type { ByteRange, ManifestEntry, ObjectVersion, UfsPath } from '../../core/types.ts';
+import type { ObjectDetails } from '../../origin/types.ts';
 import { type HeldRow, heldFile } from './held-row.ts';
 
 export interface PeerClientOptions {
@@ -36,23 +37,30 @@ const defaults = { connections: 16, connectMs: 1_000, headMs: 5_000, silenceMs: 
 const maxTextBytes = 32 * 1024 * 1024;
 /** A check waits for its turn there, and says something whenever a page has been read. */
 const checkSilenceMs = 60_000;
+/** Within a body that comes from the origin: longer than an origin may be silent. */
+const throughSilenceMs = 65_000;
 
 export class PeerClient {
   readonly #options: PeerClientOptions & typeof defaults;
   readonly #agent: Agent;
+  /** What waits for an origin must not wait for other readers too, nor hold them up: the worker that is asked has a limit. */
+  readonly #throughAgent: Agent;
 
   constructor(options: PeerClientOptions = {}) {
     this.#options = { ...defaults, ...options };
     const { connections, connectMs, silenceMs, tls } = this.#options;
-    this.#agent = new Agent({
-      connect: { timeout: connectMs, ...tls },
-      bodyTimeout: silenceMs,
-      // A limit of our own counts the wait for a connection too.
-      headersTimeout: 0,
-      keepAliveTimeout: 4_000,
-      pipelining: 1,
-      connections,
-    });
+    const agent = (most: number | null): Agent =>
+      new Agent({
+        connect: { timeout: connectMs, ...tls },
+        bodyTimeout: silenceMs,
+        // A limit of our own counts the wait for a connection too.
+        headersTimeout: 0,
+        keepAliveTimeout: 4_000,
+        pipelining: 1,
+        connections: most,
+      });
+    this.#agent = agent(connections);
+    this.#throughAgent = agent(null);
   }
 
   /** What the worker has of a path: its visible version, and the one that is loading. */
@@ -100,6 +108,29 @@ export class PeerClient {
     throw failed(peer, `it answered ${answer.statusCode} with ${promised} bytes (${range}) to ${offset}+${length}`);
   }
 
+  /** The bytes of a range of a version that the worker has, or fetches from the origin and keeps; otherwise as `read`. */
+  async through(peer: Peer, version: ManifestEntry, { offset, length }: ByteRange): Promise<AsyncIterable<Uint8Array>> {
+    const { path, etag, versionId, sizeBytes, lastModifiedMs } = version;
+    const query = versionId === undefined ? '' : `?versionId=${encodeURIComponent(versionId)}`;
+    const answer = await this.#open(peer, `/internal/v1/through/${encoded(path)}${query}`, {
+      headers: {
+        ...{ 'if-match': `"${etag}"`, range: `bytes=${offset}-${offset + length - 1}` },
+        ...{ 'x-primed-size': String(sizeBytes), 'x-primed-modified': String(lastModifiedMs) },
+      },
+      dispatcher: this.#throughAgent,
+      silenceMs: throughSilenceMs,
+    });
+    return lent(peer, answer, length);
+  }
+
+  /** What the origin has at a path, as the worker knows it, no older than it may be. */
+  async versionAt(peer: Peer, path: UfsPath, maxAgeMs: number): Promise<{ object?: ObjectDetails; ageMs: number }> {
+    const target = `/internal/v1/version/${encoded(path)}?age=${maxAgeMs}`;
+    const answer = await this.#open(peer, target, { dispatcher: this.#throughAgent });
+    const text = await textOf(peer, answer);
+    return sensible(peer, () => JSON.parse(text) as { object?: ObjectDetails; ageMs: number });
+  }
+
   /** Lines of a check that runs there, in JSON. */
   async check(peer: Peer, path: string, signal: AbortSignal): Promise<AsyncIterable<Buffer>> {
     const target = `/internal/v1/check?${new URLSearchParams({ path })}`;
@@ -108,8 +139,8 @@ export class PeerClient {
     return lent(peer, answer, undefined);
   }
 
-  close(): Promise<void> {
-    return this.#agent.destroy();
+  async close(): Promise<void> {
+    await Promise.all([this.#agent.destroy(), this.#throughAgent.destroy()]);
   }
 
   async #json<T>(peer: Peer, target: string, signal?: AbortSignal): Promise<T> {
@@ -126,16 +157,20 @@ export class PeerClient {
       headers?: Record<string, string>;
       signal?: AbortSignal;
       headMs?: number;
+      silenceMs?: number;
+      dispatcher?: Agent;
     },
   ): Promise<Dispatcher.ResponseData> {
-    const { token, headMs: usual, silenceMs } = this.#options;
-    const { method = 'GET', headers = {}, signal, headMs = usual } = options;
+    const { token, headMs: usual, silenceMs: usualSilence } = this.#options;
+    const { method = 'GET', headers = {}, signal, headMs = usual, silenceMs = usualSilence } = options;
     const late = new AbortController();
     const timer = setTimeout(() => late.abort(new Error(`it did not answer within ${headMs} ms`)), headMs);
     try {
       const answer = await request(`${peer.url}${target}`, {
         method,
-        dispatcher: this.#agent,
+        dispatcher: options.dispatcher ?? this.#agent,
+        // A sign of life: it waits for the origin.
+        onInfo: () => timer.refresh(),
         headers: { ...headers, ...(token === undefined ? {} : { authorization: `Bearer ${token}` }) },
         signal: signal === undefined ? late.signal : AbortSignal.any([late.signal, signal]),
         bodyTimeout: Math.max(silenceMs, headMs === usual ? 0 : headMs),
@@ -158,8 +193,8 @@ const alone = (): never => {
   throw new PrimedError('INTERNAL', 'there is no other worker to ask');
 };
 /** For those who are alone. */
-export const nobody: Pick<PeerClient, 'stat' | 'list' | 'read' | 'pathOf'> = {
-  ...{ stat: alone, list: alone, read: alone },
+export const nobody: Pick<PeerClient, 'stat' | 'list' | 'read' | 'pathOf' | 'through' | 'versionAt'> = {
+  ...{ stat: alone, list: alone, read: alone, through: alone, versionAt: alone },
   pathOf: alone,
 };
 
@@ -230,7 +265,10 @@ function said(peer: Peer, status: number, body: string): PrimedError {
 }
 
 /** What says something about the file, or the load of the worker, rather than about the way to it. */
-const passedOn: ReadonlySet<ErrorCode> = new Set(['FILE_NOT_CACHED', 'STORE_CORRUPT', 'TOO_BUSY', 'PATH_INVALID']);
+const passedOn: ReadonlySet<ErrorCode> = new Set([
+  ...(['FILE_NOT_CACHED', 'STORE_CORRUPT', 'TOO_BUSY', 'PATH_INVALID'] as const),
+  ...(Object.keys(errorCatalogue) as ErrorCode[]).filter((code) => code.startsWith('ORIGIN_')),
+]);
 
 function failed(peer: Peer, why: string, cause?: unknown, code: ErrorCode = 'PEER_FAILED'): PrimedError {
   const message = `worker '${peer.id}' at ${peer.url}: ${why}`;

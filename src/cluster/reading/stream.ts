@@ -22,6 +22,8 @@ export interface Source {
   askMore(): Promise<void>;
   /** A holder failed, and somebody else, or the same, is asked from here on. */
   onFailure(failed: { readonly piece: Piece; readonly at: number; readonly error: unknown }): void;
+  /** Whether nobody else, nor the same once more, would give anything else. */
+  isFinal?(error: unknown): boolean;
 }
 
 /** The next holder is asked when so much of this one's piece is left: it hides a round trip. */
@@ -91,6 +93,7 @@ export async function* readThrough(source: Source, range: ByteRange): AsyncGener
         if (at !== pieceEnd)
           throw new PrimedError('PEER_FAILED', `a piece of ${piece.length} bytes ended ${pieceEnd - at} bytes early`);
       } catch (error) {
+        if (source.isFinal?.(error) === true) throw error;
         last = error;
         failures.set(piece.holder, failuresOf(piece) + 1);
         source.onFailure({ piece, at, error });

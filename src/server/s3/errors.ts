@@ -63,6 +63,10 @@ export function s3ErrorOf(error: unknown): S3Error {
     if (error.code === 'STOPPING' || error.code === 'PEER_FAILED')
       return new S3Error('ServiceUnavailable', error.message, { cause: error });
     if (error.code === 'TOO_BUSY') return new S3Error('SlowDown', error.message, { cause: error });
+    if (error.code === 'ORIGIN_DENIED') return new S3Error('AccessDenied', error.message, { cause: error });
+    if (error.code === 'ORIGIN_NOT_FOUND') return new S3Error('NoSuchKey', error.message, { cause: error });
+    // Whatever else is wrong with the origin, or changes there, may be right when it is asked again.
+    if (error.code.startsWith('ORIGIN_')) return new S3Error('ServiceUnavailable', error.message, { cause: error });
     if (error.code === 'FILE_NOT_CACHED') return new S3Error('NoSuchKey', error.message, { cause: error });
     return new S3Error('InternalError', `${error.code}: ${error.message}`, { cause: error });
   }

@@ -6,6 +6,7 @@ import type { FastifyInstance } from 'fastify';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { localDesk } from '../../../src/cluster/load-desk.ts';
 import type { OriginLimits } from '../../../src/cluster/origin-limits.ts';
+import type { OriginReads } from '../../../src/cluster/reading/origin/reads.ts';
 import { openRegistry } from '../../../src/cluster/registry.ts';
 import { loadConfig } from '../../../src/config/load.ts';
 import { defaultLoadOptions } from '../../../src/core/load-options.ts';
@@ -35,7 +36,7 @@ beforeAll(async () => {
   const jobs = new ScriptedJobs();
   const files = new MemoryFiles();
   const source = fsHere(files, files.alone);
-  const own = { store: files as unknown as Store, source, landings: {} as Landings };
+  const own = { store: files as unknown as Store, source, landings: {} as Landings, reads: {} as OriginReads };
   const desk = localDesk(() => jobs, defaultLoadOptions);
   const base = { config, telemetry, log: silent, nodeTls: {}, ready: () => ({ ready: true }) };
   const ufs = { limits: {} as OriginLimits, shares: () => [] };

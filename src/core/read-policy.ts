@@ -1,0 +1,80 @@
+/**
+ * What becomes of a read of what is not cached, and how long what is cached may be served without asking the origin.
+ *
+ * The longest prefix of the rules decides, then that of the origins, then what holds for everything; each setting by itself.
+ */
+
+/** `always`: read from the origin and kept; `pass`: read from the origin and not kept; `never`: it is not cached. */
+export const readThroughWays = ['never', 'pass', 'always'] as const;
+export type ReadThrough = (typeof readThroughWays)[number];
+
+export interface ReadPolicy {
+  readonly readThrough: ReadThrough;
+  /** Undefined: an object never changes, and what is cached of it is right. 0: the origin is asked at each read. */
+  readonly maxAgeMs: number | undefined;
+}
+
+export interface ReadRule extends Partial<ReadPolicy> {
+  /** `s3://bucket/…`, `s3://`, `file:///dir/`. */
+  readonly prefix: string;
+}
+
+export interface ReadRules {
+  readonly base: ReadPolicy;
+  /** Of origins, and of prefixes within them. */
+  readonly origins: readonly ReadRule[];
+  readonly rules: readonly ReadRule[];
+}
+
+export class ReadPolicies {
+  readonly #base: ReadPolicy;
+  readonly #origins: readonly ReadRule[];
+  readonly #rules: readonly ReadRule[];
+  /** Whether anything at all is ever asked of an origin by a read. */
+  readonly readsAny: boolean;
+
+  constructor({ base, origins, rules }: ReadRules) {
+    this.#base = base;
+    this.#origins = longestFirst(origins);
+    this.#rules = longestFirst(rules);
+    this.readsAny = [base, ...origins, ...rules].some(({ readThrough = 'never' }) => readThrough !== 'never');
+  }
+
+  of(path: string): ReadPolicy {
+    if (!this.readsAny) return this.#base;
+    const rule = matching(this.#rules, path);
+    const origin = matching(this.#origins, path);
+    return {
+      readThrough: rule?.readThrough ?? origin?.readThrough ?? this.#base.readThrough,
+      maxAgeMs: rule?.maxAgeMs ?? origin?.maxAgeMs ?? this.#base.maxAgeMs,
+    };
+  }
+
+  /** Whether the origin is asked for anything that begins so, by some rule. */
+  mayReadBelow(prefix: string): boolean {
+    if (this.of(prefix).readThrough !== 'never') return true;
+    return [...this.#rules, ...this.#origins].some(
+      (one) => one.prefix.startsWith(prefix) && (one.readThrough ?? 'never') !== 'never',
+    );
+  }
+}
+
+/**
+ * Whether an answer of the origin is young enough.
+ * @param askedAtMs when the request was sent whose answer it is
+ */
+export function isYoung(askedAtMs: number, maxAgeMs: number | undefined, nowMs: number): boolean {
+  return maxAgeMs === undefined || nowMs - askedAtMs < maxAgeMs;
+}
+
+function longestFirst(rules: readonly ReadRule[]): ReadRule[] {
+  return [...rules].sort((a, b) => b.prefix.length - a.prefix.length);
+}
+
+/** A prefix ends where a name ends: `s3://bucket/a` is for `a`, and for what lies below it. */
+function matching(rules: readonly ReadRule[], path: string): ReadRule | undefined {
+  return rules.find(({ prefix }) => {
+    if (!path.startsWith(prefix)) return false;
+    return prefix.endsWith('/') || path.length === prefix.length || path[prefix.length] === '/';
+  });
+}

@@ -1,0 +1,162 @@
+/** Reads of what is not cached: from the origin, once, kept by policy, and never two versions in one answer. */
+
+import { HeadObjectCommand, ListObjectsV2Command, type ListObjectsV2CommandOutput } from '@aws-sdk/client-s3';
+import { afterEach, expect, it } from 'vitest';
+import { KiB, MiB } from '../../src/core/units.ts';
+import { loaded } from '../support/api.ts';
+import { type Cluster, openCluster } from '../support/cluster.ts';
+import { expectContent } from '../support/origin.ts';
+import { openScene, type Scene, s3Of } from '../support/scene.ts';
+
+const through = { PRIMED_READING_READ_THROUGH: 'always' };
+const large = { key: 'data/large.bin', sizeBytes: 100 * MiB + 4097 };
+const small = { key: 'data/dir/small.bin', sizeBytes: 70 * KiB };
+const objects = [large, small, { key: 'data/empty.bin', sizeBytes: 0 }, { key: 'data/one.bin', sizeBytes: 1 }];
+
+let scene: Scene | undefined;
+let cluster: Cluster | undefined;
+afterEach(async () => {
+  await scene?.close();
+  await cluster?.close();
+  scene = undefined;
+  cluster = undefined;
+});
+
+async function body(url: string, init?: RequestInit): Promise<Uint8Array> {
+  const answer = await fetch(url, init);
+  expect([url, answer.status]).toEqual([url, init?.headers === undefined ? 200 : 206]);
+  return new Uint8Array(await answer.arrayBuffer());
+}
+
+/** Body bytes that the origin has sent of an object. */
+function gets(key: string): number {
+  return (scene ?? cluster)!.origin.stats().bytesByKey[key] ?? 0;
+}
+
+async function metric(base: string, name: string, labels = ''): Promise<number> {
+  const text = await (await fetch(`${base}/metrics`)).text();
+  const lines = text.split('\n').filter((line) => line.startsWith(name) && line.includes(labels));
+  return lines.reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' ') + 1)), 0);
+}
+
+it('a miss is read from the origin, kept, and given from then on without it', async () => {
+  scene = await openScene({ origin: { objects }, daemon: { env: through } });
+  const { daemon, origin } = scene;
+  const client = s3Of(daemon);
+  const before = await client.send(new HeadObjectCommand({ Bucket: 'demo', Key: large.key }));
+  expect([before.ContentLength, gets(large.key)]).toEqual([large.sizeBytes, 0]);
+  await scene.readBack(objects);
+  for (const { key, sizeBytes } of objects) expect([key, gets(key)]).toEqual([key, sizeBytes]);
+  const fault = origin.setFault({ operation: '*', fault: { kind: 'status', status: 500 } });
+  const head = await client.send(new HeadObjectCommand({ Bucket: 'demo', Key: large.key }));
+  expect(head.ContentLength).toBe(large.sizeBytes);
+  client.destroy();
+  expectContent(await body(`${daemon.s3}/demo/${large.key}`), large);
+  expect([origin.fired(fault), gets(large.key)]).toEqual([0, large.sizeBytes]);
+  const none = await fetch(`${daemon.s3}/demo/data/none`);
+  expect(none.status).toBe(503);
+  origin.clearFaults();
+  await expect.poll(async () => (await fetch(`${daemon.s3}/demo/data/none`)).status, { timeout: 10_000 }).toBe(404);
+  expect((await fetch(`${daemon.s3}/no-bucket-here/data/none`)).status).toBe(404);
+});
+
+it('a range is fetched by the page, and what has landed is durable: a load brings only the rest', async () => {
+  scene = await openScene({ origin: { objects }, daemon: { env: through } });
+  const range = async (from: number, length: number): Promise<void> => {
+    const bytes = await body(`${scene!.daemon.s3}/demo/${large.key}`, {
+      headers: { range: `bytes=${from}-${from + length - 1}` },
+    });
+    expectContent(bytes, large, from, length);
+  };
+  await range(50 * MiB + 5, 64 * KiB);
+  expect(gets(large.key)).toBe(MiB);
+  await range(50 * MiB + 70_000, 64 * KiB);
+  expect(gets(large.key)).toBe(MiB);
+  await scene.daemon.kill();
+  await scene.restart();
+  await range(50 * MiB + 5, 64 * KiB);
+  expect(gets(large.key)).toBe(MiB);
+  const report = await loaded(scene.daemon.api, 's3://demo/data/', { skipIfExists: 'true' });
+  expect(report).toMatchObject({ mJobState: 'SUCCEEDED' });
+  expect(gets(large.key)).toBe(large.sizeBytes);
+  await scene.readBack(objects);
+});
+
+it('one who reads on finds what comes next on its way already', async () => {
+  scene = await openScene({ origin: { objects }, daemon: { env: { ...through, PRIMED_READING_READ_AHEAD: '8MB' } } });
+  const { daemon } = scene;
+  const range = async (from: number, length: number): Promise<void> => {
+    const headers = { range: `bytes=${from}-${from + length - 1}` };
+    expectContent(await body(`${daemon.s3}/demo/${large.key}`, { headers }), large, from, length);
+  };
+  await range(0, MiB);
+  expect(gets(large.key)).toBe(MiB);
+  await range(MiB, MiB);
+  await expect.poll(() => gets(large.key), { timeout: 10_000 }).toBeGreaterThanOrEqual(8 * MiB);
+  await range(2 * MiB, MiB);
+  expect(gets(large.key)).toBeLessThanOrEqual(32 * MiB);
+});
+
+it('without room it is read and not kept', async () => {
+  scene = await openScene({ origin: { objects }, daemon: { env: through, storeSize: '16MB' } });
+  const { daemon } = scene;
+  expectContent(await body(`${daemon.s3}/demo/${large.key}`), large);
+  expect(await metric(daemon.api, 'primed_read_not_kept_total')).toBeGreaterThan(0);
+  expect(await metric(daemon.api, 'primed_read_bytes_total', 'source="pass"')).toBeGreaterThan(50 * MiB);
+  await scene.readBack([small]);
+});
+
+it('a list is that of the origin, level by level, and page by page', async () => {
+  scene = await openScene({ origin: { objects }, daemon: { env: through } });
+  const client = s3Of(scene.daemon);
+  const level = await client.send(new ListObjectsV2Command({ Bucket: 'demo', Prefix: 'data/', Delimiter: '/' }));
+  expect(level.CommonPrefixes?.map(({ Prefix }) => Prefix)).toEqual(['data/dir/']);
+  expect(level.Contents?.map(({ Key, Size }) => [Key, Size])).toEqual([
+    ['data/empty.bin', 0],
+    [large.key, large.sizeBytes],
+    ['data/one.bin', 1],
+  ]);
+  const keys: string[] = [];
+  let token: string | undefined;
+  do {
+    const page: ListObjectsV2CommandOutput = await client.send(
+      new ListObjectsV2Command({
+        ...{ Bucket: 'demo', Prefix: 'data/', Delimiter: '/', MaxKeys: 1 },
+        ...(token === undefined ? {} : { ContinuationToken: token }),
+      }),
+    );
+    keys.push(
+      ...(page.Contents ?? []).map(({ Key }) => Key!),
+      ...(page.CommonPrefixes ?? []).map((one) => one.Prefix!),
+    );
+    token = page.NextContinuationToken;
+  } while (token !== undefined);
+  expect(keys).toEqual(['data/dir/', 'data/empty.bin', large.key, 'data/one.bin']);
+  client.destroy();
+});
+
+/** A list needs an answer of every live worker: these have heard by now which those are. */
+async function knowEachOther(): Promise<void> {
+  for (const { s3 } of cluster!.workers.values())
+    await expect.poll(async () => (await fetch(`${s3}/`)).status, { timeout: 20_000, interval: 50 }).toBe(200);
+}
+
+const shared = { key: 'data/shared.bin', sizeBytes: Number(process.env.SHARED_MIB ?? 24) * MiB + 4097 };
+
+it('fifty readers through two workers take each byte from the origin once', async () => {
+  cluster = await openCluster({ workers: ['w1', 'w2'], origin: { objects: [shared] }, env: through });
+  const urls = [...cluster.workers.values()].map(({ s3 }) => `${s3}/demo/${shared.key}`);
+  await knowEachOther();
+  const reads = Array.from({ length: 50 }, (_, n) => body(urls[n % 2]!));
+  for (const bytes of await Promise.all(reads)) expectContent(bytes, shared);
+  const said = [...cluster.workers.values()].flatMap((worker) => worker.log().split('\n'));
+  expect(said.filter((line) => line.includes('elsewhere'))).toEqual([]);
+  expect(gets(shared.key)).toBe(shared.sizeBytes);
+  const used = await Promise.all(
+    [...cluster.workers.values()].map(({ api }) => metric(api, 'primed_store_used_bytes')),
+  );
+  for (const bytes of used) expect(bytes).toBeGreaterThan(0);
+  expect(used.reduce((sum, bytes) => sum + bytes)).toBeLessThan(shared.sizeBytes + 8 * MiB);
+  const heads = cluster.origin.requests.filter(({ operation }) => operation === 'HeadObject');
+  expect(heads.length).toBe(1);
+});
