@@ -25,7 +25,7 @@ import { append } from './grouping.ts';
 import type { Member, Members, Placement } from './members.ts';
 import type { Need } from './need.ts';
 import { PathTurns } from './path-turns.ts';
-import { PlainLoad, type PlainLoadOptions } from './plain-load.ts';
+import { PlainLoad, PlainLoads } from './plain-load.ts';
 import { isWorkerGone, isWorkerLost, type WorkerLink } from './worker-link.ts';
 
 export interface FleetOptions {
@@ -47,7 +47,7 @@ export class Fleet {
   readonly #turns = new PathTurns();
   readonly #places: Places;
   readonly #files: FileLoads;
-  readonly #plain: PlainLoadOptions;
+  readonly #plain: PlainLoads;
   readonly #unsubscribe: () => void;
 
   constructor(options: FleetOptions) {
@@ -58,7 +58,7 @@ export class Fleet {
       ...{ places: this.#places, origins, maxRestarts, log },
       reserveMore: (run, need) => this.#reserveMore(run, need),
     });
-    this.#plain = { files: this.#files, turns: this.#turns };
+    this.#plain = new PlainLoads(this.#files, this.#turns);
     this.#unsubscribe = options.members.onChange(() => {
       this.#places.membersChanged();
       for (const run of this.#runs.values()) run.membersChanged(options.members.live());
@@ -84,6 +84,7 @@ export class Fleet {
   async startRun(spec: RunSpec, replicas: number): Promise<void> {
     if (this.#runs.has(spec.run)) return;
     const run = new FleetRun(spec, replicas);
+    this.#plain.runBegins([...this.#runs.values()].some(({ ended }) => !ended));
     this.#runs.set(spec.run, run);
     const live = this.#places.live();
     const entered = await Promise.allSettled(live.map((member) => run.enter(member)));
@@ -154,11 +155,8 @@ export class Fleet {
     const run = this.#run(runId);
     const { entry, how, claim } = file;
     const worker = how.holders === undefined ? this.#places.plainly(run, entry, claim) : undefined;
-    if (worker === undefined || !this.#turns.enter(entry.path)) {
-      void this.load(runId, entry, how).then((outcome) => ended(outcome, file));
-      return;
-    }
-    new PlainLoad(this.#plain, run, file, worker, ended).begin();
+    if (worker !== undefined && new PlainLoad(this.#plain, run, file, worker, ended).begin()) return;
+    void this.load(runId, entry, how).then((outcome) => ended(outcome, file));
   }
 
   /** Which workers a file will keep busy, and who is to have it. */

@@ -226,6 +226,9 @@ export class LoadPhase {
     const partlyBefore = new Map<number, number>();
     const chunk = { entries, refused, cachedBefore, partlyBefore };
     if (loadMetadataOnly) return { chunk, need: new Map() };
+    // Of a load that has only begun, and does not want what others have loaded, nothing can be there: nobody is asked.
+    if (!(skipIfExists || definition.resumed || this.#replayBelow === Number.POSITIVE_INFINITY))
+      return { chunk, need: deps.fleet.needOf(definition.runId, entries) };
     const { files, need } = await deps.fleet.survey(definition.runId, entries);
     files.forEach(({ complete, bytes, ours }, index) => {
       if (!(skipIfExists || ours)) return;

@@ -6,6 +6,11 @@ export class PathTurns {
   /** Who waits for each, in order; nearly always nobody. */
   readonly #waiting = new Map<UfsPath, (() => void)[]>();
 
+  /** Of any path. */
+  get taken(): boolean {
+    return this.#taken.size > 0;
+  }
+
   /** False: somebody has the turn. Who gets it calls `leave`, once. */
   enter(path: UfsPath): boolean {
     const before = this.#taken.size;

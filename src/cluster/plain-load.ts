@@ -15,15 +15,60 @@ import type { PathTurns } from './path-turns.ts';
 import { failedOutcome, isBad } from './segment-failure.ts';
 import { type BegunLoad, isWorkerLost, type SegmentHow, type SegmentOutcome } from './worker-link.ts';
 
-export interface PlainLoadOptions {
+interface Turned {
+  readonly file: ManifestEntry;
+  /** Of its path; a number: its place among those that need none. */
+  turn: 'taken' | 'none' | number;
+}
+
+/**
+ * Those under way. While one run is alone, nobody else can want a path of it, and its loads take no turns: to keep very many
+ * paths apart is a tenth of what a file costs. Another run that begins has those that are under way take their turns first.
+ */
+export class PlainLoads {
   readonly files: FileLoads;
-  /** It has the turn of its path, and leaves it. */
   readonly turns: PathTurns;
+  /** Those without a turn; each knows its place. */
+  readonly #alone: Turned[] = [];
+  #shared = false;
+
+  constructor(files: FileLoads, turns: PathTurns) {
+    this.files = files;
+    this.turns = turns;
+  }
+
+  /** A run begins. @param beside whether others have begun and have not ended */
+  runBegins(beside: boolean): void {
+    this.#shared = beside || this.#alone.length > 0 || this.turns.taken;
+    for (const load of this.#alone.splice(0)) this.#takeTurn(load);
+  }
+
+  /** False: somebody else has the turn of the path. */
+  enters(load: Turned): boolean {
+    if (this.#shared) return this.#takeTurn(load);
+    load.turn = this.#alone.push(load) - 1;
+    return true;
+  }
+
+  leaves({ turn, file }: Turned): void {
+    if (turn === 'taken') this.turns.leave(file.path);
+    if (typeof turn !== 'number') return;
+    const last = this.#alone.pop()!;
+    if (turn === this.#alone.length) return;
+    this.#alone[turn] = last;
+    last.turn = turn;
+  }
+
+  #takeTurn(load: Turned): boolean {
+    const taken = this.turns.enter(load.file.path);
+    load.turn = taken ? 'taken' : 'none';
+    return taken;
+  }
 }
 
 /** It is its own segment: the whole of the file. */
-export class PlainLoad<T extends FileOrder> implements BegunLoad, Segment {
-  readonly #options: PlainLoadOptions;
+export class PlainLoad<T extends FileOrder> implements BegunLoad, Segment, Turned {
+  readonly #loads: PlainLoads;
   readonly #run: FleetRun;
   readonly #order: T;
   readonly #worker: Member;
@@ -32,16 +77,17 @@ export class PlainLoad<T extends FileOrder> implements BegunLoad, Segment {
   readonly index = 0;
   readonly offset = 0;
   readonly length: number;
+  turn: Turned['turn'] = 'none';
 
   /** @param worker knows the run. @param ended is called once, after `begin` has returned */
   constructor(
-    options: PlainLoadOptions,
+    loads: PlainLoads,
     run: FleetRun,
     order: T,
     worker: Member,
     ended: (outcome: FileOutcome, order: T) => void,
   ) {
-    this.#options = options;
+    this.#loads = loads;
     this.#run = run;
     this.#order = order;
     this.#worker = worker;
@@ -50,8 +96,11 @@ export class PlainLoad<T extends FileOrder> implements BegunLoad, Segment {
     this.length = order.entry.sizeBytes;
   }
 
-  begin(): void {
+  /** False: somebody else loads the path. */
+  begin(): boolean {
+    if (!this.#loads.enters(this)) return false;
     this.#worker.link.begin(this.#run.spec.run, this);
+    return true;
   }
 
   get segment(): Segment {
@@ -70,14 +119,14 @@ export class PlainLoad<T extends FileOrder> implements BegunLoad, Segment {
       this.#over({ path: file.path, result, loadedBytes, skippedBytes, version });
       return;
     }
-    const { files } = this.#options;
+    const { files } = this.#loads;
     void files
       .load(this.#run, file, this.#order.how, firstStep(this.#worker, end))
       .then((outcome) => this.#over(outcome));
   }
 
   #over(outcome: FileOutcome): void {
-    this.#options.turns.leave(this.file.path);
+    this.#loads.leaves(this);
     this.#ended(outcome, this.#order);
   }
 }

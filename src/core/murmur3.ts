@@ -37,9 +37,34 @@ const encoder = new TextEncoder();
 
 /** Of the UTF-8 bytes of a text. */
 export function hashPrefixOfText(text: string): HashPrefix {
+  const ofAscii = hashPrefixOfAscii(text);
+  if (ofAscii !== undefined) return ofAscii;
   // A UTF-16 unit takes at most 3 bytes of UTF-8.
   if (text.length * 3 > textBytes.length) return hashPrefix(encoder.encode(text));
   return hashPrefix(textBytes, encoder.encodeInto(text, textBytes).written);
+}
+
+/** Undefined: it is not all ASCII. Nearly every path is, and each is hashed several times. */
+function hashPrefixOfAscii(text: string): HashPrefix | undefined {
+  const lengthBytes = text.length;
+  const wholeBytes = lengthBytes & ~3;
+  let state = 0;
+  let all = 0;
+  for (let i = 0; i < wholeBytes; i += 4) {
+    const a = text.charCodeAt(i);
+    const b = text.charCodeAt(i + 1);
+    const c = text.charCodeAt(i + 2);
+    const d = text.charCodeAt(i + 3);
+    all |= a | b | c | d;
+    state = mixBlock(state, a | (b << 8) | (c << 16) | (d << 24));
+  }
+  let tail = 0;
+  for (let i = wholeBytes; i < lengthBytes; i += 1) {
+    const unit = text.charCodeAt(i);
+    all |= unit;
+    tail |= unit << (8 * (i - wholeBytes));
+  }
+  return all > 0x7f ? undefined : { state, tail, lengthBytes };
 }
 
 /** The hash of a prefix followed by `value` as int32, little-endian. */

@@ -81,8 +81,13 @@ export function unpackEntries([start, ends, etags, sizes, modified, versionIds]:
   for (let at = 0; at < count; at += 1) {
     const path = (start + ends[at]!) as UfsPath;
     const versionId = versionIds?.[at] ?? undefined;
-    const version = { etag: etags[at]!, sizeBytes: sizes[at]!, lastModifiedMs: modified[at]! };
-    entries[at] = versionId === undefined ? { path, ...version } : { path, ...version, versionId };
+    const etag = etags[at]!;
+    const sizeBytes = sizes[at]!;
+    const lastModifiedMs = modified[at]!;
+    entries[at] =
+      versionId === undefined
+        ? { path, etag, sizeBytes, lastModifiedMs }
+        : { path, etag, sizeBytes, lastModifiedMs, versionId };
   }
   return entries;
 }

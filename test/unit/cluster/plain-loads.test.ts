@@ -4,7 +4,7 @@ import type { Fleet } from '../../../src/cluster/fleet.ts';
 import { Gate } from '../../../src/cluster/gate.ts';
 import { HandOut } from '../../../src/cluster/hand-out.ts';
 import type { ErrorCode } from '../../../src/core/errors.ts';
-import type { ManifestEntry, WorkerId } from '../../../src/core/types.ts';
+import type { JobId, LoadId, ManifestEntry, RunId, WorkerId } from '../../../src/core/types.ts';
 import type { FileOutcome } from '../../../src/ingest/types.ts';
 import { begun, difference, files, hasty, names, reserved, run } from './fake-fleet.ts';
 import { FakeCluster, type FakeLink } from './fake-links.ts';
@@ -12,14 +12,18 @@ import { FakeCluster, type FakeLink } from './fake-links.ts';
 const small = 90;
 
 /** Hands files out as a job does; resolves with their outcomes, in order. */
-function handedOut(fleet: Fleet, some: readonly ManifestEntry[], filesEach = 1000): Promise<FileOutcome[]> {
+function handedOut(
+  fleet: Fleet,
+  some: readonly ManifestEntry[],
+  { filesEach = 1000, of = run } = {},
+): Promise<FileOutcome[]> {
   const gate = new Gate();
-  const handOut = new HandOut({ fleet, run, filesEach, gate, halted: () => false });
+  const handOut = new HandOut({ fleet, run: of, filesEach, gate, halted: () => false });
   return Promise.all(
     some.map(
       (entry) =>
         new Promise<FileOutcome>((resolve) => {
-          void handOut.hand({ entry, how: hasty, claim: fleet.claimOf(run, entry), settled: resolve });
+          void handOut.hand({ entry, how: hasty, claim: fleet.claimOf(of, entry), settled: resolve });
         }),
     ),
   );
@@ -47,7 +51,7 @@ async function opened(count: number, { replicas = 1, sizeBytes = small } = {}) {
 
 test('small files without replicas take one call each, without a promise', async () => {
   const { cluster, fleet, some } = await opened(200);
-  const outcomes = await handedOut(fleet, some, 10);
+  const outcomes = await handedOut(fleet, some, { filesEach: 10 });
   expect(outcomes.map(({ path, result, loadedBytes, version }) => [path, result, loadedBytes, version?.etag])).toEqual(
     some.map(({ path, etag }) => [path, 'loaded', small, etag]),
   );
@@ -123,12 +127,30 @@ test('files that were claimed before a worker joined go to who they belong to by
   expectSentOnce(cluster, some);
 });
 
-test('a path is loaded by one run at a time', async () => {
-  const { cluster, fleet, some } = await opened(30);
-  const first = handedOut(fleet, some);
-  // The same files a second time, while they are under way.
-  const second = handedOut(fleet, some);
-  expect((await first).every(({ result }) => result === 'loaded')).toBe(true);
-  expect((await second).every(({ result }) => result === 'skipped')).toBe(true);
-  expectSentOnce(cluster, some);
-});
+test.each([true, false])(
+  'a path is loaded by one run at a time, also one that begins later: %s',
+  async (beginsLater) => {
+    const { cluster, fleet, some } = await opened(30);
+    const other = 'run-2' as RunId;
+    const spec = { run: other, job: 'job-2' as JobId, load: 'load-2' as LoadId, term: 0, reuse: 'any' } as const;
+    const begins = () => fleet.startRun({ ...spec, onChange: 'restart', segmentBytes: 100, weight: 10 }, 1);
+    let release = (): void => undefined;
+    const held = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    for (const name of names) cluster.link(name).delay = () => held;
+    if (!beginsLater) await begins();
+    const first = handedOut(fleet, some);
+    if (beginsLater) await begins();
+    const second = handedOut(fleet, some, { of: other });
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(asked(cluster)).toEqual({ begun: 30, loads: 30 });
+    release();
+    expect((await first).every(({ result }) => result === 'loaded')).toBe(true);
+    expect((await second).every(({ result }) => result === 'skipped')).toBe(true);
+    expectSentOnce(cluster, some);
+    expect(asked(cluster)).toEqual({ begun: 30, loads: 60 });
+    // Nobody has a turn any more.
+    expect((await handedOut(fleet, some)).every(({ result }) => result === 'skipped')).toBe(true);
+  },
+);
