@@ -226,9 +226,8 @@ export class LoadPhase {
     const partlyBefore = new Map<number, number>();
     const chunk = { entries, refused, cachedBefore, partlyBefore };
     if (loadMetadataOnly) return { chunk, need: new Map() };
-    // Of a load that has only begun, and does not want what others have loaded, nothing can be there: nobody is asked.
-    if (!(skipIfExists || definition.resumed || this.#replayBelow === Number.POSITIVE_INFINITY))
-      return { chunk, need: deps.fleet.needOf(definition.runId, entries) };
+    const replayed = this.#replayBelow === Number.POSITIVE_INFINITY;
+    if (!this.#mayHave(replayed)) return { chunk, need: deps.fleet.needOf(definition.runId, entries) };
     const { files, need } = await deps.fleet.survey(definition.runId, entries);
     files.forEach(({ complete, bytes, ours }, index) => {
       if (!(skipIfExists || ours)) return;
@@ -308,10 +307,19 @@ export class LoadPhase {
     if (!this.#halted) this.#leave(open, 1);
   }
 
-  /** Undefined: of a load that has only begun, and does not want what others have loaded, nothing can be there. */
+  /**
+   * Whether something of files may be there that nobody has handed out yet: not of a load that has only begun, and does not
+   * want what others have loaded.
+   */
+  #mayHave(replayed: boolean): boolean {
+    const { resumed, options } = this.#context.definition;
+    return replayed || resumed || options.skipIfExists;
+  }
+
+  /** Undefined: nothing can be there. */
   async #cachedNow(open: OpenChunk, chunk: ManifestChunk): Promise<readonly CachedFile[] | undefined> {
     const { definition, deps } = this.#context;
-    const elsewhere = open.replayed || definition.resumed || definition.options.skipIfExists;
+    const elsewhere = this.#mayHave(open.replayed);
     if (!elsewhere && !chunk.cachedBefore.some((bits) => bits !== 0)) return undefined;
     return (await deps.fleet.survey(definition.runId, chunk.entries, { elsewhere })).files;
   }
