@@ -79,10 +79,11 @@ function configuration() {
         const limits =
           choices ?? (range === undefined || range === 'must be a whole number' ? '' : range.replace('must be ', ''));
         const secret = leaf.secret ? ' Secret: never shown or logged.' : '';
+        const live = leaf.live === true ? ' Live.' : leaf.live === 'replaced' ? ' Live where it was set before.' : '';
         return [
           code(key.slice(key.lastIndexOf('.') + 1)),
           leaf.form === 'choice' ? 'text' : leaf.form,
-          `${leaf.description}${limits === '' ? '' : ` Allowed: ${limits}.`}${secret}`,
+          `${leaf.description}${limits === '' ? '' : ` Allowed: ${limits}.`}${secret}${live}`,
           required ? 'must be set' : leaf.default === undefined ? (leaf.unset ?? '') : code(written(leaf)),
           [env, leaf.flag && `--${leaf.flag}`].filter(Boolean).map(code).join(' '),
         ];
@@ -103,6 +104,10 @@ A configuration that cannot work ends a daemon before it opens anything, with ex
 line: keys and \`PRIMED_…\` variables that are not known, values that are wrong, settings that contradict each other, and what the machine
 shows: folders without rights, disks that are too small, certificates, ports in use. \`primed config check\` says the same without
 starting anything, \`primed config show\` every value with where it comes from; both with \`--config FILE\` and \`--role ROLE\`.
+
+At SIGHUP (\`systemctl reload\`) a daemon reads all of it again, and takes over what is marked "live"; of what else has changed its log
+says that it counts only after a restart. With an error nothing changes. Settings below \`[s3]\` are taken over only while \`insecure\` and the
+addresses stay the same.
 
 | form | how it is written |
 |---|---|

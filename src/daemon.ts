@@ -2,26 +2,28 @@
  * The life of a node, whatever its role: open in the order in which things depend on each other, say that it is ready, and
  * close in the opposite order. What a role is made of is in nodes.ts.
  */
+import { closeSync, openSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { Server as TlsServer } from 'node:tls';
 import closeWithGrace from 'close-with-grace';
 import type { FastifyInstance } from 'fastify';
 import { type Config, urlOf } from './config/config.ts';
 import type { Listen } from './config/forms.ts';
-import { describeSources } from './config/load.ts';
+import { type ConfigInput, describeSources } from './config/load.ts';
 import { reasonNotToListen } from './config/ports.ts';
 import { PrimedError } from './core/errors.ts';
 import { formatSize } from './core/sizes.ts';
 import type { Log } from './core/types.ts';
-import { readNodeTls } from './node-tls.ts';
+import { makeLive } from './live.ts';
 import { joinCluster, type NodeBase, type Opened, openCoordinatorSide, openWorkerSide } from './nodes.ts';
 import { observedOrigins } from './observers.ts';
 import { openOrigins } from './origin/origins.ts';
 import { openNodeLimits } from './origin-limits.ts';
 import { makeFolder, sdNotify } from './platform/index.ts';
+import { Reload } from './reload.ts';
 import { watchThreads } from './service-manager.ts';
 import { statusLine } from './status-line.ts';
-import { makeLog } from './telemetry/log.ts';
+import { type LevelLog, makeLog } from './telemetry/log.ts';
 import { makeTelemetry } from './telemetry/registry.ts';
 
 /** After a signal: running parts end or are dropped, state is saved. */
@@ -31,8 +33,11 @@ const jobsLimitMs = 2_500;
 /** Of that, what answers under way have to end. */
 const answerLimitMs = 2_000;
 
-/** Runs until a signal; resolves with the exit code. Rejects with a PrimedError when it cannot start. */
-export async function runDaemon(config: Config): Promise<number> {
+/**
+ * Runs until a signal; resolves with the exit code. Rejects with a PrimedError when it cannot start.
+ * @param input what the configuration was read from, and is read from again at SIGHUP
+ */
+export async function runDaemon(config: Config, input: ConfigInput): Promise<number> {
   // The SDK announces when it will want a newer Node: news for us, not for an operator's log.
   process.env.AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED ??= 'true';
   const log = makeLog(config.log);
@@ -46,17 +51,22 @@ export async function runDaemon(config: Config): Promise<number> {
       { limitMs: closeLimitMs, waitsFor: opened.closing },
       'the stop did not end in time: the daemon ends as it stands, and what is durable stays',
     );
-  const grace = closeWithGrace({ delay: closeLimitMs, logger: false, onTimeout }, async ({ signal, err }) => {
-    if (err !== undefined) log.error({ error: err.stack ?? String(err) }, 'the daemon ends because of a defect');
-    else log.info({ signal }, 'stopping');
-    tellManager('STOPPING=1', log);
-    opened.ready = false;
-    await close(opened, log);
-    log.info({}, 'stopped');
-    ended(err === undefined ? 0 : 70);
-  });
+  const skip = ['SIGHUP', 'SIGUSR2'] as const;
+  const grace = closeWithGrace(
+    { delay: closeLimitMs, logger: false, onTimeout, skip: [...skip] },
+    async ({ signal, err }) => {
+      if (err !== undefined) log.error({ error: err.stack ?? String(err) }, 'the daemon ends because of a defect');
+      else log.info({ signal }, 'stopping');
+      tellManager('STOPPING=1', log);
+      opened.ready = false;
+      await close(opened, log);
+      log.info({}, 'stopped');
+      ended(err === undefined ? 0 : 70);
+    },
+  );
+  const unhear = hearSignals(opened, { log, stop: () => grace.close() });
   try {
-    await open(config, log, opened, (error) => {
+    await open({ config, input, log, opened }, (error) => {
       log.error(
         { error: error.stack ?? String(error) },
         'a lane has ended: what it held is unknown, so the daemon ends',
@@ -65,26 +75,38 @@ export async function runDaemon(config: Config): Promise<number> {
     });
   } catch (error) {
     grace.uninstall();
+    unhear();
     await close(opened, log);
     throw error;
   }
   return exit;
 }
 
-async function open(config: Config, log: Log, opened: Opened, onFatal: (error: Error) => void): Promise<void> {
+interface Opening {
+  readonly config: Config;
+  readonly input: ConfigInput;
+  readonly log: LevelLog;
+  readonly opened: Opened;
+}
+
+async function open({ config, input, log, opened }: Opening, onFatal: (error: Error) => void): Promise<void> {
   const { role, worker: settings } = config;
   const startedMs = performance.now();
   const telemetry = makeTelemetry({ role, version: PRIMED_VERSION });
   opened.telemetry = telemetry;
   log.info({ version: PRIMED_VERSION, role, ...chosenHere(config), set: describeSources(config) }, 'starting');
-  const nodeTls = readNodeTls(config);
+  const live = makeLive(config);
   makeFolder(config.dataDir);
   const limits = openNodeLimits(config, telemetry);
   const origins = observedOrigins(
     openOrigins({
       ufs: config.ufs,
       timeouts: config.ingest.timeouts,
-      retry: { attempts: config.ingest.retry.maxAttempts, maxDelayMs: config.ingest.retry.maxMs },
+      retry: {
+        get attempts() {
+          return live.retry.maxAttempts;
+        },
+      },
       log,
       gate: limits.limiter,
     }),
@@ -95,7 +117,7 @@ async function open(config: Config, log: Log, opened: Opened, onFatal: (error: E
     const reason = opened.ready ? opened.trouble?.() : 'starting or stopping';
     return reason === undefined ? { ready: true } : { ready: false, reason };
   };
-  const base: NodeBase = { config, log, telemetry, origins, limits, nodeTls, ready, opened };
+  const base: NodeBase = { config, live, log, telemetry, origins, limits, ready, opened };
   const facts: Record<string, unknown> = { version: PRIMED_VERSION, role, cores: availableParallelism() };
 
   if (role !== 'coordinator') Object.assign(facts, await openWorkerSide(base, onFatal));
@@ -105,10 +127,37 @@ async function open(config: Config, log: Log, opened: Opened, onFatal: (error: E
   if (http !== undefined) facts.http = await listen(http, settings.httpListen, 'worker.http_listen');
   if (s3 !== undefined) facts.s3 = await listen(s3, settings.s3Listen, 'worker.s3_listen');
   if (role === 'worker') joinCluster(base);
+  opened.reload = new Reload({ input, config, live, opened, log, tell: (state) => tellManager(state, log) });
   opened.ready = true;
   log.info({ ...facts, startMs: Math.round(performance.now() - startedMs) }, 'ready');
   tellManager('READY=1', log);
   opened.unwatch = watchThreads({ log, status: statusLine(opened), ...(opened.lanes && { lanes: opened.lanes }) });
+}
+
+/**
+ * SIGHUP asks to read the configuration again; SIGUSR2 means nothing here, and must not end the daemon. Returns how to end
+ * that.
+ */
+function hearSignals(opened: Opened, { log, stop }: { log: Log; stop: () => void }): () => void {
+  const terminal = process.stdout.isTTY === true;
+  const onHangUp = (): void => {
+    if (terminal && terminalIsGone()) stop();
+    else if (opened.reload !== undefined && opened.closing === undefined) void opened.reload.read();
+    else log.warn({}, 'SIGHUP is not for a daemon that starts or stops: its configuration is not read again');
+  };
+  const onUser = (): void => log.info({}, 'SIGUSR2 means nothing to this daemon');
+  process.on('SIGHUP', onHangUp).on('SIGUSR2', onUser);
+  return () => void process.off('SIGHUP', onHangUp).off('SIGUSR2', onUser);
+}
+
+/** Whoever closes the terminal of a daemon in the foreground wants it to end. */
+function terminalIsGone(): boolean {
+  try {
+    closeSync(openSync('/dev/tty', 'r'));
+    return false;
+  } catch {
+    return true;
+  }
 }
 
 /** What this machine has made of the settings that say nothing, or a share. */
@@ -139,6 +188,7 @@ async function listen(server: FastifyInstance, { host, port }: Listen, setting: 
 /** Also of what was opened only in part. Each step is tried, whatever became of the one before. */
 async function close(opened: Opened, log: Log): Promise<void> {
   const steps = {
+    reload: () => opened.reload?.close(),
     watch: () => opened.unwatch?.(),
     registrar: () => opened.registrar?.close(),
     desk: () => opened.desk?.close(),

@@ -7,16 +7,15 @@ import type { Registrar, RegistrarOptions } from './cluster/registrar.ts';
 import { watchCoordinators } from './cluster/shared/coordinators.ts';
 import { openSharedJobs } from './cluster/shared/shared-jobs.ts';
 import { openSharedLimits } from './cluster/shared/shared-limits.ts';
-import type { JobService } from './cluster/types.ts';
+import type { OpenJobService } from './cluster/types.ts';
 import { urlOf } from './config/config.ts';
 import type { EtcdConfig } from './config/etcd.ts';
-import { readEtcdTls } from './node-tls.ts';
 import type { KnownWorkers, NodeBase } from './nodes.ts';
 import type { SharedByCoordinators } from './origin-limits.ts';
 import { systemClock } from './platform/index.ts';
 
 /** The one of this node, opened when it is first asked for. Nothing is asked of etcd yet. */
-export function etcdOf({ config, log, opened }: NodeBase): Etcd {
+export function etcdOf({ config, live, log, opened }: NodeBase): Etcd {
   const settings = settingsOf(config.cluster);
   const { endpoints, username, password, timeoutMs } = settings;
   opened.etcd ??= openEtcd({
@@ -24,7 +23,7 @@ export function etcdOf({ config, log, opened }: NodeBase): Etcd {
     timeoutMs,
     ...(username === undefined ? {} : { username }),
     ...(password === undefined ? {} : { password }),
-    tls: readEtcdTls(settings),
+    tls: live.etcdTls,
     clock: systemClock,
     log,
   });
@@ -40,7 +39,7 @@ export function etcdRegistry(base: NodeBase): KnownWorkers {
 }
 
 /** Jobs that are shared with the other coordinators. */
-export async function etcdJobs(base: NodeBase, options: JobServiceOptions): Promise<JobService> {
+export async function etcdJobs(base: NodeBase, options: JobServiceOptions): Promise<OpenJobService> {
   const { config, opened } = base;
   const { coordinatorLeaseMs } = settingsOf(config.cluster);
   const jobs = await openSharedJobs({
@@ -89,8 +88,8 @@ function jobsRoot({ cluster }: NodeBase['config']): string {
 }
 
 /** Of this coordinator's API, for people and for workers. */
-function ownUrl({ config, nodeTls }: NodeBase): string {
-  return urlOf({ host: config.cluster.host, port: config.api.listen.port }, nodeTls.server !== undefined);
+function ownUrl({ config, live }: NodeBase): string {
+  return urlOf({ host: config.cluster.host, port: config.api.listen.port }, live.tls.server !== undefined);
 }
 
 /** The worker's side. */

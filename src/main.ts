@@ -10,6 +10,7 @@ import { UsageError } from './cli/exit.ts';
 import { processIo } from './cli/io.ts';
 import { runCli } from './cli/run.ts';
 import type { Config } from './config/config.ts';
+import type { ConfigInput } from './config/load.ts';
 import { parseSize } from './core/sizes.ts';
 
 const daemons = [
@@ -18,8 +19,8 @@ const daemons = [
   daemonVerb({ role: 'worker', description: 'run a worker of a cluster, or manage the workers of one', start }),
 ];
 
-async function start(config: Config): Promise<number> {
-  return (await import('./daemon.ts')).runDaemon(config);
+async function start(config: Config, input: ConfigInput): Promise<number> {
+  return (await import('./daemon.ts')).runDaemon(config, input);
 }
 
 interface DemoFlags {

@@ -24,11 +24,12 @@ import {
   urlOf as workerUrl,
 } from './cluster/registry-members.ts';
 import { soloFleet } from './cluster/solo-fleet.ts';
-import type { JobService } from './cluster/types.ts';
+import type { OpenJobService } from './cluster/types.ts';
 import { attachControl, type Control } from './cluster/wire/control-server.ts';
 import { RemoteLink } from './cluster/wire/remote-link.ts';
 import type { Config } from './config/config.ts';
 import { slotShare } from './config/defaults.ts';
+import type { LiveText } from './core/live.ts';
 import { isMember } from './core/membership.ts';
 import type { ClientTls } from './core/node-tls.ts';
 import type { PeerOrder } from './core/peers.ts';
@@ -36,15 +37,15 @@ import { formatSize } from './core/sizes.ts';
 import type { Log, WorkerId } from './core/types.ts';
 import { etcdCoordinators, etcdJobs, etcdLimits, etcdRegistrar, etcdRegistry } from './etcd-nodes.ts';
 import { type IngestWorker, openIngest } from './ingest/index.ts';
-import type { NodeTls } from './node-tls.ts';
+import type { Live } from './live.ts';
 import { observeJobs, observeS3, observeStore, observeWorker, showJobs, showLimits, showWorker } from './observers.ts';
 import type { ReadableOrigins } from './origin/types.ts';
 import { type CoordinatorLimits, type NodeLimits, openCoordinatorLimits } from './origin-limits.ts';
 import { openPathIds, type PagesOrder, pagesOf } from './pages.ts';
 import { probeDiskEngine, systemClock } from './platform/index.ts';
 import { dropOutdated, openReading, type Reading } from './reading.ts';
+import type { Reload } from './reload.ts';
 import { fsHere } from './server/fs-here.ts';
-import { loadDefaults } from './server/job-api.ts';
 import { buildS3Server } from './server/s3/index.ts';
 import { buildApiServer, buildWorkerServer, nodeAccessOf } from './servers.ts';
 import { openStore, type PathIds } from './store/index.ts';
@@ -80,7 +81,10 @@ export interface Opened {
   trouble?: () => string | undefined;
   members?: RegistryMembers;
   limits?: CoordinatorLimits;
-  jobs?: JobService;
+  jobs?: OpenJobService;
+  /** That the configuration was read again and refused, in a few words. */
+  refusedConfig?: string;
+  reload?: Reload;
   /** Ends what the service manager is told. */
   unwatch?: () => void;
   api?: FastifyInstance;
@@ -94,7 +98,7 @@ export interface NodeBase {
   readonly telemetry: Telemetry;
   readonly origins: ReadableOrigins;
   readonly limits: NodeLimits;
-  readonly nodeTls: NodeTls;
+  readonly live: Live;
   readonly ready: () => { ready: boolean; reason?: string };
   readonly opened: Opened;
 }
@@ -103,7 +107,7 @@ const ledgerFlushMs = 500;
 
 /** Store, lanes, and the ports that a worker answers on, not yet listening. Resolves with facts for the log. */
 export async function openWorkerSide(base: NodeBase, onFatal: (error: Error) => void): Promise<object> {
-  const { config, log, nodeTls, telemetry, origins, opened } = base;
+  const { config, live, log, telemetry, origins, opened } = base;
   const { worker: settings, ingest, job } = config;
   let ids: PathIds | undefined;
   const store = await openStore({
@@ -132,7 +136,7 @@ export async function openWorkerSide(base: NodeBase, onFatal: (error: Error) => 
     smallBytes: settings.smallObjectMaxBytes,
     slotBudgetBytes: settings.memoryBudgetBytes * slotShare,
     timeouts: ingest.timeouts,
-    retry: ingest.retry,
+    retry: live.retry,
     maxRestarts: job.maxRestarts,
     diskEngine: settings.diskEngine,
     counters: counters.buffer,
@@ -161,10 +165,9 @@ export async function openWorkerSide(base: NodeBase, onFatal: (error: Error) => 
     pages: pagesOf({ config, origins, ids, ...reading }),
     ...(config.role === 'worker' ? { own: { store, source, landings: worker.landings, reads: reading.reads } } : {}),
   });
-  const s3Tls = config.tls.s3 && nodeTls.server && { tls: nodeTls.server };
-  const { keys, anonymous, domains } = config.s3;
-  const access = { keys, anonymous };
-  opened.s3 = buildS3Server({ files: source.files, log, access, domains, ...s3Tls, ...observeS3(telemetry) });
+  const s3Tls = config.tls.s3 && live.tls.server && { tls: live.tls.server };
+  const { domains } = config.s3;
+  opened.s3 = buildS3Server({ files: source.files, log, access: live.s3, domains, ...s3Tls, ...observeS3(telemetry) });
   const { capacityBytes, files, blocks } = store.usage();
   return { diskEngine: engine, lanes: settings.lanes, slots, capacity: formatSize(capacityBytes), files, blocks };
 }
@@ -334,7 +337,7 @@ function filesOfCluster(base: NodeBase, registered: Registered | undefined): FsS
 
 /** After its ports are open: registers with the coordinator, or in etcd, and takes the orders of coordinators. */
 export function joinCluster(base: NodeBase): void {
-  const { config, log, nodeTls, opened } = base;
+  const { config, live, log, opened } = base;
   const { cluster } = config;
   const { worker, store, http, s3 } = opened;
   if (worker === undefined || store === undefined || http === undefined || s3 === undefined) return;
@@ -346,7 +349,7 @@ export function joinCluster(base: NodeBase): void {
       httpPort: portOf(http),
       s3Port: portOf(s3),
       version: PRIMED_VERSION,
-      ...(nodeTls.server === undefined ? {} : { tls: true }),
+      ...(live.tls.server === undefined ? {} : { tls: true }),
       ...(cluster.zone === undefined ? {} : { zone: cluster.zone }),
     },
     figures: () => {
@@ -365,26 +368,26 @@ export function joinCluster(base: NodeBase): void {
     leaseMs: () => cluster.leaseMs,
     version: PRIMED_VERSION,
     log,
-    ...nodeAccessOf(config),
+    ...nodeAccessOf(base),
   });
 }
 
 /** Where this worker takes requests about loads. */
 function deskOf(base: NodeBase): LoadDesk {
-  const { config, nodeTls, opened } = base;
-  if (config.role === 'standalone') return localDesk(() => opened.jobs, loadDefaults(config.job));
+  const { config, live, opened } = base;
+  if (config.role === 'standalone') return localDesk(() => opened.jobs, live.loadDefaults);
   return coordinatorDesk({
     coordinators: config.cluster.etcd === undefined ? () => [config.cluster.coordinator] : etcdCoordinators(base),
-    ...(config.apiToken === undefined ? {} : { token: config.apiToken }),
-    ...(nodeTls.client === undefined ? {} : { tls: nodeTls.client }),
+    ...(live.apiToken === undefined ? {} : { token: live.apiToken }),
+    ...(live.tls.client === undefined ? {} : { tls: live.tls.client }),
   });
 }
 
 /** By what this node is let in by others, and whom it trusts. */
-function nodeProof({ config: { cluster, tls }, nodeTls }: NodeBase): { token?: string; tls?: ClientTls } {
+function nodeProof({ config: { tls }, live }: NodeBase): { token?: LiveText; tls?: ClientTls } {
   return {
-    ...(cluster.token === undefined || tls.nodes === 'mtls' ? {} : { token: cluster.token }),
-    ...(nodeTls.client === undefined ? {} : { tls: nodeTls.client }),
+    ...(live.clusterToken === undefined || tls.nodes === 'mtls' ? {} : { token: live.clusterToken }),
+    ...(live.tls.client === undefined ? {} : { tls: live.tls.client }),
   };
 }
 

@@ -10,7 +10,7 @@ import type { Config } from './config/config.ts';
 import type { Log } from './core/types.ts';
 import { MiB } from './core/units.ts';
 import type { Landings } from './ingest/landings.ts';
-import type { NodeTls } from './node-tls.ts';
+import type { Live } from './live.ts';
 import { bearerAuth } from './server/auth.ts';
 import { installErrorHandler } from './server/errors.ts';
 import { fsApi } from './server/fs-api.ts';
@@ -35,7 +35,7 @@ export interface ServerOptions {
   readonly config: Config;
   readonly telemetry: Telemetry;
   readonly log: Log;
-  readonly nodeTls: NodeTls;
+  readonly live: Live;
   readonly ready: () => { ready: boolean; reason?: string };
 }
 
@@ -54,14 +54,14 @@ export function buildApiServer(
     refusalOf?: WorkerApiOptions['refusalOf'];
   },
 ): FastifyInstance {
-  const { config, jobs, source, ufs, registry, registrations, refusalOf, log } = options;
+  const { jobs, live, source, ufs, registry, registrations, refusalOf, log } = options;
   const app = buildServer(options, 'api');
-  app.register(jobApi, { jobs, batchSize: config.job.batchSize, segmentBytes: config.job.segmentBytes });
+  app.register(jobApi, { jobs, defaults: live.loadDefaults });
   app.register(fsApi, { source, log });
   app.register(ufsApi, ufs);
   if (registry !== undefined)
     app.register(workerApi, {
-      ...{ registry, log, ...nodeAccessOf(config) },
+      ...{ registry, log, ...nodeAccessOf(options) },
       ...(registrations && { registrations }),
       ...(refusalOf && { refusalOf }),
     });
@@ -79,14 +79,14 @@ export function buildWorkerServer(
     own?: { store: Store; source: FsSource; landings: Landings; reads: OriginReads };
   },
 ): FastifyInstance {
-  const { config, desk, pages, own, log, telemetry } = options;
+  const { desk, pages, own, log, telemetry } = options;
   const app = buildServer(options, 'worker');
   app.register(workerLoadApi, { desk });
   app.register(pageApi, { ...pages, log });
   const onServed = (bytes: number): void => telemetry.counters.peerServedBytes.inc(bytes);
   if (own !== undefined) {
     const { store, source, landings, reads } = own;
-    const access = { ...nodeAccessOf(config), log, refusals: peerRefusals() };
+    const access = { ...nodeAccessOf(options), log, refusals: peerRefusals() };
     app.register(fsApi, { source, log });
     app.register(peerData, { store, onServed, ...access });
     app.register(peerThrough, { reads, onServed, ...access });
@@ -97,13 +97,16 @@ export function buildWorkerServer(
 }
 
 /** What the ports of this node ask of other nodes. */
-export function nodeAccessOf({ cluster: { token }, tls }: Config): NodeAccess {
+export function nodeAccessOf({
+  config: { tls },
+  live: { clusterToken },
+}: Pick<ServerOptions, 'config' | 'live'>): NodeAccess {
   if (tls.nodes === 'mtls') return { certificates: true };
-  return token === undefined ? {} : { clusterToken: token };
+  return clusterToken === undefined ? {} : { clusterToken };
 }
 
-function buildServer({ config, nodeTls, telemetry, ready }: ServerOptions, port: 'api' | 'worker'): FastifyInstance {
-  const app = fastifyOver(nodeTls.server, {
+function buildServer({ live, telemetry, ready }: ServerOptions, port: 'api' | 'worker'): FastifyInstance {
+  const app = fastifyOver(live.tls.server, {
     logger: false,
     bodyLimit: bodyLimitBytes,
     requestTimeout: requestTimeoutMs,
@@ -111,9 +114,9 @@ function buildServer({ config, nodeTls, telemetry, ready }: ServerOptions, port:
   });
   installErrorHandler(app);
   const title = port === 'api' ? 'primed: coordinator' : 'primed: worker';
-  app.register(openApi, { title, token: config.apiToken !== undefined });
+  app.register(openApi, { title, token: live.apiToken !== undefined });
   app.register(requestMetrics, { telemetry, port });
-  app.register(bearerAuth, config.apiToken === undefined ? {} : { token: config.apiToken });
+  app.register(bearerAuth, live.apiToken === undefined ? {} : { token: live.apiToken });
   app.register(healthRoutes, { ready });
   app.register(metricsRoutes, { telemetry });
   return app;

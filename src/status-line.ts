@@ -10,6 +10,8 @@ export interface StatusParts {
   readonly store?: Pick<Store, 'usage'>;
   readonly jobs?: Pick<JobService, 'list'>;
   readonly registry?: { workers(): readonly WorkerRow[] };
+  /** That another configuration was refused. */
+  readonly refusedConfig?: string;
 }
 
 /** A function that says what goes on now, with the rate since it was last called. `nowMs` must not go backwards. */
@@ -35,6 +37,7 @@ export function statusLine(parts: StatusParts, nowMs: () => number = () => perfo
       const { usedBytes, capacityBytes } = store.usage();
       said.push(`${formatSize(usedBytes)} of ${formatSize(capacityBytes)} in use`);
     }
+    if (parts.refusedConfig !== undefined) said.push(parts.refusedConfig);
     return said.join('; ');
   };
 }

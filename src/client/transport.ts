@@ -1,13 +1,15 @@
 /** HTTP to a coordinator: one request, its time limits, and every way to fail as a PrimedError. */
 import { Agent, type Dispatcher, request } from 'undici';
 import { type ErrorCode, errorCatalogue, PrimedError, type StatusCode } from '../core/errors.ts';
+import { bearer, type LiveText } from '../core/live.ts';
 import type { ClientTls } from '../core/node-tls.ts';
+import { connectorOf } from './connector.ts';
 
 export interface TransportOptions {
   /** `http://host:port`; `host:port` is understood. */
   readonly coordinator: string;
   /** Sent as a bearer token. */
-  readonly token?: string;
+  readonly token?: LiveText;
   /** Of https. */
   readonly tls?: ClientTls;
   /** Time for a connection. */
@@ -39,7 +41,7 @@ const maxTextBytes = 64 * 1024 * 1024;
 export class Transport {
   readonly url: string;
   readonly #agent: Agent;
-  readonly #token: string | undefined;
+  readonly #token: LiveText | undefined;
 
   /** Throws REQUEST_INVALID when the address is not a URL. */
   constructor({ coordinator, token, tls, connectTimeoutMs, answerTimeoutMs }: TransportOptions) {
@@ -47,7 +49,7 @@ export class Transport {
     this.#token = token;
     const silenceMs = answerTimeoutMs ?? defaultAnswerTimeoutMs;
     this.#agent = new Agent({
-      connect: { timeout: connectTimeoutMs ?? defaultConnectTimeoutMs, ...tls },
+      connect: connectorOf(tls, { timeout: connectTimeoutMs ?? defaultConnectTimeoutMs }),
       headersTimeout: silenceMs,
       bodyTimeout: silenceMs,
       keepAliveTimeout: 4_000,
@@ -123,7 +125,7 @@ export class Transport {
         headers: {
           accept: accept ?? 'application/json',
           ...(body === undefined ? {} : { 'content-type': 'application/json' }),
-          ...(this.#token === undefined ? {} : { authorization: `Bearer ${this.#token}` }),
+          ...bearer(this.#token),
         },
         ...(body === undefined ? {} : { body: JSON.stringify(body) }),
         ...(answerTimeoutMs === undefined ? {} : { headersTimeout: answerTimeoutMs, bodyTimeout: answerTimeoutMs }),

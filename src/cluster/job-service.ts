@@ -12,7 +12,7 @@ import { JobStore } from './job-store.ts';
 import { JobTurns } from './job-turns.ts';
 import type { JobDeps } from './run-context.ts';
 import { defaultJobServiceSettings, type JobServiceSettings } from './settings.ts';
-import { type JobObserver, type JobService, nobody, type SubmitResult } from './types.ts';
+import { type JobObserver, nobody, type OpenJobService, type SubmitResult } from './types.ts';
 
 export interface JobServiceOptions {
   /** Folder of the job store. */
@@ -26,7 +26,7 @@ export interface JobServiceOptions {
 }
 
 /** Opens the job store and goes on with the jobs that had not ended. Throws STORE_VERSION. */
-export async function openJobService(options: JobServiceOptions): Promise<JobService> {
+export async function openJobService(options: JobServiceOptions): Promise<OpenJobService> {
   const { dir, fleet, origins, clock, log, observe = nobody } = options;
   const settings = { ...defaultJobServiceSettings, ...options.settings };
   const service = new LocalJobService({ fleet, origins, clock, log, settings, observe, store: new JobStore(dir) });
@@ -34,7 +34,7 @@ export async function openJobService(options: JobServiceOptions): Promise<JobSer
   return service;
 }
 
-class LocalJobService implements JobService {
+class LocalJobService implements OpenJobService {
   readonly #deps: JobDeps;
   /** By number: oldest first. */
   readonly #jobs = new Map<number, JobRun>();
@@ -129,6 +129,11 @@ class LocalJobService implements JobService {
 
   trouble(): undefined {
     return undefined;
+  }
+
+  reconfigure(settings: Partial<JobServiceSettings>): void {
+    Object.assign(this.#deps.settings, settings);
+    this.#turns.fill();
   }
 
   close(limitMs = this.#deps.settings.stopDeadlineMs): Promise<void> {

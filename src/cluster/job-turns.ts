@@ -58,7 +58,11 @@ export class JobTurns {
   /** The job runs and waits no more: the next one's turn has come. */
   leave(job: JobRun): void {
     this.#leaveQueue(job);
-    if (!this.#running.delete(job)) return;
+    if (this.#running.delete(job)) this.fill();
+  }
+
+  /** Those that wait, as many as may run by now. */
+  fill(): void {
     while (!this.#closed) {
       const at = this.#waiting.findIndex(({ definition }) => this.#hasTurn(definition.type));
       if (at < 0) return;

@@ -5,6 +5,7 @@
 import { PrimedClient } from '../client/client.ts';
 import { PrimedError } from '../core/errors.ts';
 import type { LoadOptions } from '../core/job.ts';
+import type { LiveText } from '../core/live.ts';
 import { parseLoadOptions } from '../core/load-options.ts';
 import type { ClientTls } from '../core/node-tls.ts';
 import { jsonReport, textReport } from '../core/report.ts';
@@ -51,7 +52,7 @@ export interface CoordinatorDeskOptions {
   /** Addresses of coordinators, the likeliest first; asked at each request. */
   readonly coordinators: () => readonly string[];
   /** What their API ports ask for. */
-  readonly token?: string;
+  readonly token?: LiveText;
   readonly tls?: ClientTls;
   readonly connectTimeoutMs?: number;
   readonly answerTimeoutMs?: number;

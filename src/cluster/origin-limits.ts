@@ -18,14 +18,14 @@ export interface LimitRow extends OriginLimit {
 }
 
 export class OriginLimits {
-  readonly #configured: ReadonlyMap<string, OriginLimit>;
+  #configured: ReadonlyMap<string, OriginLimit>;
   readonly #store: LimitsStore;
   readonly #log: Log;
   readonly #listeners = new Set<() => void>();
   readonly #unsubscribe: () => void;
 
   constructor(options: { configured: readonly OriginLimit[]; store: LimitsStore; log: Log }) {
-    this.#configured = new Map(options.configured.map((limit) => [limit.origin, limit]));
+    this.#configured = byOrigin(options.configured);
     this.#store = options.store;
     this.#log = options.log;
     this.#unsubscribe = options.store.onChange(() => this.#changed());
@@ -80,6 +80,12 @@ export class OriginLimits {
     return this.rows().find((row) => row.origin === origin);
   }
 
+  /** The configuration says something else from now on. */
+  configure(limits: readonly OriginLimit[]): void {
+    this.#configured = byOrigin(limits);
+    this.#changed();
+  }
+
   /** Returns how to end that. */
   onChange(listener: () => void): () => void {
     this.#listeners.add(listener);
@@ -105,4 +111,8 @@ export class OriginLimits {
   #changed(): void {
     for (const listener of this.#listeners) listener();
   }
+}
+
+function byOrigin(limits: readonly OriginLimit[]): ReadonlyMap<string, OriginLimit> {
+  return new Map(limits.map((limit) => [limit.origin, limit]));
 }

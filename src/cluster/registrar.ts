@@ -14,6 +14,7 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as wait } from 'node:timers/promises';
 import { Transport } from '../client/transport.ts';
 import { type ErrorCode, PrimedError } from '../core/errors.ts';
+import type { LiveText } from '../core/live.ts';
 import type { WorkerFigures, WorkerReport } from '../core/membership.ts';
 import type { ClientTls } from '../core/node-tls.ts';
 import { clusterProtocol } from '../core/protocol.ts';
@@ -23,7 +24,7 @@ export interface RegistrarOptions {
   /** `http://host:port` of the coordinator. */
   readonly coordinator: string;
   /** The cluster's. */
-  readonly token?: string;
+  readonly token?: LiveText;
   readonly tls?: ClientTls;
   readonly id: WorkerId;
   readonly address: Omit<WorkerReport, 'protocol' | keyof WorkerFigures>;

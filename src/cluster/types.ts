@@ -14,6 +14,7 @@
 
 import type { JobSnapshot, JobSource, JobState, JobType, LoadOptions } from '../core/job.ts';
 import type { Tally } from '../core/job-machine.ts';
+import type { JobServiceSettings } from './settings.ts';
 
 export interface SubmitResult {
   readonly jobId: string;
@@ -65,4 +66,10 @@ export interface JobService {
   trouble(): string | undefined;
   /** Pauses all jobs so that a restart continues them; state is saved. What is in flight has `limitMs` to be dropped. */
   close(limitMs?: number): Promise<void>;
+}
+
+/** One whose limits the operator may change while it is open. */
+export interface OpenJobService extends JobService {
+  /** From now on; jobs that wait and may run now begin. */
+  reconfigure(settings: Partial<JobServiceSettings>): void;
 }

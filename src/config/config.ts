@@ -99,6 +99,8 @@ export interface Config {
     readonly maxRestarts: number;
   };
   readonly log: { readonly level: 'debug' | 'info' | 'warn' | 'error'; readonly pretty: boolean };
+  /** Every value that is set or has a default, by its path in the file; secrets too. */
+  readonly values: Draft['values'];
   /** Where each value came from, by its path in the file (`worker.lanes`, `ufs[0].endpoint`). */
   readonly sources: ReadonlyMap<string, Source>;
 }
@@ -163,6 +165,7 @@ export function configOf(role: Role, draft: Draft): Config {
       maxRestarts: get('job.max_restarts'),
     },
     log: { level: get('log.level'), pretty: get('log.pretty') },
+    values: draft.values,
     sources: draft.sources,
   };
 }

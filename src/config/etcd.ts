@@ -32,14 +32,17 @@ export const etcdSchema = Type.Object(
     }),
     username: Type.Optional(text({ description: 'User of etcd; together with `password`.' })),
     ...secret('password', { description: 'Password of that user.' }),
-    ca_file: Type.Optional(path({ description: 'Certificates (PEM) that sign those of etcd.', unset: "the system's" })),
+    ca_file: Type.Optional(
+      path({ live: 'replaced', description: 'Certificates (PEM) that sign those of etcd.', unset: "the system's" }),
+    ),
     cert_file: Type.Optional(
       path({
+        live: 'replaced',
         description:
           'Certificate (PEM) that etcd is shown, where it asks for one; together with `key_file`. It opens the connection, and is no user: etcd knows users by password only here.',
       }),
     ),
-    key_file: Type.Optional(path({ description: 'Key (PEM) of `cert_file`.' })),
+    key_file: Type.Optional(path({ live: 'replaced', description: 'Key (PEM) of `cert_file`.' })),
     timeout: duration({
       description: 'Longest time of a call, over all endpoints that are tried for it.',
       default: '5s',

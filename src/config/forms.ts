@@ -36,8 +36,11 @@ export interface Words {
   readonly env?: string;
   /** The file holds the secret whose name it has without `_file`. */
   readonly credential?: boolean;
-  /** What the setting does is changed while the daemon runs, when it is told to read its configuration again. */
-  readonly live?: boolean;
+  /**
+   * Whether a daemon that reads its configuration again takes the change without a restart; `replaced`: where there was a
+   * value, and is one.
+   */
+  readonly live?: true | 'replaced';
 }
 
 interface Range {

@@ -17,10 +17,11 @@ export interface S3Config {
 
 const keySchema = Type.Object(
   {
-    access_key_id: text({ description: 'Key id.', pattern: '^[A-Za-z0-9._-]{3,128}$' }),
-    ...secret('secret_access_key', { description: 'Secret of the key. It, or its file, must be set.' }),
+    access_key_id: text({ live: true, description: 'Key id.', pattern: '^[A-Za-z0-9._-]{3,128}$' }),
+    ...secret('secret_access_key', { live: true, description: 'Secret of the key. It, or its file, must be set.' }),
     prefixes: Type.Optional(
       text({
+        live: true,
         description: 'What the key may read: `s3://bucket/…`, with commas between them.',
         unset: 'everything',
       }),
@@ -32,6 +33,7 @@ const keySchema = Type.Object(
 export const s3Schema = Type.Object(
   {
     anonymous: flag({
+      live: true,
       description: 'Answer unsigned requests although there are keys. Without keys signatures are not looked at.',
       default: false,
     }),

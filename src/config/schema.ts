@@ -61,6 +61,7 @@ const ufsSchema = Type.Object(
     ca_file: Type.Optional(path({ description: "Certificates (PEM) to trust in place of the system's." })),
     max_bandwidth: Type.Optional(
       size({
+        live: true,
         description:
           "Bytes a second that all workers together read from the origin. For a whole origin only: `s3://`, `s3://bucket`, `file:///dir`. The coordinator's counts; a worker's own says which origins it leaves alone until it was told its share.",
         minimum: 1,
@@ -69,6 +70,7 @@ const ufsSchema = Type.Object(
     ),
     max_requests_per_second: Type.Optional(
       integer({
+        live: true,
         description:
           'Requests a second, of all kinds, that workers and coordinator together send to the origin; otherwise as `max_bandwidth`.',
         minimum: 1,
@@ -94,6 +96,7 @@ export const configSchema = Type.Object(
     }),
     insecure: flag({ description: 'Allow listening beyond loopback without a token.', default: false }),
     ...secret('api_token', {
+      live: 'replaced',
       description:
         'Token that clients send as `Authorization: Bearer …` to the API and worker ports: printable ASCII, no spaces.',
       pattern: '^[!-~]+$',
@@ -188,6 +191,7 @@ export const configSchema = Type.Object(
         }),
         etcd: etcdSchema,
         ...secret('token', {
+          live: 'replaced',
           description:
             'Token that coordinator and workers send each other as `Authorization: Bearer …`: printable ASCII, no spaces. The same everywhere.',
           pattern: '^[!-~]+$',
@@ -239,14 +243,18 @@ export const configSchema = Type.Object(
       {
         cert_file: Type.Optional(
           path({
+            live: 'replaced',
             description:
               'Certificate of this node (PEM, with its chain), for the names and addresses by which others reach it. With it the ports speak TLS only.',
             unset: 'plain HTTP',
           }),
         ),
-        key_file: Type.Optional(path({ description: 'Key of that certificate (PEM, without a passphrase).' })),
+        key_file: Type.Optional(
+          path({ live: 'replaced', description: 'Key of that certificate (PEM, without a passphrase).' }),
+        ),
         ca_file: Type.Optional(
           path({
+            live: 'replaced',
             description: 'Certificates (PEM) by which nodes of the cluster check each other.',
             unset: "the system's",
           }),
@@ -266,6 +274,7 @@ export const configSchema = Type.Object(
     ingest: Type.Object(
       {
         max_attempts: integer({
+          live: true,
           description:
             'Requests for one part at most; answers that ask for patience (503 SlowDown, 429) count separately.',
           default: 8,
@@ -273,30 +282,35 @@ export const configSchema = Type.Object(
           maximum: 100,
         }),
         max_throttled_attempts: integer({
+          live: true,
           description: 'Requests for one part at most while the origin throttles.',
           default: 30,
           minimum: 1,
           maximum: 1000,
         }),
         retry_base: duration({
+          live: true,
           description: 'Wait before the second attempt; it doubles with each one, and half of it is random.',
           default: '100ms',
           minimum: 1,
           maximum: 60_000,
         }),
         retry_max: duration({
+          live: true,
           description: 'Longest wait between two attempts.',
           default: '20s',
           minimum: 1,
           maximum: 600_000,
         }),
         retry_budget: number({
+          live: true,
           description: 'Extra requests that a load may send, as a share of those that succeeded.',
           default: 0.5,
           minimum: 0,
           maximum: 100,
         }),
         retry_budget_floor: integer({
+          live: true,
           description: 'Extra requests that every load may send whatever its size.',
           default: 200,
           minimum: 0,
@@ -326,12 +340,14 @@ export const configSchema = Type.Object(
     job: Type.Object(
       {
         batch_size: integer({
+          live: true,
           description: 'Files handed to a worker at a time, where a load does not say `batchSize`.',
           default: 512,
           minimum: 1,
           maximum: 100_000,
         }),
         segment_size: size({
+          live: true,
           description:
             'What one worker takes of a file at a time, where a load does not say `segmentSize`: larger files are cut, and spread over workers. A multiple of 1 MiB.',
           default: '64MB',
@@ -340,30 +356,35 @@ export const configSchema = Type.Object(
           multipleOf: MiB,
         }),
         retention: duration({
+          live: true,
           description: 'How long an ended job stays listed.',
           default: '7d',
           minimum: 1000,
           maximum: 3650 * dayMs,
         }),
         max_active: integer({
+          live: true,
           description: 'Jobs that run at once; others wait.',
           default: 4,
           minimum: 1,
           maximum: 64,
         }),
         max_waiting: integer({
+          live: true,
           description: 'Jobs that wait at most; one more is refused with `JOB_LIMIT`.',
           default: 100,
           minimum: 0,
           maximum: 10_000,
         }),
         max_ended: integer({
+          live: true,
           description: 'Ended jobs that stay listed at most, whatever their age; the oldest go first.',
           default: 1000,
           minimum: 1,
           maximum: 10_000,
         }),
         changed_object: choice(['restart', 'fail'], {
+          live: true,
           description: 'What happens to a file that changes at the origin while it is loaded.',
           default: 'restart',
         }),
@@ -380,6 +401,7 @@ export const configSchema = Type.Object(
     log: Type.Object(
       {
         level: choice(['debug', 'info', 'warn', 'error'], {
+          live: true,
           description: 'Least important line that is written.',
           default: 'info',
         }),

@@ -2,17 +2,14 @@
 import { readFileSync } from 'node:fs';
 import { complain, type Draft } from './draft.ts';
 import { parseValue } from './forms.ts';
-import { allTables, type Setting } from './settings.ts';
+import { settingAt } from './settings.ts';
 
 const suffix = '_file';
-const byPath: ReadonlyMap<string, Setting> = new Map(
-  allTables().flatMap((table) => table.settings.map((setting) => [setting.path, setting] as const)),
-);
 
 /** Puts what the files hold in the place of the secrets. */
 export function readSecretFiles(draft: Draft): void {
   for (const [key, file] of [...draft.values]) {
-    if (byPath.get(settingOf(key))?.leaf.credential !== true) continue;
+    if (settingAt(key)?.leaf.credential !== true) continue;
     const secret = key.slice(0, -suffix.length);
     draft.sources.set(secret, draft.sources.get(key)!);
     // Also where it cannot be read: that there is none at all would be a second error for the same mistake.
@@ -29,13 +26,8 @@ function contentsOf(draft: Draft, key: string, file: string): string | undefined
     complain(draft, key, `cannot be read: ${(error as Error).message}`);
     return undefined;
   }
-  const parsed = parseValue(byPath.get(settingOf(key.slice(0, -suffix.length)))!.schema, contents);
+  const parsed = parseValue(settingAt(key.slice(0, -suffix.length))!.schema, contents);
   if ('value' in parsed) return String(parsed.value);
   complain(draft, key, `what ${file} holds ${parsed.problem.replace('what is written there', 'what is there')}`);
   return undefined;
-}
-
-/** `s3.key[0].secret_access_key` is the setting `s3.key[].secret_access_key`. */
-function settingOf(key: string): string {
-  return key.replace(/\[\d+\]/g, '[]');
 }

@@ -65,3 +65,12 @@ export const settings: ReadonlyMap<string, Setting> = new Map(
     .filter((table) => !table.repeats)
     .flatMap((table) => table.settings.map((setting) => [setting.path, setting] as const)),
 );
+
+const byPath: ReadonlyMap<string, Setting> = new Map(
+  allTables().flatMap((table) => table.settings.map((setting) => [setting.path, setting] as const)),
+);
+
+/** @param key may have indexes: `s3.key[0].prefixes` is the setting `s3.key[].prefixes` */
+export function settingAt(key: string): Setting | undefined {
+  return byPath.get(key.replace(/\[\d+\]/g, '[]'));
+}

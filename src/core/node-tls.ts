@@ -1,4 +1,4 @@
-/** Keys and certificates of a node, as PEM texts. */
+/** Keys and certificates of a node, as PEM texts. They may change while the node runs (core/live). */
 
 /** What a node trusts, and what it shows to those that ask. */
 export interface ClientTls {

@@ -5,6 +5,7 @@
 import { Agent, request } from 'undici';
 import { Deque } from '../core/deque.ts';
 import { PrimedError, reportOf } from '../core/errors.ts';
+import { bearer, type LiveText } from '../core/live.ts';
 import type { ByteRange, ManifestEntry } from '../core/types.ts';
 import type { PeerAccess } from './peer-links.ts';
 
@@ -32,22 +33,34 @@ export interface Follower {
   failed(error: PrimedError): void;
 }
 
+function agentOf(tls: PeerAccess['tls']): Agent {
+  return new Agent({
+    connect: { timeout: silenceMs, ...tls },
+    headersTimeout: silenceMs,
+    bodyTimeout: silenceMs,
+    pipelining: 1,
+    // The limit is that of `followsAtOnce`.
+    connections: null,
+  });
+}
+
 export class Follows {
-  readonly #token: string | undefined;
-  readonly #agent: Agent;
+  readonly #token: LiveText | undefined;
+  readonly #tls: PeerAccess['tls'];
+  #agent: Agent;
   readonly #waiting = new Deque<() => void>();
   #open = 0;
 
   constructor({ token, tls }: PeerAccess = {}) {
     this.#token = token;
-    this.#agent = new Agent({
-      connect: { timeout: silenceMs, ...tls },
-      headersTimeout: silenceMs,
-      bodyTimeout: silenceMs,
-      pipelining: 1,
-      // The limit is that of `followsAtOnce`.
-      connections: null,
-    });
+    this.#tls = tls;
+    this.#agent = agentOf(tls);
+  }
+
+  /** The certificates have changed in place; what is under way ends with those that were there. */
+  renew(): void {
+    void this.#agent.close().catch(() => undefined);
+    this.#agent = agentOf(this.#tls);
   }
 
   /** Returns how to end it. */
@@ -87,7 +100,7 @@ export class Follows {
       headers: {
         range: `bytes=${range.offset}-${range.offset + range.length - 1}`,
         'if-match': `"${etag}"`,
-        ...(this.#token === undefined ? {} : { authorization: `Bearer ${this.#token}` }),
+        ...bearer(this.#token),
       },
     });
     if (statusCode !== 200) {

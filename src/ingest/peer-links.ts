@@ -3,6 +3,7 @@
  * whose keys are whole UFS paths.
  */
 import { PrimedError } from '../core/errors.ts';
+import { type LiveText, textOf } from '../core/live.ts';
 import type { ClientTls } from '../core/node-tls.ts';
 import type { LaneOrigin } from '../origin/types.ts';
 import type { LanePool } from './lanes.ts';
@@ -14,7 +15,7 @@ const idlePeersKept = 64;
 
 /** By what a worker lets another one in. */
 export interface PeerAccess {
-  readonly token?: string;
+  readonly token?: LiveText;
   readonly tls?: ClientTls;
 }
 
@@ -29,6 +30,8 @@ export class PeerLinks {
   readonly #access: PeerAccess;
   /** By URL, the longest unused first. */
   readonly #peers = new Map<string, Peer>();
+  /** Still in use with what was asked for before. */
+  readonly #retired = new Set<Peer>();
   #last = 0;
 
   constructor(lanes: Pick<LanePool, 'broadcast'>, access: PeerAccess = {}) {
@@ -46,8 +49,19 @@ export class PeerLinks {
       return await act(peer.originIndex);
     } finally {
       peer.users -= 1;
+      if (peer.users === 0 && this.#retired.delete(peer))
+        this.#lanes.broadcast({ type: 'forget', originIndex: peer.originIndex });
       this.#forgetIdle();
     }
+  }
+
+  /** What others ask for has changed: who is copied from next is introduced anew. */
+  renew(): void {
+    for (const peer of this.#peers.values()) {
+      if (peer.users === 0) this.#lanes.broadcast({ type: 'forget', originIndex: peer.originIndex });
+      else this.#retired.add(peer);
+    }
+    this.#peers.clear();
   }
 
   #introduce(url: string): Peer {
@@ -83,7 +97,7 @@ function laneOriginOf(url: string, originIndex: number, { token, tls: shown = {}
     region: '',
     forcePathStyle: true,
     signed: false,
-    peer: token === undefined ? {} : { bearerToken: token },
+    peer: token === undefined ? {} : { bearerToken: textOf(token) },
     ...(shown.ca !== undefined && { caPem: shown.ca }),
     ...(shown.cert !== undefined && shown.key !== undefined && { certificate: { cert: shown.cert, key: shown.key } }),
   };

@@ -133,6 +133,12 @@ export class IngestWorker implements Worker {
     this.#foldTimer.unref();
   }
 
+  /** What other workers ask for, or show, has changed in place. */
+  renewPeers(): void {
+    this.#peers.renew();
+    this.#follows.renew();
+  }
+
   startRun(spec: RunSpec): void {
     if (this.#runs.has(spec.run)) return;
     let row = 0;

@@ -18,12 +18,10 @@ import { isHeaderSafe } from './signer.ts';
 import type { OriginTimeouts } from './types.ts';
 import type { UfsEntry } from './ufs.ts';
 
-/** Attempts of the control plane, and the pauses between them. */
+/** Attempts of the control plane; the SDK's standard mode pauses between them, from 100 ms up with full jitter. */
 export interface OriginRetry {
-  /** The first one included. */
+  /** The first one included. Read at each request. */
   readonly attempts: number;
-  /** Longest pause; the SDK's standard mode doubles from 100 ms with full jitter. */
-  readonly maxDelayMs?: number;
 }
 
 export interface BucketEndpoint {
@@ -216,7 +214,8 @@ function clientConfig(options: {
     ...(entry.profile !== undefined && { profile: entry.profile, ignoreConfiguredEndpointUrls: true }),
     forcePathStyle: options.forcePathStyle,
     followRegionRedirects: true,
-    maxAttempts: options.retry.attempts,
+    // Asked at each request: it may have changed.
+    maxAttempts: () => Promise.resolve(options.retry.attempts),
     retryMode: 'standard',
     requestChecksumCalculation: 'WHEN_REQUIRED',
     responseChecksumValidation: 'WHEN_REQUIRED',

@@ -2,11 +2,12 @@
 import type { FastifyPluginCallback } from 'fastify';
 import { tokenCheck } from '../cluster/wire/node-check.ts';
 import { PrimedError } from '../core/errors.ts';
+import type { LiveText } from '../core/live.ts';
 import { forParent } from './plugin.ts';
 
 export interface AuthOptions {
   /** Undefined: nothing is asked for. */
-  readonly token?: string;
+  readonly token?: LiveText;
 }
 
 /** What a load balancer or an orchestrator asks, which have no token. */

@@ -36,10 +36,8 @@ import {
 
 export interface JobApiOptions {
   readonly jobs: JobService;
-  /** What a submission means that does not say `batchSize`; the product's own default if absent. */
-  readonly batchSize?: number;
-  /** The same of `segmentSize`. */
-  readonly segmentBytes?: number;
+  /** What a submission means that does not say otherwise; the product's own defaults if absent. Read at each one. */
+  readonly defaults?: LoadOptions;
 }
 
 const path = Type.Optional(Type.String({ minLength: 1, maxLength: 8192 }));
@@ -58,8 +56,7 @@ const ListBody = Type.Object(
 
 /** Also turns on bodies of GET for the server that it is registered on. Errors leave by the server's error handler. */
 export const jobApi: FastifyPluginCallback<JobApiOptions> = forParent((app, options, done) => {
-  const { jobs } = options;
-  const defaults = loadDefaults(options);
+  const { jobs, defaults = defaultLoadOptions } = options;
   acceptGetBodies(app);
   void app.register(async (scope) => {
     acceptAnyContentType(scope);
@@ -71,15 +68,6 @@ export const jobApi: FastifyPluginCallback<JobApiOptions> = forParent((app, opti
   });
   done();
 });
-
-/** What a submission means that does not say otherwise. */
-export function loadDefaults({ batchSize, segmentBytes }: Omit<JobApiOptions, 'jobs'>): LoadOptions {
-  return {
-    ...defaultLoadOptions,
-    ...(batchSize === undefined ? {} : { batchSize }),
-    ...(segmentBytes === undefined ? {} : { segmentBytes }),
-  };
-}
 
 function routes(scope: FastifyInstance, jobs: JobService, defaults: LoadOptions): void {
   const app = scope.withTypeProvider<TypeBoxTypeProvider>();

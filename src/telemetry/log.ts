@@ -30,8 +30,13 @@ export interface LogOptions {
   readonly destination?: DestinationStream;
 }
 
+/** What it leaves out may change. */
+export interface LevelLog extends Log {
+  level: string;
+}
+
 /** Makes the log of the process. */
-export function makeLog({ level, pretty, destination }: LogOptions): Log {
+export function makeLog({ level, pretty, destination }: LogOptions): LevelLog {
   const options: LoggerOptions = {
     level,
     redact: { paths: redactPaths, censor: '[secret]' },

@@ -19,6 +19,7 @@ const objects = [
   { key: 'data/cut.bin', sizeBytes: 10 * MiB + 77 },
   { key: 'data/small.bin', sizeBytes: 5_000 },
 ];
+const later = { key: 'later/cut.bin', sizeBytes: 9 * MiB + 5 };
 const path = 's3://demo/data/';
 const folder = temporaryFolder('cluster-tls');
 let origin: EmbeddedOrigin;
@@ -30,6 +31,11 @@ function files(name: string, { cert, key }: Certificate): Record<string, string>
   const dir = join(folder.path, `pem-${name}`);
   mkdirSync(dir);
   for (const [file, text] of Object.entries({ cert, key, ca: cluster.cert })) writeFileSync(join(dir, file), text);
+  return filesAt(name);
+}
+
+function filesAt(name: string): Record<string, string> {
+  const dir = join(folder.path, `pem-${name}`);
   return {
     PRIMED_TLS_CERT_FILE: join(dir, 'cert'),
     PRIMED_TLS_KEY_FILE: join(dir, 'key'),
@@ -56,7 +62,7 @@ function order(role: 'coordinator' | 'worker', id: string, env: Record<string, s
 }
 
 beforeAll(async () => {
-  origin = await startTestOrigin({ objects });
+  origin = await startTestOrigin({ objects: [...objects, later] });
   coordinator = await startDaemon(order('coordinator', 'coordinator', files('coordinator', cluster.sign('c'))));
   workers = await Promise.all(['w1', 'w2'].map((id) => startDaemon(order('worker', id, files(id, cluster.sign(id))))));
   client = new PrimedClient({ coordinator: coordinator.api, tls: { ca: cluster.cert } });
@@ -73,16 +79,26 @@ afterAll(async () => {
   folder.remove();
 });
 
+async function livingOf(people: PrimedClient): Promise<string[]> {
+  const all = await people.workers();
+  return all.filter(({ state }) => state === 'LIVE').map(({ id }) => id);
+}
+
 /** Status of a request that shows `shown`, if anything, over a connection of its own. */
 function statusOf(
   to: Daemon,
   target: string,
-  { shown, method = 'GET', headers = {} }: { shown?: Certificate; method?: string; headers?: Record<string, string> },
+  {
+    shown,
+    method = 'GET',
+    headers = {},
+    ca = cluster.cert,
+  }: { shown?: Certificate; method?: string; headers?: Record<string, string>; ca?: string },
 ): Promise<number> {
   return new Promise((resolve, reject) => {
     const asked = httpsRequest(
       `${to.api}${target}`,
-      { method, headers, ca: cluster.cert, agent: false, ...(shown && { cert: shown.cert, key: shown.key }) },
+      { method, headers, ca, agent: false, ...(shown && { cert: shown.cert, key: shown.key }) },
       (answer) => {
         answer.resume();
         resolve(answer.statusCode!);
@@ -191,6 +207,44 @@ it('a worker with a certificate of another CA does not become a member, and says
     .toMatch(/UNAUTHENTICATED.*client certificate is not accepted/);
   expect((await client.workers()).map(({ id }) => id)).not.toContain('w3');
   await worker.kill();
+});
+
+it('takes another CA while it runs: first known beside the old one, then signing all nodes, then alone', async () => {
+  const next = makeAuthority('next');
+  const nodes = { coordinator, w1: workers[0]!, w2: workers[1]! };
+  /** Resolves when every node has read its files; they are looked at every few seconds. */
+  const replaced = async (filesOf: (name: string) => Record<string, string>, times: number): Promise<void> => {
+    for (const name of Object.keys(nodes))
+      for (const [file, text] of Object.entries(filesOf(name)))
+        writeFileSync(join(folder.path, `pem-${name}`, file), text);
+    for (const node of Object.values(nodes))
+      await expect.poll(() => node.log().match(/certificates were replaced/g)?.length, { timeout: 30_000 }).toBe(times);
+  };
+  await replaced(() => ({ ca: cluster.cert + next.cert }), 1);
+  await replaced((name) => next.sign(name) as unknown as Record<string, string>, 2);
+  await replaced(() => ({ ca: next.cert }), 3);
+  const people = new PrimedClient({ coordinator: coordinator.api, tls: { ca: next.cert } });
+  try {
+    // A worker that comes anew is let in, linked, copied from and followed: all of it over new connections.
+    await nodes.w2.terminate();
+    await vi.waitFor(async () => expect(await livingOf(people)).toEqual(['w1']), { timeout: 20_000 });
+    const again = order('worker', 'w2', filesAt('w2'));
+    workers[1] = await startDaemon({ ...again, ca: next.cert, ports: nodes.w2.ports });
+    await vi.waitFor(async () => expect(await livingOf(people)).toEqual(['w1', 'w2']), { timeout: 20_000 });
+    // It counts as soon as the coordinator has a link to it.
+    await vi.waitFor(() => people.submit({ path: 's3://demo/later/' }, { replicas: '2' }), { timeout: 20_000 });
+    await expect
+      .poll(async () => (await people.progress('s3://demo/later/')).mJobState, { timeout: 30_000 })
+      .toBe('SUCCEEDED');
+    const { sizeBytes: bytes } = later;
+    expect(origin.stats().bytesByKey[later.key]).toBe(bytes);
+    expect(await people.stat('s3://demo/later/')).toMatchObject({ replicas: [{ replicas: 2, bytes }] });
+    expect(
+      await statusOf(coordinator, '/internal/v1/workers/x', { method: 'PUT', shown: cluster.sign('x'), ca: next.cert }),
+    ).toBe(401);
+  } finally {
+    await people.close();
+  }
 });
 
 it('a key that is not that of the certificate ends the start by name', async () => {

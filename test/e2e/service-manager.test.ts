@@ -1,7 +1,7 @@
 /** The daemon under a service manager that wants to be told, sd_notify(3): systemd's Type=notify. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
 import { freePort } from '../../bench/support/process.ts';
@@ -142,6 +142,30 @@ async function freeze(pid: number, name: string): Promise<ChildProcess> {
   expect(String(await once(child.stdout!, 'data'))).toBe('frozen\n');
   return child;
 }
+
+it('hears that the configuration is read again, when, and in the status that it was refused', async () => {
+  const ports = { api: await freePort(), http: await freePort(), s3: await freePort() };
+  const socketPath = join(place.path, 'reload');
+  const heard = await listenAt(socketPath, ports.api);
+  const daemon = await place.start('[log]\nlevel = "info"', { ports, env: { NOTIFY_SOCKET: socketPath } });
+  const states = () => heard().filter((line) => !line.startsWith('STATUS='));
+  const many = { timeout: 20_000, interval: 10 };
+  await expect.poll(states, many).toEqual(['READY=1 200']);
+  const before = process.hrtime.bigint();
+  process.kill(daemon.pid, 'SIGHUP');
+  const told = ['READY=1 200', 'RELOADING=1', expect.stringMatching(/^MONOTONIC_USEC=\d+ 200$/), 'READY=1 200'];
+  await expect.poll(states, many).toEqual(told);
+  // The clock is the one of the machine since its start: that of this process too.
+  const at = BigInt(/\d+/.exec(states()[2]!)![0]) * 1000n;
+  expect([at >= before, at <= process.hrtime.bigint()]).toEqual([true, true]);
+  writeFileSync(/"set":\{[^}]*?"log\.level":"([^"]+?\.toml)/.exec(daemon.log())![1]!, 'wrong = 1');
+  process.kill(daemon.pid, 'SIGHUP');
+  await expect
+    .poll(heard, many)
+    .toContainEqual(expect.stringMatching(/^STATUS=.*; the configuration was read again and refused/));
+  expect(states().slice(4)).toEqual(told.slice(1));
+  expect(await daemon.terminate()).toEqual({ code: 0, signal: null });
+});
 
 it('hears nothing of a daemon that cannot start', async () => {
   const port = await freePort();

@@ -6,6 +6,7 @@
  */
 import { Readable } from 'node:stream';
 import { type Dispatcher, Pool } from 'undici';
+import { connectorOf } from '../../client/connector.ts';
 import { PrimedError } from '../../core/errors.ts';
 import { type Attempt, type EtcdFailure, failureOf, refusal, unavailable } from './failure.ts';
 import type { EtcdOptions } from './types.ts';
@@ -53,7 +54,6 @@ class AttemptFailed extends Error {
 export class Gateway {
   readonly #endpoints: readonly string[];
   readonly #pools: readonly Pool[];
-  readonly #tls: object;
   readonly #options: EtcdOptions;
   readonly #closed = new AbortController();
   /** Which endpoint is asked first. */
@@ -65,7 +65,6 @@ export class Gateway {
   /** Throws ETCD_REFUSED for an endpoint that is no URL. */
   constructor(options: EtcdOptions) {
     this.#options = options;
-    this.#tls = { ...options.tls, rejectUnauthorized: true };
     this.#endpoints = options.endpoints.map(originOf);
     this.#pools = this.#endpoints.map((endpoint) => this.#pool(endpoint, connectionsPerEndpoint));
   }
@@ -269,7 +268,7 @@ export class Gateway {
     return new Pool(endpoint, {
       connections,
       pipelining: 1,
-      connect: { ...this.#tls, timeout: this.#options.timeoutMs },
+      connect: connectorOf(this.#options.tls, { timeout: this.#options.timeoutMs, rejectUnauthorized: true }),
       // Attempts have a limit of their own, which is exact; streams have none.
       headersTimeout: 0,
       bodyTimeout: 0,

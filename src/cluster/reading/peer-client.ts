@@ -8,9 +8,11 @@
  * it has no turn, else what it said.
  */
 import { Agent, type Dispatcher, request } from 'undici';
+import { connectorOf } from '../../client/connector.ts';
 import { type ErrorCode, errorCatalogue, PrimedError } from '../../core/errors.ts';
 import type { HeldFile } from '../../core/holdings.ts';
 import type { ListingOrder, ListingPage } from '../../core/listing.ts';
+import { bearer, type LiveText } from '../../core/live.ts';
 import type { ClientTls } from '../../core/node-tls.ts';
 import type { Peer } from '../../core/peers.ts';
 import type { ByteRange, ManifestEntry, ObjectVersion, UfsPath } from '../../core/types.ts';
@@ -19,7 +21,7 @@ import { type HeldRow, heldFile } from './held-row.ts';
 
 export interface PeerClientOptions {
   /** The cluster's. */
-  readonly token?: string;
+  readonly token?: LiveText;
   /** Of https. */
   readonly tls?: ClientTls;
   /** Connections to one worker; each carries one body at a time. */
@@ -51,7 +53,7 @@ export class PeerClient {
     const { connections, connectMs, silenceMs, tls } = this.#options;
     const agent = (most: number | null): Agent =>
       new Agent({
-        connect: { timeout: connectMs, ...tls },
+        connect: connectorOf(tls, { timeout: connectMs }),
         bodyTimeout: silenceMs,
         // A limit of our own counts the wait for a connection too.
         headersTimeout: 0,
@@ -171,7 +173,7 @@ export class PeerClient {
         dispatcher: options.dispatcher ?? this.#agent,
         // A sign of life: it waits for the origin.
         onInfo: () => timer.refresh(),
-        headers: { ...headers, ...(token === undefined ? {} : { authorization: `Bearer ${token}` }) },
+        headers: { ...headers, ...bearer(token) },
         signal: signal === undefined ? late.signal : AbortSignal.any([late.signal, signal]),
         bodyTimeout: Math.max(silenceMs, headMs === usual ? 0 : headMs),
       });

@@ -27,9 +27,9 @@ import type { JobServiceOptions } from '../job-service.ts';
 import { JobStore } from '../job-store.ts';
 import { JobTurns } from '../job-turns.ts';
 import type { JobDeps } from '../run-context.ts';
-import { defaultJobServiceSettings } from '../settings.ts';
+import { defaultJobServiceSettings, type JobServiceSettings } from '../settings.ts';
 import { snapshotOf } from '../snapshot.ts';
-import { type JobService, nobody, type SubmitResult } from '../types.ts';
+import { nobody, type OpenJobService, type SubmitResult } from '../types.ts';
 import { Book } from './book.ts';
 import { SharedKeys } from './keys.ts';
 import { isOpen, JobsMirror, type WatchedJob } from './mirror.ts';
@@ -63,13 +63,13 @@ const ticksPerPruning = 10;
 const prunedAtOnce = 100;
 
 /** Opens the local store, and begins to listen to etcd; resolves whether etcd answers or not. Throws STORE_VERSION. */
-export async function openSharedJobs(options: SharedJobsOptions): Promise<JobService> {
+export async function openSharedJobs(options: SharedJobsOptions): Promise<OpenJobService> {
   const service = new SharedJobs(options);
   await service.open();
   return service;
 }
 
-class SharedJobs implements JobService {
+class SharedJobs implements OpenJobService {
   /** Of this process: what an earlier one had claimed goes with its lease. */
   readonly #me = randomUUID();
   readonly #deps: Omit<JobDeps, 'publish'>;
@@ -199,6 +199,11 @@ class SharedJobs implements JobService {
   trouble(): string | undefined {
     if (!this.#mirror.known) return `etcd has not told of the jobs yet: ${this.#whyDeaf()}`;
     return this.#tenure.held ? undefined : `this coordinator holds no lease in etcd: ${this.#whyDeaf()}`;
+  }
+
+  reconfigure(settings: Partial<JobServiceSettings>): void {
+    Object.assign(this.#deps.settings, settings);
+    this.#turns.fill();
   }
 
   close(limitMs = this.#deps.settings.stopDeadlineMs): Promise<void> {

@@ -9,6 +9,7 @@ import { STATUS_CODES } from 'node:http';
 import { text } from 'node:stream/consumers';
 import { WebSocket } from 'ws';
 import { PrimedError } from '../../core/errors.ts';
+import { bearer, type LiveText } from '../../core/live.ts';
 import type { ClientTls } from '../../core/node-tls.ts';
 import type { Log, Random, WorkerId } from '../../core/types.ts';
 import { controlPath, header, maxFrameBytes, subprotocol, type Timing } from './protocol.ts';
@@ -21,7 +22,7 @@ export interface DialerOptions {
   readonly epoch: number;
   readonly coordinator: string;
   readonly session: string;
-  readonly token?: string;
+  readonly token?: LiveText;
   readonly tls?: ClientTls;
   readonly timing: Timing;
   readonly random: Random;
@@ -81,7 +82,7 @@ export class Dialer {
         [header.epoch]: String(epoch),
         [header.coordinator]: coordinator,
         [header.session]: session,
-        ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
+        ...bearer(token),
       },
       ...tls,
       handshakeTimeout: timing.handshakeMs,

@@ -2,11 +2,12 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import type { TLSSocket } from 'node:tls';
+import { type LiveText, textOf } from '../../core/live.ts';
 
 /** What a port asks of the nodes that speak to it; nothing where both are absent. */
 export interface NodeAccess {
   /** The cluster's, as a bearer token. */
-  readonly clusterToken?: string;
+  readonly clusterToken?: LiveText;
   /** A certificate that the CA of the cluster has signed, in place of the token. The port has to ask for one. */
   readonly certificates?: boolean;
 }
@@ -24,9 +25,9 @@ export function nodeCheck({ clusterToken, certificates }: NodeAccess, whose: str
 }
 
 /** @param whose what the sentence calls the token */
-export function tokenCheck(token: string, whose: string): RequestCheck {
-  const wanted = digest(token);
+export function tokenCheck(token: LiveText, whose: string): RequestCheck {
   return ({ headers }) => {
+    const wanted = digest(textOf(token));
     const given = /^Bearer +(\S+) *$/i.exec(headers.authorization ?? '')?.[1];
     if (given !== undefined && timingSafeEqual(digest(given), wanted)) return undefined;
     return `The request carries ${given === undefined ? 'no' : 'a wrong'} token; send 'Authorization: Bearer <token>' with the ${whose}.`;

@@ -11,6 +11,7 @@
 import { randomUUID } from 'node:crypto';
 import { errorOf, PrimedError } from '../../core/errors.ts';
 import { FairQueue } from '../../core/fair-queue.ts';
+import type { LiveText } from '../../core/live.ts';
 import type { ClientTls } from '../../core/node-tls.ts';
 import type { OriginDemand, OriginLimit } from '../../core/origin-limits.ts';
 import type { PeerList } from '../../core/peers.ts';
@@ -61,7 +62,7 @@ export interface RemoteLinkOptions {
   /** Id of this coordinator; the worker speaks to one link of it at a time. */
   readonly coordinator: string;
   /** The cluster's. */
-  readonly token?: string;
+  readonly token?: LiveText;
   readonly tls?: ClientTls;
   readonly log: Log;
   readonly random?: Random;

@@ -29,12 +29,13 @@ const everything: Sight = { signed: true, reads: () => true, knows: () => true }
 const anybody: Sight = { ...everything, signed: false };
 
 export class S3Access {
-  readonly #judge: SignatureJudge<S3Key> | undefined;
-  readonly #anonymous: boolean;
+  readonly #options: S3AccessOptions;
+  #keys: readonly S3Key[] = [];
+  #judge: SignatureJudge<S3Key> | undefined;
 
-  constructor({ keys, anonymous }: S3AccessOptions) {
-    this.#judge = keys.length === 0 ? undefined : new SignatureJudge(keys);
-    this.#anonymous = anonymous;
+  /** @param options may be changed in place (core/live) */
+  constructor(options: S3AccessOptions) {
+    this.#options = options;
   }
 
   /**
@@ -42,11 +43,16 @@ export class S3Access {
    * @param resourcePath `/bucket/key` as it was sent
    */
   sight(request: SignedRequest, resourcePath: string, nowMs = Date.now()): Sight {
+    const { keys, anonymous } = this.#options;
+    if (keys !== this.#keys) {
+      this.#judge = keys.length === 0 ? undefined : new SignatureJudge(keys);
+      this.#keys = keys;
+    }
     if (this.#judge === undefined) return everything;
     const judgement: Judgement<S3Key> = this.#judge.judge(request, nowMs, resourcePath);
     if (judgement.kind === 'refused') throw new S3Error(judgement.refusal.code, judgement.refusal.message);
     if (judgement.kind === 'signed') return sightOf(judgement.by.prefixes);
-    if (this.#anonymous) return anybody;
+    if (anonymous) return anybody;
     throw new S3Error('AccessDenied', 'Access Denied: the request is not signed.');
   }
 }

@@ -11,6 +11,7 @@ import { openRegistry } from '../../../src/cluster/registry.ts';
 import { loadConfig } from '../../../src/config/load.ts';
 import { defaultLoadOptions } from '../../../src/core/load-options.ts';
 import type { Landings } from '../../../src/ingest/landings.ts';
+import { makeLive } from '../../../src/live.ts';
 import { systemClock } from '../../../src/platform/clock.ts';
 import { fsHere } from '../../../src/server/fs-here.ts';
 import { buildApiServer, buildWorkerServer } from '../../../src/servers.ts';
@@ -38,7 +39,7 @@ beforeAll(async () => {
   const source = fsHere(files, files.alone);
   const own = { store: files as unknown as Store, source, landings: {} as Landings, reads: {} as OriginReads };
   const desk = localDesk(() => jobs, defaultLoadOptions);
-  const base = { config, telemetry, log: silent, nodeTls: {}, ready: () => ({ ready: true }) };
+  const base = { config, telemetry, log: silent, live: makeLive(config), ready: () => ({ ready: true }) };
   const ufs = { limits: {} as OriginLimits, shares: () => [] };
   servers.api = buildApiServer({ ...base, jobs, source, ufs, registry, registrations: registry });
   servers.worker = buildWorkerServer({ ...base, desk, own, pages: memoryPages(files) });

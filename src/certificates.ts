@@ -1,0 +1,105 @@
+/**
+ * Certificates of a node that are replaced while it runs. Their files are looked at every few seconds, because whoever renews them
+ * tells nobody; what cannot be used is refused, and those before hold.
+ */
+import { stat } from 'node:fs/promises';
+import type { FastifyInstance } from 'fastify';
+import type { Config } from './config/config.ts';
+import { PrimedError, reportOf } from './core/errors.ts';
+import type { Log } from './core/types.ts';
+import { changeTls, type Live } from './live.ts';
+import { readEtcdTls, readNodeTls } from './node-tls.ts';
+import type { Opened } from './nodes.ts';
+
+const everyMs = 2_000;
+
+export interface CertificateOptions {
+  readonly config: Config;
+  readonly live: Live;
+  readonly opened: Opened;
+  readonly log: Log;
+}
+
+export class Certificates {
+  readonly #options: CertificateOptions;
+  readonly #timer: NodeJS.Timeout;
+  #config: Config;
+  /** Of the files as they were used last, and as they were seen last. */
+  #used: string | undefined;
+  #seen = '';
+  #refused = '';
+  #looking = false;
+
+  constructor(options: CertificateOptions) {
+    this.#options = options;
+    this.#config = options.config;
+    this.#timer = setInterval(() => void this.#look(), everyMs);
+    this.#timer.unref();
+  }
+
+  /** Reads them now, from where `config` says. Rejects with CONFIG_INVALID, and then those before hold. */
+  async read(config: Config = this.#config): Promise<void> {
+    const { live, opened } = this.#options;
+    // Whether nodes show certificates at all is decided at a start.
+    const asStarted = { ...config, tls: { ...config.tls, nodes: this.#options.config.tls.nodes } };
+    // Before they are read: what changes meanwhile is noticed at the next look.
+    const used = await stampOf(config);
+    const before = JSON.stringify([live.tls, live.etcdTls]);
+    changeTls(live, {
+      tls: readNodeTls(asStarted),
+      etcdTls: config.cluster.etcd === undefined ? {} : readEtcdTls(config.cluster.etcd),
+    });
+    this.#config = config;
+    this.#used = used;
+    if (JSON.stringify([live.tls, live.etcdTls]) === before) return;
+    const { server } = live.tls;
+    // Connections that are open stay as they are.
+    if (server !== undefined) for (const port of [opened.api, opened.http, opened.s3]) renew(port, server);
+    opened.worker?.renewPeers();
+    this.#options.log.info({}, 'certificates were replaced; new connections use them');
+  }
+
+  close(): void {
+    clearInterval(this.#timer);
+  }
+
+  async #look(): Promise<void> {
+    if (this.#looking) return;
+    this.#looking = true;
+    try {
+      const now = await stampOf(this.#config);
+      // Certificate and key are replaced one after the other: they are read when nothing has changed for a while.
+      const settled = now === this.#seen;
+      this.#seen = now;
+      if (!settled || now === this.#used || now === this.#refused) return;
+      this.#refused = now;
+      await this.read();
+    } catch (error) {
+      const reason = error instanceof PrimedError ? error.message : reportOf(error).message;
+      this.#options.log.error({ reason }, 'certificates have changed and cannot be used; those before hold');
+    } finally {
+      this.#looking = false;
+    }
+  }
+}
+
+function renew(port: FastifyInstance | undefined, tls: NonNullable<Live['tls']['server']>): void {
+  const server = port?.server;
+  if (server === undefined || !('setSecureContext' in server)) return;
+  const { cert, key, clientCa } = tls;
+  (server as unknown as { setSecureContext(context: object): void }).setSecureContext({
+    ...{ cert, key },
+    ...(clientCa === undefined ? {} : { ca: clientCa }),
+  });
+}
+
+/** Of all files of certificates: another one when one of them was written or exchanged. */
+async function stampOf({ tls, cluster: { etcd } }: Config): Promise<string> {
+  const files = [tls.caFile, tls.own?.certFile, tls.own?.keyFile, etcd?.caFile, etcd?.certFile, etcd?.keyFile];
+  const stamps = files.map(async (file) => {
+    if (file === undefined) return '';
+    const found = await stat(file).catch(() => undefined);
+    return found === undefined ? 'none' : `${found.dev} ${found.ino} ${found.mtimeMs} ${found.size}`;
+  });
+  return (await Promise.all(stamps)).join('\n');
+}
