@@ -2,7 +2,6 @@
  * The life of a node, whatever its role: open in the order in which things depend on each other, say that it is ready, and
  * close in the opposite order. What a role is made of is in nodes.ts.
  */
-import { closeSync, openSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { Server as TlsServer } from 'node:tls';
 import closeWithGrace from 'close-with-grace';
@@ -22,6 +21,7 @@ import { openNodeLimits } from './origin-limits.ts';
 import { makeFolder, sdNotify } from './platform/index.ts';
 import { Reload } from './reload.ts';
 import { watchThreads } from './service-manager.ts';
+import { hearSignals, notOfClosing } from './signals.ts';
 import { statusLine } from './status-line.ts';
 import { type LevelLog, makeLog } from './telemetry/log.ts';
 import { makeTelemetry } from './telemetry/registry.ts';
@@ -51,9 +51,8 @@ export async function runDaemon(config: Config, input: ConfigInput): Promise<num
       { limitMs: closeLimitMs, waitsFor: opened.closing },
       'the stop did not end in time: the daemon ends as it stands, and what is durable stays',
     );
-  const skip = ['SIGHUP', 'SIGUSR2'] as const;
   const grace = closeWithGrace(
-    { delay: closeLimitMs, logger: false, onTimeout, skip: [...skip] },
+    { delay: closeLimitMs, logger: false, onTimeout, skip: [...notOfClosing] },
     async ({ signal, err }) => {
       if (err !== undefined) log.error({ error: err.stack ?? String(err) }, 'the daemon ends because of a defect');
       else log.info({ signal }, 'stopping');
@@ -132,32 +131,6 @@ async function open({ config, input, log, opened }: Opening, onFatal: (error: Er
   log.info({ ...facts, startMs: Math.round(performance.now() - startedMs) }, 'ready');
   tellManager('READY=1', log);
   opened.unwatch = watchThreads({ log, status: statusLine(opened), ...(opened.lanes && { lanes: opened.lanes }) });
-}
-
-/**
- * SIGHUP asks to read the configuration again; SIGUSR2 means nothing here, and must not end the daemon. Returns how to end
- * that.
- */
-function hearSignals(opened: Opened, { log, stop }: { log: Log; stop: () => void }): () => void {
-  const terminal = process.stdout.isTTY === true;
-  const onHangUp = (): void => {
-    if (terminal && terminalIsGone()) stop();
-    else if (opened.reload !== undefined && opened.closing === undefined) void opened.reload.read();
-    else log.warn({}, 'SIGHUP is not for a daemon that starts or stops: its configuration is not read again');
-  };
-  const onUser = (): void => log.info({}, 'SIGUSR2 means nothing to this daemon');
-  process.on('SIGHUP', onHangUp).on('SIGUSR2', onUser);
-  return () => void process.off('SIGHUP', onHangUp).off('SIGUSR2', onUser);
-}
-
-/** Whoever closes the terminal of a daemon in the foreground wants it to end. */
-function terminalIsGone(): boolean {
-  try {
-    closeSync(openSync('/dev/tty', 'r'));
-    return false;
-  } catch {
-    return true;
-  }
 }
 
 /** What this machine has made of the settings that say nothing, or a share. */

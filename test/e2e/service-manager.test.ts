@@ -189,3 +189,9 @@ it('that is not there does not keep the daemon from its work, and is missed in t
   expect(JSON.parse(said!)).toMatchObject({ level: 'warn', problem: expect.stringMatching(/nobody: ENOENT/) });
   expect(await daemon.terminate()).toEqual({ code: 0, signal: null });
 });
+
+it('sees a crash as the crash that it is', async () => {
+  const daemon = await place.start('');
+  process.kill(daemon.pid, 'SIGSEGV');
+  expect(await daemon.exited).toEqual({ code: null, signal: 'SIGSEGV' });
+});
