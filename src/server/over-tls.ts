@@ -10,6 +10,7 @@ export function fastifyOver(tls: ServerTls | undefined, options: FastifyServerOp
   const { cert, key, clientCa } = tls;
   // Whether who shows no certificate may do what it asks for is decided by the route.
   const asked = clientCa === undefined ? {} : { ca: clientCa, requestCert: true, rejectUnauthorized: false };
-  const https = { cert, key, handshakeTimeout: handshakeTimeoutMs, ...asked };
-  return Fastify({ ...options, https } as FastifyServerOptions) as unknown as FastifyInstance;
+  const { http = {} } = options as { http?: object };
+  const https = { ...http, cert, key, handshakeTimeout: handshakeTimeoutMs, ...asked };
+  return Fastify({ ...options, http: null, https } as FastifyServerOptions) as unknown as FastifyInstance;
 }

@@ -22,6 +22,7 @@ import { Turns } from '../turns.ts';
 import { S3Access, type S3AccessOptions, type Sight } from './access.ts';
 import { hostedBucket, parseAddress, type S3Address, splitTarget } from './address.ts';
 import { bucketsXml, listingXml, locationXml, versioningXml } from './bucket.ts';
+import { answerClientError, turnOnConnection } from './connections.ts';
 import { errorXml, S3Error, s3ErrorOf } from './errors.ts';
 import { asksForHeaders } from './head.ts';
 import { answerObject, noSuchBucket } from './object.ts';
@@ -49,6 +50,8 @@ export interface S3GatewayOptions {
   readonly turnWaitMs?: number;
   /** Longest time that a client may take over 1 MiB before it is cut off. */
   readonly stallMs?: number;
+  /** Longest time that a request may take to come. */
+  readonly requestMs?: number;
   /** How long bodies may go on after the server was told to close. */
   readonly closeGraceMs?: number;
   /** Told of each request when its answer is over, sent or cut. */
@@ -67,13 +70,19 @@ const requestTimeoutMs = 30_000;
 export function buildS3Server(options: S3GatewayOptions): FastifyInstance {
   const app = fastifyOver(options.tls, {
     logger: false,
-    requestTimeout: requestTimeoutMs,
+    ...timeouts(options.requestMs ?? requestTimeoutMs),
+    clientErrorHandler: answerClientError,
     forceCloseConnections: 'idle',
     rewriteUrl: () => '/',
   });
   app.server.maxConnections = maxConnections;
   app.register(s3Gateway, options);
   return app;
+}
+
+/** Looked at four times in that time: what a connection waits for in vain ends a quarter later at most. */
+function timeouts(requestTimeout: number) {
+  return { requestTimeout, http: { headersTimeout: requestTimeout, connectionsCheckingInterval: requestTimeout / 4 } };
 }
 
 /** Parameters that turn a GET into another question, one that a read-only cache has no answer to. */
@@ -100,6 +109,11 @@ export const s3Gateway: FastifyPluginCallback<S3GatewayOptions> = (app, options,
 
   app.addHook('onRequest', async (request, reply) => {
     const startedAtMs = performance.now();
+    const turn = turnOnConnection(request.raw.socket, reply.raw);
+    if (turn !== undefined && !(await turn)) {
+      reply.hijack();
+      return;
+    }
     reply.raw.once('close', () => {
       const seconds = (performance.now() - startedAtMs) / 1000;
       onAnswered?.({ operation: operationOf(request, domains), status: reply.raw.statusCode, seconds });
