@@ -1,4 +1,5 @@
 /** How often the origin is read for one, two and three replicas, and when a worker dies in the middle. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { MiB } from '../../src/core/units.ts';
 import type { SpawnedOrigin } from '../../src/demo/origin/api.ts';
 import { startDemoOrigin } from '../origins/demo.ts';
@@ -11,7 +12,13 @@ const workers = ['w1', 'w2', 'w3', 'w4'];
 const path = 's3://demo/data/';
 const segmentBytes = 8 * MiB;
 /** Of the load in which a worker dies: slow enough for a middle. */
-const pacedBytesPerSecond = 64 * MiB;
+const pacedBytesPerSecond = 16 * MiB;
+/** What the origin counts as sent before all of it is: a twentieth of a second's worth. */
+const pieceBytes = pacedBytesPerSecond / 20;
+/** The memory of its workers: some parts, where the whole dataset would be in flight otherwise. */
+const smallBudget = '64MB';
+/** Without a byte for so long, what was on the way has arrived. */
+const settleMs = 50;
 
 interface Reading {
   /** Bytes that the origin has sent, over those of the dataset. */
@@ -45,7 +52,7 @@ export const replicas: Scenario = {
     verdicts.push(verdict('Read from the origin, a worker killed', killed.ratio, 'x', 'at most', limit));
     return {
       title: 'How often the origin is read',
-      about: `${workers.length} workers; counted at the origin, over the bytes of the dataset. In the last row a worker is killed (SIGKILL) when a third is durable: what it had received, and no other worker had yet as well, is read again. In flight is what the dead worker had begun by its own account and not landed: write units, of one part each.`,
+      about: `${workers.length} workers; counted at the origin, over the bytes of the dataset. In the last row a worker is killed (SIGKILL) when a third is durable: what it had received and not passed on, by its own account, is read again, and what was on its way there; nothing else.`,
       parameters: { objects: objects.length, datasetMiB: Math.round(totalBytes / MiB), segmentMiB: segmentBytes / MiB },
       rows,
       verdicts,
@@ -84,6 +91,7 @@ async function reading(
       PRIMED_LOG_LEVEL: 'warn',
       PRIMED_JOB_SEGMENT_SIZE: `${segmentBytes / MiB}MB`,
       PRIMED_CLUSTER_LEASE: '2s',
+      ...(kill === undefined ? {} : { PRIMED_WORKER_MEMORY_BUDGET: smallBudget }),
     },
   });
   workspace.defer(() => cluster.close());
@@ -93,8 +101,9 @@ async function reading(
   let inFlightBytes = 0;
   if (kill !== undefined) {
     await progressUntil(api, path, ({ ledger }) => ledger.cachedBytes > (totalBytes * count) / 3);
-    inFlightBytes = await underWayAt(cluster, kill);
+    inFlightBytes = await alone(cluster, kill);
     await cluster.kill(kill);
+    process.kill(cluster.origin.pid, 'SIGCONT');
     await cluster.origin.setKnobs({ bytesPerSecond: 0 });
   }
   const end = insistOnSuccess(path, await progressUntil(api, path, () => false));
@@ -108,10 +117,30 @@ async function reading(
   };
 }
 
-/** What a worker has begun and not landed, by its own metrics: units of one part, which is at most a segment. */
-async function underWayAt(cluster: Cluster<SpawnedOrigin>, id: string): Promise<number> {
-  const answer = await fetch(`${cluster.workers.get(id)!.api}/metrics`);
-  const units = /^primed_units_in_flight(?:\{[^}]*\})? (\d+)/m.exec(await answer.text())?.[1];
-  if (units === undefined) throw new Error(`worker ${id} does not say how many units it has in flight`);
-  return Number(units) * segmentBytes;
+/**
+ * What a worker has received from the origin and not passed on, by its own metrics, and what is on its way there. The origin stands still meanwhile, so
+ * that nothing arrives between the look and the death.
+ */
+async function alone(cluster: Cluster<SpawnedOrigin>, id: string): Promise<number> {
+  process.kill(cluster.origin.pid, 'SIGSTOP');
+  for (let before = -1; ; ) {
+    const [received, passedOn, units] = await readMetrics(cluster.workers.get(id)!.api, [
+      'primed_origin_bytes_total',
+      'primed_peer_served_bytes_total',
+      'primed_units_in_flight',
+    ]);
+    if (received === before) return received! - passedOn! + units! * pieceBytes;
+    before = received!;
+    await sleep(settleMs);
+  }
+}
+
+/** Throws for one that is not there. */
+async function readMetrics(api: string, names: readonly string[]): Promise<number[]> {
+  const text = await (await fetch(`${api}/metrics`)).text();
+  return names.map((name) => {
+    const value = new RegExp(`^${name}(?:\\{[^}]*\\})? (\\d+)`, 'm').exec(text)?.[1];
+    if (value === undefined) throw new Error(`${api} does not say ${name}`);
+    return Number(value);
+  });
 }
