@@ -49,7 +49,7 @@ export function changeLive(live: Live, config: Config, changed: (path: string) =
   )
     live.clusterToken.now = cluster.token;
   if (changed('ingest.')) Object.assign(live.retry, ingest.retry);
-  if (changed('job.')) Object.assign(live.loadDefaults, loadDefaultsOf(config));
+  if (changed('job.batch_size')) live.loadDefaults.batchSize = config.job.batchSize;
   if (changed('s3.')) Object.assign(live.s3, { keys: s3.keys, anonymous: s3.anonymous });
 }
 

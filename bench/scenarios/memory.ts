@@ -30,7 +30,7 @@ export const memory: Scenario = {
     const smallName = `${smallCount.toLocaleString('en-US')} objects of 4 KiB`;
     return {
       title: 'Memory of the daemon',
-      about: `Largest resident set of the whole process (VmHWM: code, heap, slots and mapped index together), with the default budget of ${budgetMiB} MiB. The huge object is a hole at the origin, and all of its bytes are received and written.`,
+      about: `Largest resident set of the whole process (VmHWM: code, heap, slots and mapped index together), with a budget of ${budgetMiB} MiB. The huge object is a hole at the origin, and all of its bytes are received and written.`,
       parameters: { budgetMiB, hugeGiB: hugeBytes / GiB, smallObjects: smallCount },
       rows: [afterHuge.idle, { ...afterHuge.row, name: hugeName }, { ...afterSmall.row, name: smallName }],
       verdicts: [

@@ -61,7 +61,8 @@ export async function startDaemon(workspace: Workspace, order: DaemonOrder): Pro
   const startedAt = performance.now();
   const child = startChild([process.execPath, executable, 'standalone', '--config', configPath], {
     logPath: join(dir, 'daemon.log'),
-    env: plainEnvironment({ AWS_EC2_METADATA_DISABLED: 'true' }),
+    // The default goes by the machine; figures of all machines are with one budget.
+    env: plainEnvironment({ AWS_EC2_METADATA_DISABLED: 'true', PRIMED_WORKER_MEMORY_BUDGET: '512MB' }),
   });
   workspace.defer(() => child.stop());
   const base = `http://127.0.0.1:${api}`;

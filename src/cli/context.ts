@@ -54,19 +54,26 @@ export function positiveInteger(written: string): number {
 }
 
 /**
- * Calls `use` with a client that is closed whatever happens. The token is that of PRIMED_API_TOKEN, and certificates to trust
- * are those of the file PRIMED_TLS_CA_FILE.
+ * Calls `use` with a client that is closed whatever happens. The token is that of PRIMED_API_TOKEN, or in the file
+ * PRIMED_API_TOKEN_FILE, and certificates to trust are those of the file PRIMED_TLS_CA_FILE.
  */
 export async function withClient<T>(
   { io }: CliContext,
   options: ClientOptions,
   use: (client: PrimedClient) => Promise<T>,
 ): Promise<T> {
-  const { PRIMED_COORDINATOR: coordinator, PRIMED_API_TOKEN: token, PRIMED_TLS_CA_FILE: caFile } = io.env;
+  const {
+    PRIMED_COORDINATOR: coordinator,
+    PRIMED_API_TOKEN,
+    PRIMED_API_TOKEN_FILE,
+    PRIMED_TLS_CA_FILE: caFile,
+  } = io.env;
+  const token =
+    PRIMED_API_TOKEN || (PRIMED_API_TOKEN_FILE && textIn('PRIMED_API_TOKEN_FILE', PRIMED_API_TOKEN_FILE).trim());
   const client = new PrimedClient({
     coordinator: options.coordinator ?? (coordinator || defaultCoordinator),
     ...(token ? { token } : {}),
-    ...(caFile ? { tls: { ca: certificatesIn(caFile) } } : {}),
+    ...(caFile ? { tls: { ca: textIn('PRIMED_TLS_CA_FILE', caFile) } } : {}),
   });
   try {
     return await use(client);
@@ -75,11 +82,11 @@ export async function withClient<T>(
   }
 }
 
-function certificatesIn(file: string): string {
+function textIn(variable: string, file: string): string {
   try {
     return readFileSync(file, 'utf8');
   } catch (cause) {
-    const message = `PRIMED_TLS_CA_FILE: ${cause instanceof Error ? cause.message : String(cause)}`;
+    const message = `${variable}: ${cause instanceof Error ? cause.message : String(cause)}`;
     throw new PrimedError('REQUEST_INVALID', message, { file }, { cause });
   }
 }

@@ -4,6 +4,7 @@ import { allVerbs, type Verb } from './verb-tree.ts';
 const environment: readonly (readonly [string, string])[] = [
   ['PRIMED_COORDINATOR', 'address of the coordinator, for verbs that ask one; default http://127.0.0.1:19999'],
   ['PRIMED_API_TOKEN', 'token that the API asks for'],
+  ['PRIMED_API_TOKEN_FILE', 'file with that token in it'],
   ['PRIMED_TLS_CA_FILE', "certificates (PEM) to trust in place of the system's"],
   ['PRIMED_CONFIG', 'configuration file of the daemons'],
   ['PRIMED_*', 'every setting of the configuration file: PRIMED_WORKER_LANES is worker.lanes'],

@@ -49,7 +49,7 @@ function problemWithFolder(dir: string): string | undefined {
     const { code, message } = error as NodeJS.ErrnoException;
     const made = there === dir ? '' : `, and ${dir} cannot be made in it`;
     if (code === 'EROFS')
-      return `${there} cannot be written here (EROFS)${made}; a unit of systemd needs ReadWritePaths=${dir}`;
+      return `${there} cannot be written here (EROFS)${made}; a unit of systemd needs ReadWritePaths=${there}`;
     if (code === 'ENOTDIR') return `something above ${dir} is not a folder (ENOTDIR)`;
     if (code !== 'EACCES') return `${dir} cannot be used: ${message}`;
     const user = process.getuid?.() ?? '?';

@@ -347,7 +347,6 @@ export const configSchema = Type.Object(
           maximum: 100_000,
         }),
         segment_size: size({
-          live: true,
           description:
             'What one worker takes of a file at a time, where a load does not say `segmentSize`: larger files are cut, and spread over workers. A multiple of 1 MiB.',
           default: '64MB',
