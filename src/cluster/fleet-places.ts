@@ -1,6 +1,6 @@
 /** Where the segments of a run belong: how a file is cut, which workers hold a piece, and what room it takes there. */
 import { PrimedError } from '../core/errors.ts';
-import { type Segment, segmentCount, segmentsOf } from '../core/segments.ts';
+import { type Segment, segmentCount, segmentOf } from '../core/segments.ts';
 import type { ManifestEntry } from '../core/types.ts';
 import { alignUp, defaultPartBytes } from '../core/units.ts';
 import type { Claim } from '../core/windows.ts';
@@ -130,7 +130,10 @@ export class Places {
 
   /** Adds (or takes away) what a file takes of which nothing is there. */
   addNeed(run: FleetRun, file: ManifestEntry, sign: 1 | -1, need: Need): void {
-    for (const { index, length } of segmentsOf(file, this.segmentBytesOf(run, file))) {
+    const segmentBytes = this.segmentBytesOf(run, file);
+    const count = segmentCount(file.sizeBytes, segmentBytes);
+    for (let index = 0; index < count; index += 1) {
+      const { length } = segmentOf(file, index, segmentBytes);
       for (const { id } of this.of(run, file.path, index)) needAt(need, id, sign * alignUp(length));
     }
   }

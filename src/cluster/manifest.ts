@@ -9,17 +9,16 @@
  */
 import assert from 'node:assert/strict';
 import { deflateRawSync, inflateRawSync } from 'node:zlib';
-import { Packr } from 'msgpackr';
 import type { ErrorCode } from '../core/errors.ts';
 import type { FileFailure } from '../core/job.ts';
 import type { ManifestEntry, UfsPath } from '../core/types.ts';
+import { msgpack } from './msgpack.ts';
 
 const formatVersion = 1;
 const md5Bytes = 16;
 const md5Etag = /^[0-9a-f]{32}$/;
 /** 1,000 keys, ETags and version ids of 1,024 bytes each are 3 MiB: what inflates to more than this is not ours. */
 const maxChunkBytes = 16 * 1024 * 1024;
-const packr = new Packr({ useRecords: false, mapsAsObjects: true, int64AsType: 'number' });
 
 export interface ManifestChunk {
   readonly entries: readonly ManifestEntry[];
@@ -59,11 +58,11 @@ export function encodeChunk(chunk: ManifestChunk): Buffer {
     chunk.cachedBefore,
     [...chunk.partlyBefore],
   ];
-  return deflateRawSync(packr.pack(stored), { level: 1 });
+  return deflateRawSync(msgpack.pack(stored), { level: 1 });
 }
 
 export function decodeChunk(bytes: Uint8Array): ManifestChunk {
-  const stored = packr.unpack(inflateRawSync(bytes, { maxOutputLength: maxChunkBytes })) as Stored;
+  const stored = msgpack.unpack(inflateRawSync(bytes, { maxOutputLength: maxChunkBytes })) as Stored;
   assert.equal(stored[0], formatVersion, 'a manifest chunk of this version');
   const [, start, ends, sizes, modified, packedEtags, versionIds, refused, cachedBefore, partlyBefore] = stored;
   const etags = unpackEtags(packedEtags);

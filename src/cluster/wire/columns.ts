@@ -2,9 +2,9 @@
  * Entries, segments and results as they cross: a column for each field rather than an object for each row.
  * What is the same in all rows of a column is not sent.
  */
-import { Packr } from 'msgpackr';
 import { isWhole, type Segment } from '../../core/segments.ts';
 import type { ManifestEntry, ObjectVersion, UfsPath } from '../../core/types.ts';
+import { msgpack } from '../msgpack.ts';
 import type { CachedSegment, SegmentOutcome } from '../worker-link.ts';
 import { reportFrom, shortened } from './protocol.ts';
 
@@ -24,11 +24,14 @@ export type Cuts = [indexes: number[], offsets: number[], lengths: number[]];
 type Version = [etag: string, sizeBytes: number, lastModifiedMs: number, versionId: string | null];
 
 export type OutcomeColumns = [
-  results: number[],
-  loadedBytes: number[],
+  /** nil: all are loaded. */
+  results: number[] | null,
+  /** nil: of each what was asked for. */
+  loadedBytes: number[] | null,
+  /** nil: none. */
   skippedBytes: number[] | null,
-  /** 0: none; 1: that of the entry that was asked for. */
-  versions: (0 | 1 | Version)[] | null,
+  /** 0 or nil: none; 1: that of the entry that was asked for. */
+  versions: (0 | 1 | Version)[] | 1 | null,
   errors: [at: number, code: string, message: string][] | null,
 ];
 
@@ -58,19 +61,18 @@ export function packEntries(entries: readonly ManifestEntry[]): EntryColumns {
   return columns;
 }
 
-const packr = new Packr({ useRecords: false, mapsAsObjects: true, int64AsType: 'number' });
 const packed = new WeakMap<readonly ManifestEntry[], Buffer>();
 
 /** The columns as bytes, made once for each array: all workers are asked about the same thousands of files. */
 export function packedEntries(entries: readonly ManifestEntry[]): Buffer {
-  const bytes = packed.get(entries) ?? packr.pack(packEntries(entries));
+  const bytes = packed.get(entries) ?? msgpack.pack(packEntries(entries));
   packed.set(entries, bytes);
   return bytes;
 }
 
 /** Throws for bytes that are no columns, or whose columns do not fit together. */
 export function unpackPackedEntries(bytes: Uint8Array): ManifestEntry[] {
-  return unpackEntries(packr.unpack(bytes) as EntryColumns);
+  return unpackEntries(msgpack.unpack(bytes) as EntryColumns);
 }
 
 /** Throws for columns that do not fit together. */
@@ -116,19 +118,22 @@ export function unpackCuts(count: number, cuts: Cuts | null, fileOf: (at: number
 }
 
 /** `wanted`: what each load was asked for. */
-export function packOutcomes(outcomes: readonly SegmentOutcome[], wanted: readonly ManifestEntry[]): OutcomeColumns {
+export function packOutcomes(outcomes: readonly SegmentOutcome[], wanted: readonly Segment[]): OutcomeColumns {
   const errors = outcomes.flatMap(({ error }, at): [number, string, string][] => {
     if (error === undefined) return [];
     const { code, message } = shortened(error);
     return [[at, code, message]];
   });
+  const versions = outcomes.map(({ version }, at) =>
+    version === undefined ? 0 : packVersion(version, wanted[at]!.file),
+  );
   return [
-    outcomes.map(({ result }) => results.indexOf(result)),
-    outcomes.map(({ loadedBytes }) => loadedBytes),
+    outcomes.every(({ result }) => result === 'loaded') ? null : outcomes.map(({ result }) => results.indexOf(result)),
+    outcomes.every(({ loadedBytes }, at) => loadedBytes === wanted[at]!.length)
+      ? null
+      : outcomes.map(({ loadedBytes }) => loadedBytes),
     outcomes.some(({ skippedBytes }) => skippedBytes > 0) ? outcomes.map(({ skippedBytes }) => skippedBytes) : null,
-    outcomes.some(({ version }) => version !== undefined)
-      ? outcomes.map(({ version }, at) => (version === undefined ? 0 : packVersion(version, wanted[at]!)))
-      : null,
+    versions.every((version) => version === 1) ? 1 : versions.every((version) => version === 0) ? null : versions,
     errors.length > 0 ? errors : null,
   ];
 }
@@ -137,16 +142,17 @@ export function packOutcomes(outcomes: readonly SegmentOutcome[], wanted: readon
 export function unpackOutcomes(
   count: number,
   [codes, loaded, skipped, versions, errors]: OutcomeColumns,
-  wantedAt: (at: number) => ManifestEntry | undefined,
+  wantedAt: (at: number) => Segment | undefined,
 ): SegmentOutcome[] {
-  checkColumns(count, codes, loaded, skipped, versions);
+  checkColumns(count, codes, loaded, skipped, versions === 1 ? null : versions);
   const outcomes = new Array<SegmentOutcome>(count);
   for (let at = 0; at < count; at += 1) {
-    const result = results[codes[at]!];
-    if (result === undefined) throw new TypeError(`result ${codes[at]} is not known`);
-    const loadedBytes = loaded[at]!;
+    const wanted = wantedAt(at);
+    const result = codes === null ? 'loaded' : results[codes[at]!];
+    if (result === undefined) throw new TypeError(`result ${codes?.[at]} is not known`);
+    const loadedBytes = loaded === null ? (wanted?.length ?? 0) : loaded[at]!;
     const skippedBytes = skipped?.[at] ?? 0;
-    const version = unpackVersion(versions?.[at] ?? 0, wantedAt(at));
+    const version = unpackVersion(versions === 1 ? 1 : (versions?.[at] ?? 0), wanted?.file);
     outcomes[at] =
       version === undefined ? { result, loadedBytes, skippedBytes } : { result, loadedBytes, skippedBytes, version };
   }

@@ -13,11 +13,11 @@
  *
  * Down, towards the worker: [ results that arrived over this connection since the last frame, message… ]
  *   [ 0 hello,   pending numbers[], runs [ spec, reserved bytes, stopped ][] ]
- *   [ 1 loads,   run, numbers[], entries, cuts or nil, hasty numbers[] or nil, sources [ number, worker, url,
- *       whether it is followed ][] or nil, numbers[] of those that others follow or nil ]
+ *   [ 1 loads,   run, numbers[] or the first of numbers without a gap, entries, cuts or nil, hasty numbers[] or true for all or nil,
+ *       sources [ number, worker, url, whether it is followed ][] or nil, numbers[] of those that others follow or nil ]
  *   [ 2 call,    number, method, arguments… ]
  * Up: [ message… ]
- *   [ 0 outcomes, numbers[], results[], loaded bytes[], skipped bytes[] or nil, versions[] or nil, errors[] or nil ]
+ *   [ 0 outcomes, numbers[], results[] or nil, loaded bytes[] or nil, skipped bytes[] or nil, versions[] or 1 or nil, errors[] or nil ]
  *   [ 1 answer,   number, value ]
  *   [ 2 failure,  number, code, message ]
  *   [ 3 progress, run, figures ]
@@ -26,12 +26,12 @@
  * A number names one call of one session, which is one RemoteLink with all its connections. A call is repeated with its
  * number, so that the worker can tell a repetition from a new one; it keeps a result until it knows that it has arrived.
  */
-import { Packr } from 'msgpackr';
 import { type ErrorCode, type ErrorReport, errorCatalogue, PrimedError } from '../../core/errors.ts';
 import type { OriginDemand } from '../../core/origin-limits.ts';
 import { clusterProtocol } from '../../core/protocol.ts';
 import type { RunId, WorkerId } from '../../core/types.ts';
 import type { RunProgress, RunSpec } from '../../ingest/types.ts';
+import { msgpack } from '../msgpack.ts';
 import type { Cuts, EntryColumns, OutcomeColumns } from './columns.ts';
 
 export const controlPath = '/internal/v1/control';
@@ -97,13 +97,18 @@ export type Hello = [
 export type Loads = [
   type: typeof down.loads,
   run: RunId,
-  numbers: number[],
+  numbers: number[] | number,
   entries: EntryColumns,
   cuts: Cuts | null,
-  hasty: number[] | null,
+  hasty: number[] | true | null,
   sources: [number: number, worker: string, url: string, follow: boolean][] | null,
   followed: number[] | null,
 ];
+/** @param numbers as they cross: all of them, or the first of `count` without a gap */
+export function numbersOf(numbers: Loads[2], count: number): readonly number[] {
+  return typeof numbers === 'number' ? Array.from({ length: count }, (_, at) => numbers + at) : numbers;
+}
+
 export type Call = [type: typeof down.call, number: number, method: Method, ...args: unknown[]];
 export type DownMessage = Hello | Loads | Call;
 
@@ -131,10 +136,8 @@ export type Method =
   | 'setPeers'
   | 'setOriginLimits';
 
-const packr = new Packr({ useRecords: false, mapsAsObjects: true, int64AsType: 'number' });
-
 export function packDown(arrived: number, messages: readonly DownMessage[]): Buffer {
-  return packr.pack([arrived, ...messages]);
+  return msgpack.pack([arrived, ...messages]);
 }
 
 /** Throws for what is no frame. */
@@ -145,7 +148,7 @@ export function unpackDown(frame: Buffer): { readonly arrived: number; readonly 
 }
 
 export function packUp(messages: readonly UpMessage[]): Buffer {
-  return packr.pack(messages);
+  return msgpack.pack(messages);
 }
 
 /** Throws for what is no frame. */
@@ -154,7 +157,7 @@ export function unpackUp(frame: Buffer): readonly UpMessage[] {
 }
 
 function unpack(frame: Buffer): unknown[] {
-  const unpacked: unknown = packr.unpack(frame);
+  const unpacked: unknown = msgpack.unpack(frame);
   if (!Array.isArray(unpacked)) throw new TypeError('the frame is not an array');
   return unpacked;
 }

@@ -44,6 +44,7 @@ import {
   type Loads,
   type Method,
   maxFrameBytes,
+  numbersOf,
   packDown,
   reportFrom,
   type Timing,
@@ -482,7 +483,8 @@ export class RemoteLink implements EndableLink {
     // The worker would close the connection, and the next one would begin with the same frame.
     for (const message of messages) {
       if (message[0] === down.hello) continue;
-      for (const number of [message[1 + Number(message[0] === down.loads)]].flat() as number[]) {
+      const isCall = message[0] === down.call;
+      for (const number of isCall ? [message[1]] : numbersOf(message[2], message[3][1].length)) {
         const text = `A message of ${frame.length} bytes to worker '${this.id}' is larger than ${maxFrameBytes} bytes`;
         this.#settle(number, new PrimedError('INTERNAL', text));
       }
@@ -525,7 +527,7 @@ export class RemoteLink implements EndableLink {
       const call = this.#pending.get(number);
       return call?.kind === 'load' ? call : undefined;
     });
-    const outcomes = unpackOutcomes(numbers.length, columns, (at) => calls[at]?.load.segment.file);
+    const outcomes = unpackOutcomes(numbers.length, columns, (at) => calls[at]?.load.segment);
     for (let at = 0; at < calls.length; at += 1) {
       const call = calls[at];
       if (call !== undefined && this.#leave(call)) call.load.ended(outcomes[at]!);
@@ -548,13 +550,14 @@ function messageOf(calls: readonly Pending[]): DownMessage {
   const hasty = loads.filter(({ load }) => load.how.hasty);
   const copies = loads.filter(({ load }) => load.how.source !== undefined);
   const followed = loads.filter(({ load }) => load.how.followed);
+  const withoutGap = loads.every(({ number }, at) => number === first.number + at);
   return [
     down.loads,
     first.run,
-    loads.map(({ number }) => number),
+    withoutGap ? first.number : loads.map(({ number }) => number),
     packEntries(segments.map(({ file }) => file)),
     packCuts(segments),
-    hasty.length === 0 ? null : hasty.map(({ number }) => number),
+    hasty.length === loads.length || (hasty.length === 0 ? null : hasty.map(({ number }) => number)),
     copies.length === 0 ? null : copies.map(sourceOf),
     followed.length === 0 ? null : followed.map(({ number }) => number),
   ];

@@ -8,6 +8,7 @@ import { Deque } from '../../core/deque.ts';
 import { type ErrorReport, reportOf } from '../../core/errors.ts';
 import type { OriginLimit } from '../../core/origin-limits.ts';
 import type { PeerList } from '../../core/peers.ts';
+import type { Segment } from '../../core/segments.ts';
 import type { DiscardReason, LoadId, Log, ManifestEntry, RunId, UfsPath, WorkerId } from '../../core/types.ts';
 import type { RunSpec } from '../../ingest/types.ts';
 import type { PeerSource, RunTerm, SegmentHow, SegmentOutcome, WorkerLink } from '../worker-link.ts';
@@ -28,6 +29,7 @@ import {
   type Hello,
   type Loads,
   maxCallsHeld,
+  numbersOf,
   packUp,
   shortened,
   type UpMessage,
@@ -58,7 +60,7 @@ export interface Wire {
 }
 
 type Result =
-  | { readonly outcome: SegmentOutcome; readonly wanted: ManifestEntry }
+  | { readonly outcome: SegmentOutcome; readonly wanted: Segment }
   | { readonly value: unknown }
   | { readonly error: ErrorReport };
 
@@ -175,11 +177,12 @@ export class Session {
     this.tellDemand();
   }
 
-  #loads([, run, numbers, entries, cuts, hasty, sources, followed]: Loads): void {
+  #loads([, run, numbered, entries, cuts, hasty, sources, followed]: Loads): void {
     const files = unpackEntries(entries);
+    const numbers = numbersOf(numbered, files.length);
     if (files.length !== numbers.length) throw new TypeError('there are not as many entries as loads');
     const segments = unpackCuts(files.length, cuts, (at) => files[at]!);
-    const hastyOnes = new Set(hasty);
+    const hastyOnes = hasty === true ? undefined : new Set(hasty);
     const followedOnes = new Set(followed);
     const sourceOf = new Map(
       sources?.map(([number, worker, url, follow]): [number, PeerSource] => {
@@ -192,14 +195,14 @@ export class Session {
       const segment = segments[at]!;
       const source = sourceOf.get(number);
       const how: SegmentHow = {
-        hasty: hastyOnes.has(number),
+        hasty: hastyOnes === undefined || hastyOnes.has(number),
         ...(source === undefined ? {} : { source }),
         ...(followedOnes.has(number) && { followed: true }),
       };
       this.#do(
         number,
         () => this.#inRun(run, (held) => held.load(segment, how)),
-        (outcome) => ({ outcome, wanted: segment.file }),
+        (outcome) => ({ outcome, wanted: segment }),
       );
     }
   }
@@ -352,7 +355,7 @@ export class Session {
     const messages: UpMessage[] = [];
     const loads: number[] = [];
     const outcomes: SegmentOutcome[] = [];
-    const wanted: ManifestEntry[] = [];
+    const wanted: Segment[] = [];
     for (const number of numbers) {
       const result = this.#calls.get(number);
       if (result === undefined) continue;
