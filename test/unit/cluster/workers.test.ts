@@ -257,7 +257,9 @@ test('another version of the protocol is refused with both versions, and logged 
       409,
       {
         code: 'WORKER_REFUSED',
-        message: expect.stringMatching(/9\.9\.9\) speaks version 7 .*\(primed test\) version 2;/),
+        message: expect.stringMatching(
+          String.raw`9\.9\.9\) speaks version 7 .*\(primed test\) version ${clusterProtocol};`,
+        ),
       },
     ]);
   }
