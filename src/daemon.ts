@@ -168,6 +168,7 @@ async function close(opened: Opened, log: Log): Promise<void> {
     control: () => opened.control?.close(),
     jobs: () => opened.jobs?.close(jobsLimitMs),
     limits: () => opened.limits?.close(),
+    pins: () => opened.pins?.close(),
     members: () => opened.members?.close(),
     reading: () => opened.reading?.close(),
     worker: () => opened.worker?.close(),

@@ -3,10 +3,11 @@ import { type Etcd, openEtcd } from './cluster/etcd/index.ts';
 import { openEtcdRegistrar } from './cluster/etcd-registrar.ts';
 import { openEtcdRegistry } from './cluster/etcd-registry.ts';
 import type { JobServiceOptions } from './cluster/job-service.ts';
+import type { PinsStore } from './cluster/limits-store.ts';
 import type { Registrar, RegistrarOptions } from './cluster/registrar.ts';
 import { watchCoordinators } from './cluster/shared/coordinators.ts';
 import { openSharedJobs } from './cluster/shared/shared-jobs.ts';
-import { openSharedLimits } from './cluster/shared/shared-limits.ts';
+import { openSharedLimits, openSharedPins } from './cluster/shared/shared-limits.ts';
 import type { OpenJobService } from './cluster/types.ts';
 import { urlOf } from './config/config.ts';
 import type { EtcdConfig } from './config/etcd.ts';
@@ -75,6 +76,12 @@ export function etcdLimits(base: NodeBase): SharedByCoordinators {
       onChange: (listener) => coordinators.onChange(listener),
     },
   };
+}
+
+/** Pins that are shared with the other coordinators. */
+export function etcdPins(base: NodeBase): PinsStore {
+  const { config, log } = base;
+  return openSharedPins({ etcd: etcdOf(base), key: `${settingsOf(config.cluster).prefix}pins`, log });
 }
 
 /** Where a worker finds a coordinator for its clients: all that live. */

@@ -1,13 +1,16 @@
 /** What the roles are made of: the worker's side of a node, the coordinator's, and how the one joins the other. */
 import { randomUUID } from 'node:crypto';
+import { join } from 'node:path';
 import type { FastifyInstance } from 'fastify';
 import type { Etcd } from './cluster/etcd/index.ts';
 import { Fleet } from './cluster/fleet.ts';
 import { openJobService } from './cluster/job-service.ts';
+import { openPinsStore } from './cluster/limits-store.ts';
 import { coordinatorDesk, type LoadDesk, localDesk } from './cluster/load-desk.ts';
 import { LocalLink } from './cluster/local-link.ts';
 import type { OriginLimits } from './cluster/origin-limits.ts';
 import { countedLists, peersOf, tellPeers } from './cluster/peer-news.ts';
+import { ClusterPins } from './cluster/pins.ts';
 import { ringPlacement } from './cluster/placement.ts';
 import { ClusterFiles } from './cluster/reading/files.ts';
 import { fsCluster } from './cluster/reading/fs-cluster.ts';
@@ -33,9 +36,10 @@ import type { LiveText } from './core/live.ts';
 import { isMember } from './core/membership.ts';
 import type { ClientTls } from './core/node-tls.ts';
 import type { PeerOrder } from './core/peers.ts';
+import type { PinList } from './core/retention.ts';
 import { formatSize } from './core/sizes.ts';
 import type { Log, WorkerId } from './core/types.ts';
-import { etcdCoordinators, etcdJobs, etcdLimits, etcdRegistrar, etcdRegistry } from './etcd-nodes.ts';
+import { etcdCoordinators, etcdJobs, etcdLimits, etcdPins, etcdRegistrar, etcdRegistry } from './etcd-nodes.ts';
 import { type IngestWorker, openIngest } from './ingest/index.ts';
 import type { Live } from './live.ts';
 import { observeJobs, observeS3, observeStore, observeWorker, showJobs, showLimits, showWorker } from './observers.ts';
@@ -81,6 +85,7 @@ export interface Opened {
   trouble?: () => string | undefined;
   members?: RegistryMembers;
   limits?: CoordinatorLimits;
+  pins?: ClusterPins;
   jobs?: OpenJobService;
   /** That the configuration was read again and refused, in a few words. */
   refusedConfig?: string;
@@ -183,6 +188,8 @@ export async function openCoordinatorSide(base: NodeBase): Promise<void> {
   const limits = openCoordinatorLimits({ config, limiter, members: members?.members, shared, log });
   opened.limits = limits;
   showLimits(telemetry, limits.limits);
+  const pins = clusterPins(base, members?.members);
+  opened.pins = pins;
   const fleet =
     members === undefined ? soloFleet(opened.worker!, origins, log) : registeredFleet(base, members, limits.limits);
   const options = {
@@ -210,10 +217,22 @@ export async function openCoordinatorSide(base: NodeBase): Promise<void> {
     jobs,
     source,
     ufs: limits,
+    pins,
     ...(registry && { registry }),
     ...(registrations && { registrations }),
     ...(members && { refusalOf: (id: WorkerId) => members.members.refusalOf(id) }),
   });
+}
+
+/** What is pinned, and who is told. A daemon alone tells its own worker. */
+function clusterPins(base: NodeBase, members: RegistryMembers | undefined): ClusterPins {
+  const { config, log, opened } = base;
+  const isShared = config.cluster.etcd !== undefined;
+  const store = isShared ? etcdPins(base) : openPinsStore(join(config.dataDir, 'pins'));
+  const own = [{ id: 'local' as WorkerId, link: { setPins: (list: PinList) => opened.worker!.setPins(list) } }];
+  const takers = members ?? { live: () => own, onChange: () => () => undefined };
+  // Versions of what lies in etcd are the same for all coordinators.
+  return new ClusterPins({ store, takers, from: isShared ? 'etcd' : randomUUID(), log });
 }
 
 interface Registered {

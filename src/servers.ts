@@ -1,13 +1,15 @@
 /** The HTTP servers of a node, made of the plugins in server/. Which routes lie on which port is decided here. */
 import type { FastifyInstance } from 'fastify';
 import type { LoadDesk } from './cluster/load-desk.ts';
+import type { ClusterPins } from './cluster/pins.ts';
 import type { FsSource } from './cluster/reading/fs-source.ts';
 import type { OriginReads } from './cluster/reading/origin/reads.ts';
 import type { Registrations, Registry } from './cluster/registry.ts';
 import type { JobService } from './cluster/types.ts';
 import type { NodeAccess } from './cluster/wire/node-check.ts';
 import type { Config } from './config/config.ts';
-import type { Log } from './core/types.ts';
+import { Pins, pinnedClass, Retention } from './core/retention.ts';
+import type { Log, UfsPath } from './core/types.ts';
 import { MiB } from './core/units.ts';
 import type { Landings } from './ingest/landings.ts';
 import type { Live } from './live.ts';
@@ -25,6 +27,7 @@ import { peerFiles } from './server/peer-files.ts';
 import { peerFollow } from './server/peer-follow.ts';
 import { peerRefusals } from './server/peer-request.ts';
 import { peerThrough } from './server/peer-through.ts';
+import { type PinsApiOptions, pinsApi } from './server/pins-api.ts';
 import { type UfsApiOptions, ufsApi } from './server/ufs-api.ts';
 import { type WorkerApiOptions, workerApi } from './server/worker-api.ts';
 import { workerLoadApi } from './server/worker-load-api.ts';
@@ -49,16 +52,21 @@ export function buildApiServer(
     jobs: JobService;
     source: FsSource;
     ufs: UfsApiOptions;
+    pins: PinsApiOptions['pins'] & Pick<ClusterPins, 'covers'>;
     registry?: Registry;
     registrations?: Registrations;
     refusalOf?: WorkerApiOptions['refusalOf'];
   },
 ): FastifyInstance {
-  const { jobs, live, source, ufs, registry, registrations, refusalOf, log } = options;
+  const { config, jobs, live, source, ufs, pins, registry, registrations, refusalOf, log } = options;
   const app = buildServer(options, 'api');
   app.register(jobApi, { jobs, defaults: live.loadDefaults });
-  app.register(fsApi, { source, log });
+  // The configuration is the same on every worker.
+  const byRule = new Retention(new Map(config.store.rules.map((rule, at) => [at + 1, rule])), new Pins());
+  const isPinned = (path: string): boolean => pins.covers(path) || byRule.classOf(path) === pinnedClass;
+  app.register(fsApi, { source, log, isPinned });
   app.register(ufsApi, ufs);
+  app.register(pinsApi, { pins });
   if (registry !== undefined)
     app.register(workerApi, {
       ...{ registry, log, ...nodeAccessOf(options) },
@@ -87,7 +95,7 @@ export function buildWorkerServer(
   if (own !== undefined) {
     const { store, source, landings, reads } = own;
     const access = { ...nodeAccessOf(options), log, refusals: peerRefusals() };
-    app.register(fsApi, { source, log });
+    app.register(fsApi, { source, log, isPinned: (path) => store.isPinned(path as UfsPath) });
     app.register(peerData, { store, onServed, ...access });
     app.register(peerThrough, { reads, onServed, ...access });
     app.register(peerFollow, { store, landings, ...access });

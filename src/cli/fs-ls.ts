@@ -67,5 +67,6 @@ function lineOf(entry: FileEntry | DirectoryEntry): string {
     entry.state === 'loading' || entry.state === 'partial'
       ? `${Math.floor((entry.cachedBytes / entry.sizeBytes) * 100)}%`
       : entry.state;
-  return `${formatSize(entry.sizeBytes).padStart(10)}  ${state.padEnd(9)}  ${entry.lastModified}  ${printable(entry.path)}\n`;
+  const kept = entry.pinned === true ? `${state}, pinned` : state;
+  return `${formatSize(entry.sizeBytes).padStart(10)}  ${kept.padEnd(9)}  ${entry.lastModified}  ${printable(entry.path)}\n`;
 }

@@ -48,6 +48,7 @@ function describeStat(stat: PathStat): string {
     ['Files cached', `${cachedFiles} of ${files}`],
     ['Bytes cached', `${formatSize(cachedBytes)} of ${formatSize(bytes)} (${percent}%)`],
   ];
+  if (stat.pinned === true) lines.push(['Pinned', 'yes']);
   if (file !== undefined) {
     lines.push(['State', file.state], ['ETag', file.etag]);
     if (file.versionId !== undefined) lines.push(['Version', file.versionId]);

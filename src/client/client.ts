@@ -10,6 +10,7 @@ import type {
   JobRow,
   Listing,
   PathStat,
+  PinInfo,
   Stopped,
   Submitted,
   UfsInfo,
@@ -203,6 +204,20 @@ export class PrimedClient {
   ): Promise<UfsInfo> {
     const body = { path, ...change };
     return this.#transport.json({ method: 'PUT', path: '/api/v1/ufs/limit', body, notFound: 'REQUEST_INVALID' });
+  }
+
+  /** What is pinned. */
+  pins(): Promise<readonly PinInfo[]> {
+    return this.#transport.json({ method: 'GET', path: '/api/v1/pins', notFound: 'REQUEST_INVALID' });
+  }
+
+  pin(path: string): Promise<PinInfo> {
+    return this.#transport.json({ method: 'PUT', path: '/api/v1/pins', body: { path }, notFound: 'REQUEST_INVALID' });
+  }
+
+  unpin(path: string): Promise<PinInfo> {
+    const query = { path };
+    return this.#transport.json({ method: 'DELETE', path: '/api/v1/pins', query, notFound: 'REQUEST_INVALID' });
   }
 
   /** Drops what is in flight and closes the connections. */

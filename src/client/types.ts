@@ -88,6 +88,8 @@ export interface FileEntry {
   readonly missingBytes: number;
   readonly etag: string;
   readonly versionId?: string;
+  /** It is never evicted. */
+  readonly pinned?: true;
   /** ISO 8601. */
   readonly lastModified: string;
   readonly loadId?: string;
@@ -131,6 +133,8 @@ export interface PathStat {
   readonly cachedFiles: number;
   /** A byte counts once, however many workers have it. */
   readonly cachedBytes: number;
+  /** Nothing of it is ever evicted. */
+  readonly pinned?: true;
   readonly file?: FileEntry;
   /** Of a cluster, as what follows: bytes that are on no worker. */
   readonly missingBytes?: number;
@@ -163,6 +167,14 @@ export interface WorkerInfo {
   readonly registeredAt: string;
   readonly lastSeenAt: string;
   readonly leaseEndsAt: string;
+}
+
+export interface PinInfo {
+  /** With a slash at its end: all that begins with it. */
+  readonly path: string;
+  readonly pinned: boolean;
+  /** Live workers that do not know yet. */
+  readonly pending: readonly string[];
 }
 
 export interface UfsInfo {

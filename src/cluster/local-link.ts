@@ -2,6 +2,7 @@
 import type { PrimedError } from '../core/errors.ts';
 import type { OriginDemand, OriginLimit } from '../core/origin-limits.ts';
 import type { PeerList } from '../core/peers.ts';
+import type { PinList } from '../core/retention.ts';
 import { isWhole, type Segment } from '../core/segments.ts';
 import type { DiscardReason, LoadId, ManifestEntry, RunId } from '../core/types.ts';
 import type { RunProgress, RunSpec, VerifyOutcome, Worker, WorkerFree } from '../ingest/types.ts';
@@ -90,6 +91,10 @@ export class LocalLink implements WorkerLink {
 
   async setPeers(list: PeerList): Promise<void> {
     this.#onPeers(list);
+  }
+
+  setPins(list: PinList): Promise<void> {
+    return this.#worker.setPins(list);
   }
 
   async setOriginLimits(limits: readonly OriginLimit[]): Promise<void> {

@@ -5,6 +5,7 @@
 import { type ErrorReport, PrimedError } from '../core/errors.ts';
 import type { OriginDemand, OriginLimit } from '../core/origin-limits.ts';
 import type { PeerList } from '../core/peers.ts';
+import type { PinList } from '../core/retention.ts';
 import type { Segment } from '../core/segments.ts';
 import type { DiscardReason, LoadId, ManifestEntry, ObjectVersion, RunId, WorkerId } from '../core/types.ts';
 import type { RunProgress, RunSpec, VerifyOutcome, WorkerFree } from '../ingest/types.ts';
@@ -113,6 +114,8 @@ export interface WorkerLink {
   endRun(run: RunId): Promise<RunProgress>;
   /** Who the live workers are: what is known of them there is replaced by it, unless that is newer. */
   setPeers(list: PeerList): Promise<void>;
+  /** What is pinned: in place of what it was told before. Repeated after reconnects. */
+  setPins(list: PinList): Promise<void>;
   /** What the worker may ask of origins for this coordinator: in place of what it said before. Repeated after reconnects. */
   setOriginLimits(limits: readonly OriginLimit[]): Promise<void>;
   /** What it would ask of limited origins, as last heard. */

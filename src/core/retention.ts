@@ -10,7 +10,7 @@ export const defaultClass = 0;
 export const pinnedClass = 0xffff;
 export const mostRules = 64;
 /** Each is looked at when a file becomes visible, by the folders of its path: their number costs memory only. */
-export const mostPins = 4096;
+export const mostPins = 1000;
 /** S3's limit of a key, and room for scheme and bucket. */
 const mostPinBytes = 1100;
 
@@ -23,6 +23,18 @@ export interface RetentionRule {
   /** Of all files of the class, without those that are pinned. */
   readonly quotaBytes?: number;
   readonly pinned: boolean;
+}
+
+/** What somebody has pinned. */
+export interface Pin {
+  readonly path: string;
+}
+
+/** As a coordinator tells its workers: of one that is told by the same, the highest version counts. */
+export interface PinList {
+  readonly from: string;
+  readonly version: number;
+  readonly paths: readonly string[];
 }
 
 /** A path, or with a slash at its end all that begins with it. Throws REQUEST_INVALID. */

@@ -15,6 +15,7 @@
  */
 import type { ErrorReport } from '../core/errors.ts';
 import type { OriginDemand, OriginLimit } from '../core/origin-limits.ts';
+import type { PinList } from '../core/retention.ts';
 import type {
   ByteRange,
   DiscardReason,
@@ -47,6 +48,8 @@ export interface RunSpec {
   readonly onChange: 'restart' | 'fail';
   /** Where files are cut: a multiple of 1 MiB. */
   readonly segmentBytes: number;
+  /** False: what it has loaded may be evicted at once, as for readers; by default when it has ended. */
+  readonly keeps?: boolean;
 }
 
 export interface WorkerFree extends FreeOrder {
@@ -174,6 +177,8 @@ export interface Worker {
   /** Removes what is here of this version, visible or not. */
   discard(version: ManifestEntry): Promise<void>;
   setBandwidth(run: RunId, bytesPerSecond: number | undefined): void;
+  /** What is pinned, in place of what was told before. Durable when resolved; of one teller, older versions change nothing. */
+  setPins(list: PinList): Promise<void>;
   /** What this worker may ask of origins, over all runs; in place of what was said before. */
   setOriginLimits(limits: readonly OriginLimit[]): void;
   /** What it would ask, were there no limits, of those that it would ask something of. */

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { abortable } from '../core/abortable.ts';
 import { reportOf } from '../core/errors.ts';
 import type { OriginDemand, OriginLimit } from '../core/origin-limits.ts';
+import type { PinList } from '../core/retention.ts';
 import type { RetrySettings } from '../core/retry.ts';
 import {
   type ByteRange,
@@ -83,6 +84,7 @@ export class IngestWorker implements Worker {
   readonly #runs = new Map<RunId, Run>();
   readonly #rowsInUse = new Set<number>();
   readonly #foldTimer: NodeJS.Timeout;
+  #pinsHeard = { from: '', version: 0 };
   #closing = false;
 
   constructor(options: WorkerOptions) {
@@ -149,7 +151,7 @@ export class IngestWorker implements Worker {
     Atomics.store(this.#board.weights, row, spec.weight);
     const run = new Run(spec, row);
     this.#runs.set(spec.run, run);
-    this.#store.enter(spec.run, spec.load);
+    if (spec.keeps !== false) this.#store.enter(spec.run, spec.load);
     this.#parts.add(run);
     this.#limits.setBandwidth(run, spec.bandwidthBytesPerSecond);
   }
@@ -278,6 +280,13 @@ export class IngestWorker implements Worker {
     this.#log.warn({ run: runId, job, path }, 'a run is stopped, because what it was at work on is freed');
     await this.stopRun(runId);
     await Promise.allSettled(adding);
+  }
+
+  async setPins({ from, version, paths }: PinList): Promise<void> {
+    const { from: teller, version: known } = this.#pinsHeard;
+    if (from === teller && version < known) return;
+    this.#pinsHeard = { from, version };
+    await this.#store.setPins(paths);
   }
 
   setOriginLimits(limits: readonly OriginLimit[]): void {

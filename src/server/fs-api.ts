@@ -21,6 +21,8 @@ import { Turns } from './turns.ts';
 export interface FsApiOptions {
   readonly source: FsSource;
   readonly log: Log;
+  /** Whether a file, or with a slash at its end all of a folder, is pinned. */
+  readonly isPinned?: (path: string) => boolean;
   /** `cat`s under way at once; each holds the page that is being sent and what the store reads ahead: about 3 MiB. */
   readonly maxBodies?: number;
   /** Longest wait for a turn of `cat` or `check`; after it 503. */
@@ -59,7 +61,7 @@ const CatQuery = Type.Object(
 const defaults = { maxBodies: 16, turnWaitMs: 30_000, stallMs: 60_000, progressEveryMs: 500, closeGraceMs: 1_000 };
 
 export const fsApi: FastifyPluginCallback<FsApiOptions> = (app, options, done) => {
-  const { source, log } = options;
+  const { source, log, isPinned = () => false } = options;
   const limits = { ...defaults, ...options };
   const bodies = new Turns({ limit: limits.maxBodies, waitLimitMs: limits.turnWaitMs });
 
@@ -68,9 +70,13 @@ export const fsApi: FastifyPluginCallback<FsApiOptions> = (app, options, done) =
   documented(app);
 
   ask(app, 'GET', '/api/v1/fs/ls', LsQuery, async ({ recursive = false, limit = 1000, after = '', ...query }) =>
-    source.ls({ ...query, recursive, limit, after }),
+    withPins(await source.ls({ ...query, recursive, limit, after }), isPinned),
   );
-  ask(app, 'GET', '/api/v1/fs/stat', PathQuery, async (query) => source.stat(query.path));
+  ask(app, 'GET', '/api/v1/fs/stat', PathQuery, async ({ path }) => {
+    const stat = await source.stat(path);
+    const pinned = isPinned('type' in stat && stat.type === 'directory' ? directoryOf(path) : path);
+    return pinned ? { ...stat, pinned } : stat;
+  });
   ask(app, 'GET', '/api/v1/fs/cat', CatQuery, async (query, _request, reply) => {
     const giveBack = await bodies.take();
     try {
@@ -87,6 +93,13 @@ export const fsApi: FastifyPluginCallback<FsApiOptions> = (app, options, done) =
   ask(app, 'POST', '/api/v1/fs/check', PathQuery, async ({ path }, request, reply) => checked(path, request, reply));
   done();
 };
+
+/** Says it where it is so. */
+function withPins(page: object, isPinned: (path: string) => boolean): object {
+  if (!('entries' in page)) return page;
+  const entries = page.entries as readonly { readonly path: string }[];
+  return { ...page, entries: entries.map((entry) => (isPinned(entry.path) ? { ...entry, pinned: true } : entry)) };
+}
 
 /** A route whose query has a schema, and in which a parameter that the schema does not know is refused by name. */
 function ask<T extends TObject>(

@@ -218,6 +218,7 @@ const FileEntry = Type.Object(
     missingBytes: count,
     etag: text,
     versionId: optional(text),
+    pinned: optional(Type.Boolean()),
     lastModified: time,
   },
   open,
@@ -240,6 +241,7 @@ export const fsDocs: Readonly<Record<string, { readonly summary: string; readonl
         {
           ...{ path: text, type: words(['file', 'directory']) },
           ...{ files: count, bytes: count, cachedFiles: count, cachedBytes: count },
+          pinned: optional(Type.Boolean()),
           file: optional(FileEntry),
         },
         open,
@@ -302,6 +304,17 @@ export const WorkerRow = Type.Object(
     leaseEndsAt: time,
   },
   open,
+);
+
+// --- pins
+
+export const PinRow = Type.Object(
+  {
+    path: text,
+    pinned: Type.Boolean(),
+    pending: Type.Array(text, { description: 'Live workers that do not know yet' }),
+  },
+  { ...open, description: 'A path that is never evicted; with a slash at its end, all that begins with it' },
 );
 
 // --- origins

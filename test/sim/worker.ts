@@ -130,6 +130,8 @@ export class SimWorker implements Worker {
 
   setOriginLimits(): void {}
 
+  async setPins(): Promise<void> {}
+
   originDemand(): readonly OriginDemand[] {
     return [];
   }

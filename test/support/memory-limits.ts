@@ -1,19 +1,27 @@
-/** Limits that were set, for as long as the test lasts. */
-import type { LimitsStore } from '../../src/cluster/limits-store.ts';
+/** Limits that were set, or pins, for as long as the test lasts. */
+import type { SetStore } from '../../src/cluster/limits-store.ts';
 import type { OriginLimit } from '../../src/core/origin-limits.ts';
 
-export function memoryLimits(): LimitsStore {
-  const limits = new Map<string, OriginLimit>();
+export function memoryLimits<T = OriginLimit>(): SetStore<T> {
+  const rows = new Map<string, T>();
+  let version = 0;
   return {
-    all: () => [...limits.values()],
+    all: () => [...rows.values()],
     known: true,
+    get version() {
+      return version;
+    },
     loaded: Promise.resolve(),
     async update(of, next) {
-      const limit = next(limits.get(of));
-      limits.set(of, limit);
-      return limit;
+      const row = next(rows.get(of));
+      rows.set(of, row);
+      version += 1;
+      return row;
     },
-    remove: async (of) => void limits.delete(of),
+    async remove(of) {
+      rows.delete(of);
+      version += 1;
+    },
     onChange: () => () => undefined,
     close: async () => undefined,
   };

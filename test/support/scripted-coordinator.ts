@@ -3,14 +3,17 @@ import type { AddressInfo } from 'node:net';
 import Fastify, { type FastifyInstance } from 'fastify';
 import type { ShareRow } from '../../src/cluster/limit-sharing.ts';
 import { OriginLimits } from '../../src/cluster/origin-limits.ts';
+import { ClusterPins } from '../../src/cluster/pins.ts';
 import type { JobService, SubmitResult } from '../../src/cluster/types.ts';
 import type { PrimedError } from '../../src/core/errors.ts';
 import type { JobSnapshot, JobSource, JobType, LoadOptions } from '../../src/core/job.ts';
+import type { Pin } from '../../src/core/retention.ts';
 import { bearerAuth } from '../../src/server/auth.ts';
 import { installErrorHandler } from '../../src/server/errors.ts';
 import { fsApi } from '../../src/server/fs-api.ts';
 import { fsHere } from '../../src/server/fs-here.ts';
 import { jobApi } from '../../src/server/job-api.ts';
+import { pinsApi } from '../../src/server/pins-api.ts';
 import { ufsApi } from '../../src/server/ufs-api.ts';
 import { MemoryFiles } from './memory-files.ts';
 import { memoryLimits } from './memory-limits.ts';
@@ -108,7 +111,18 @@ export async function startScriptedCoordinator(
   const limits = new OriginLimits({ configured: [], store: memoryLimits(), log });
   const shares: ShareRow[] = [];
   app.register(ufsApi, { limits, shares: () => shares });
-  app.register(fsApi, { source: fsHere(files, files.alone), log, progressEveryMs: 0, closeGraceMs: 50 });
+  const pins = new ClusterPins({
+    ...{ store: memoryLimits<Pin>(), from: 'scripted', log },
+    takers: { live: () => [], onChange: () => () => undefined },
+  });
+  app.register(pinsApi, { pins });
+  app.register(fsApi, {
+    isPinned: (path: string) => pins.covers(path),
+    source: fsHere(files, files.alone),
+    log,
+    progressEveryMs: 0,
+    closeGraceMs: 50,
+  });
   await app.listen({ host: '127.0.0.1', port: options.port ?? 0 });
   return {
     url: `http://127.0.0.1:${(app.server.address() as AddressInfo).port}`,

@@ -3,6 +3,7 @@ import { PrimedError } from '../../core/errors.ts';
 import type { FileFailure, JobSnapshot } from '../../core/job.ts';
 import { limitedTo } from '../../core/load-options.ts';
 import type { OriginLimit } from '../../core/origin-limits.ts';
+import type { Pin } from '../../core/retention.ts';
 import { progressOf } from '../job-orders.ts';
 import type { JobClaim, JobDefinition, JobRecord } from '../job-store.ts';
 
@@ -64,6 +65,11 @@ export interface SharedBandwidth {
 export interface SharedLimits {
   readonly version: typeof sharedVersion;
   readonly limits: readonly OriginLimit[];
+}
+
+export interface SharedPins {
+  readonly version: typeof sharedVersion;
+  readonly paths: readonly string[];
 }
 
 /** etcd takes requests of 1.5 MB. */
@@ -132,6 +138,14 @@ export function encodeBandwidth(bytesPerSecond: number | undefined): string {
 
 export function encodeLimits(limits: readonly OriginLimit[]): string {
   return JSON.stringify({ version: sharedVersion, limits });
+}
+
+/** Throws REQUEST_INVALID where they would be more than etcd takes. */
+export function encodePins(pins: readonly Pin[]): string {
+  const value = JSON.stringify({ version: sharedVersion, paths: pins.map(({ path }) => path) });
+  if (Buffer.byteLength(value) <= mostDefinitionBytes) return value;
+  const message = 'path: the pinned paths have more than a megabyte together; unpin some, or pin a folder.';
+  throw new PrimedError('REQUEST_INVALID', message, { field: 'path' });
 }
 
 /** Throws a TypeError for what another version, or somebody else, has written. */

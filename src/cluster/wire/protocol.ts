@@ -134,6 +134,7 @@ export type Method =
   | 'stopRun'
   | 'endRun'
   | 'setPeers'
+  | 'setPins'
   | 'setOriginLimits';
 
 export function packDown(arrived: number, messages: readonly DownMessage[]): Buffer {

@@ -16,6 +16,7 @@ import type { ClientTls } from '../../core/node-tls.ts';
 import type { OriginDemand, OriginLimit } from '../../core/origin-limits.ts';
 import type { PeerList } from '../../core/peers.ts';
 import { defaultPriority } from '../../core/priority.ts';
+import type { PinList } from '../../core/retention.ts';
 import type { Segment } from '../../core/segments.ts';
 import type { DiscardReason, LoadId, Log, ManifestEntry, Random, RunId, WorkerId } from '../../core/types.ts';
 import type { RunProgress, RunSpec, VerifyOutcome, WorkerFree } from '../../ingest/types.ts';
@@ -33,6 +34,7 @@ import {
   unpackOutcomes,
 } from './columns.ts';
 import { Dialer } from './dialer.ts';
+import { Newest } from './newest.ts';
 import {
   type DownMessage,
   defaultTiming,
@@ -142,8 +144,8 @@ export class RemoteLink implements EndableLink {
   #refusal: PrimedError | undefined;
   #lost = false;
   /** What the worker is to know by now, and whether it is being told. */
-  #peers: PeerList | undefined;
-  #telling: Promise<void> | undefined;
+  readonly #peers = new Newest<PeerList>((list) => this.#call('control', 'setPeers', [list]));
+  readonly #pins = new Newest<PinList>((list) => this.#call('control', 'setPins', [list]));
   /** What it was told last that it may ask of origins. */
   #limits: readonly OriginLimit[] | undefined;
   /** Such calls that are pending. */
@@ -307,20 +309,12 @@ export class RemoteLink implements EndableLink {
     if (this.#runs.get(runId) === run) this.#runs.delete(runId);
   }
 
-  /** Only the newest list is told, and told again over each new connection: others may have told another meanwhile. */
   setPeers(list: PeerList): Promise<void> {
-    this.#peers = list;
-    this.#telling ??= this.#tellPeers().finally(() => {
-      this.#telling = undefined;
-    });
-    return this.#telling;
+    return this.#peers.tell(list);
   }
 
-  async #tellPeers(): Promise<void> {
-    for (let told: PeerList | undefined; told !== this.#peers; ) {
-      told = this.#peers;
-      await this.#call('control', 'setPeers', [told]);
-    }
+  setPins(list: PinList): Promise<void> {
+    return this.#pins.tell(list);
   }
 
   async setOriginLimits(limits: readonly OriginLimit[]): Promise<void> {
@@ -432,7 +426,8 @@ export class RemoteLink implements EndableLink {
     ]);
     this.#outbox = [...this.#pending.values()];
     this.#flush();
-    if (this.#peers !== undefined) this.setPeers(this.#peers).catch(() => undefined);
+    this.#peers.again();
+    this.#pins.again();
     if (this.#limits !== undefined && this.#limiting === 0) this.setOriginLimits(this.#limits).catch(() => undefined);
   }
 

@@ -8,6 +8,7 @@ import { Deque } from '../../core/deque.ts';
 import { type ErrorReport, reportOf } from '../../core/errors.ts';
 import type { OriginLimit } from '../../core/origin-limits.ts';
 import type { PeerList } from '../../core/peers.ts';
+import type { PinList } from '../../core/retention.ts';
 import type { Segment } from '../../core/segments.ts';
 import type { DiscardReason, LoadId, Log, ManifestEntry, RunId, UfsPath, WorkerId } from '../../core/types.ts';
 import type { RunSpec } from '../../ingest/types.ts';
@@ -243,6 +244,7 @@ export class Session {
         );
       }),
     setPeers: (list: PeerList) => this.#link.setPeers(list),
+    setPins: (list: PinList) => this.#link.setPins(list),
     free: (path: UfsPath, after: UfsPath | null, dryRun: boolean, stopLoads: boolean, run: RunId, term: number) => {
       this.#options.heed({ run, term });
       return this.#link.free({ path, dryRun, stopLoads, ...(after === null ? {} : { after }) }, { run, term });

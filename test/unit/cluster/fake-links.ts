@@ -14,6 +14,7 @@ import { type ErrorCode, PrimedError } from '../../../src/core/errors.ts';
 import type { OriginDemand, OriginLimit } from '../../../src/core/origin-limits.ts';
 import { covers } from '../../../src/core/path-scope.ts';
 import type { PeerList } from '../../../src/core/peers.ts';
+import type { PinList } from '../../../src/core/retention.ts';
 import type { Segment } from '../../../src/core/segments.ts';
 import {
   emptyLedger,
@@ -90,6 +91,7 @@ export class FakeLink implements WorkerLink {
   begun = 0;
   /** Lists of workers that it was told. */
   readonly heard: PeerList[] = [];
+  readonly pinned: PinList[] = [];
   /** Called before each page of a free. */
   onFree: (dryRun: boolean) => void | Promise<void> = () => undefined;
   /** Loads that were to copy, with where from. */
@@ -272,6 +274,10 @@ export class FakeLink implements WorkerLink {
       this.reserved.delete(run);
       return this.progress(run);
     });
+  }
+
+  setPins(list: PinList): Promise<void> {
+    return this.#call(async () => void this.pinned.push(list));
   }
 
   setOriginLimits(limits: readonly OriginLimit[]): Promise<void> {

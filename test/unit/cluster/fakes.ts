@@ -295,6 +295,8 @@ export class FakeWorker implements Worker {
 
   setOriginLimits(): void {}
 
+  async setPins(): Promise<void> {}
+
   originDemand(): readonly OriginDemand[] {
     return [];
   }

@@ -6,6 +6,7 @@ import type { FastifyInstance } from 'fastify';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { localDesk } from '../../../src/cluster/load-desk.ts';
 import type { OriginLimits } from '../../../src/cluster/origin-limits.ts';
+import type { ClusterPins } from '../../../src/cluster/pins.ts';
 import type { OriginReads } from '../../../src/cluster/reading/origin/reads.ts';
 import { openRegistry } from '../../../src/cluster/registry.ts';
 import { loadConfig } from '../../../src/config/load.ts';
@@ -41,7 +42,8 @@ beforeAll(async () => {
   const desk = localDesk(() => jobs, defaultLoadOptions);
   const base = { config, telemetry, log: silent, live: makeLive(config), ready: () => ({ ready: true }) };
   const ufs = { limits: {} as OriginLimits, shares: () => [] };
-  servers.api = buildApiServer({ ...base, jobs, source, ufs, registry, registrations: registry });
+  const pins = {} as ClusterPins;
+  servers.api = buildApiServer({ ...base, jobs, source, ufs, pins, registry, registrations: registry });
   servers.worker = buildWorkerServer({ ...base, desk, own, pages: memoryPages(files) });
   for (const server of Object.values(servers)) await server.ready();
 });

@@ -73,7 +73,17 @@ export class ReadRuns {
     if (this.#current !== undefined) return this.#current;
     const run = randomUUID() as RunId;
     worker.startRun({
-      ...{ run, job: readJob, load: readLoad, term: 0, reuse: 'any', weight, onChange: 'fail', segmentBytes },
+      ...{
+        run,
+        job: readJob,
+        load: readLoad,
+        term: 0,
+        reuse: 'any',
+        weight,
+        onChange: 'fail',
+        segmentBytes,
+        keeps: false,
+      },
     });
     const lent: Lent = { run, bornMs: now(), uses: 0, retired: false, unseen: new Map() };
     this.#current = lent;

@@ -10,6 +10,7 @@ import type {
 } from '../../../../src/cluster/worker-link.ts';
 import type { OriginDemand, OriginLimit } from '../../../../src/core/origin-limits.ts';
 import type { PeerList } from '../../../../src/core/peers.ts';
+import type { PinList } from '../../../../src/core/retention.ts';
 import type { Segment } from '../../../../src/core/segments.ts';
 import type { DiscardReason, LoadId, ManifestEntry, RunId } from '../../../../src/core/types.ts';
 import type { RunProgress, RunSpec, VerifyOutcome } from '../../../../src/ingest/types.ts';
@@ -128,6 +129,10 @@ export class ScriptedLink implements WorkerLink {
   onOriginDemand(listener: () => void): () => void {
     this.demandListeners.add(listener);
     return () => this.demandListeners.delete(listener);
+  }
+
+  setPins(list: PinList): Promise<void> {
+    return this.#call('setPins', list);
   }
 
   setPeers(list: PeerList): Promise<void> {
