@@ -5,6 +5,7 @@
  * Nearly every object has none, or the one type that its origin gives to all: the empty text, or one character.
  *
  *   t content-type   e content-encoding   l content-language   d content-disposition   c cache-control   x expires
+ *   6 C i 1 2 x-amz-checksum-crc64nvme, -crc32c, -crc32, -sha1, -sha256, of the whole object
  *   v x-amz-version-id   u x-amz-meta-NAME, as NAME:value   - x-amz-missing-meta   b content-type: binary/octet-stream
  */
 
@@ -17,6 +18,7 @@ const binaryType = 'binary/octet-stream';
 export const attributesMax = 8 * 1024;
 
 const metaPrefix = 'x-amz-meta-';
+const checksumTypeHeader = 'x-amz-checksum-type';
 const missingHeader = 'x-amz-missing-meta';
 const codeOf: Readonly<Record<string, string>> = {
   'content-type': 't',
@@ -27,9 +29,21 @@ const codeOf: Readonly<Record<string, string>> = {
   expires: 'x',
   'x-amz-version-id': 'v',
   [missingHeader]: '-',
+  'x-amz-checksum-crc64nvme': '6',
+  'x-amz-checksum-crc32c': 'C',
+  'x-amz-checksum-crc32': 'i',
+  'x-amz-checksum-sha1': '1',
+  'x-amz-checksum-sha256': '2',
 };
 const nameOf: Readonly<Record<string, string>> = Object.fromEntries(
   Object.entries(codeOf).map(([name, code]) => [code, name]),
+);
+
+const checksumPrefix = 'x-amz-checksum-';
+const checksumCodes = new Set(
+  Object.keys(codeOf)
+    .filter((name) => name.startsWith(checksumPrefix))
+    .map((name) => codeOf[name]!),
 );
 
 /** Names of the headers that are kept, but for user metadata, in lower case. */
@@ -50,7 +64,8 @@ function lineOf(name: string, value: string): string {
   const code = Object.hasOwn(codeOf, name) ? codeOf[name]! : undefined;
   if (code === 't' && value === plainType) return '';
   if (code === 't' && value === binaryType) return 'b';
-  if (code !== undefined) return value === '' ? '' : code + value;
+  // A checksum of checksums says how many those are, as `…-3`: nothing about the bytes as a whole.
+  if (code !== undefined) return value === '' || (checksumCodes.has(code) && value.includes('-')) ? '' : code + value;
   return name.startsWith(metaPrefix) ? `u${name.slice(metaPrefix.length)}:${value}` : '';
 }
 
@@ -80,8 +95,11 @@ export function attributesOf(headers: Readonly<Record<string, string | readonly 
 /** Of these only the first one counts; others that are there twice are joined, as HTTP has it. */
 const single = new Set(['content-type', 'expires', 'x-amz-version-id']);
 
-/** Adds the headers that the text stands for, a content-type always. */
-export function putAttributes(headers: Record<string, string>, text: string): void {
+/**
+ * Adds the headers that the text stands for, a content-type always.
+ * @param also `checksums`: for an answer that is the whole object
+ */
+export function putAttributes(headers: Record<string, string>, text: string, also?: 'checksums'): void {
   for (const line of text === '' ? [] : text.split('\n')) {
     const code = line[0]!;
     if (code === 'b') headers['content-type'] ??= binaryType;
@@ -89,8 +107,11 @@ export function putAttributes(headers: Record<string, string>, text: string): vo
       const colon = line.indexOf(':');
       put(headers, metaPrefix + line.slice(1, colon), line.slice(colon + 1));
     } else {
+      const isChecksum = checksumCodes.has(code);
+      if (isChecksum && also === undefined) continue;
       const name = nameOf[code];
       if (name !== undefined) put(headers, name, line.slice(1));
+      if (isChecksum) headers[checksumTypeHeader] = 'FULL_OBJECT';
     }
   }
   headers['content-type'] ??= plainType;

@@ -3,7 +3,7 @@ import { connect as connectTcp, isIP, type Socket } from 'node:net';
 import { type ConnectionOptions, connect as connectTls, createSecureContext, type SecureContext } from 'node:tls';
 import { asksWhole } from './answer.ts';
 import type { OpenSocket } from './connection.ts';
-import { encodeKey, encodeQueryValue, isHeaderSafe, makeSigner } from './signer.ts';
+import { checksumModeLine, encodeKey, encodeQueryValue, isHeaderSafe, makeSigner } from './signer.ts';
 import type { LaneCredentials, LaneOrigin, RangeRequest } from './types.ts';
 
 export type S3LaneOrigin = Extract<LaneOrigin, { kind: 's3' }>;
@@ -80,11 +80,12 @@ export function makeS3Origin(lane: S3LaneOrigin): S3Origin {
       const { path, query } = target(request);
       const { etag } = request.version;
       const end = request.offset + request.length - 1;
+      const whole = asksWhole(request);
       return (
         `GET ${path}${query === '' ? '' : `?${query}`} HTTP/1.1\r\n${fixedLines}` +
-        (asksWhole(request) ? '' : `Range: bytes=${request.offset}-${end}\r\n`) +
+        (whole ? '' : `Range: bytes=${request.offset}-${end}\r\n`) +
         (etag === '' ? '' : `If-Match: "${etag}"\r\n`) +
-        `${lane.signed ? signer.sign(path, query) : ''}\r\n`
+        `${lane.signed ? signer.sign(path, query, whole) : whole ? checksumModeLine : ''}\r\n`
       );
     },
   };

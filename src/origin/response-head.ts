@@ -73,6 +73,7 @@ export function parseHead(text: string): ResponseHead | undefined {
   const from = start[0].length;
   if (!headerLines.test(from === 0 ? text : text.slice(from))) return undefined;
   const values: Partial<Record<Slot, string>> = {};
+  const partial = start[1] === '206';
   let attributes = '';
   let lines = 0;
   let at = from;
@@ -84,8 +85,11 @@ export function parseHead(text: string): ResponseHead | undefined {
     if (interestingLength[colon - at] === true || isMeta(text, at, colon)) {
       const name = text.slice(at, colon).toLowerCase();
       const slot = slotOf(name) ?? (isMeta(text, at, colon) ? 'attribute' : undefined);
-      if (slot === 'attribute') attributes = withAttribute(attributes, name, trimBlanks(text, colon + 1, end));
-      else if (slot !== undefined) {
+      if (slot === 'attribute') {
+        // With a part of an object the checksum is that of the part, if anything.
+        if (!partial || !name.startsWith('x-amz-checksum-'))
+          attributes = withAttribute(attributes, name, trimBlanks(text, colon + 1, end));
+      } else if (slot !== undefined) {
         const value = trimBlanks(text, colon + 1, end);
         // Node's parser takes blanks after a length, but no tab.
         if (

@@ -3,6 +3,8 @@ import type { GetObjectCommandOutput, HeadObjectCommandOutput } from '@aws-sdk/c
 import { attributesOf } from '../core/attributes.ts';
 
 export function attributesOfOutput(output: GetObjectCommandOutput | HeadObjectCommandOutput): string {
+  // With a part of an object the checksum is that of the part, if anything.
+  const isWhole = output.ContentRange === undefined;
   const { VersionId, MissingMeta, Metadata = {} } = output;
   return attributesOf({
     'content-type': output.ContentType,
@@ -13,6 +15,13 @@ export function attributesOfOutput(output: GetObjectCommandOutput | HeadObjectCo
     expires: output.ExpiresString,
     'x-amz-version-id': VersionId === 'null' ? undefined : VersionId,
     'x-amz-missing-meta': MissingMeta === undefined ? undefined : String(MissingMeta),
+    ...(isWhole && {
+      'x-amz-checksum-crc64nvme': output.ChecksumCRC64NVME,
+      'x-amz-checksum-crc32c': output.ChecksumCRC32C,
+      'x-amz-checksum-crc32': output.ChecksumCRC32,
+      'x-amz-checksum-sha1': output.ChecksumSHA1,
+      'x-amz-checksum-sha256': output.ChecksumSHA256,
+    }),
     ...Object.fromEntries(Object.entries(Metadata).map(([name, value]) => [`x-amz-meta-${name}`, value])),
   });
 }

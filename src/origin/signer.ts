@@ -12,6 +12,9 @@ import type { LaneCredentials } from './types.ts';
 /** SHA-256 of nothing. Accepted for every GET, also over plain HTTP, where UNSIGNED-PAYLOAD is not by all servers. */
 export const emptySha256 = 'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855';
 
+/** Asks for what an origin has of checksums, with an answer that is the whole object. */
+export const checksumModeLine = 'x-amz-checksum-mode: ENABLED\r\n';
+
 const hmacBlockBytes = 64;
 const sha256Bytes = 32;
 /** The string to sign: a fixed frame, the region (at most 64 characters by the assertion below) and 64 hex digits. */
@@ -58,8 +61,9 @@ export interface Signer {
    * The header lines that sign a GET, each ended by CRLF. `path` is the whole encoded path with its leading slash,
    * `query` the canonical query (sorted, encoded) without `?`, or empty. No other header is covered by the signature:
    * proxies may touch them, and what the answer must be is checked on the answer.
+   * With `checksums` one more is covered and among the lines, which asks for the checksums of the object.
    */
-  sign(path: string, query: string): string;
+  sign(path: string, query: string, checksums?: boolean): string;
 }
 
 /** Whether credentials can go into a header line: a line break in a file of theirs must not become a header of its own. */
@@ -78,10 +82,10 @@ export function makeSigner(options: { region: string; hostHeader: string; wallMs
   let offsetMs = 0;
   let second = -1;
   let day = '';
-  // Everything that changes at most once a second, ready to be joined.
-  let canonicalTail = '';
+  // Everything that changes at most once a second, ready to be joined; the second of each pair asks for checksums.
+  let canonicalTails: readonly [string, string] = ['', ''];
   let stringToSignHead = '';
-  let headersHead = '';
+  let headersHeads: readonly [string, string] = ['', ''];
 
   const rollDay = (newDay: string, secret: string): void => {
     day = newDay;
@@ -99,15 +103,23 @@ export function makeSigner(options: { region: string; hostHeader: string; wallMs
     const date = amzDate(now);
     if (date.slice(0, 8) !== day) rollDay(date.slice(0, 8), who.secretAccessKey);
     const token = who.sessionToken;
-    const signedHeaders = `host;x-amz-content-sha256;x-amz-date${token === undefined ? '' : ';x-amz-security-token'}`;
+    const tokenName = token === undefined ? '' : ';x-amz-security-token';
     const tokenLine = token === undefined ? '' : `x-amz-security-token:${token}\n`;
-    canonicalTail = `\nhost:${hostHeader}\nx-amz-content-sha256:${emptySha256}\nx-amz-date:${date}\n${tokenLine}\n${signedHeaders}\n${emptySha256}`;
     const scope = `${day}/${region}/s3/aws4_request`;
     stringToSignHead = `AWS4-HMAC-SHA256\n${date}\n${scope}\n`;
-    headersHead =
-      `x-amz-content-sha256: ${emptySha256}\r\nx-amz-date: ${date}\r\n` +
-      (token === undefined ? '' : `x-amz-security-token: ${token}\r\n`) +
-      `Authorization: AWS4-HMAC-SHA256 Credential=${who.accessKeyId}/${scope}, SignedHeaders=${signedHeaders}, Signature=`;
+    const both = [false, true].map((checksums) => {
+      const signedHeaders = `host;${checksums ? 'x-amz-checksum-mode;' : ''}x-amz-content-sha256;x-amz-date${tokenName}`;
+      const modeLine = checksums ? 'x-amz-checksum-mode:ENABLED\n' : '';
+      return {
+        tail: `\nhost:${hostHeader}\n${modeLine}x-amz-content-sha256:${emptySha256}\nx-amz-date:${date}\n${tokenLine}\n${signedHeaders}\n${emptySha256}`,
+        head:
+          `x-amz-content-sha256: ${emptySha256}\r\nx-amz-date: ${date}\r\n${checksums ? checksumModeLine : ''}` +
+          (token === undefined ? '' : `x-amz-security-token: ${token}\r\n`) +
+          `Authorization: AWS4-HMAC-SHA256 Credential=${who.accessKeyId}/${scope}, SignedHeaders=${signedHeaders}, Signature=`,
+      };
+    }) as [{ tail: string; head: string }, { tail: string; head: string }];
+    canonicalTails = [both[0].tail, both[1].tail];
+    headersHeads = [both[0].head, both[1].head];
   };
 
   return {
@@ -122,14 +134,14 @@ export function makeSigner(options: { region: string; hostHeader: string; wallMs
       offsetMs = milliseconds;
       second = -1;
     },
-    sign(path, query) {
+    sign(path, query, checksums = false) {
       if (credentials === undefined) throw new Error('sign() before setCredentials()');
       const now = Math.floor((wallMs() + offsetMs) / 1000);
       if (now !== second) rollSecond(now, credentials);
-      const requestHash = hash('sha256', `GET\n${path}\n${query}${canonicalTail}`, 'hex');
+      const requestHash = hash('sha256', `GET\n${path}\n${query}${canonicalTails[checksums ? 1 : 0]}`, 'hex');
       const length = inner.write(stringToSignHead + requestHash, hmacBlockBytes, 'latin1');
       outer.write(hash('sha256', inner.subarray(0, hmacBlockBytes + length), 'hex'), hmacBlockBytes, 'hex');
-      return `${headersHead}${hash('sha256', outer, 'hex')}\r\n`;
+      return `${headersHeads[checksums ? 1 : 0]}${hash('sha256', outer, 'hex')}\r\n`;
     },
   };
 }

@@ -64,7 +64,7 @@ export const peerData: FastifyPluginCallback<PeerDataOptions> = (app, options, d
       const { offset, length } = range;
       // As its origin said it: so a copy knows of its object what the first one does.
       const attributes: Record<string, string> = {};
-      putAttributes(attributes, record.attributes);
+      putAttributes(attributes, record.attributes, wanted.range === undefined ? 'checksums' : undefined);
       reply.raw.writeHead(wanted.range === undefined ? 200 : 206, {
         ...attributes,
         'content-length': length,

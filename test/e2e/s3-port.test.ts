@@ -1,12 +1,12 @@
 /** The S3 port of the real binary over the real store; what the gateway does with odd requests is in its unit tests. */
 
 import { join } from 'node:path';
-import { paginateListObjectsV2, type S3Client } from '@aws-sdk/client-s3';
+import { HeadObjectCommand, paginateListObjectsV2, S3Client } from '@aws-sdk/client-s3';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { MiB } from '../../src/core/units.ts';
 import { contentAt } from '../../src/demo/origin/content.ts';
 import { call, check, loaded } from '../support/api.ts';
-import { expectContent, listedBy, manifestEntry, smallDataset } from '../support/origin.ts';
+import { expectContent, listedBy, manifestEntry, smallDataset, testCredentials } from '../support/origin.ts';
 import { rawRequest } from '../support/raw-http.ts';
 import { rot } from '../support/rot.ts';
 import { openScene, type Scene, s3Of } from '../support/scene.ts';
@@ -34,6 +34,29 @@ it('lists what was loaded, with the sizes, ETags and times of the origin', async
   }
   expect(listed).toHaveLength(smallDataset.length);
   expect(listed).toEqual(await listedBy(scene.origin, 'data/'));
+});
+
+it('has the checksum that the origin states, of what was loaded in one piece', async () => {
+  const object = smallDataset.find(({ sizeBytes }) => sizeBytes > 0 && sizeBytes < MiB)!;
+  const headers = { 'x-amz-checksum-mode': 'ENABLED' };
+  const sum = (answer: { headers: Readonly<Record<string, string>> }) => answer.headers['x-amz-checksum-crc64nvme'];
+  const stated = await client.send(new HeadObjectCommand({ Bucket: 'demo', Key: object.key, ChecksumMode: 'ENABLED' }));
+  const originPort = Number(new URL(scene.origin.endpoint).port);
+  expect(stated.ChecksumCRC64NVME).toHaveLength(12);
+  expect(sum(await rawRequest(scene.daemon.ports.s3, `/demo/${object.key}`, { headers }))).toBe(
+    stated.ChecksumCRC64NVME,
+  );
+  const direct = new S3Client({
+    endpoint: `http://127.0.0.1:${originPort}`,
+    region: 'us-east-1',
+    forcePathStyle: true,
+    credentials: testCredentials,
+  });
+  const atOrigin = await direct.send(
+    new HeadObjectCommand({ Bucket: 'demo', Key: object.key, ChecksumMode: 'ENABLED' }),
+  );
+  direct.destroy();
+  expect(stated.ChecksumCRC64NVME).toBe(atOrigin.ChecksumCRC64NVME);
 });
 
 it.each([

@@ -26,13 +26,14 @@ test('the signature is the one that the SDK makes', async () => {
         accessKeyId: header,
         secretAccessKey: fc.oneof(header, wellFormed),
         sessionToken: fc.option(header, { nil: undefined }),
+        checksums: fc.boolean(),
         region: fc.constantFrom('us-east-1', 'eu-central-1', 'garage', ''),
         times: fc.array(fc.date({ min: new Date('2001-01-01'), max: new Date('2090-01-01'), noInvalidDate: true }), {
           minLength: 1,
           maxLength: 3,
         }),
       }),
-      async ({ key, versionId, region, times, sessionToken, ...keys }) => {
+      async ({ key, versionId, region, times, sessionToken, checksums, ...keys }) => {
         const credentials = { ...keys, ...(sessionToken !== undefined && { sessionToken }) };
         const hostname = 'bucket.example.com:8080';
         let now = 0;
@@ -49,20 +50,23 @@ test('the signature is the one that the SDK makes', async () => {
         });
         for (const time of times) {
           now = time.getTime();
-          const lines = signer.sign(path, versionId === undefined ? '' : `versionId=${encodeQueryValue(versionId)}`);
+          const query = versionId === undefined ? '' : `versionId=${encodeQueryValue(versionId)}`;
+          const lines = signer.sign(path, query, checksums);
+          const mode = checksums ? { 'x-amz-checksum-mode': 'ENABLED' } : undefined;
           const wanted = (await oracle.sign(
             {
               method: 'GET',
               protocol: 'http:',
               hostname,
               path,
-              headers: { host: hostname, 'x-amz-content-sha256': emptySha256 },
+              headers: { host: hostname, 'x-amz-content-sha256': emptySha256, ...mode },
               ...(versionId !== undefined && { query: { versionId } }),
             } as never,
             { signingDate: time },
           )) as unknown as { headers: Record<string, string> };
           const ours = headersOf(lines);
           expect(ours.authorization).toBe(wanted.headers.authorization);
+          expect(ours['x-amz-checksum-mode']).toBe(mode?.['x-amz-checksum-mode']);
           expect(ours['x-amz-date']).toBe(wanted.headers['x-amz-date']);
           expect(ours['x-amz-security-token']).toBe(wanted.headers['x-amz-security-token']);
         }

@@ -66,11 +66,12 @@ export function headOf(
     });
   }
   const range = verdict.kind === 'part' ? verdict.range : { offset: 0, length: record.sizeBytes };
-  putAttributes(headers, record.attributes);
-  putOverrides(headers, query);
-  headers['content-length'] = String(range.length);
   // An empty object has no byte range to name, so that its part 1 is plain 200.
   const partial = verdict.kind === 'part' || (asPart && record.sizeBytes > 0);
+  const checksums = !partial && requestHeaders['x-amz-checksum-mode'] === 'ENABLED' ? 'checksums' : undefined;
+  putAttributes(headers, record.attributes, checksums);
+  putOverrides(headers, query);
+  headers['content-length'] = String(range.length);
   if (!partial) return { status: 200, headers, range };
   headers['content-range'] = `bytes ${range.offset}-${range.offset + range.length - 1}/${record.sizeBytes}`;
   return { status: 206, headers, range };

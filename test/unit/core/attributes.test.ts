@@ -13,10 +13,11 @@ import {
 
 function headersIn(text: string): Record<string, string> {
   const headers: Record<string, string> = {};
-  putAttributes(headers, text);
+  putAttributes(headers, text, 'checksums');
   return headers;
 }
 
+const isChecksum = (name: string): boolean => name.startsWith('x-amz-checksum-');
 const value = fc.string({
   unit: fc
     .integer({ min: 0x20, max: 0xff })
@@ -28,21 +29,32 @@ const value = fc.string({
 const meta = fc.string({ unit: fc.constantFrom(...'abcxyz019-_.'), minLength: 1, maxLength: 12 });
 const headers = fc
   .tuple(
-    fc.dictionary(fc.constantFrom(...attributeNames), value),
+    fc.dictionary(fc.constantFrom(...attributeNames.filter((name) => !isChecksum(name))), value),
+    fc.dictionary(fc.constantFrom(...attributeNames.filter(isChecksum)), fc.base64String({ minLength: 4 })),
     fc.dictionary(
       meta.map((name) => `x-amz-meta-${name}`),
       fc.oneof(value, fc.constant('')),
     ),
   )
-  .map(([own, user]) => ({ ...own, ...user }) as Record<string, string>);
+  .map(([own, sums, user]) => ({ ...own, ...sums, ...user }) as Record<string, string>);
 
 it('comes out as it went in, whatever the headers', () => {
   fc.assert(
     fc.property(headers, (some) => {
-      expect(headersIn(attributesOf(some))).toEqual({ 'content-type': plainType, ...some });
+      const type = Object.keys(some).some(isChecksum) ? { 'x-amz-checksum-type': 'FULL_OBJECT' } : {};
+      expect(headersIn(attributesOf(some))).toEqual({ 'content-type': plainType, ...type, ...some });
       expect(versionIn(attributesOf(some))).toBe(some['x-amz-version-id']);
     }),
   );
+});
+
+it('has checksums of the whole object only, and for who sends it whole', () => {
+  const text = attributesOf({ 'x-amz-checksum-crc32': 'AAAAAA==-3', 'x-amz-checksum-sha1': 'abc=' });
+  expect(headersIn(text)).toMatchObject({ 'x-amz-checksum-sha1': 'abc=', 'x-amz-checksum-type': 'FULL_OBJECT' });
+  expect(headersIn(text)).not.toHaveProperty('x-amz-checksum-crc32');
+  const ofPart: Record<string, string> = {};
+  putAttributes(ofPart, text);
+  expect(ofPart).toEqual({ 'content-type': plainType });
 });
 
 it('costs nothing, or one character, for what nearly every object has', () => {

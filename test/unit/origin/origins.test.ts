@@ -193,6 +193,7 @@ describe('head', () => {
       lastModifiedMs: Date.UTC(2024, 4, 6, 7, 8, 9),
       versionId: 'v1',
       contentType: 'text/x',
+      attributes: 'ttext/x\nvv1\n6AAAAAAAAAAA=',
       checksums: { crc64nvme: 'AAAAAAAAAAA=' },
     });
   });

@@ -150,6 +150,22 @@ describe('GET of an object', () => {
     expect(failed.headers).not.toHaveProperty('content-encoding');
   });
 
+  it('has the checksums of its origin, for who asks and gets all of it', async () => {
+    const attributes = attributesOf({
+      'x-amz-checksum-crc64nvme': 'AAAAAAAAAAA=',
+      'x-amz-checksum-type': 'FULL_OBJECT',
+    });
+    files.put('s3://b/summed', 'abc', { etag: 'e', attributes });
+    const asks = { 'x-amz-checksum-mode': 'ENABLED' };
+    const sums = { 'x-amz-checksum-crc64nvme': 'AAAAAAAAAAA=', 'x-amz-checksum-type': 'FULL_OBJECT' };
+    expect((await rawRequest(port, '/b/summed', { headers: asks })).headers).toMatchObject(sums);
+    expect((await rawRequest(port, '/b/summed', { method: 'HEAD', headers: asks })).headers).toMatchObject(sums);
+    for (const headers of [{}, { ...asks, range: 'bytes=0-1' }]) {
+      const answer = await rawRequest(port, '/b/summed', { headers });
+      expect(Object.keys(answer.headers).filter((name) => name.includes('checksum'))).toEqual([]);
+    }
+  });
+
   it('takes headers from the query, and none that no header can carry', async () => {
     const query =
       'response-content-type=text%2Fplain&response-content-disposition=attachment%3B%20filename%3D%22a.bin%22&response-cache-control=no-cache&response-content-language=de&response-content-encoding=gzip&response-expires=0';
