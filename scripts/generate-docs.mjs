@@ -107,7 +107,7 @@ starting anything, \`primed config show\` every value with where it comes from; 
 
 At SIGHUP (\`systemctl reload\`) a daemon reads all of it again, and takes over what is marked "live"; of what else has changed its log
 says that it counts only after a restart. With an error nothing changes. Settings below \`[s3]\` are taken over only while \`insecure\` and the
-addresses stay the same.
+addresses stay the same, those of \`[[ufs]]\` only while no entry comes, goes or changes its prefix.
 
 | form | how it is written |
 |---|---|

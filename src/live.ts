@@ -6,6 +6,7 @@ import type { Config } from './config/config.ts';
 import type { LoadOptions } from './core/job.ts';
 import { defaultLoadOptions } from './core/load-options.ts';
 import type { ClientTls } from './core/node-tls.ts';
+import { ReadPolicies } from './core/read-policy.ts';
 import type { RetrySettings } from './core/retry.ts';
 import { type NodeTls, readEtcdTls, readNodeTls } from './node-tls.ts';
 import type { S3AccessOptions } from './server/s3/access.ts';
@@ -19,6 +20,7 @@ export interface Live {
   readonly retry: Changing<RetrySettings>;
   readonly loadDefaults: Changing<LoadOptions>;
   readonly s3: Changing<S3AccessOptions>;
+  readonly policies: ReadPolicies;
   readonly tls: NodeTls;
   /** For connections to etcd; empty where there is none. */
   readonly etcdTls: ClientTls;
@@ -33,6 +35,7 @@ export function makeLive(config: Config): Live {
     retry: { ...ingest.retry },
     loadDefaults: loadDefaultsOf(config),
     s3: { keys: s3.keys, anonymous: s3.anonymous },
+    policies: new ReadPolicies(config.reading),
     tls: readNodeTls(config),
     etcdTls: cluster.etcd === undefined ? {} : readEtcdTls(cluster.etcd),
   };
@@ -50,6 +53,7 @@ export function changeLive(live: Live, config: Config, changed: (path: string) =
     live.clusterToken.now = cluster.token;
   if (changed('ingest.')) Object.assign(live.retry, ingest.retry);
   if (changed('job.batch_size')) live.loadDefaults.batchSize = config.job.batchSize;
+  if (changed('reading.') || changed('ufs[')) live.policies.configure(config.reading);
   if (changed('s3.')) Object.assign(live.s3, { keys: s3.keys, anonymous: s3.anonymous });
 }
 

@@ -4,7 +4,6 @@ import { Fillings } from './cluster/reading/origin/filling.ts';
 import { OriginReads } from './cluster/reading/origin/reads.ts';
 import { ReadRuns } from './cluster/reading/origin/runs.ts';
 import type { PeerClient } from './cluster/reading/peer-client.ts';
-import { ReadPolicies } from './core/read-policy.ts';
 import type { Log } from './core/types.ts';
 import type { IngestWorker } from './ingest/index.ts';
 import type { NodeBase } from './nodes.ts';
@@ -18,7 +17,7 @@ export interface Reading {
 }
 
 export function openReading(
-  { config, log, origins, limits, telemetry }: NodeBase,
+  { config, live, log, origins, limits, telemetry }: NodeBase,
   of: {
     readonly store: Store;
     readonly worker: IngestWorker;
@@ -35,7 +34,7 @@ export function openReading(
   const fillings = new Fillings({ store, worker, runs, partBytes, aheadBytes, log });
   const reads = new OriginReads({
     ...{ origins, fillings, peers, client, segmentBytes, serveStale, log, now },
-    policies: new ReadPolicies(config.reading),
+    policies: live.policies,
     limiter: limits.limiter,
     observe: observeReads(telemetry),
   });

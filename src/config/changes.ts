@@ -15,8 +15,10 @@ export function changesOf(before: Values, after: Values): Changes {
   const changed = [...new Set([...before.keys(), ...after.keys()])].filter((key) => before.get(key) !== after.get(key));
   // Who listens somewhere else from the next start on is asked for something else there, and not here.
   const opens = changed.some((key) => key === 'insecure' || key.endsWith('listen'));
+  // Origins themselves are opened at a start; an entry that comes or goes also moves those behind it.
+  const moves = changed.some((key) => /^ufs\[\d+\]\.prefix$/.test(key));
   const isLive = (key: string): boolean => {
-    if (opens && key.startsWith('s3.')) return false;
+    if ((opens && key.startsWith('s3.')) || (moves && key.startsWith('ufs['))) return false;
     const live = settingAt(key)?.leaf.live;
     return live === true || (live === 'replaced' && before.has(key) && after.has(key));
   };

@@ -130,7 +130,8 @@ export function configOf(role: Role, draft: Draft): Config {
       socketsPerLane: get('worker.sockets_per_lane'),
       smallObjectMaxBytes: get('worker.small_object_max'),
       diskEngine: get('worker.disk_engine'),
-      stores: storesOf(draft),
+      // In a file that all roles share they may lie on disks that this machine does not have.
+      stores: role === 'coordinator' ? [] : storesOf(draft),
     },
     cluster: clusterOf(draft, role),
     store: retentionOf(draft),

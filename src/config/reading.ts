@@ -14,12 +14,14 @@ const tenYearsMs = 3650 * 86_400_000;
 
 const ways = (more: { default?: string; unset?: string }) =>
   choice(readThroughWays, {
+    live: true,
     description:
       'What becomes of a read of what is not cached: `always`, it is read from the origin and kept; `pass`, it is read from the origin and not kept; `never`, it is answered as not there.',
     ...more,
   });
 const maxAge = (unset: string) =>
   duration({
+    live: true,
     description:
       'How long what is cached is given before the origin is asked, by one HEAD, whether it is still right; `0s`: at each read. Of paths that are read through only.',
     minimum: 0,
@@ -36,6 +38,7 @@ export const readSettings = {
 const ruleSchema = Type.Object(
   {
     prefix: text({
+      live: true,
       description: 'Paths that it is for: `s3://bucket/…` or `file:///dir/…`. The longest that matches wins.',
     }),
     read_through: Type.Optional(ways({ unset: 'as of the origin' })),

@@ -61,7 +61,7 @@ function shownOf(draft: Draft, { leaf }: Setting, of: { key: string; computed: V
 /** What comes out where nothing, or a share, is written. */
 function computedOf(draft: Draft, role: Role): Values {
   const { host, id, token } = clusterOf(draft, role);
-  const stores = storesOf(draft);
+  const stores = role === 'coordinator' ? [] : storesOf(draft);
   const named = draft.counts.get('worker.store') ?? 0;
   return new Map<string, string | number>([
     ['worker.lanes', lanesOf(draft)],

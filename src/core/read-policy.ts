@@ -27,13 +27,18 @@ export interface ReadRules {
 }
 
 export class ReadPolicies {
-  readonly #base: ReadPolicy;
-  readonly #origins: readonly ReadRule[];
-  readonly #rules: readonly ReadRule[];
+  #base!: ReadPolicy;
+  #origins!: readonly ReadRule[];
+  #rules!: readonly ReadRule[];
   /** Whether anything at all is ever asked of an origin by a read. */
-  readonly readsAny: boolean;
+  readsAny!: boolean;
 
-  constructor({ base, origins, rules }: ReadRules) {
+  constructor(rules: ReadRules) {
+    this.configure(rules);
+  }
+
+  /** From now on. */
+  configure({ base, origins, rules }: ReadRules): void {
     this.#base = base;
     this.#origins = longestFirst(origins);
     this.#rules = longestFirst(rules);

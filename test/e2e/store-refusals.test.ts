@@ -83,7 +83,11 @@ async function expectRefused(words: readonly string[], args: readonly string[] =
   const daemon = await spawnDaemon({ dataDir, storeSize: args.length > 0 ? null : storeSize, args });
   daemons.push(daemon);
   expect(await daemon.exited).toEqual({ code: 1, signal: null });
-  const said = daemon.log().slice(saidBefore).trim();
+  const [said = ''] = daemon
+    .log()
+    .slice(saidBefore)
+    .split('\n')
+    .filter((line) => line.startsWith('primed: '));
   expect(said).toMatch(/^primed: STORE_[A-Z]+: .+$/);
   for (const word of words) expect(said).toContain(word);
   const isNewIndex = (line: string) => line.startsWith(join(dataDir, 'index')) && !before.includes(line);

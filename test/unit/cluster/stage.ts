@@ -6,7 +6,7 @@ import { openJobService } from '../../../src/cluster/job-service.ts';
 import { type JobRecord, JobStore } from '../../../src/cluster/job-store.ts';
 import type { JobServiceSettings } from '../../../src/cluster/settings.ts';
 import { soloFleet } from '../../../src/cluster/solo-fleet.ts';
-import type { JobObserver, JobService } from '../../../src/cluster/types.ts';
+import type { JobObserver, OpenJobService } from '../../../src/cluster/types.ts';
 import { PrimedError } from '../../../src/core/errors.ts';
 import type { JobSnapshot } from '../../../src/core/job.ts';
 import { parseLoadOptions } from '../../../src/core/load-options.ts';
@@ -28,11 +28,11 @@ export interface Stage {
   readonly origins: FakeOrigins;
   readonly worker: FakeWorker;
   readonly clock: ManualClock;
-  readonly jobs: JobService;
+  readonly jobs: OpenJobService;
 }
 
 const folders: string[] = [];
-const services: JobService[] = [];
+const services: OpenJobService[] = [];
 
 export async function openStage(
   options: {

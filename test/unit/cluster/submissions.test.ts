@@ -59,6 +59,23 @@ describe('submission', () => {
     expect(stage.jobs.byId(ids[2]!)?.state).toBe('STOPPED');
   });
 
+  it('starts those that wait when more may run than before, and refuses by what holds then', async () => {
+    const stage = await openStage({ settings: { maxActive: 1, maxWaiting: 2 } });
+    for (const name of 'abcd') stage.origins.put(`s3://b/${name}/x`, 10);
+    stage.worker.flowing = false;
+    const submit = (name: string) => stage.jobs.submit({ kind: 'path', path: `s3://b/${name}/` }, parseLoadOptions({}));
+    for (const name of 'abc') await submit(name);
+    const states = () => stage.jobs.list({}).map((job) => job.state);
+    expect(states()).toEqual(['WAITING', 'WAITING', 'RUNNING']);
+    stage.jobs.reconfigure({ maxActive: 2, maxWaiting: 1 });
+    expect(states()).toEqual(['WAITING', 'RUNNING', 'RUNNING']);
+    expect(await codeOf(submit('d'))).toMatch(/^JOB_LIMIT: 2 jobs run and 1 wait/);
+    // Fewer than run: those go on.
+    stage.jobs.reconfigure({ maxActive: 1, maxWaiting: 2 });
+    await submit('d');
+    expect(states()).toEqual(['WAITING', 'WAITING', 'RUNNING', 'RUNNING']);
+  });
+
   it('starts those that wait by priority, and in order within one', async () => {
     const stage = await openStage({ settings: { maxActive: 1 } });
     const names = ['first', 'low', 'high', 'highest', 'high too'];

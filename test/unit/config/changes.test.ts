@@ -12,10 +12,16 @@ test('settings are told apart by what their schema says', () => {
     restart: ['worker.lanes'],
   });
   expect(of({ 'job.max_active': 4 }, { 'job.max_active': 4 })).toEqual({ live: [], restart: [] });
-  expect(of({ 'ufs[0].max_bandwidth': 1 }, { 'ufs[0].prefix': 's3://' })).toEqual({
-    live: ['ufs[0].max_bandwidth'],
-    restart: ['ufs[0].prefix'],
+  expect(of({ 'ufs[0].max_bandwidth': 1 }, { 'ufs[0].max_age': 2 })).toEqual({
+    live: ['ufs[0].max_bandwidth', 'ufs[0].max_age'],
+    restart: [],
   });
+});
+
+test('an origin that comes or goes moves the others, so that all of them wait for a restart', () => {
+  const one = { 'ufs[0].prefix': 's3://b', 'ufs[0].max_bandwidth': 1 };
+  const two = { 'ufs[0].prefix': 's3://a', 'ufs[1].prefix': 's3://b', 'ufs[1].max_bandwidth': 1 };
+  expect(of(one, two).live).toEqual([]);
 });
 
 test('tokens and certificates are exchanged, and neither come nor go, without a restart', () => {

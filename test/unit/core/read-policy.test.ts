@@ -40,3 +40,13 @@ it('an answer is as old as its request', () => {
     ...[true, true, false, false],
   ]);
 });
+
+it('other rules count from the moment in which they are given', () => {
+  const base = { readThrough: 'never', maxAgeMs: undefined } as const;
+  const changing = new ReadPolicies({ base, origins: [], rules: [] });
+  expect(changing.of('s3://b/k').readThrough).toBe('never');
+  changing.configure({ base, origins: [], rules: [{ prefix: 's3://b', readThrough: 'always', maxAgeMs: 5 }] });
+  expect(changing.of('s3://b/k')).toEqual({ readThrough: 'always', maxAgeMs: 5 });
+  changing.configure({ base, origins: [], rules: [] });
+  expect([changing.of('s3://b/k').readThrough, changing.readsAny]).toEqual(['never', false]);
+});
