@@ -94,3 +94,28 @@ it('etcd dies in the middle of a load, and comes back: the load ends once, and r
   await expect.poll(() => reportOf({ coordinator: b }), eventually).toEqual(done);
   for (const { api } of [a, b]) expect((await list(api)).json()).toHaveLength(1);
 });
+
+it('the loss of the leading member of etcd costs a load nothing', async () => {
+  const members = ['e1', 'e2', 'e3'];
+  const { a, b, network, before } = await slowLoad(members);
+  const { jobId } = await reportOf({ coordinator: a });
+  const { member: lost, term } = net!.etcdStatus().find(({ leads }) => leads)!;
+  const left = members.filter((name) => name !== lost);
+  // Its machine is gone: nobody is told.
+  for (const name of [...left, 'a', 'b', 'w1', 'w2']) network.partition(lost, name);
+  await net!.killEtcd(lost);
+  await expect.poll(() => net!.etcdStatus(left).filter(({ leads }) => leads), eventually).toHaveLength(1);
+  for (const status of net!.etcdStatus(left)) expect(status.term).toBeGreaterThan(term);
+  expect(network.dropped({ from: left[0]!, to: lost })).toBeGreaterThan(0);
+  await expect
+    .poll(async () => (await reportOf({ coordinator: b })).ledger.cachedBytes, eventually)
+    .toBeGreaterThan(before);
+  for (const daemon of [a, b]) await expect.poll(() => ready(daemon), eventually).toBe(200);
+  const done = await endsRight(net!, { againBytes: 0, through: 'w2' });
+  expect(done).toMatchObject({ jobId, ledger: { cachedBytes: totalBytes } });
+  await expect.poll(() => reportOf({ coordinator: b }), eventually).toEqual(done);
+  for (const daemon of [a, b]) expect(daemon.log()).not.toContain(paused);
+  network.heal();
+  await net!.startEtcd(lost);
+  expect(net!.etcdStatus()).toHaveLength(members.length);
+});
