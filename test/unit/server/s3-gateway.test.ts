@@ -19,6 +19,7 @@ import { buildS3Server, type S3GatewayOptions } from '../../../src/server/s3/ind
 import { patterned } from '../../support/bytes.ts';
 import { MemoryFiles } from '../../support/memory-files.ts';
 import { rawRequest } from '../../support/raw-http.ts';
+import { askS3 } from '../../support/s3-signed.ts';
 
 const silent = { debug() {}, info() {}, warn() {}, error() {} };
 const lastModified = 'Fri, 02 Jan 2026 03:04:05 GMT';
@@ -190,6 +191,18 @@ describe('GET of an object', () => {
     expect((await rawRequest(port, '/b/dir/big?response-content-type=')).headers['content-type']).toBe(
       'application/octet-stream',
     );
+  });
+
+  it('gives other headers to who signs only, where some do', async () => {
+    await app.close();
+    const keys = [{ accessKeyId: 'AKID', secretAccessKey: 'secret', prefixes: [] }];
+    await start({ access: { keys, anonymous: true } });
+    expect((await rawRequest(port, '/b/dir/big')).status).toBe(200);
+    const unsigned = await rawRequest(port, '/b/dir/big?response-content-type=text%2Fplain');
+    expect([unsigned.status, errorOf(unsigned.body).Code]).toEqual([400, 'InvalidRequest']);
+    const target = '/b/dir/big?response-content-type=text%2Fplain';
+    const signed = await askS3(port, { method: 'GET', target, signing: { as: 'link' } }, keys[0]!);
+    expect([signed.status, signed.headers['content-type']]).toEqual([200, 'text/plain']);
   });
 
   it('answers an empty object', async () => {
