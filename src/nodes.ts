@@ -16,7 +16,6 @@ import { ClusterFiles } from './cluster/reading/files.ts';
 import { fsCluster } from './cluster/reading/fs-cluster.ts';
 import type { FsSource } from './cluster/reading/fs-source.ts';
 import { KnownPeers, noPeers } from './cluster/reading/known-peers.ts';
-import type { OriginReads } from './cluster/reading/origin/reads.ts';
 import { nobody, PeerClient } from './cluster/reading/peer-client.ts';
 import { openRegistrar, type Registrar } from './cluster/registrar.ts';
 import { openRegistry, type Registrations, type Registry } from './cluster/registry.ts';
@@ -47,7 +46,7 @@ import type { ReadableOrigins } from './origin/types.ts';
 import { type CoordinatorLimits, type NodeLimits, openCoordinatorLimits } from './origin-limits.ts';
 import { openPathIds, type PagesOrder, pagesOf } from './pages.ts';
 import { probeDiskEngine, systemClock } from './platform/index.ts';
-import { dropOutdated, openReading, type Reading } from './reading.ts';
+import { openReading, type Reading } from './reading.ts';
 import type { Reload } from './reload.ts';
 import { fsHere } from './server/fs-here.ts';
 import { buildS3Server } from './server/s3/index.ts';
@@ -115,6 +114,7 @@ export async function openWorkerSide(base: NodeBase, onFatal: (error: Error) => 
   const { config, live, log, telemetry, origins, opened } = base;
   const { worker: settings, ingest, job } = config;
   let ids: PathIds | undefined;
+  const observed = observeStore(telemetry);
   const store = await openStore({
     indexDir: config.indexDir,
     stores: settings.stores,
@@ -123,7 +123,11 @@ export async function openWorkerSide(base: NodeBase, onFatal: (error: Error) => 
     ledgerFlushMs,
     retention: config.store,
     onShown: (path) => ids?.add(path),
-    ...observeStore(telemetry),
+    ...observed,
+    onBadPage: (bad) => {
+      observed.onBadPage?.(bad);
+      opened.reading?.repairs.found(bad);
+    },
   });
   opened.store = store;
   ids = await openPathIds(config, store, log);
@@ -168,7 +172,7 @@ export async function openWorkerSide(base: NodeBase, onFatal: (error: Error) => 
     ...base,
     desk,
     pages: pagesOf({ config, origins, ids, ...reading }),
-    ...(config.role === 'worker' ? { own: { store, source, landings: worker.landings, reads: reading.reads } } : {}),
+    ...(config.role === 'worker' ? { own: { store, source, landings: worker.landings, reading } } : {}),
   });
   const s3Tls = config.tls.s3 && live.tls.server && { tls: live.tls.server };
   const { domains } = config.s3;
@@ -293,28 +297,12 @@ function embeddedRegistry({ config, log, opened }: NodeBase): KnownWorkers {
 }
 
 /** The files of this worker and, as soon as it has heard of others, of those; and what the origin has, where that may be read. */
-function filesHere(
-  base: NodeBase,
-  store: Store,
-  worker: IngestWorker,
-): Pick<PagesOrder, 'files' | 'peers' | 'client'> & { readonly reads: OriginReads } {
-  const { config, log, opened, telemetry } = base;
-  const { peers, client } = config.role === 'worker' ? othersOf(base) : { peers: noPeers, client: nobody };
+function filesHere(base: NodeBase, store: Store, worker: IngestWorker): Reading & Pick<PagesOrder, 'peers' | 'client'> {
+  const { peers, client } = base.config.role === 'worker' ? othersOf(base) : { peers: noPeers, client: nobody };
   const reading = openReading(base, { store, worker, peers, client });
-  opened.reading = reading;
-  const { reads } = reading;
-  const { counters } = telemetry;
-  const files = new ClusterFiles({
-    ...{ store, peers, client, log, origin: reads },
-    onThrough: (bytes) => {
-      counters.peerReadBytes.inc(bytes);
-      counters.readBytes.inc({ source: 'peer' }, bytes);
-    },
-    onHere: (bytes) => counters.readBytes.inc({ source: 'local' }, bytes),
-    onLook: (result) => counters.readLooks.inc({ result }),
-    onOutdated: (record) => void dropOutdated(record, { worker, log }),
-  });
-  return { files, peers, client, reads };
+  base.opened.reading = reading;
+  reading.scrub.start();
+  return { ...reading, peers, client };
 }
 
 function othersOf(base: NodeBase): { readonly peers: KnownPeers; readonly client: PeerClient } {

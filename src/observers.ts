@@ -55,7 +55,7 @@ export function observeStore({
   return {
     onSync: (milliseconds) => histograms.storeSyncSeconds.observe(milliseconds / msPerSecond),
     onCommit: (milliseconds) => histograms.storeCommitSeconds.observe(milliseconds / msPerSecond),
-    onBadPage: () => counters.checksumFailures.inc({ reader: 'serve' }),
+    onBadPage: ({ reader }) => counters.checksumFailures.inc({ reader }),
     onEvicted(reason, { files, bytes }) {
       counters.storeEvictions.inc({ reason }, files);
       counters.storeEvictedBytes.inc({ reason }, bytes);

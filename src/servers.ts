@@ -4,6 +4,7 @@ import type { LoadDesk } from './cluster/load-desk.ts';
 import type { ClusterPins } from './cluster/pins.ts';
 import type { FsSource } from './cluster/reading/fs-source.ts';
 import type { OriginReads } from './cluster/reading/origin/reads.ts';
+import type { Repairs } from './cluster/reading/repair.ts';
 import type { Registrations, Registry } from './cluster/registry.ts';
 import type { JobService } from './cluster/types.ts';
 import type { NodeAccess } from './cluster/wire/node-check.ts';
@@ -40,6 +41,12 @@ export interface ServerOptions {
   readonly log: Log;
   readonly live: Live;
   readonly ready: () => { ready: boolean; reason?: string };
+}
+
+/** What a worker gives to others beyond what it has. */
+export interface ReadThrough {
+  readonly reads: OriginReads;
+  readonly repairs: Repairs;
 }
 
 /** A submission is a page of JSON; more is a mistake. */
@@ -84,7 +91,7 @@ export function buildWorkerServer(
   options: ServerOptions & {
     desk: LoadDesk;
     pages: Omit<PageApiOptions, 'log'>;
-    own?: { store: Store; source: FsSource; landings: Landings; reads: OriginReads };
+    own?: { store: Store; source: FsSource; landings: Landings; reading: ReadThrough };
   },
 ): FastifyInstance {
   const { desk, pages, own, log, telemetry } = options;
@@ -93,11 +100,11 @@ export function buildWorkerServer(
   app.register(pageApi, { ...pages, log });
   const onServed = (bytes: number): void => telemetry.counters.peerServedBytes.inc(bytes);
   if (own !== undefined) {
-    const { store, source, landings, reads } = own;
+    const { store, source, landings, reading } = own;
     const access = { ...nodeAccessOf(options), log, refusals: peerRefusals() };
     app.register(fsApi, { source, log, isPinned: (path) => store.isPinned(path as UfsPath) });
-    app.register(peerData, { store, onServed, ...access });
-    app.register(peerThrough, { reads, onServed, ...access });
+    app.register(peerData, { store, onServed, repairs: reading.repairs, ...access });
+    app.register(peerThrough, { reads: reading.reads, onServed, ...access });
     app.register(peerFollow, { store, landings, ...access });
     app.register(peerFiles, { store, source, names: pages.names, ...access });
   }

@@ -5,6 +5,7 @@ import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { limitedOrigin, makeLimit, type OriginLimit } from '../core/origin-limits.ts';
 import type { RetrySettings } from '../core/retry.ts';
+import type { ScrubPace } from '../core/scrub.ts';
 import { lanesOf, memoryBudgetOf, type StorePlace, storesOf } from './defaults.ts';
 import type { Draft, Source } from './draft.ts';
 import { type EtcdConfig, etcdOf, portOthersCall } from './etcd.ts';
@@ -12,6 +13,7 @@ import { type Listen, parseListen } from './forms.ts';
 import { type ReadingConfig, readingOf } from './reading.ts';
 import { type RetentionConfig, retentionOf } from './retention.ts';
 import { type S3Config, s3Of } from './s3.ts';
+import { scrubOf } from './scrub.ts';
 
 export type Role = 'standalone' | 'coordinator' | 'worker';
 
@@ -71,6 +73,7 @@ export interface Config {
   readonly store: RetentionConfig;
   readonly s3: S3Config;
   readonly reading: ReadingConfig;
+  readonly scrub: ScrubPace;
   readonly tls: {
     /** What the ports of this node show; undefined: they speak no TLS. */
     readonly own?: { readonly certFile: string; readonly keyFile: string };
@@ -137,6 +140,7 @@ export function configOf(role: Role, draft: Draft): Config {
     store: retentionOf(draft),
     s3: s3Of(draft),
     reading: readingOf(draft),
+    scrub: scrubOf(draft),
     tls: tlsOf(draft),
     ingest: {
       retry: {

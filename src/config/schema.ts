@@ -12,6 +12,7 @@ import { choice, duration, flag, integer, listen, number, path, room, secret, si
 import { readingSchema, readSettings } from './reading.ts';
 import { retentionSchema } from './retention.ts';
 import { s3Schema } from './s3.ts';
+import { scrubSchema } from './scrub.ts';
 
 const closed = { additionalProperties: false } as const;
 const dayMs = 86_400_000;
@@ -397,6 +398,7 @@ export const configSchema = Type.Object(
       { ...closed, description: 'Load jobs.' },
     ),
     reading: readingSchema,
+    scrub: scrubSchema,
     log: Type.Object(
       {
         level: choice(['debug', 'info', 'warn', 'error'], {

@@ -8,6 +8,7 @@
  * who asks for the range again is told why.
  */
 import type { FastifyPluginCallback, FastifyReply, FastifyRequest } from 'fastify';
+import { type Repairs, readRepaired } from '../cluster/reading/repair.ts';
 import { putAttributes } from '../core/attributes.ts';
 import { PrimedError } from '../core/errors.ts';
 import type { ByteRange } from '../core/types.ts';
@@ -20,6 +21,8 @@ import { Turns } from './turns.ts';
 
 export interface PeerDataOptions extends PeerAccess {
   readonly store: Pick<Store, 'openVersion' | 'stat' | 'statLoading'>;
+  /** Makes bad pages good before they are missed. */
+  readonly repairs?: Pick<Repairs, 'repair'>;
   /** Bodies under way at once; each holds the page that is being sent and what the store reads ahead: about 3 MiB. */
   readonly maxBodies?: number;
   /** Longest wait for a turn; after it 503. Shorter than a lane is patient with another worker. */
@@ -42,7 +45,7 @@ const defaults = {
 };
 
 export const peerData: FastifyPluginCallback<PeerDataOptions> = (app, options, done) => {
-  const { store, log, onServed = () => {} } = options;
+  const { store, log, repairs, onServed = () => {} } = options;
   const limits = { ...defaults, ...options };
   const copies = new Turns({ limit: limits.maxBodies, waitLimitMs: limits.turnWaitMs });
   const reads = new Turns({ limit: limits.maxReads, waitLimitMs: limits.readWaitMs });
@@ -60,7 +63,7 @@ export const peerData: FastifyPluginCallback<PeerDataOptions> = (app, options, d
       const { record } = file;
       const range = rangeOf(wanted, file);
       await suspects.check(file, range);
-      const body = await openBody(file.read(range), range.length);
+      const body = await openBody(readRepaired(file, range, repairs), range.length);
       const { offset, length } = range;
       // As its origin said it: so a copy knows of its object what the first one does.
       const attributes: Record<string, string> = {};

@@ -15,7 +15,7 @@ import { PrimedError } from '../core/errors.ts';
 import type { EvictionReason } from '../core/eviction.ts';
 import type { Changes } from './changes.ts';
 import type { IndexDb } from './index-db.ts';
-import type { Removed } from './types.ts';
+import type { BadPage, Removed } from './types.ts';
 import type { Volume } from './volume.ts';
 
 export interface Operation {
@@ -51,7 +51,7 @@ export interface StoreObserver {
   readonly onSync?: ((milliseconds: number) => void) | undefined;
   readonly onCommit?: ((milliseconds: number) => void) | undefined;
   /** A read met a page without its checksum. */
-  readonly onBadPage?: (() => void) | undefined;
+  readonly onBadPage?: ((bad: BadPage) => void) | undefined;
   /** Files were evicted. */
   readonly onEvicted?: ((reason: EvictionReason, removed: Removed) => void) | undefined;
   /** A file is visible, and durable. */

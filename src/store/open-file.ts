@@ -6,7 +6,7 @@ import { crc32c, makeAligned } from '../platform/index.ts';
 import { pageExtents, pageLength, pagesOf, pagesPerSegment, totalLength } from './layout.ts';
 import type { Readers } from './readers.ts';
 import { type Block, hasPage } from './records.ts';
-import type { FileRecord, OpenFile, PageLocation } from './types.ts';
+import type { BadPage, FileRecord, OpenFile, PageLocation, Reader } from './types.ts';
 import type { Volume } from './volume.ts';
 
 /** Pages read ahead of the one that is handed out: enough to keep the SSD busy while the consumer sends. */
@@ -16,8 +16,9 @@ export class CachedFile implements OpenFile {
   readonly record: FileRecord;
   readonly #inline: Block | undefined;
   readonly #readers: Readers;
-  readonly #volumes: readonly Pick<Volume, 'path' | 'read'>[];
-  readonly #onBadPage: (() => void) | undefined;
+  readonly #by: Reader;
+  readonly #volumes: readonly Pick<Volume, 'path' | 'read' | 'write' | 'sync'>[];
+  readonly #onBadPage: ((bad: BadPage) => void) | undefined;
   #closed = false;
   /** Reads that run; the file is left only when none does. */
   #reading = 0;
@@ -27,11 +28,13 @@ export class CachedFile implements OpenFile {
   constructor(spec: {
     record: FileRecord;
     inline: Block | undefined;
+    by?: Reader;
     readers: Readers;
-    volumes: readonly Pick<Volume, 'path' | 'read'>[];
-    onBadPage?: (() => void) | undefined;
+    volumes: readonly Pick<Volume, 'path' | 'read' | 'write' | 'sync'>[];
+    onBadPage?: ((bad: BadPage) => void) | undefined;
   }) {
     this.#onBadPage = spec.onBadPage;
+    this.#by = spec.by ?? 'serve';
     this.record = spec.record;
     this.#inline = spec.inline;
     this.#readers = spec.readers;
@@ -110,6 +113,26 @@ export class CachedFile implements OpenFile {
     return this.#lastBlock;
   }
 
+  /**
+   * Writes a page once more where it lies, if these bytes have its checksum, and reads it again. Durable when resolved.
+   * False: they are other bytes. Throws STORE_CORRUPT where the place does not hold them, STORE_IO.
+   */
+  async rewrite(page: number, bytes: Uint8Array): Promise<boolean> {
+    const { lengthBytes, checksum, extents } = this.#locate(page);
+    if (bytes.length !== lengthBytes) return false;
+    const buffer = makeAligned(alignUp(lengthBytes));
+    buffer.set(bytes);
+    if (crc32c(buffer, 0, lengthBytes, 0) !== checksum) return false;
+    let at = 0;
+    for (const { store, offset, length } of extents) {
+      await this.#volumes[store]!.write(buffer.subarray(at, at + length), offset);
+      at += length;
+    }
+    for (const store of new Set(extents.map((one) => one.store))) await this.#volumes[store]!.sync();
+    await this.#readPage(page);
+    return true;
+  }
+
   /** A fresh buffer for each page: the consumer may keep it as long as it likes. */
   async #readPage(page: number): Promise<Uint8Array> {
     const { lengthBytes, checksum, extents } = this.#locate(page);
@@ -127,10 +150,10 @@ export class CachedFile implements OpenFile {
     }
     const found = crc32c(buffer, 0, lengthBytes, 0);
     if (found !== checksum) {
-      this.#onBadPage?.();
       const { path } = this.record;
       const [first] = extents;
       const file = this.#volumes[first!.store]!.path;
+      this.#onBadPage?.({ record: this.record, page, reader: this.#by, store: file, offset: first!.offset });
       throw new PrimedError(
         'STORE_CORRUPT',
         `page ${page} of ${path}, at ${first!.offset} of ${file}, does not have its checksum (${hex(found)} instead of ${hex(checksum)}); it was not served. Load the file again`,

@@ -46,6 +46,7 @@ import type {
   LandedPart,
   OpenFile,
   PathSummary,
+  Reader,
   Removed,
   Store,
   StoreFile,
@@ -432,7 +433,7 @@ export class LocalStore implements Store {
     return summarize(this.#index, prefix, this.#loading.records(prefix));
   }
 
-  open(path: UfsPath): OpenFile {
+  open(path: UfsPath, { by = 'serve' }: { readonly by?: Reader } = {}): OpenFile {
     const bytes = this.#index.get(this.#index.files, pathKey(path));
     const record = bytes === undefined ? undefined : decodeFile(bytes, path);
     if (record?.state !== 'complete' && record?.state !== 'partial') {
@@ -442,11 +443,27 @@ export class LocalStore implements Store {
         state,
       });
     }
-    this.touch([record.fileId]);
-    return this.#reader(record, inlineBlock(bytes!));
+    if (by === 'serve') this.touch([record.fileId]);
+    return this.#reader(record, inlineBlock(bytes!), by);
   }
 
   openVersion(version: WantedVersion, wanted?: ByteRange): OpenFile | undefined {
+    const opened = this.#openVersion(version, wanted);
+    if (opened !== undefined) this.touch([opened.record.fileId]);
+    return opened;
+  }
+
+  async repairPage(version: WantedVersion, page: number, bytes: Uint8Array): Promise<boolean> {
+    this.#checkUsable();
+    const opened = this.#openVersion(version, { offset: page * pageBytes, length: bytes.length });
+    try {
+      return (await opened?.rewrite(page, bytes)) ?? false;
+    } finally {
+      opened?.close();
+    }
+  }
+
+  #openVersion(version: WantedVersion, wanted: ByteRange | undefined): CachedFile | undefined {
     const bytes = this.#index.get(this.#index.files, pathKey(version.path));
     const visible = bytes === undefined ? undefined : decodeFile(bytes, version.path);
     for (const record of this.#recordsOf(version, visible)) {
@@ -454,7 +471,6 @@ export class LocalStore implements Store {
       const range = wanted ?? { offset: 0, length: sizeBytes };
       checkRange(record, range);
       if (this.#durableBytes(record, range) !== range.length) continue;
-      this.touch([record.fileId]);
       return this.#reader(record, record === visible ? inlineBlock(bytes!) : undefined);
     }
     return undefined;
@@ -486,9 +502,9 @@ export class LocalStore implements Store {
     });
   }
 
-  #reader(record: FileRecord, inline: Block | undefined): CachedFile {
+  #reader(record: FileRecord, inline: Block | undefined, by: Reader = 'serve'): CachedFile {
     const { volumes, observe } = this.#parts;
-    return new CachedFile({ record, inline, readers: this.#readers, volumes, onBadPage: observe.onBadPage });
+    return new CachedFile({ record, inline, by, readers: this.#readers, volumes, onBadPage: observe.onBadPage });
   }
 
   async close(): Promise<void> {

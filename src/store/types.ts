@@ -134,6 +134,19 @@ export interface OpenFile {
   close(): void;
 }
 
+/** A page that does not have its checksum. */
+export interface BadPage {
+  readonly record: FileRecord;
+  readonly page: number;
+  readonly reader: Reader;
+  /** Where it begins: a store file, and the offset in it. */
+  readonly store: string;
+  readonly offset: number;
+}
+
+/** Who reads; a scrub is no use of a file. */
+export type Reader = 'serve' | 'scrub';
+
 /** A version as somebody else names it, who need not know its size. */
 export interface WantedVersion {
   readonly path: UfsPath;
@@ -286,12 +299,17 @@ export interface Store {
   /** What is durable of a version, as a set of ranges in order. */
   ranges(record: FileRecord): readonly ByteRange[];
   summary(prefix: string): PathSummary;
-  open(path: UfsPath): OpenFile;
+  open(path: UfsPath, how?: { readonly by?: Reader }): OpenFile;
   /**
    * Opens a version of which this range (by default all of it) is durable, be it visible or still loading. Undefined: no byte
    * of the range, or not every one, is here. Throws RANGE_INVALID when the version that is here ends before the range does.
    */
   openVersion(wanted: WantedVersion, range?: ByteRange): OpenFile | undefined;
+  /**
+   * Writes a page of a version once more, where it lies, if these bytes have its checksum. Durable when resolved. False: they are
+   * other bytes, or the page is not here. Rejects with STORE_CORRUPT where the place does not hold them, STORE_IO.
+   */
+  repairPage(wanted: WantedVersion, page: number, bytes: Uint8Array): Promise<boolean>;
   /** What of a range of a version is durable, be it visible or still loading; sorted, and none where the version is not here. */
   durableRanges(wanted: WantedVersion, range: ByteRange): readonly ByteRange[];
 
@@ -312,7 +330,7 @@ export interface StoreOptions {
   /** For the metrics: time of each grouped fdatasync and of each durable index commit, and each bad page that a read met. */
   readonly onSync?: (milliseconds: number) => void;
   readonly onCommit?: (milliseconds: number) => void;
-  readonly onBadPage?: () => void;
+  readonly onBadPage?: (bad: BadPage) => void;
   /** Files were evicted. */
   readonly onEvicted?: (reason: EvictionReason, removed: Removed) => void;
   /** Told of each path that has become visible, a moment after it is durable. */

@@ -22,6 +22,7 @@ import {
   renameSync,
   statfsSync,
   statSync,
+  write,
   writeSync,
 } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -64,6 +65,9 @@ export class Volume implements StoreFile {
   readonly direct: boolean;
   readonly #lockFd: number;
   readonly #readFd: number;
+  /** Opened by the first page that is repaired. */
+  #writeFd: number | undefined;
+  /** Reads and writes under way. */
   #reads = 0;
   #closing = false;
   #onIdle: (() => void) | undefined;
@@ -100,6 +104,24 @@ export class Volume implements StoreFile {
     });
   }
 
+  /** Writes `buffer`, which is aligned in memory, at `offset`: what lanes have written, once more. Throws STORE_IO, STOPPING. */
+  write(buffer: Uint8Array, offset: number): Promise<void> {
+    if (this.#closing) return Promise.reject(new PrimedError('STOPPING', `${this.path} is closed`));
+    this.#writeFd ??= openDirect(this.path, { write: true }).fd;
+    const fd = this.#writeFd;
+    this.#reads++;
+    return new Promise((resolve, reject) => {
+      write(fd, buffer, 0, buffer.length, offset, (error, bytes) => {
+        this.#reads--;
+        if (this.#reads === 0) this.#onIdle?.();
+        if (!error && bytes === buffer.length) return resolve();
+        const why = error ? error.message : `only ${bytes} of ${buffer.length} bytes went`;
+        const message = `${this.path} at ${offset} cannot be written: ${why}`;
+        reject(new PrimedError('STORE_IO', message, { path: this.path, offset }, { cause: error }));
+      });
+    });
+  }
+
   /** Resolves when everything that was written to the file before the call is on the medium. Throws STORE_IO. */
   sync(): Promise<void> {
     return new Promise((resolve, reject) => {
@@ -122,6 +144,7 @@ export class Volume implements StoreFile {
     this.#closing = true;
     if (this.#reads > 0) await new Promise<void>((resolve) => (this.#onIdle = resolve));
     closeSync(this.#readFd);
+    if (this.#writeFd !== undefined) closeSync(this.#writeFd);
     closeSync(this.#lockFd);
   }
 }

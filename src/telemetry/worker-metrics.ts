@@ -451,6 +451,41 @@ export const workerMetrics = {
     help: 'Pages read from the SSD that did not have their checksum, by who read them.',
   },
 
+  repairedPages: {
+    name: 'primed_store_repaired_pages_total',
+    type: 'counter',
+    unit: 'count',
+    role: 'worker',
+    stability: 'stable',
+    labels: { source: ['peer', 'origin', 'failed'] },
+    help: 'Bad pages that were replaced where they lie, by whose bytes; `failed`: nobody gave bytes with the checksum of the page.',
+  },
+
+  scrubbedBytes: {
+    name: 'primed_scrub_bytes_total',
+    type: 'counter',
+    unit: 'bytes',
+    role: 'worker',
+    stability: 'stable',
+    help: 'Cached bytes that the scrub has read again.',
+  },
+  scrubProgress: {
+    name: 'primed_scrub_progress_ratio',
+    type: 'gauge',
+    unit: 'ratio',
+    role: 'worker',
+    stability: 'stable',
+    help: 'How much of what is cached the current round of the scrub has read.',
+  },
+  scrubRoundSeconds: {
+    name: 'primed_scrub_round_seconds',
+    type: 'gauge',
+    unit: 'seconds',
+    role: 'worker',
+    stability: 'stable',
+    help: 'How long the last whole round of the scrub took; 0 until one has ended.',
+  },
+
   // reads of what is not cached
   readLooks: {
     name: 'primed_read_looks_total',

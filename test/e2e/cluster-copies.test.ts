@@ -152,7 +152,7 @@ it('workers that join get what moved to them from those that have it, and more r
   for (const ids of await placed(its)) expect(ids.length).toBeGreaterThanOrEqual(2);
 });
 
-it('a source with bad pages is no replica: it is passed over, and loaded anew in the same job', async () => {
+it('a source puts its bad pages right while it is copied from, and loads anew in the same job where that fails', async () => {
   const its = await open(['w1', 'w2']);
   const { api } = its.coordinator;
   await loaded(api, path);
@@ -163,9 +163,13 @@ it('a source with bad pages is no replica: it is passed over, and loaded anew in
     writeSync(file, Buffer.of(0xa5, 0x5a, 0xa5), 0, 3, at + 4000);
   closeSync(file);
   its.origin.resetStats();
+  // Of the first page that is asked for.
+  const refused = its.origin.setFault({ fault: { kind: 'status', status: 403 }, times: 1 });
   const report = await loaded(api, path, { skipIfExists: true, replicas: '2' });
   expect(report).toMatchObject({ mJobState: 'SUCCEEDED' });
+  expect(its.origin.fired(refused)).toBe(1);
   expect(its.coordinator.log()).toContain('what has a bad page is loaded anew');
+  expect(its.workers.get('w1')!.log()).toContain('a bad page was replaced where it lies');
   const places = await placed(its);
   expect(places.map((ids) => ids.length)).toEqual(places.map(() => 2));
   // What the other one had did not leave the origin again.

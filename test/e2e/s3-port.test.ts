@@ -93,6 +93,8 @@ it('a page that rots on the SSD is never served, and check names it', async () =
   expect(await rot(join(scene.dataDir, 'store'), needle)).toBe(1);
 
   await scene.restart();
+  // The page cannot be had anywhere else.
+  const refused = scene.origin.setFault({ operation: '*', fault: { kind: 'status', status: 403 } });
   const answer = await rawRequest(scene.daemon.ports.s3, `/demo/${victim.key}`);
   expect(answer.promisedBytes).toBe(victim.sizeBytes);
   expect(answer.body.length).toBeLessThanOrEqual(3 * MiB);
@@ -116,6 +118,8 @@ it('a page that rots on the SSD is never served, and check names it', async () =
   expect((await call(scene.daemon.api, 'GET', '/health/live')).status).toBe(200);
 
   // Loading it again heals it.
+  expect(scene.origin.fired(refused)).toBeGreaterThan(0);
+  scene.origin.clearFaults();
   await loaded(scene.daemon.api, path);
   expect(await check(scene.daemon.api, path)).toMatchObject({ ok: true, badPageCount: 0 });
   await scene.readBack(smallDataset);

@@ -18,7 +18,7 @@ import {
 } from '../../core/holdings.ts';
 import { type ListingOrder, type MergedItem, mergePages } from '../../core/listing.ts';
 import type { Peer } from '../../core/peers.ts';
-import { bytesOf } from '../../core/ranges.ts';
+import { bytesOf, runFrom } from '../../core/ranges.ts';
 import {
   type ByteRange,
   type Log,
@@ -27,6 +27,7 @@ import {
   sameVersion,
   type UfsPath,
 } from '../../core/types.ts';
+import { defaultSegmentBytes } from '../../core/units.ts';
 import type { ObjectDetails } from '../../origin/types.ts';
 import type { FileRecord, OpenFile } from '../../store/types.ts';
 import { type Peers, refuseIfUnknown } from './known-peers.ts';
@@ -34,6 +35,7 @@ import { pageHere } from './list-here.ts';
 import { here, type LocalFiles, Located, Suspects } from './located.ts';
 import type { OriginReads } from './origin/reads.ts';
 import type { PeerClient } from './peer-client.ts';
+import { type Repairs, readRepaired } from './repair.ts';
 import { readThrough } from './stream.ts';
 import { atOrigin, foundThrough, heldAtOrigin, originHolding } from './through.ts';
 
@@ -98,6 +100,8 @@ export interface ClusterFilesOptions {
   readonly onHere?: (bytes: number) => void;
   /** Undefined: the origin is never asked. */
   readonly origin?: OriginReads;
+  /** Makes bad pages of this worker good. */
+  readonly repairs?: Pick<Repairs, 'repair'>;
   /** Told of what is here of a file that the origin has in another version, or not any more. */
   readonly onOutdated?: (record: FileRecord) => void;
   /** Told what became of a look for a file. */
@@ -283,33 +287,58 @@ export class ClusterFiles implements ReadableFiles {
   /** From the SSD; where that fails, from another worker, if one has this version. */
   async *#readHere(opened: OpenFile, range: ByteRange): AsyncGenerator<Uint8Array> {
     const { record } = opened;
-    const { onHere } = this.#options;
+    const { onHere, repairs, origin } = this.#options;
     let at = range.offset;
     let failure: unknown;
     try {
-      for await (const bytes of opened.read(range)) {
+      for await (const bytes of readRepaired(opened, range, repairs)) {
         at += bytes.length;
         onHere?.(bytes.length);
         yield bytes;
       }
       return;
     } catch (error) {
-      if (!isOfDisk(error) || this.#options.peers.others().length === 0) throw error;
+      const isAlone = this.#options.peers.others().length === 0 && origin === undefined;
+      if (!isOfDisk(error) || isAlone) throw error;
       failure = error;
     }
     this.#options.log.error(
       { path: record.path, offset: at, error: String(failure) },
-      'a file cannot be read here: another worker is asked for the rest',
+      'a file cannot be read here: another worker, or the origin, is asked for the rest',
     );
     const located = this.locate(record.path);
     const left = { offset: at, length: range.offset + range.length - at };
     const file = { ...record, ranges: [] };
     try {
       await located.askAll(() => this.#elsewhere(located, file, left));
-      yield* this.#through(located, file, left, { without: [here] });
+      // The disk of this worker cannot be trusted with it: what comes from the origin is only passed on.
+      const passing = origin && { segmentBytes: origin.segmentBytes, read: origin.pass.bind(origin) };
+      yield* this.#through(located, file, left, { without: [here], ...(passing && { origin: passing }) });
     } catch (error) {
-      // What is wrong is the disk of this worker; that nobody else has it is only why it shows.
-      throw isMissing(error) ? failure : error;
+      // What is wrong is the disk of this worker; that nobody else gives it is only why it shows.
+      throw isMissing(error) || isOfOrigin(error) ? failure : error;
+    }
+  }
+
+  /** Who else has a range of a version, as far as they answer. */
+  async *replicas(
+    version: ObjectVersion & { readonly path: UfsPath },
+    range: ByteRange,
+  ): AsyncGenerator<{ readonly name: string; read(): AsyncIterable<Uint8Array> }> {
+    const { peers, client } = this.#options;
+    if (peers.others().length === 0) return;
+    const located = this.locate(version.path);
+    await located.askAll();
+    const { holdings } = located.versionLike(heldAtOrigin(version, defaultSegmentBytes));
+    for (const { holder, ranges } of holdings) {
+      const peer = peers.others().find(({ id }) => id === holder);
+      if (peer === undefined || runFrom(ranges, range.offset) < range.length) continue;
+      yield {
+        name: `worker '${holder}'`,
+        read: async function* () {
+          yield* await client.read(peer, version, range);
+        },
+      };
     }
   }
 
@@ -352,9 +381,9 @@ export class ClusterFiles implements ReadableFiles {
     located: Located,
     file: HeldFile,
     range: ByteRange,
-    { without = [], origin }: { readonly without?: readonly string[]; readonly origin?: OriginReads } = {},
+    { without = [], origin }: { readonly without?: readonly string[]; readonly origin?: OriginHolder } = {},
   ): AsyncGenerator<Uint8Array> {
-    const { store, client, log, peers, random = Math.random, onThrough = () => undefined } = this.#options;
+    const { store, client, log, peers, repairs, random = Math.random, onThrough = () => undefined } = this.#options;
     const suspects = this.#suspects;
     const turn = random();
     const peerOf = (holder: string): Peer | undefined => peers.others().find(({ id }) => id === holder);
@@ -370,7 +399,7 @@ export class ClusterFiles implements ReadableFiles {
         open: async (piece) => {
           if (piece.holder === atOrigin) return origin!.read(file, piece);
           const peer = piece.holder === here ? undefined : peerOf(piece.holder);
-          if (piece.holder === here) return readPiece(store!, file, piece);
+          if (piece.holder === here) return readPiece(store!, file, piece, repairs);
           if (peer === undefined) throw new PrimedError('PEER_FAILED', `worker '${piece.holder}' is not live any more`);
           return counted(await client.read(peer, file, piece), onThrough);
         },
@@ -389,6 +418,9 @@ export class ClusterFiles implements ReadableFiles {
     );
   }
 }
+
+/** What gives a reader everything of a version, last of all. */
+type OriginHolder = Pick<OriginReads, 'segmentBytes' | 'read'>;
 
 /** One entry of a listing over workers. */
 export type HeldItem =
@@ -426,6 +458,10 @@ const finalCodes: ReadonlySet<string> = new Set([
   ...['ORIGIN_CHANGED', 'ORIGIN_NOT_FOUND', 'ORIGIN_DENIED', 'ORIGIN_REJECTED', 'ORIGIN_TIMEOUT'],
 ]);
 
+function isOfOrigin(error: unknown): boolean {
+  return error instanceof PrimedError && error.code.startsWith('ORIGIN_');
+}
+
 /** Who does not answer is done without. */
 function unlessPeer(error: unknown): undefined {
   if (error instanceof PrimedError && error.code === 'PEER_FAILED') return undefined;
@@ -448,12 +484,17 @@ function inOrder(
   return turned.sort((a, b) => rank(a) - rank(b));
 }
 
-async function* readPiece(store: LocalFiles, file: HeldFile, piece: Piece): AsyncGenerator<Uint8Array> {
+async function* readPiece(
+  store: LocalFiles,
+  file: HeldFile,
+  piece: Piece,
+  repairs: Pick<Repairs, 'repair'> | undefined,
+): AsyncGenerator<Uint8Array> {
   // Opened by its first reader: who never reads it has nothing to close.
   const opened = store.openVersion(file, piece);
   if (opened === undefined) throw new PrimedError('FILE_NOT_CACHED', `${file.path}: a part of it is gone from here`);
   try {
-    yield* opened.read(piece);
+    yield* readRepaired(opened, piece, repairs);
   } finally {
     opened.close();
   }

@@ -7,7 +7,14 @@
  */
 import { PrimedError } from '../../core/errors.ts';
 import { type HeldFile, type HeldVersion, type Holding, isWhole } from '../../core/holdings.ts';
-import { type ByteRange, type LoadId, type ObjectVersion, sameVersion, type UfsPath } from '../../core/types.ts';
+import {
+  type ByteRange,
+  type LoadId,
+  type ManifestEntry,
+  type ObjectVersion,
+  sameVersion,
+  type UfsPath,
+} from '../../core/types.ts';
 import type { ObjectDetails } from '../../origin/types.ts';
 import type { Found, FoundFile, OpenedFile } from './files.ts';
 import type { Located } from './located.ts';
@@ -34,7 +41,10 @@ export function originHolding({ sizeBytes }: ObjectVersion, segmentBytes: number
 }
 
 /** A version that only the origin is known to have. */
-export function heldAtOrigin(version: ObjectDetails, segmentBytes: number): HeldFile {
+export function heldAtOrigin(
+  version: ManifestEntry & { readonly attributes?: string },
+  segmentBytes: number,
+): HeldFile {
   const { path, etag, sizeBytes, lastModifiedMs, versionId, attributes = '' } = version;
   const known = { path, etag, sizeBytes, lastModifiedMs, attributes, state: 'partial', cachedAtMs: 0 } as const;
   return { ...known, loadId: '' as LoadId, segmentBytes, ranges: [], ...(versionId && { versionId }) };

@@ -15,6 +15,7 @@ import { type ByteRange, type Log, type ManifestEntry, sameVersion } from '../..
 import { MiB } from '../../../core/units.ts';
 import type { FileOutcome, Worker } from '../../../ingest/types.ts';
 import type { Store } from '../../../store/types.ts';
+import { type Repairs, readRepaired } from '../repair.ts';
 import type { ReadRuns } from './runs.ts';
 
 /** Of all readers together. */
@@ -43,6 +44,7 @@ export interface FillingsOptions {
   readonly store: Pick<Store, 'durableRanges' | 'openVersion'>;
   readonly worker: Pick<Worker, 'reserveMore' | 'footprintBytes' | 'load'>;
   readonly runs: ReadRuns;
+  readonly repairs?: Pick<Repairs, 'repair'>;
   readonly partBytes: number;
   /** How far ahead of a reader, and behind the end of what one who reads on has asked for. */
   readonly aheadBytes: number;
@@ -78,7 +80,7 @@ export class Fillings {
         continue;
       }
       try {
-        for await (const bytes of opened.read({ offset: at, length })) {
+        for await (const bytes of readRepaired(opened, { offset: at, length }, this.#options.repairs)) {
           at += bytes.length;
           yield bytes;
         }

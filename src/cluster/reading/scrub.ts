@@ -1,0 +1,168 @@
+/**
+ * The scrub: reads everything that this worker has again, file by file in the order of their paths, at a rate at which all of it
+ * is read once in a period. A bad page is replaced before a reader meets it (repair.ts).
+ *
+ * Where it stands is written down about twice a minute: after a restart it goes on there. It is no use of a file: what is
+ * evicted next is the same with and without it.
+ */
+import { readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { PrimedError } from '../../core/errors.ts';
+import { restMs, type ScrubPace, scrubRate } from '../../core/scrub.ts';
+import type { Log, UfsPath } from '../../core/types.ts';
+import { pageBytes } from '../../core/units.ts';
+import type { FileRecord, OpenFile, Store } from '../../store/types.ts';
+import type { Repairs } from './repair.ts';
+
+export interface ScrubOptions {
+  readonly store: Pick<Store, 'list' | 'open' | 'ranges' | 'usage'>;
+  readonly repairs: Pick<Repairs, 'repair'>;
+  /** Where its place is kept. */
+  readonly file: string;
+  readonly pace: ScrubPace;
+  readonly log: Log;
+  readonly wallMs: () => number;
+  readonly observe: { checked(bytes: number): void; round(seconds: number): void };
+}
+
+interface Place {
+  /** Empty: at the beginning. */
+  readonly after: string;
+  /** Of this round. */
+  readonly begunMs: number;
+  readonly checkedBytes: number;
+}
+
+const filesAtOnce = 64;
+const placeEveryMs = 30_000;
+/** Where there was nothing to read there may be something soon. */
+const emptyRestMs = 60_000;
+/** What it owes is waited for when it is worth a timer. */
+const leastSleepMs = 20;
+
+export class Scrub {
+  readonly #options: ScrubOptions;
+  readonly #abort = new AbortController();
+  #place: Place;
+  #writtenMs = 0;
+  #owedMs = 0;
+  #done: Promise<void> = Promise.resolve();
+
+  constructor(options: ScrubOptions) {
+    this.#options = options;
+    this.#place = readPlace(options.file) ?? { after: '', begunMs: options.wallMs(), checkedBytes: 0 };
+  }
+
+  start(): void {
+    if (this.#options.pace.periodMs > 0) this.#done = this.#run();
+  }
+
+  /** From 0 to 1: how much of this round has been read. */
+  get progress(): number {
+    const { usedBytes } = this.#options.store.usage();
+    return usedBytes === 0 ? 1 : Math.min(1, this.#place.checkedBytes / usedBytes);
+  }
+
+  async close(): Promise<void> {
+    this.#abort.abort();
+    await this.#done;
+  }
+
+  async #run(): Promise<void> {
+    const { pace, wallMs, log } = this.#options;
+    const { signal } = this.#abort;
+    try {
+      for (;;) {
+        await this.#round();
+        const { begunMs, checkedBytes } = this.#place;
+        const seconds = (wallMs() - begunMs) / 1000;
+        this.#options.observe.round(seconds);
+        if (checkedBytes > 0) log.info({ checkedBytes, seconds }, 'everything that is cached was read again');
+        const left = restMs(pace, begunMs, wallMs());
+        await pause(checkedBytes === 0 ? Math.min(left, emptyRestMs) : left, signal);
+        this.#place = { after: '', begunMs: wallMs(), checkedBytes: 0 };
+        this.#keep(true);
+      }
+    } catch (error) {
+      if (!signal.aborted) log.error({ error: String(error) }, 'the scrub has ended');
+    }
+    if (signal.aborted) this.#keep(true);
+  }
+
+  /** In portions, so that no cursor of the index stays open while pages are read. */
+  async #round(): Promise<void> {
+    for (;;) {
+      const { after } = this.#place;
+      const some = [
+        ...this.#options.store.list({ prefix: '', limit: filesAtOnce, ...(after === '' ? {} : { after }) }),
+      ];
+      if (some.length === 0) return;
+      for (const record of some) {
+        if (record.state === 'complete' || record.state === 'partial') await this.#check(record);
+        this.#place = { ...this.#place, after: record.path };
+        this.#keep(false);
+      }
+    }
+  }
+
+  async #check(record: FileRecord): Promise<void> {
+    let opened: OpenFile;
+    try {
+      opened = this.#options.store.open(record.path as UfsPath, { by: 'scrub' });
+    } catch (error) {
+      if (error instanceof PrimedError && error.code === 'FILE_NOT_CACHED') return;
+      throw error;
+    }
+    try {
+      for (const { offset, length } of this.#options.store.ranges(opened.record))
+        for (let at = offset; at < offset + length; at += pageBytes)
+          await this.#checkPage(opened, at, Math.min(pageBytes, offset + length - at));
+    } finally {
+      opened.close();
+    }
+  }
+
+  async #checkPage(opened: OpenFile, offset: number, length: number): Promise<void> {
+    const { repairs, observe, store, pace } = this.#options;
+    try {
+      for await (const _bytes of opened.read({ offset, length }));
+    } catch (error) {
+      if (!(error instanceof PrimedError) || !error.code.startsWith('STORE_')) throw error;
+      if (error.code === 'STORE_CORRUPT') await repairs.repair(opened.record, offset / pageBytes);
+    }
+    observe.checked(length);
+    this.#place = { ...this.#place, checkedBytes: this.#place.checkedBytes + length };
+    this.#owedMs += (length * 1000) / scrubRate(pace, store.usage().usedBytes);
+    if (this.#owedMs < leastSleepMs) return;
+    const owedMs = this.#owedMs;
+    this.#owedMs = 0;
+    await pause(owedMs, this.#abort.signal);
+  }
+
+  #keep(now: boolean): void {
+    const { file, log, wallMs } = this.#options;
+    if (!now && wallMs() - this.#writtenMs < placeEveryMs) return;
+    this.#writtenMs = wallMs();
+    try {
+      writeFileSync(`${file}.new`, JSON.stringify(this.#place), { mode: 0o600 });
+      renameSync(`${file}.new`, file);
+    } catch (error) {
+      log.warn({ file, error: String(error) }, 'where the scrub stands could not be written down');
+    }
+  }
+}
+
+async function pause(ms: number, signal: AbortSignal): Promise<void> {
+  await sleep(Math.min(ms, 2 ** 31 - 1), undefined, { signal, ref: false });
+}
+
+/** What makes no sense is begun anew. */
+function readPlace(file: string): Place | undefined {
+  try {
+    const { after, begunMs, checkedBytes } = JSON.parse(readFileSync(file, 'utf8')) as Partial<Place>;
+    if (typeof after !== 'string' || !Number.isFinite(begunMs) || !Number.isFinite(checkedBytes)) return undefined;
+    return { after, begunMs: begunMs!, checkedBytes: checkedBytes! };
+  } catch {
+    return undefined;
+  }
+}
