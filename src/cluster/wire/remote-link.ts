@@ -10,7 +10,6 @@
  */
 import { randomUUID } from 'node:crypto';
 import { errorOf, PrimedError } from '../../core/errors.ts';
-import { FairQueue } from '../../core/fair-queue.ts';
 import type { LiveText } from '../../core/live.ts';
 import type { ClientTls } from '../../core/node-tls.ts';
 import type { OriginDemand, OriginLimit } from '../../core/origin-limits.ts';
@@ -24,16 +23,10 @@ import type { Freed } from '../../store/types.ts';
 import { emptyProgress } from '../fleet-run.ts';
 import type { EndableLink } from '../registry-members.ts';
 import type { BegunLoad, CachedSegment, RunTerm, SegmentHow, SegmentOutcome } from '../worker-link.ts';
-import {
-  type CachedColumns,
-  type OutcomeColumns,
-  packCuts,
-  packEntries,
-  packedEntries,
-  unpackCached,
-  unpackOutcomes,
-} from './columns.ts';
+import { type Call, Calls, type OtherCall, tell } from './calls.ts';
+import { type CachedColumns, packCuts, packEntries, packedEntries, unpackCached, unpackOutcomes } from './columns.ts';
 import { Dialer } from './dialer.ts';
+import { framesOf, numbersIn } from './down-messages.ts';
 import { Newest } from './newest.ts';
 import {
   type DownMessage,
@@ -41,12 +34,8 @@ import {
   down,
   entriesPerFrame,
   type Hello,
-  inFlight,
-  type Kind,
-  type Loads,
   type Method,
   maxFrameBytes,
-  numbersOf,
   packDown,
   reportFrom,
   type Timing,
@@ -74,33 +63,6 @@ export interface RemoteLinkOptions {
   readonly onRefused?: (refusal: PrimedError | undefined) => void;
 }
 
-interface Asked {
-  readonly kind: Kind;
-  /** Whose place in the window it takes. */
-  readonly run: RunId | undefined;
-  /** Entries that it takes of a frame. */
-  readonly weight: number;
-  /** Given when it leaves the queue. */
-  number: number;
-}
-
-/** Shares a message with others of its run. */
-interface Load extends Asked {
-  readonly kind: 'load';
-  readonly run: RunId;
-  readonly load: BegunLoad;
-}
-
-interface Other extends Asked {
-  readonly kind: Exclude<Kind, 'load'>;
-  readonly method: Method;
-  readonly args: readonly unknown[];
-  /** Hears the result, or the PrimedError in its place. */
-  readonly ended: (end: unknown) => void;
-}
-
-type Pending = Load | Other;
-
 interface Run {
   spec: RunSpec;
   /** The worker has said that it began. */
@@ -125,19 +87,10 @@ export class RemoteLink implements EndableLink {
   readonly #dialer: Dialer;
   readonly #onRefused: NonNullable<RemoteLinkOptions['onRefused']>;
   readonly #runs = new Map<RunId, Run>();
-  /** In the order in which they were said first. */
-  readonly #pending = new Map<number, Pending>();
-  /** Runs share the windows by weight; what concerns none of them counts as one more. */
-  readonly #queues: Record<Kind, FairQueue<RunId | undefined, Pending>> = {
-    load: new FairQueue(),
-    verify: new FairQueue(),
-    query: new FairQueue(),
-    control: new FairQueue(),
-  };
-  readonly #inFlight: Record<Kind, number> = { load: 0, verify: 0, query: 0, control: 0 };
-  #outbox: Pending[] = [];
-  #flushing = false;
-  #lastNumber = 0;
+  readonly #calls = new Calls(
+    () => setImmediate(this.#flush),
+    (run) => (run === undefined ? undefined : this.#runs.get(run)?.spec.weight) ?? defaultPriority,
+  );
   /** Results that arrived over this connection, and that the worker does not know to have arrived. */
   #arrived = 0;
   /** Why all calls are rejected. */
@@ -179,7 +132,7 @@ export class RemoteLink implements EndableLink {
           this.#refusal = error;
           // First it is no owner any more, then what it was asked for is asked of another.
           if (before?.message !== error.message) this.#onRefused(error);
-          this.#rejectAll(error);
+          this.#calls.rejectAll(error);
         },
       },
     );
@@ -195,7 +148,7 @@ export class RemoteLink implements EndableLink {
       `Worker '${this.id}' at ${this.#url} is lost: its registration has ended. What it was asked for is asked of another; its own log says why it left.`,
       { worker: this.id },
     );
-    this.#rejectAll(this.#refusal);
+    this.#calls.rejectAll(this.#refusal);
   }
 
   async startRun(spec: RunSpec): Promise<void> {
@@ -342,7 +295,7 @@ export class RemoteLink implements EndableLink {
 
   // --- calls
 
-  #call(kind: Other['kind'], method: Method, args: readonly unknown[], weight = 1): Promise<unknown> {
+  #call(kind: OtherCall['kind'], method: Method, args: readonly unknown[], weight = 1): Promise<unknown> {
     const run = method === 'cached' ? undefined : (args[0] as RunId | undefined);
     return new Promise((resolve, reject) => {
       const ended = (end: unknown): void => (end instanceof PrimedError ? reject(end) : resolve(end));
@@ -350,62 +303,9 @@ export class RemoteLink implements EndableLink {
     });
   }
 
-  #ask(call: Pending): void {
-    if (this.#refusal !== undefined) {
-      tell(call, this.#refusal);
-      return;
-    }
-    const { kind, run } = call;
-    const queue = this.#queues[kind];
-    if (queue.length === 0 && this.#inFlight[kind] < inFlight[kind]) {
-      queue.enter(run);
-      this.#say(call);
-      return;
-    }
-    const weight = run === undefined ? undefined : this.#runs.get(run)?.spec.weight;
-    queue.push(run, call, weight ?? defaultPriority);
-  }
-
-  /** Says what has a place in the window now. */
-  #admit(kind: Kind): void {
-    const queue = this.#queues[kind];
-    while (queue.length > 0 && this.#inFlight[kind] < inFlight[kind]) this.#say(queue.take()!);
-  }
-
-  #say(call: Pending): void {
-    this.#inFlight[call.kind] += 1;
-    call.number = this.#lastNumber += 1;
-    this.#pending.set(call.number, call);
-    this.#outbox.push(call);
-    if (this.#flushing) return;
-    this.#flushing = true;
-    setImmediate(this.#flushNow);
-  }
-
-  /** False: it was settled before. Whoever calls it admits what waits for its place. */
-  #leave(call: Pending): boolean {
-    if (!this.#pending.delete(call.number)) return false;
-    this.#inFlight[call.kind] -= 1;
-    this.#queues[call.kind].giveBack(call.run);
-    return true;
-  }
-
-  #settle(number: number, end: unknown): void {
-    const call = this.#pending.get(number);
-    if (call === undefined) return;
-    this.#leave(call);
-    this.#admit(call.kind);
-    tell(call, end);
-  }
-
-  #rejectAll(error: PrimedError): void {
-    const calls = [...this.#pending.values()];
-    for (const { kind, run } of calls) this.#queues[kind].giveBack(run);
-    for (const queue of Object.values(this.#queues)) calls.push(...queue.remove(() => true));
-    this.#pending.clear();
-    this.#outbox = [];
-    for (const kind of Object.keys(this.#inFlight) as Kind[]) this.#inFlight[kind] = 0;
-    for (const call of calls) tell(call, error);
+  #ask(call: Call): void {
+    if (this.#refusal === undefined) this.#calls.ask(call);
+    else tell(call, this.#refusal);
   }
 
   // --- down
@@ -420,53 +320,22 @@ export class RemoteLink implements EndableLink {
     this.#send([
       [
         down.hello,
-        [...this.#pending.keys()],
+        this.#calls.pending,
         runs.map(({ spec, reservedBytes, stopped }): Hello[2][number] => [spec, reservedBytes, stopped]),
       ],
     ]);
-    this.#outbox = [...this.#pending.values()];
+    this.#calls.sayAgain();
     this.#flush();
     this.#peers.again();
     this.#pins.again();
     if (this.#limits !== undefined && this.#limiting === 0) this.setOriginLimits(this.#limits).catch(() => undefined);
   }
 
-  readonly #flushNow = (): void => {
-    this.#flushing = false;
-    this.#flush();
-  };
-
   /** While there is no connection everything stays pending: a new one begins with all of that. */
-  #flush(): void {
-    const calls = this.#outbox;
-    this.#outbox = [];
-    if (!this.#dialer.open) return;
-    let messages: DownMessage[] = [];
-    let weight = 0;
-    for (let from = 0; from < calls.length; ) {
-      const to = this.#endOfMessage(calls, from, entriesPerFrame - weight);
-      if (to === from) {
-        this.#send(messages);
-        messages = [];
-        weight = 0;
-        continue;
-      }
-      const together = calls.slice(from, to);
-      messages.push(messageOf(together));
-      for (const call of together) weight += call.weight;
-      from = to;
-    }
-    if (messages.length > 0) this.#send(messages);
-  }
-
-  /** Where the message that begins at `from` ends: loads of one run make one; `from` itself when the frame has no room. */
-  #endOfMessage(calls: readonly Pending[], from: number, room: number): number {
-    const { kind, run, weight } = calls[from]!;
-    if (kind !== 'load') return weight <= room || room === entriesPerFrame ? from + 1 : from;
-    let to = from;
-    while (to < calls.length && to - from < room && calls[to]!.kind === 'load' && calls[to]!.run === run) to += 1;
-    return to;
-  }
+  readonly #flush = (): void => {
+    const calls = this.#calls.takeUnsaid();
+    if (this.#dialer.open) for (const messages of framesOf(calls)) this.#send(messages);
+  };
 
   #send(messages: readonly DownMessage[]): void {
     const frame = packDown(this.#arrived, messages);
@@ -476,14 +345,8 @@ export class RemoteLink implements EndableLink {
       return;
     }
     // The worker would close the connection, and the next one would begin with the same frame.
-    for (const message of messages) {
-      if (message[0] === down.hello) continue;
-      const isCall = message[0] === down.call;
-      for (const number of isCall ? [message[1]] : numbersOf(message[2], message[3][1].length)) {
-        const text = `A message of ${frame.length} bytes to worker '${this.id}' is larger than ${maxFrameBytes} bytes`;
-        this.#settle(number, new PrimedError('INTERNAL', text));
-      }
-    }
+    const text = `A message of ${frame.length} bytes to worker '${this.id}' is larger than ${maxFrameBytes} bytes`;
+    for (const number of messages.flatMap(numbersIn)) this.#calls.settle(number, new PrimedError('INTERNAL', text));
   }
 
   // --- up
@@ -492,15 +355,17 @@ export class RemoteLink implements EndableLink {
     switch (message[0]) {
       case up.outcomes:
         this.#arrived += message[1].length;
-        this.#loaded(message[1], message[2]);
+        this.#calls.settleLoads(message[1], (loads) =>
+          unpackOutcomes(loads.length, message[2], (at) => loads[at]?.load.segment),
+        );
         break;
       case up.answer:
         this.#arrived += 1;
-        this.#settle(message[1], message[2]);
+        this.#calls.settle(message[1], message[2]);
         break;
       case up.failure:
         this.#arrived += 1;
-        this.#settle(message[1], errorOf(reportFrom(message[2], message[3])));
+        this.#calls.settle(message[1], errorOf(reportFrom(message[2], message[3])));
         break;
       case up.progress: {
         const run = this.#runs.get(message[1]);
@@ -515,52 +380,6 @@ export class RemoteLink implements EndableLink {
         throw new TypeError(`message ${String(message[0])} is not known`);
     }
   }
-
-  /** Those that take the places of all of them are said together. */
-  #loaded(numbers: readonly number[], columns: OutcomeColumns): void {
-    const calls = numbers.map((number) => {
-      const call = this.#pending.get(number);
-      return call?.kind === 'load' ? call : undefined;
-    });
-    const outcomes = unpackOutcomes(numbers.length, columns, (at) => calls[at]?.load.segment);
-    for (let at = 0; at < calls.length; at += 1) {
-      const call = calls[at];
-      if (call !== undefined && this.#leave(call)) call.load.ended(outcomes[at]!);
-    }
-    this.#admit('load');
-  }
-}
-
-function tell(call: Pending, end: unknown): void {
-  if (call.kind === 'load') call.load.ended(end as SegmentOutcome | PrimedError);
-  else call.ended(end);
-}
-
-/** Of one call, or of loads of one run. */
-function messageOf(calls: readonly Pending[]): DownMessage {
-  const first = calls[0]!;
-  if (first.kind !== 'load') return [down.call, first.number, first.method, ...first.args];
-  const loads = calls as readonly Load[];
-  const segments = loads.map(({ load }) => load.segment);
-  const hasty = loads.filter(({ load }) => load.how.hasty);
-  const copies = loads.filter(({ load }) => load.how.source !== undefined);
-  const followed = loads.filter(({ load }) => load.how.followed);
-  const withoutGap = loads.every(({ number }, at) => number === first.number + at);
-  return [
-    down.loads,
-    first.run,
-    withoutGap ? first.number : loads.map(({ number }) => number),
-    packEntries(segments.map(({ file }) => file)),
-    packCuts(segments),
-    hasty.length === loads.length || (hasty.length === 0 ? null : hasty.map(({ number }) => number)),
-    copies.length === 0 ? null : copies.map(sourceOf),
-    followed.length === 0 ? null : followed.map(({ number }) => number),
-  ];
-}
-
-function sourceOf({ number, load }: Load): NonNullable<Loads[6]>[number] {
-  const { worker, url, follow = false } = load.how.source!;
-  return [number, worker, url, follow];
 }
 
 /** Results in the order of the parts. */
