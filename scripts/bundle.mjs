@@ -10,6 +10,7 @@ const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
 const entries = {
   main: 'src/main.ts',
   lane: 'src/ingest/lane.ts',
+  serving: 'src/serving/thread.ts',
   bench: 'bench/main.ts',
   gateway: 'bench/support/gateway.ts',
   'listing-origin': 'bench/origins/listing-process.ts',

@@ -54,7 +54,8 @@ export class Certificates {
     if (JSON.stringify([live.tls, live.etcdTls]) === before) return;
     const { server } = live.tls;
     // Connections that are open stay as they are.
-    if (server !== undefined) for (const port of [opened.api, opened.http, opened.s3]) renew(port, server);
+    if (server !== undefined) for (const port of [opened.api, opened.http]) renew(port, server);
+    if (server !== undefined) opened.serving?.setTls(server);
     opened.worker?.renewPeers();
     this.#options.log.info({}, 'certificates were replaced; new connections use them');
   }

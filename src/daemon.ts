@@ -20,11 +20,14 @@ import { openOrigins } from './origin/origins.ts';
 import { openNodeLimits } from './origin-limits.ts';
 import { makeFolder, sdNotify } from './platform/index.ts';
 import { Reload } from './reload.ts';
-import { watchThreads } from './service-manager.ts';
+import { type WatchedThreads, watchThreads } from './service-manager.ts';
 import { hearSignals, notOfClosing } from './signals.ts';
 import { statusLine } from './status-line.ts';
+import { type LaneCounters, laneColumns } from './telemetry/lane-columns.ts';
 import { type LevelLog, makeLog } from './telemetry/log.ts';
 import { makeTelemetry } from './telemetry/registry.ts';
+import { servingColumns } from './telemetry/serving-columns.ts';
+import type { Column } from './telemetry/shared-counters.ts';
 
 /** After a signal: running parts end or are dropped, state is saved. */
 const closeLimitMs = 5_000;
@@ -121,16 +124,43 @@ async function open({ config, input, log, opened }: Opening, onFatal: (error: Er
 
   if (role !== 'coordinator') Object.assign(facts, await openWorkerSide(base, onFatal));
   if (role !== 'worker') await openCoordinatorSide(base);
-  const { api, http, s3 } = opened;
+  const { api, http } = opened;
   if (api !== undefined) facts.api = await listen(api, config.api.listen, 'api.listen');
   if (http !== undefined) facts.http = await listen(http, settings.httpListen, 'worker.http_listen');
-  if (s3 !== undefined) facts.s3 = await listen(s3, settings.s3Listen, 'worker.s3_listen');
+  if (opened.openServing !== undefined) {
+    const tls = config.tls.s3 && live.tls.server !== undefined;
+    facts.s3 = await listening({ ...settings.s3Listen, tls, setting: 'worker.s3_listen' }, opened.openServing);
+  }
   if (role === 'worker') joinCluster(base);
   opened.reload = new Reload({ input, config, live, opened, log, tell: (state) => tellManager(state, log) });
   opened.ready = true;
   log.info({ ...facts, startMs: Math.round(performance.now() - startedMs) }, 'ready');
   tellManager('READY=1', log);
-  opened.unwatch = watchThreads({ log, status: statusLine(opened), ...(opened.lanes && { lanes: opened.lanes }) });
+  opened.unwatch = watchThreads({ log, status: statusLine(opened), threads: watched(opened) });
+}
+
+/** The threads whose loops have to turn. */
+function watched({ lanes, servingCounters }: Opened): WatchedThreads[] {
+  return [
+    {
+      name: 'lane',
+      fact: 'lane',
+      beats: () => (lanes === undefined ? [] : beatsOf(lanes, lanes.rows, laneColumns.heartbeats)),
+    },
+    {
+      name: 'serving thread',
+      fact: 'serving',
+      // The last row is that of this thread.
+      beats: () =>
+        servingCounters === undefined
+          ? []
+          : beatsOf(servingCounters, servingCounters.rows - 1, servingColumns.heartbeats),
+    },
+  ];
+}
+
+function beatsOf(counters: Pick<LaneCounters, 'at'>, rows: number, column: Column): number[] {
+  return Array.from({ length: rows }, (_, row) => counters.at(row, column));
 }
 
 /** What this machine has made of the settings that say nothing, or a share. */
@@ -146,16 +176,28 @@ function tellManager(state: string, log: Log): void {
   if (problem !== undefined) log.warn({ state, problem }, 'the service manager cannot be told how the daemon is');
 }
 
-async function listen(server: FastifyInstance, { host, port }: Listen, setting: string): Promise<string> {
+async function listen(server: FastifyInstance, at: Listen, setting: string): Promise<string> {
   const tls = server.server instanceof TlsServer;
+  return listening({ ...at, tls, setting }, async () => {
+    // A copy: the server adds to it.
+    await server.listen({ ...at });
+    const address = server.server.address();
+    return typeof address === 'object' && address !== null ? address.port : at.port;
+  });
+}
+
+/** @param open resolves with the port */
+async function listening(
+  { host, port, tls, setting }: Listen & { tls: boolean; setting: string },
+  open: () => Promise<number>,
+): Promise<string> {
   try {
-    await server.listen({ host, port });
+    return urlOf({ host, port: await open() }, tls);
   } catch (error) {
+    if (error instanceof PrimedError) throw error;
     const message = `${setting}: ${urlOf({ host, port }, tls)} cannot be listened on: ${reasonNotToListen(error, port)}`;
     throw new PrimedError('CONFIG_INVALID', message, { setting }, { cause: error });
   }
-  const address = server.server.address();
-  return urlOf({ host, port: typeof address === 'object' && address !== null ? address.port : port }, tls);
 }
 
 /** Also of what was opened only in part. Each step is tried, whatever became of the one before. */
@@ -172,6 +214,7 @@ async function close(opened: Opened, log: Log): Promise<void> {
     members: () => opened.members?.close(),
     reading: () => opened.reading?.close(),
     worker: () => opened.worker?.close(),
+    serving: () => opened.serving?.close(),
     servers: () => Promise.all([opened.api, opened.http, opened.s3].map(closeServer)),
     peers: () => opened.peerClient?.close(),
     origins: () => opened.origins?.close(),

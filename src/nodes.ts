@@ -41,7 +41,16 @@ import type { Log, WorkerId } from './core/types.ts';
 import { etcdCoordinators, etcdJobs, etcdLimits, etcdPins, etcdRegistrar, etcdRegistry } from './etcd-nodes.ts';
 import { type IngestWorker, openIngest } from './ingest/index.ts';
 import type { Live } from './live.ts';
-import { observeJobs, observeS3, observeStore, observeWorker, showJobs, showLimits, showWorker } from './observers.ts';
+import {
+  observeJobs,
+  observeS3,
+  observeStore,
+  observeWorker,
+  showJobs,
+  showLimits,
+  showServing,
+  showWorker,
+} from './observers.ts';
 import type { ReadableOrigins } from './origin/types.ts';
 import { type CoordinatorLimits, type NodeLimits, openCoordinatorLimits } from './origin-limits.ts';
 import { openPathIds, type PagesOrder, pagesOf } from './pages.ts';
@@ -51,10 +60,12 @@ import type { Reload } from './reload.ts';
 import { fsHere } from './server/fs-here.ts';
 import { buildS3Server } from './server/s3/index.ts';
 import { buildApiServer, buildWorkerServer, nodeAccessOf } from './servers.ts';
-import { openStore, type PathIds } from './store/index.ts';
+import { mainAddress, openServing, type Serving } from './serving/pool.ts';
+import { openStore, type PathIds, SharedReads } from './store/index.ts';
 import type { Store } from './store/types.ts';
 import { type LaneCounters, laneLayout } from './telemetry/lane-columns.ts';
 import type { Telemetry } from './telemetry/registry.ts';
+import { type ServingCounters, servingLayout } from './telemetry/serving-columns.ts';
 import { makeSharedCounters } from './telemetry/shared-counters.ts';
 
 /** What is open by now, and what is being closed. */
@@ -93,7 +104,12 @@ export interface Opened {
   unwatch?: () => void;
   api?: FastifyInstance;
   http?: FastifyInstance;
+  /** For what the serving threads leave to this one. */
   s3?: FastifyInstance;
+  /** Opens the S3 port; resolves with its number, and rejects as `listen` does. */
+  openServing?: () => Promise<number>;
+  serving?: Serving;
+  servingCounters?: ServingCounters;
 }
 
 export interface NodeBase {
@@ -113,6 +129,7 @@ const ledgerFlushMs = 500;
 export async function openWorkerSide(base: NodeBase, onFatal: (error: Error) => void): Promise<object> {
   const { config, live, log, telemetry, origins, opened } = base;
   const { worker: settings, ingest, job } = config;
+  const reads = new SharedReads(settings.servingThreads);
   let ids: PathIds | undefined;
   const observed = observeStore(telemetry);
   const store = await openStore({
@@ -123,6 +140,7 @@ export async function openWorkerSide(base: NodeBase, onFatal: (error: Error) => 
     ledgerFlushMs,
     retention: config.store,
     onShown: (path) => ids?.add(path),
+    otherReads: reads,
     ...observed,
     onBadPage: (bad) => {
       observed.onBadPage?.(bad);
@@ -174,11 +192,43 @@ export async function openWorkerSide(base: NodeBase, onFatal: (error: Error) => 
     pages: pagesOf({ config, origins, ids, ...reading }),
     ...(config.role === 'worker' ? { own: { store, source, landings: worker.landings, reading } } : {}),
   });
-  const s3Tls = config.tls.s3 && live.tls.server && { tls: live.tls.server };
-  const { domains } = config.s3;
-  opened.s3 = buildS3Server({ files: source.files, log, access: live.s3, domains, ...s3Tls, ...observeS3(telemetry) });
+  openS3Side(base, { store, reads, source, engine, onFatal });
   const { capacityBytes, files, blocks } = store.usage();
   return { diskEngine: engine, lanes: settings.lanes, slots, capacity: formatSize(capacityBytes), files, blocks };
+}
+
+/** The S3 server of this thread, and how to start those threads that have the port, once it listens. */
+function openS3Side(
+  { config, live, log, telemetry, opened }: NodeBase,
+  parts: { store: Store; reads: SharedReads; source: FsSource; engine: string; onFatal: (error: Error) => void },
+): void {
+  const { store, reads, source, engine, onFatal } = parts;
+  const { worker: settings, indexDir } = config;
+  const { domains } = config.s3;
+  const { path, inside } = mainAddress();
+  const threads = settings.servingThreads;
+  const counters = makeSharedCounters(servingLayout, threads + 1);
+  telemetry.attachServing(counters);
+  opened.servingCounters = counters;
+  const row = counters.row(threads);
+  opened.s3 = buildS3Server({ files: source.files, log, access: live.s3, inside, domains, ...observeS3(row) });
+  opened.openServing = async () => {
+    await opened.s3!.listen({ path });
+    opened.serving = await openServing({
+      listen: settings.s3Listen,
+      threads,
+      cacheBytes: settings.readCacheBytes,
+      engine: engine === 'io_uring' ? 'io_uring' : 'threads',
+      ...(config.tls.s3 && live.tls.server && { tls: live.tls.server }),
+      ...{ access: live.s3, domains, reading: config.reading },
+      ...{ indexDir, storePaths: store.files.map((file) => file.path) },
+      ...{ counters, reads, mainPath: path, inside, log },
+      onTouched: (files) => store.touch(files),
+      onLost: onFatal,
+    });
+    showServing(telemetry, opened.serving, counters);
+    return opened.serving.port;
+  };
 }
 
 /** Jobs, and the port that clients submit them to. Alone it has the workers that register with it, else the one of this process. */
@@ -346,15 +396,15 @@ function filesOfCluster(base: NodeBase, registered: Registered | undefined): FsS
 export function joinCluster(base: NodeBase): void {
   const { config, live, log, opened } = base;
   const { cluster } = config;
-  const { worker, store, http, s3 } = opened;
-  if (worker === undefined || store === undefined || http === undefined || s3 === undefined) return;
+  const { worker, store, http, serving } = opened;
+  if (worker === undefined || store === undefined || http === undefined || serving === undefined) return;
   const id = cluster.id as WorkerId;
   const self = {
     id,
     address: {
       host: cluster.host,
       httpPort: portOf(http),
-      s3Port: portOf(s3),
+      s3Port: serving.port,
       version: PRIMED_VERSION,
       ...(live.tls.server === undefined ? {} : { tls: true }),
       ...(cluster.zone === undefined ? {} : { zone: cluster.zone }),

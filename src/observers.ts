@@ -9,8 +9,12 @@ import type { WorkerObserver } from './ingest/types.ts';
 import type { ReadableOrigins } from './origin/types.ts';
 import { statusClass } from './server/metrics.ts';
 import type { S3GatewayOptions } from './server/s3/index.ts';
+import type { Serving } from './serving/pool.ts';
 import type { Store, StoreOptions } from './store/types.ts';
+import { statusClasses } from './telemetry/metric-row.ts';
 import type { Telemetry } from './telemetry/registry.ts';
+import { answerColumnOf, type ServingCounters, secondsSlotOf, servingColumns } from './telemetry/serving-columns.ts';
+import type { CounterRow } from './telemetry/shared-counters.ts';
 
 const msPerSecond = 1000;
 
@@ -137,13 +141,33 @@ export function showJobs(telemetry: Telemetry, jobs: JobService): void {
   });
 }
 
+/** What serving threads answer by themselves is cached here. */
+export function showServing({ counters, gauges, onScrape }: Telemetry, serving: Serving, row: ServingCounters): void {
+  let seen = 0;
+  onScrape(() => {
+    gauges.pageCacheBytes.set(serving.cachedBytes());
+    const looks = answeredByThreads(row);
+    counters.readLooks.inc({ result: 'local' }, looks - seen);
+    seen = looks;
+  });
+}
+
+function answeredByThreads(counters: ServingCounters): number {
+  let sum = 0;
+  // The last row is that of the main thread.
+  for (let thread = 0; thread < counters.rows - 1; thread += 1)
+    for (const code of statusClasses)
+      for (const operation of ['get', 'head'] as const) sum += counters.at(thread, answerColumnOf(operation, code));
+  return sum;
+}
+
 /** Counts and times the answers of the S3 port, also those that were cut off. */
-export function observeS3({ counters, histograms }: Telemetry): Pick<S3GatewayOptions, 'onAnswered' | 'onServed'> {
+export function observeS3(row: CounterRow): Pick<S3GatewayOptions, 'onAnswered' | 'onServed'> {
   return {
     onAnswered({ operation, status, seconds }) {
-      counters.s3Requests.inc({ operation, code: statusClass(status) });
-      histograms.s3Seconds.observe({ operation }, seconds);
+      row.add(answerColumnOf(operation, statusClass(status)), 1);
+      row.observe(secondsSlotOf(operation), seconds);
     },
-    onServed: (bytes) => counters.s3ServedBytes.inc(bytes),
+    onServed: (bytes) => row.add(servingColumns.servedBytes, bytes),
   };
 }

@@ -89,6 +89,7 @@ export class Reload {
     const under = (path: string): boolean => changed.some((key) => key.startsWith(path));
     if (under('log.')) log.level = next.log.level;
     changeLive(live, next, under);
+    if (under('s3.')) opened.serving?.setAccess(live.s3);
     if (under('job.')) {
       const { maxActive, maxWaiting, maxEnded, retentionMs, onChange } = next.job;
       opened.jobs?.reconfigure({ maxActive, maxWaiting, maxEnded, retentionMs, onChange });

@@ -1,18 +1,25 @@
 /** The disk alone: fio, sequential, O_DIRECT by io_uring, into or from a file that it keeps between runs. */
 import { execFileSync } from 'node:child_process';
+import { MiB } from '../../src/core/units.ts';
 import { hasProgram } from '../support/process.ts';
 import type { Transfer } from './receiver.ts';
 
 /** Undefined where fio is not installed. */
-export function runFio(order: { file: string; bytes: number; direction: 'read' | 'write' }): Transfer | undefined {
+export function runFio(order: {
+  file: string;
+  bytes: number;
+  direction: 'read' | 'write';
+  depth?: number;
+  blockBytes?: number;
+}): Transfer | undefined {
   if (!hasProgram('fio')) return undefined;
   const words = [
     '--name=ceiling',
     `--filename=${order.file}`,
     `--rw=${order.direction}`,
     `--size=${order.bytes}`,
-    '--bs=8m',
-    '--iodepth=8',
+    `--bs=${order.blockBytes ?? 8 * MiB}`,
+    `--iodepth=${order.depth ?? 8}`,
     '--ioengine=io_uring',
     '--direct=1',
     '--fallocate=posix',

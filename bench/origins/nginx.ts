@@ -8,12 +8,14 @@ import { existsSync, mkdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Dataset } from '../support/dataset.ts';
 import type { Machine } from '../support/ground.ts';
-import { freePort, startChild, waitUntilReady } from '../support/process.ts';
+import { childrenOf, freePort, startChild, waitUntilReady } from '../support/process.ts';
 import type { Workspace } from '../support/workspace.ts';
 
 export interface NginxOrigin {
   readonly endpoint: string;
   readonly port: number;
+  /** Of the master and its workers. */
+  pids(): readonly number[];
   /** Present with `tls`. */
   readonly tls?: { readonly endpoint: string; readonly port: number; readonly certificatePath: string };
   stop(): Promise<void>;
@@ -45,6 +47,7 @@ export async function startNginx(
   return {
     endpoint: `http://${address}:${port}`,
     port,
+    pids: () => [child.pid, ...childrenOf(child.pid)],
     ...(tls && {
       tls: { endpoint: `https://${address}:${tls.port}`, port: tls.port, certificatePath: tls.certificatePath },
     }),

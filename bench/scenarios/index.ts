@@ -10,6 +10,7 @@ import { radosgw } from './radosgw.ts';
 import { replicas } from './replicas.ts';
 import { ring } from './ring.ts';
 import { scaling } from './scaling.ts';
+import { serving } from './serving.ts';
 import { sharing } from './sharing.ts';
 import { small } from './small.ts';
 import { start } from './start.ts';
@@ -27,6 +28,7 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
   ring,
   manifest,
   sharing,
+  serving,
   replicas,
   failover,
   micro,

@@ -28,6 +28,8 @@ export interface DaemonOrder {
   readonly stores: readonly { readonly dir: string; readonly sizeBytes: number }[];
   /** Everything else that the daemon keeps; a new folder without it. */
   readonly dataDir?: string;
+  /** Further lines of `[worker]`. */
+  readonly worker?: readonly string[];
 }
 
 export interface LoadOutcome extends Transfer {
@@ -37,6 +39,9 @@ export interface LoadOutcome extends Transfer {
 
 export interface Daemon {
   readonly pid: number;
+  readonly s3Port: number;
+  /** To start another one in its place. */
+  readonly order: DaemonOrder;
   /** From the start of the process to 200 on /health/ready. */
   readonly startSeconds: number;
   readonly startCpuSeconds: number;
@@ -49,11 +54,12 @@ export interface Daemon {
 const startDeadlineMs = 120_000;
 const loadDeadlineMs = 1_800_000;
 
-export async function startDaemon(workspace: Workspace, order: DaemonOrder): Promise<Daemon> {
+export async function startDaemon(workspace: Workspace, given: DaemonOrder): Promise<Daemon> {
   const executable = join(projectRoot, 'dist', 'main.js');
   if (!existsSync(executable)) throw new Error(`${executable} is missing; run npm run build`);
   const dir = workspace.folder('daemon');
-  const dataDir = order.dataDir ?? join(dir, 'data');
+  const dataDir = given.dataDir ?? join(dir, 'data');
+  const order = { ...given, dataDir };
   const [api, http, s3] = [await freePort(), await freePort(), await freePort()];
   const configPath = join(dir, 'primed.toml');
   writeFileSync(configPath, configuration(order, { dataDir, api, http, s3 }));
@@ -72,6 +78,8 @@ export async function startDaemon(workspace: Workspace, order: DaemonOrder): Pro
 
   return {
     pid: child.pid,
+    s3Port: s3,
+    order,
     startSeconds,
     startCpuSeconds,
     load: (path, options = {}) => load({ base, pid: child.pid, ended: child.ended, path, options }),
@@ -90,6 +98,7 @@ function configuration(order: DaemonOrder, place: { dataDir: string; api: number
     `data_dir = "${place.dataDir}"`,
     `[api]\nlisten = "127.0.0.1:${place.api}"`,
     `[worker]\nhttp_listen = "127.0.0.1:${place.http}"\ns3_listen = "127.0.0.1:${place.s3}"`,
+    ...(order.worker ?? []),
     ...stores.map((store) => `[[worker.store]]\ndir = "${store.dir}"\nsize = "${store.sizeBytes}"`),
     `[log]\nlevel = "warn"`,
     `[[ufs]]\nprefix = "s3://"\nendpoint = "${origin.endpoint}"\nregion = "us-east-1"\npath_style = true`,

@@ -4,7 +4,7 @@
 
 NAPI_MODULE_INIT() {
   using namespace primed;
-  for (const auto add : {addChecksums, addDiskQueue, addFiles, addSlots, addSdNotify, addThreadName})
+  for (const auto add : {addChecksums, addDiskQueue, addFiles, addPageSender, addSdNotify, addSlots, addThreadName})
     PRIMED_NAPI(add(env, exports));
   return exports;
 }

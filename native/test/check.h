@@ -14,4 +14,5 @@
 void testCrc();
 void testDiskQueue();
 void testFiles();
+void testPageSender();
 void testSdNotify();

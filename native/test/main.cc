@@ -22,6 +22,7 @@ int main(int count, char** arguments) {
   testFiles();
   testSdNotify();
   testDiskQueue();
+  testPageSender();
   printf("native tests passed\n");
   return 0;
 }

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { limitedOrigin, makeLimit, type OriginLimit } from '../core/origin-limits.ts';
 import type { RetrySettings } from '../core/retry.ts';
 import type { ScrubPace } from '../core/scrub.ts';
-import { lanesOf, memoryBudgetOf, type StorePlace, storesOf } from './defaults.ts';
+import { lanesOf, memoryBudgetOf, readCacheOf, type StorePlace, servingThreadsOf, storesOf } from './defaults.ts';
 import type { Draft, Source } from './draft.ts';
 import { type EtcdConfig, etcdOf, portOthersCall } from './etcd.ts';
 import { type Listen, parseListen } from './forms.ts';
@@ -52,6 +52,8 @@ export interface Config {
     readonly partBytes: number;
     readonly socketsPerLane: number;
     readonly smallObjectMaxBytes: number;
+    readonly servingThreads: number;
+    readonly readCacheBytes: number;
     readonly diskEngine: 'auto' | 'io_uring' | 'threads';
     readonly stores: readonly StorePlace[];
   };
@@ -132,6 +134,8 @@ export function configOf(role: Role, draft: Draft): Config {
       partBytes: get('worker.part_size'),
       socketsPerLane: get('worker.sockets_per_lane'),
       smallObjectMaxBytes: get('worker.small_object_max'),
+      servingThreads: servingThreadsOf(draft),
+      readCacheBytes: readCacheOf(draft),
       diskEngine: get('worker.disk_engine'),
       // In a file that all roles share they may lie on disks that this machine does not have.
       stores: role === 'coordinator' ? [] : storesOf(draft),

@@ -16,6 +16,25 @@ function defaultLanes(): number {
   return Math.max(1, Math.min(mostDefaultLanes, Math.floor(availableParallelism() / 2)));
 }
 
+export const mostDefaultServing = 8;
+
+/** One serving thread for two cores: the other one is the kernel's share of sending, which a thread beside it does. */
+export function servingThreadsOf({ values }: Draft): number {
+  const threads = values.get('worker.serving_threads') as number | undefined;
+  return threads ?? Math.max(1, Math.min(mostDefaultServing, Math.floor(availableParallelism() / 2)));
+}
+
+export const leastReadCacheBytes = 16 * MiB;
+
+export function readCacheOf({ values }: Draft): number {
+  return (values.get('worker.read_cache') as number | undefined) ?? defaultReadCache(memoryBytes());
+}
+
+/** An eighth: it is taken page by page as files are read, and not given back. Bytes, in whole MiB. */
+export function defaultReadCache(bytes: number): number {
+  return Math.max(leastReadCacheBytes, alignDown(bytes / 8, MiB));
+}
+
 /** What slots may take of the memory budget; the rest is for runtime, index and queues. */
 export const slotShare = 0.3;
 

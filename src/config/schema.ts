@@ -6,7 +6,7 @@
 import Type from 'typebox';
 import { hostPattern, workerIdPattern } from '../core/membership.ts';
 import { KiB, leastSegmentBytes, MiB, mostSegmentBytes, pageBytes } from '../core/units.ts';
-import { mostDefaultLanes } from './defaults.ts';
+import { leastReadCacheBytes, mostDefaultLanes, mostDefaultServing } from './defaults.ts';
 import { etcdSchema } from './etcd.ts';
 import { choice, duration, flag, integer, listen, number, path, room, secret, size, text, url } from './forms.ts';
 import { readingSchema, readSettings } from './reading.ts';
@@ -139,6 +139,22 @@ export const configSchema = Type.Object(
             minimum: 1,
             maximum: mostLanes,
             unset: `one for two cores, at least 1, at most ${mostDefaultLanes}`,
+          }),
+        ),
+        serving_threads: Type.Optional(
+          integer({
+            description: 'Threads that answer on the S3 port.',
+            minimum: 1,
+            maximum: mostLanes,
+            unset: `one for two cores, at least 1, at most ${mostDefaultServing}`,
+          }),
+        ),
+        read_cache: Type.Optional(
+          size({
+            description:
+              'Memory for pages of files that were read on the S3 port, beside `memory_budget`; it is taken as files are read, and kept.',
+            minimum: leastReadCacheBytes,
+            unset: 'an eighth of the memory of the machine (or of its control group)',
           }),
         ),
         part_size: size({

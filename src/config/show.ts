@@ -1,7 +1,7 @@
 /** A configuration for people: every setting as it comes out on this machine, and where its value comes from. */
 import { formatDuration, formatSize } from '../core/sizes.ts';
 import { clusterOf, type Role } from './config.ts';
-import { lanesOf, memoryBudgetOf, storesOf } from './defaults.ts';
+import { lanesOf, memoryBudgetOf, readCacheOf, servingThreadsOf, storesOf } from './defaults.ts';
 import type { Draft } from './draft.ts';
 import { type Leaf, sharePattern } from './forms.ts';
 import { allTables, type Setting } from './settings.ts';
@@ -66,6 +66,8 @@ function computedOf(draft: Draft, role: Role): Values {
   return new Map<string, string | number>([
     ['worker.lanes', lanesOf(draft)],
     ['worker.memory_budget', memoryBudgetOf(draft)],
+    ['worker.serving_threads', servingThreadsOf(draft)],
+    ['worker.read_cache', readCacheOf(draft)],
     ...stores.map(({ sizeBytes }, index): [string, number] => [
       named > 0 ? `worker.store[${index}].size` : 'worker.store_size',
       sizeBytes,

@@ -9,6 +9,7 @@ import { fileURLToPath } from 'node:url';
 import { errorCatalogue, PrimedError } from '../core/errors.ts';
 
 export type QueueHandle = { readonly __brand: 'QueueHandle' };
+export type SenderHandle = { readonly __brand: 'SenderHandle' };
 
 /** What native/napi exports. Nothing is checked on the other side: the files of this folder do that. */
 export interface Addon {
@@ -38,6 +39,46 @@ export interface Addon {
   releaseMapped(path: string): number;
   sdNotify(socketPath: string, state: string): number;
   nameThread(name: string): void;
+  /** An address that is good in every thread, or -errno. */
+  pageCacheOpen(capacityBytes: number): number;
+  pageCacheClose(cache: number): void;
+  pageCacheUsed(cache: number): number;
+  /** A handle, or -errno. */
+  senderOpen(
+    cache: number,
+    engine: string,
+    loads: number,
+    pagesAhead: number,
+    stallMs: number,
+    callback: (token: number, outcome: number, sentBytes: number) => void,
+  ): SenderHandle | number;
+  /** Bytes that the socket took at once, or -errno. */
+  senderSend(
+    handle: SenderHandle,
+    token: number,
+    socket: number,
+    words: Float64Array,
+    count: number,
+    skipBytes: number,
+    lengthBytes: number,
+    inlineBytes: number,
+  ): number;
+  senderCopy(
+    handle: SenderHandle,
+    words: Float64Array,
+    count: number,
+    skipBytes: number,
+    lengthBytes: number,
+    target: Uint8Array,
+  ): boolean;
+  senderCancel(handle: SenderHandle, token: number): void;
+  senderReadBytes(handle: SenderHandle): number;
+  senderClose(handle: SenderHandle): void;
+  /** A descriptor, or -errno. */
+  listenOn(address: string, port: number, shared: boolean, backlog: number): number;
+  /** The port, or -errno. */
+  socketPort(fd: number): number;
+  corkSocket(fd: number, corked: boolean): number;
 }
 
 let loaded: Addon | undefined;

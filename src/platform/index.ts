@@ -7,6 +7,8 @@
  *   of native/ waits for the kernel and wakes the lane's event loop once a batch;
  * - files: direct opening, allocation, locks, memory of mapped files (`openDirect`,
  *   `allocateFile`, `lockFile`, `releaseMapped`);
+ * - the page cache of the process and the sender of a serving thread (`openPageCache`, `PageSender`), and sockets that
+ *   threads share a port by (`listenShared`);
  * - checksums over memory in place (`crc32c`, `crc64nvme`, `pageChecksums`);
  * - `sdNotify`, `nameThread` and `systemClock`.
  *
@@ -27,6 +29,19 @@ export { maxQueueDepth, maxTransferBytes, openDiskQueue, probeDiskEngine } from 
 export { errnoName } from './errno.ts';
 export { allocateFile, lockFile, openDirect, releaseMapped } from './files.ts';
 export { makeFolder } from './folder.ts';
+export { corkSocket, listenShared, type SharedListen } from './listen.ts';
+export {
+  closePageCache,
+  openPageCache,
+  type PageCacheAddress,
+  type PageRun,
+  PageSender,
+  pageCacheBytes,
+  type SendOutcome,
+  type Sent,
+  type StoredPage,
+  WrittenPages,
+} from './page-sender.ts';
 export { type SdNotified, sdNotify } from './sd-notify.ts';
 export { makeAligned, makeSlots } from './slots.ts';
 export { nameThread } from './thread-name.ts';

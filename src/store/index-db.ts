@@ -115,6 +115,11 @@ export class IndexDb {
     this.used = this.#root.openDB('used', options);
   }
 
+  /** The reads from here on see what is committed by now; those of one turn of the event loop see the same else. */
+  refresh(): void {
+    this.#root.resetReadTxn();
+  }
+
   /** Nothing lies at a key that is none: empty, or longer than any path. */
   get(table: Table, key: Uint8Array): Buffer | undefined {
     if (key.length === 0 || key.length > maxPathBytes) return undefined;

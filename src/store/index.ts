@@ -9,6 +9,8 @@ import { openLocalStore } from './open.ts';
 import type { Store, StoreOptions } from './types.ts';
 
 export { PathIds, type PathIdsOptions } from './path-ids.ts';
+export { SharedReads, ThreadReads } from './shared-reads.ts';
+export { StoreView, type ViewedFile } from './store-view.ts';
 export type * from './types.ts';
 
 /**

@@ -12,10 +12,13 @@ import type { Volume } from './volume.ts';
 /** Pages read ahead of the one that is handed out: enough to keep the SSD busy while the consumer sends. */
 const readAhead = 2;
 
+/** Where it is known what is read, so that it stays. */
+export type HeldReads = Pick<Readers, 'enter' | 'leave' | 'block'>;
+
 export class CachedFile implements OpenFile {
   readonly record: FileRecord;
   readonly #inline: Block | undefined;
-  readonly #readers: Readers;
+  readonly #readers: HeldReads;
   readonly #by: Reader;
   readonly #volumes: readonly Pick<Volume, 'path' | 'read' | 'write' | 'sync'>[];
   readonly #onBadPage: ((bad: BadPage) => void) | undefined;
@@ -29,7 +32,8 @@ export class CachedFile implements OpenFile {
     record: FileRecord;
     inline: Block | undefined;
     by?: Reader;
-    readers: Readers;
+    readers: HeldReads;
+    /** Only `read` and what mends need them. */
     volumes: readonly Pick<Volume, 'path' | 'read' | 'write' | 'sync'>[];
     onBadPage?: ((bad: BadPage) => void) | undefined;
   }) {

@@ -60,6 +60,7 @@ export async function openLocalStore(options: StoreOptions, hooks: CommitHooks =
       now: options.now,
       log: options.log,
       ledgerFlushMs: options.ledgerFlushMs,
+      otherReads: options.otherReads,
       hooks,
       ...{ retention, usage, evicts: options.retention?.eviction !== 'none' },
       observe: {

@@ -1,17 +1,26 @@
 /**
- * Files that are being read. The blocks of a file that is replaced, removed or given up while it is read stay known here, and
+ * Files that are being read, by this thread and by others. The blocks of a file that is replaced, removed or given up while it is read stay known here, and
  * its extents are given back only when the last reader closes.
  */
 import type { Extent, FileId, RunId } from '../core/types.ts';
 import type { IndexDb } from './index-db.ts';
 import { type Block, blockKey, readBlock } from './records.ts';
+import type { OtherReads } from './shared-reads.ts';
 import type { Space } from './space.ts';
+
+/** Of a file that is gone from the index: what to give back at the end, and to whose reservation. */
+interface Left {
+  readonly extents: readonly Extent[];
+  readonly run: RunId | undefined;
+}
 
 interface Reading {
   readers: number;
-  /** Set when the file is gone from the index: what to give back at the end, and to whose reservation. */
-  left?: { readonly extents: readonly Extent[]; readonly run: RunId | undefined };
+  left?: Left;
 }
+
+/** How often those that other threads read are looked at again: they do not say when they end. */
+const lookAgainMs = 50;
 
 export class Readers {
   readonly #index: IndexDb;
@@ -20,9 +29,20 @@ export class Readers {
   /** Blocks that left the index, or are about to, of files that may be read. */
   readonly #retired = new Map<FileId, ReadonlyMap<number, Block>>();
 
-  constructor(index: IndexDb, space: Space) {
+  readonly #others: OtherReads | undefined;
+  /** Gone from the index, and read by other threads. */
+  readonly #leftToOthers = new Map<FileId, Left>();
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(index: IndexDb, space: Space, others?: OtherReads) {
     this.#index = index;
     this.#space = space;
+    this.#others = others;
+  }
+
+  /** What is still read by others then is free when the store is opened again. */
+  close(): void {
+    clearTimeout(this.#timer);
   }
 
   enter(file: FileId): void {
@@ -36,13 +56,11 @@ export class Readers {
     reading.readers--;
     if (reading.readers > 0) return;
     this.#reading.delete(file);
-    if (!reading.left) return;
-    this.#retired.delete(file);
-    this.#space.free(reading.left.extents, reading.left.run);
+    if (reading.left) this.#release(file, reading.left);
   }
 
   isRead(file: FileId): boolean {
-    return this.#reading.has(file);
+    return this.#reading.has(file) || this.#others?.isRead(file) === true;
   }
 
   /** The commit that is being made removes these blocks from the index. */
@@ -60,8 +78,24 @@ export class Readers {
       reading.left = { extents, run };
       return;
     }
+    this.#release(file, { extents, run });
+  }
+
+  #release(file: FileId, left: Left): void {
+    if (this.#others?.isRead(file) === true) {
+      this.#leftToOthers.set(file, left);
+      this.#timer ??= setTimeout(() => this.#lookAgain(), lookAgainMs).unref();
+      return;
+    }
     this.#retired.delete(file);
-    this.#space.free(extents, run);
+    this.#space.free(left.extents, left.run);
+  }
+
+  #lookAgain(): void {
+    this.#timer = undefined;
+    const all = [...this.#leftToOthers];
+    this.#leftToOthers.clear();
+    for (const [file, left] of all) this.#release(file, left);
   }
 
   /** Whether the file is being removed, or was while it is read. */

@@ -35,6 +35,7 @@ import { barrier, completeEmpty, dropFile, landParts, putMetadata, removeVisible
 import { Readers } from './readers.ts';
 import { type ClassUsage, Recency } from './recency.ts';
 import { Arena, type Block, decodeFile, inlineBlock, pathKey } from './records.ts';
+import type { OtherReads } from './shared-reads.ts';
 import type { Space } from './space.ts';
 import type {
   Accounted,
@@ -74,6 +75,7 @@ export interface StoreParts {
   readonly ledgerFlushMs: number;
   readonly hooks: CommitHooks;
   readonly observe: StoreObserver;
+  readonly otherReads: OtherReads | undefined;
   /** Gives up the lock of the index. */
   readonly unlock: () => void;
   readonly retention: Retention;
@@ -108,7 +110,7 @@ export class LocalStore implements Store {
     this.#space = space;
     this.#ledgers = new Ledgers(index);
     this.#loading = new LoadingFiles(index, parts.loadingLeft);
-    this.#readers = new Readers(index, space);
+    this.#readers = new Readers(index, space, parts.otherReads);
     this.#nextId = parts.firstId;
     this.#idsEnd = parts.firstId;
     const [ledgers, loading, readers] = [this.#ledgers, this.#loading, this.#readers];
@@ -515,6 +517,7 @@ export class LocalStore implements Store {
     clearTimeout(this.#flushTimer);
     if (!this.#commits.broken) this.#commits.enqueue(barrier(this.#background('last')));
     await this.#commits.idle();
+    this.#readers.close();
     for (const volume of this.#parts.volumes) await volume.close();
     await this.#index.close();
     this.#parts.unlock();

@@ -26,6 +26,7 @@ import type {
   StoreIndex,
   UfsPath,
 } from '../core/types.ts';
+import type { OtherReads } from './shared-reads.ts';
 
 export interface StoreFile {
   readonly index: StoreIndex;
@@ -333,6 +334,8 @@ export interface StoreOptions {
   readonly onBadPage?: (bad: BadPage) => void;
   /** Files were evicted. */
   readonly onEvicted?: (reason: EvictionReason, removed: Removed) => void;
+  /** Threads that read files of this store by views of their own (store-view.ts). */
+  readonly otherReads?: OtherReads;
   /** Told of each path that has become visible, a moment after it is durable. */
   readonly onShown?: (path: string) => void;
 }

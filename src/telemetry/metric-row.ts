@@ -1,5 +1,6 @@
 /** What one row of the tables of metrics says. */
 import type { laneColumns, laneHistograms } from './lane-columns.ts';
+import type { servingColumns } from './serving-columns.ts';
 
 /** Where a metric comes from when lanes count it: folded from shared memory at each scrape. */
 export type LaneSource =
@@ -8,6 +9,15 @@ export type LaneSource =
   | { readonly perThread: keyof typeof laneColumns; readonly scale?: number }
   | { readonly failures: true }
   | { readonly histogram: keyof typeof laneHistograms };
+
+/** The same of what is counted on the S3 port. */
+export type ServingSource =
+  | { readonly sum: keyof typeof servingColumns }
+  /** By operation and class of status. */
+  | { readonly answers: true }
+  /** Histograms: by operation, or of all. */
+  | { readonly seconds: true }
+  | { readonly firstByte: true };
 
 export interface MetricRow {
   readonly name: `primed_${string}`;
@@ -23,6 +33,7 @@ export interface MetricRow {
   /** Upper bounds, in the unit. */
   readonly buckets?: readonly number[];
   readonly lane?: LaneSource;
+  readonly serving?: ServingSource;
 }
 
 /** From an answer out of memory to one that waited for a slow origin. */

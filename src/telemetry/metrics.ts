@@ -19,5 +19,9 @@ export type LabelsOf<K extends MetricId> = Metrics[K] extends { labels: infer L 
 
 /** Metrics of one type that the main thread fills. */
 export type MainId<T extends MetricRow['type']> = {
-  [K in MetricId]: Metrics[K] extends { lane: unknown } ? never : Metrics[K]['type'] extends T ? K : never;
+  [K in MetricId]: Metrics[K] extends { lane: unknown } | { serving: unknown }
+    ? never
+    : Metrics[K]['type'] extends T
+      ? K
+      : never;
 }[MetricId];

@@ -14,9 +14,18 @@ import {
   laneHistograms,
   laneLayout,
 } from './lane-columns.ts';
-import type { LaneSource, MetricRow } from './metric-row.ts';
+import { type LaneSource, type MetricRow, type ServingSource, statusClasses } from './metric-row.ts';
 import { type LabelsOf, type MainId, type MetricId, metrics } from './metrics.ts';
-import { makeSharedCounters } from './shared-counters.ts';
+import {
+  answerColumnOf,
+  firstByteSlot,
+  type ServingCounters,
+  s3Operations,
+  secondsSlotOf,
+  servingColumns,
+  servingLayout,
+} from './serving-columns.ts';
+import { type FoldedHistogram, makeSharedCounters } from './shared-counters.ts';
 
 export type CounterHandle<L> = [L] extends [never]
   ? { inc(amount?: number): void }
@@ -44,6 +53,8 @@ export interface Telemetry {
   readonly histograms: { readonly [K in MainId<'histogram'>]: HistogramHandle<LabelsOf<K>> };
   /** Shows what lanes count from now on; row i is shown as thread `lane<i>`. At most once. */
   attachLanes(lanes: LaneCounters): void;
+  /** Shows what is counted on the S3 port from now on. At most once. */
+  attachServing(serving: ServingCounters): void;
   /** Runs before each scrape: the place to set gauges from figures that somebody else keeps. Returns its removal. */
   onScrape(update: () => void): () => void;
   /** Everything in the text format of Prometheus. Rejects when an `onScrape` function throws. */
@@ -76,15 +87,24 @@ export function makeTelemetry(options: TelemetryOptions = {}): Telemetry {
   const stopWatching = publishEventLoop(mainThread.row(0));
   const updates = new Set<() => void>();
   let lanes: LaneCounters | undefined;
+  let serving: ServingCounters | undefined;
+  const nothingServed = makeSharedCounters(servingLayout, 1);
 
+  const show = (row: MetricRow, shown: boolean, values: () => Folded['values']): void => {
+    const { name, help, type } = row;
+    const get = (): Folded => ({ name, help, type, aggregator: 'sum', values: values() });
+    if (shown) registry.registerMetric({ ...row, get } as unknown as Metric);
+  };
   const handles: Record<string, unknown> = {};
   for (const [id, row] of Object.entries(metrics) as [MetricId, MetricRow][]) {
     const shown = role === 'standalone' || row.role === 'both' || row.role === role;
     const registers = shown ? [registry] : [];
     if (row.lane !== undefined) {
       const source = row.lane;
-      const folded = { ...row, get: () => fold(row, source, mainThread, lanes) };
-      if (shown) registry.registerMetric(folded as unknown as Metric);
+      show(row, shown, () => foldedValues(row.name, source, mainThread, lanes));
+    } else if (row.serving !== undefined) {
+      const source = row.serving;
+      show(row, shown, () => servedValues(row.name, source, serving ?? nothingServed));
     } else {
       handles[id] = makeMetric(row, registers);
     }
@@ -98,6 +118,10 @@ export function makeTelemetry(options: TelemetryOptions = {}): Telemetry {
     attachLanes(block) {
       if (lanes !== undefined) throw new Error('lanes are attached already');
       lanes = block;
+    },
+    attachServing(block) {
+      if (serving !== undefined) throw new Error('what serves is attached already');
+      serving = block;
     },
     onScrape(update) {
       updates.add(update);
@@ -157,11 +181,6 @@ interface Folded {
 }
 
 /** The present value of a metric that lanes count, in the shape that prom-client prints. */
-function fold(row: MetricRow, source: LaneSource, mainThread: LaneCounters, lanes: LaneCounters | undefined): Folded {
-  const { name, help, type } = row;
-  return { name, help, type, aggregator: 'sum', values: foldedValues(name, source, mainThread, lanes) };
-}
-
 function foldedValues(
   name: string,
   source: LaneSource,
@@ -184,17 +203,43 @@ function foldedValues(
     }));
     return [{ labels: { thread: 'main' }, value: mainThread.at(0, column) * scale }, ...laneValues];
   }
-  const { bounds, counts, sum } = (lanes ?? mainThread).folded(laneHistograms[source.histogram]);
+  return histogramValues(name, (lanes ?? mainThread).folded(laneHistograms[source.histogram]), {
+    scale: 1 / msPerSecond,
+  });
+}
+
+/** The same of what is counted on the S3 port. */
+function servedValues(name: string, source: ServingSource, serving: ServingCounters): Folded['values'] {
+  if ('sum' in source) return [{ labels: {}, value: serving.total(servingColumns[source.sum]) }];
+  if ('answers' in source) {
+    return s3Operations.flatMap((operation) =>
+      statusClasses.map((code) => ({
+        labels: { operation, code },
+        value: serving.total(answerColumnOf(operation, code)),
+      })),
+    );
+  }
+  if ('firstByte' in source) return histogramValues(name, serving.folded(firstByteSlot));
+  return s3Operations.flatMap((operation) =>
+    histogramValues(name, serving.folded(secondsSlotOf(operation)), { labels: { operation } }),
+  );
+}
+
+function histogramValues(
+  name: string,
+  { bounds, counts, sum }: FoldedHistogram,
+  { labels = {}, scale = 1 }: { labels?: Record<string, string>; scale?: number } = {},
+): Folded['values'] {
   const upTo = (last: number): number => counts.slice(0, last + 1).reduce((all, count) => all + count, 0);
   const buckets = counts.map((_, index) => ({
     metricName: `${name}_bucket`,
-    labels: { le: index < bounds.length ? bounds[index]! / msPerSecond : '+Inf' },
+    labels: { ...labels, le: index < bounds.length ? bounds[index]! * scale : '+Inf' },
     value: upTo(index),
   }));
   return [
     ...buckets,
-    { metricName: `${name}_sum`, labels: {}, value: sum / msPerSecond },
-    { metricName: `${name}_count`, labels: {}, value: upTo(counts.length) },
+    { metricName: `${name}_sum`, labels, value: sum * scale },
+    { metricName: `${name}_count`, labels, value: upTo(counts.length) },
   ];
 }
 

@@ -2,7 +2,8 @@
 import { evictionReasons } from '../core/eviction.ts';
 import { discardReasons } from '../core/types.ts';
 import { failureCauses } from './lane-columns.ts';
-import { type MetricRow, requestSeconds, statusClasses } from './metric-row.ts';
+import { type MetricRow, statusClasses } from './metric-row.ts';
+import { s3Operations } from './serving-columns.ts';
 
 /** From a write that the drive's cache takes to one that waited for a whole queue. */
 const diskSeconds = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
@@ -538,7 +539,8 @@ export const workerMetrics = {
     unit: 'count',
     role: 'worker',
     stability: 'stable',
-    labels: { operation: ['get', 'head', 'list', 'other'], code: statusClasses },
+    labels: { operation: s3Operations, code: statusClasses },
+    serving: { answers: true },
     help: 'Requests answered on the S3 port.',
   },
   s3ServedBytes: {
@@ -547,6 +549,7 @@ export const workerMetrics = {
     unit: 'bytes',
     role: 'worker',
     stability: 'stable',
+    serving: { sum: 'servedBytes' },
     help: 'Body bytes sent by the S3 port.',
   },
   s3Seconds: {
@@ -555,9 +558,71 @@ export const workerMetrics = {
     unit: 'seconds',
     role: 'worker',
     stability: 'stable',
-    labels: { operation: ['get', 'head', 'list', 'other'] },
-    buckets: requestSeconds,
+    labels: { operation: s3Operations },
+    serving: { seconds: true },
     help: 'Time from a request on the S3 port to the end of its answer.',
+  },
+  s3FirstByteSeconds: {
+    name: 'primed_s3_first_byte_seconds',
+    type: 'histogram',
+    unit: 'seconds',
+    role: 'worker',
+    stability: 'experimental',
+    serving: { firstByte: true },
+    help: 'Time from a GET that a serving thread answers by itself to the head of its answer: the first page is read and checked by then.',
+  },
+  s3PassedOn: {
+    name: 'primed_s3_passed_on_total',
+    type: 'counter',
+    unit: 'count',
+    role: 'worker',
+    stability: 'experimental',
+    serving: { sum: 'passedOn' },
+    help: 'Requests on the S3 port that a serving thread left to the main thread: all but the reading of files that are whole on this worker.',
+  },
+  s3Connections: {
+    name: 'primed_s3_connections_open',
+    type: 'gauge',
+    unit: 'count',
+    role: 'worker',
+    stability: 'stable',
+    serving: { sum: 'connections' },
+    help: 'Connections of clients to the S3 port.',
+  },
+  s3Bodies: {
+    name: 'primed_s3_bodies_open',
+    type: 'gauge',
+    unit: 'count',
+    role: 'worker',
+    stability: 'experimental',
+    serving: { sum: 'bodies' },
+    help: 'Bodies that serving threads are sending.',
+  },
+  servingReadBytes: {
+    name: 'primed_serving_read_bytes_total',
+    type: 'counter',
+    unit: 'bytes',
+    role: 'worker',
+    stability: 'stable',
+    serving: { sum: 'readBytes' },
+    help: 'Bytes read from stores into the page cache, alignment included; what is served beyond it came from memory.',
+  },
+  servingHeartbeats: {
+    name: 'primed_serving_heartbeats_total',
+    type: 'counter',
+    unit: 'count',
+    role: 'worker',
+    stability: 'experimental',
+    serving: { sum: 'heartbeats' },
+    help: 'Turns of a timer of 100 ms in the serving threads, all together.',
+  },
+  pageCacheBytes: {
+    name: 'primed_page_cache_bytes',
+    type: 'gauge',
+    unit: 'bytes',
+    role: 'worker',
+    stability: 'stable',
+    help: 'Verified pages of files in memory, for the S3 port (`worker.read_cache` is the most).',
   },
   memoryBudget: {
     name: 'primed_memory_budget_bytes',

@@ -16,6 +16,7 @@ const arrows: Readonly<Record<string, readonly string[]>> = {
   ingest: ['core', 'platform', 'telemetry', 'store', 'origin'],
   client: ['core'],
   cluster: ['core', 'telemetry', 'client', 'store', 'ingest', 'origin'],
+  serving: ['core', 'platform', 'telemetry', 'store', 'server'],
   server: ['core', 'config', 'telemetry', 'store', 'ingest', 'cluster'],
   cli: ['core', 'config', 'client'],
   demo: ['core', 'client', 'server', 'config'],

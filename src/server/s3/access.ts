@@ -1,4 +1,5 @@
 /** Who may ask the S3 port for what: keys, each with the prefixes that it is for, and whether nobody in particular may. */
+import { timingSafeEqual } from 'node:crypto';
 import { S3Error } from './errors.ts';
 import { type Judgement, type S3Credentials, SignatureJudge } from './signature.ts';
 import type { SignedRequest } from './signing.ts';
@@ -14,6 +15,9 @@ export interface S3AccessOptions {
   /** Whether unsigned requests are answered although there are keys. */
   readonly anonymous: boolean;
 }
+
+/** Carries what threads of this process know each other by. */
+export const insideHeader = 'x-primed-inside';
 
 /** What one caller may see. */
 export interface Sight {
@@ -33,9 +37,15 @@ export class S3Access {
   #keys: readonly S3Key[] = [];
   #judge: SignatureJudge<S3Key> | undefined;
 
-  /** @param options may be changed in place (core/live) */
-  constructor(options: S3AccessOptions) {
+  readonly #inside: Buffer | undefined;
+
+  /**
+   * @param options may be changed in place (core/live)
+   * @param inside what threads of this process say of a request whose sender they have judged themselves
+   */
+  constructor(options: S3AccessOptions, inside?: string) {
     this.#options = options;
+    this.#inside = inside === undefined ? undefined : Buffer.from(inside);
   }
 
   /**
@@ -48,12 +58,19 @@ export class S3Access {
       this.#judge = keys.length === 0 ? undefined : new SignatureJudge(keys);
       this.#keys = keys;
     }
-    if (this.#judge === undefined) return everything;
+    if (this.#judge === undefined || this.#isInside(request)) return everything;
     const judgement: Judgement<S3Key> = this.#judge.judge(request, nowMs, resourcePath);
     if (judgement.kind === 'refused') throw new S3Error(judgement.refusal.code, judgement.refusal.message);
     if (judgement.kind === 'signed') return sightOf(judgement.by.prefixes);
     if (anonymous) return anybody;
     throw new S3Error('AccessDenied', 'Access Denied: the request is not signed.');
+  }
+
+  #isInside({ headers }: SignedRequest): boolean {
+    const said = headers[insideHeader];
+    if (this.#inside === undefined || typeof said !== 'string') return false;
+    const given = Buffer.from(said);
+    return given.length === this.#inside.length && timingSafeEqual(given, this.#inside);
   }
 }
 

@@ -9,6 +9,14 @@ import { errorXml, type S3Code, S3Error } from './errors.ts';
 /** Requests that are ahead of their turn on one connection; one more, and it is closed. A request waiting costs some KiB. */
 const mostAhead = 32;
 
+/** A request of ours is a head alone, so that a client that takes longer is not serious. */
+export const requestTimeoutMs = 30_000;
+
+/** Looked at four times in that time: what a connection waits for in vain ends a quarter later at most. */
+export function timeouts(requestTimeout: number) {
+  return { requestTimeout, http: { headersTimeout: requestTimeout, connectionsCheckingInterval: requestTimeout / 4 } };
+}
+
 interface Line {
   /** Of the request that came last. */
   last: ServerResponse;

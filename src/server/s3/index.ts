@@ -1,7 +1,7 @@
 /**
  * The S3 port: what is cached, read-only, as any S3 client expects it.
  *
- * Who is in it: `address` reads the raw request target; `object` answers GET and HEAD of a key, `bucket` everything
+ * Who is in it: `admission` says who may ask for what, with `address`, which reads the raw request target; `object` answers GET and HEAD of a key, `bucket` everything
  * about a bucket; `conditions` and `listing` decide and know no HTTP; `body` moves the bytes.
  *
  * Who waits for whom: a body waits for its turn (so many pages of memory at most), then piece by piece for the SSD and
@@ -10,7 +10,6 @@
  * Without keys requests are answered unsigned: an Authorization header and presigned query parameters are accepted and not
  * looked at. So the port then belongs on loopback, or behind something that authenticates. `access` says who may read what.
  */
-import { randomBytes } from 'node:crypto';
 import type { FastifyInstance, FastifyPluginCallback, FastifyReply, FastifyRequest } from 'fastify';
 import type { ReadableFiles } from '../../cluster/reading/files.ts';
 import type { ServerTls } from '../../core/node-tls.ts';
@@ -20,17 +19,16 @@ import { watchAnswers } from '../in-flight.ts';
 import { fastifyOver } from '../over-tls.ts';
 import { Turns } from '../turns.ts';
 import { S3Access, type S3AccessOptions, type Sight } from './access.ts';
-import { hostedBucket, parseAddress, type S3Address, splitTarget } from './address.ts';
+import type { S3Address } from './address.ts';
+import { admit, commonHeaders, operationOf, requestIds, type S3Operation } from './admission.ts';
 import { bucketsXml, listingXml, locationXml, versioningXml } from './bucket.ts';
-import { answerClientError, turnOnConnection } from './connections.ts';
+import { answerClientError, requestTimeoutMs, timeouts, turnOnConnection } from './connections.ts';
 import { errorXml, S3Error, s3ErrorOf } from './errors.ts';
-import { asksForHeaders } from './head.ts';
 import { answerObject, noSuchBucket } from './object.ts';
-import type { SignedRequest } from './signing.ts';
 
 /** For the metrics: what was asked, the HTTP status, and the time to the end of the answer. */
 export interface S3Answered {
-  readonly operation: 'get' | 'head' | 'list' | 'other';
+  readonly operation: S3Operation;
   readonly status: number;
   readonly seconds: number;
 }
@@ -42,6 +40,8 @@ export interface S3GatewayOptions {
   readonly tls?: ServerTls;
   /** Who may ask for what; by default everybody for everything. */
   readonly access?: S3AccessOptions;
+  /** By which threads of this process are known, that have judged who asks. */
+  readonly inside?: string;
   /** Host names below which buckets stand. */
   readonly domains?: readonly string[];
   /** Bodies under way at once; each holds the page that is being sent and what the store reads ahead: about 3 MiB. */
@@ -63,8 +63,6 @@ export interface S3GatewayOptions {
 /** 32 bodies of 3 MiB: less than a fifth of the worker's default memory budget. */
 const defaults = { maxBodies: 32, turnWaitMs: 30_000, stallMs: 60_000, closeGraceMs: 1_000 };
 const maxConnections = 4096;
-/** A request of ours is a head alone, so that a client that takes longer is not serious. */
-const requestTimeoutMs = 30_000;
 
 /** The whole S3 server, not yet listening. Its router never sees the target: keys are not paths. */
 export function buildS3Server(options: S3GatewayOptions): FastifyInstance {
@@ -80,18 +78,6 @@ export function buildS3Server(options: S3GatewayOptions): FastifyInstance {
   return app;
 }
 
-/** Looked at four times in that time: what a connection waits for in vain ends a quarter later at most. */
-function timeouts(requestTimeout: number) {
-  return { requestTimeout, http: { headersTimeout: requestTimeout, connectionsCheckingInterval: requestTimeout / 4 } };
-}
-
-/** Parameters that turn a GET into another question, one that a read-only cache has no answer to. */
-const unanswered = new Set(
-  'accelerate acl analytics attributes cors encryption intelligent-tiering inventory legal-hold lifecycle logging metrics notification object-lock ownershipControls policy policyStatus publicAccessBlock replication requestPayment retention session tagging torrent uploadId uploads versions website'.split(
-    ' ',
-  ),
-);
-
 /**
  * As a plugin of a server that has nothing else on it. A target that is not even percent-encoded properly reaches it only
  * where the server rewrites targets, as `buildS3Server` does.
@@ -102,7 +88,7 @@ export const s3Gateway: FastifyPluginCallback<S3GatewayOptions> = (app, options,
   const turns = new Turns({ limit: limits.maxBodies, waitLimitMs: limits.turnWaitMs });
   const watch = watchAnswers(app, limits.closeGraceMs);
   const context = { files, turns, stallMs: limits.stallMs, onServed };
-  const access = new S3Access(options.access ?? { keys: [], anonymous: true });
+  const access = new S3Access(options.access ?? { keys: [], anonymous: true }, options.inside);
   const domains = options.domains ?? [];
   const startedAtMs = Date.now();
   const ids = requestIds();
@@ -116,9 +102,11 @@ export const s3Gateway: FastifyPluginCallback<S3GatewayOptions> = (app, options,
     }
     reply.raw.once('close', () => {
       const seconds = (performance.now() - startedAtMs) / 1000;
-      onAnswered?.({ operation: operationOf(request, domains), status: reply.raw.statusCode, seconds });
+      const { originalUrl: target, method, headers } = request;
+      const operation = operationOf({ method, target, headers }, domains);
+      onAnswered?.({ operation, status: reply.raw.statusCode, seconds });
     });
-    reply.header('server', 'primed').header('x-amz-request-id', ids()).header('x-amz-id-2', 'primed');
+    reply.headers(commonHeaders(ids()));
     if (request.method !== 'GET' && request.method !== 'HEAD') {
       reply.header('allow', 'GET, HEAD').header('connection', 'close');
       throw new S3Error(
@@ -132,17 +120,8 @@ export const s3Gateway: FastifyPluginCallback<S3GatewayOptions> = (app, options,
   });
 
   const answer = async (request: FastifyRequest, reply: FastifyReply): Promise<void> => {
-    const hosted = hostedBucket(request.headers.host, domains);
-    const sight = access.sight(signedOf(request), resourceOf(request, hosted));
-    const address = parseAddress(request.originalUrl, hosted);
-    checkSight(sight, address, request.method);
-    if (!sight.signed && asksForHeaders(address.query)) {
-      const message = 'Request specific response headers cannot be used for anonymous GET requests.';
-      throw new S3Error('InvalidRequest', message);
-    }
-    for (const name of address.query.keys()) {
-      if (unanswered.has(name)) throw new S3Error('NotImplemented', `A read-only cache does not answer '?${name}'.`);
-    }
+    const { headers, originalUrl: target } = request;
+    const { address, sight } = admit({ method: request.raw.method!, target, headers }, access, domains);
     if (address.key === '') {
       const body = await bucketAnswer(files, sight, address, startedAtMs, reply);
       reply.type('application/xml').code(200).send(body);
@@ -177,27 +156,6 @@ export const s3Gateway: FastifyPluginCallback<S3GatewayOptions> = (app, options,
   done();
 };
 
-function signedOf({ raw, originalUrl }: FastifyRequest): SignedRequest {
-  const { path, search } = splitTarget(originalUrl);
-  return { method: raw.method!, rawPath: path, rawQuery: search, headers: raw.headers };
-}
-
-function resourceOf({ originalUrl }: FastifyRequest, hosted: string | undefined): string {
-  const { path } = splitTarget(originalUrl);
-  return hosted === undefined ? path : `/${hosted}${path}`;
-}
-
-/** Of what a caller may not read he is not told whether it is there. */
-function checkSight(sight: Sight, { bucket, key, query }: S3Address, method: string): void {
-  const isListing = method === 'GET' && !query.has('location') && !query.has('versioning');
-  const allowed =
-    bucket === '' ||
-    (key !== '' || isListing
-      ? sight.reads(`s3://${bucket}/${key || (query.get('prefix') ?? '')}`)
-      : sight.knows(bucket));
-  if (!allowed) throw new S3Error('AccessDenied', 'Access Denied: the key that signed this is for other paths.');
-}
-
 /** Fastify takes a resolved `undefined` for "nothing sent yet" unless it is given the reply. */
 async function handled(
   answer: (request: FastifyRequest, reply: FastifyReply) => Promise<void>,
@@ -230,25 +188,4 @@ function definedOf(options: S3GatewayOptions): Partial<typeof defaults> {
       .map((name) => [name, options[name as keyof typeof defaults]] as const)
       .filter(([, value]) => value !== undefined),
   );
-}
-
-/** By the shape of the request alone: what cannot be parsed is `other`. */
-function operationOf(request: FastifyRequest, domains: readonly string[]): S3Answered['operation'] {
-  const { method, originalUrl, headers } = request;
-  if (method !== 'GET' && method !== 'HEAD') return 'other';
-  try {
-    const { bucket, key, query } = parseAddress(originalUrl, hostedBucket(headers.host, domains));
-    if (key !== '') return method === 'GET' ? 'get' : 'head';
-    if (method === 'HEAD') return 'head';
-    return bucket === '' || query.has('location') || query.has('versioning') ? 'other' : 'list';
-  } catch {
-    return 'other';
-  }
-}
-
-/** Unlike those of any other process, and in order within this one. */
-function requestIds(): () => string {
-  const process = randomBytes(4).toString('hex').toUpperCase();
-  let count = 0;
-  return () => process + (count++).toString(16).toUpperCase().padStart(8, '0');
 }

@@ -2,6 +2,7 @@
 import { expect, test } from 'vitest';
 import { laneColumns, laneFailureColumns, laneHistograms } from '../../../src/telemetry/lane-columns.ts';
 import { metrics } from '../../../src/telemetry/metrics.ts';
+import { servingColumns } from '../../../src/telemetry/serving-columns.ts';
 import { nodesOf, type TreeNode, treeOf, treesOf } from '../../support/source-tree.ts';
 
 /** The last two names of `a.b.c`, as `b.c`; of `a.b`, both. */
@@ -35,7 +36,7 @@ const ownFigures = ['buildInfo'];
 test('what the main thread counts', () => {
   const places = { counter: 'counters', gauge: 'gauges', histogram: 'histograms' } as const;
   const idle = Object.entries(metrics)
-    .filter(([id, row]) => !('lane' in row) && !ownFigures.includes(id))
+    .filter(([id, row]) => !('lane' in row) && !('serving' in row) && !ownFigures.includes(id))
     .filter(([id, row]) => !fed.has(`${places[row.type]}.${id}`));
   expect(idle.map(([id]) => id)).toEqual([]);
 });
@@ -45,6 +46,15 @@ test('what lanes count', () => {
   expect(Object.keys(laneHistograms).filter((name) => !fed.has(`laneHistograms.${name}`))).toEqual([]);
   expect(Object.keys(laneFailureColumns).length).toBeGreaterThan(0);
   expect(fed).toContain('laneFailureColumns[]');
+});
+
+test('what is counted on the S3 port', () => {
+  const sums = Object.keys(servingColumns).filter((name) => !name.includes(':'));
+  expect(sums.filter((name) => !fed.has(`servingColumns.${name}`))).toEqual([]);
+  const shown = Object.values(metrics).flatMap((row) =>
+    'serving' in row && 'sum' in row.serving ? [row.serving.sum] : [],
+  );
+  expect(sums.filter((name) => !shown.includes(name as (typeof shown)[number]))).toEqual([]);
 });
 
 test('to name a metric, in a comment or elsewhere, feeds nothing', () => {

@@ -33,7 +33,7 @@ test('main-thread metrics count, by label', async () => {
   telemetry.counters.originRetries.inc({ cause: 'stall' }, 3);
   telemetry.gauges.storeFreeBytes.set(4096);
   telemetry.histograms.storeSyncSeconds.observe(0.004);
-  telemetry.histograms.s3Seconds.observe({ operation: 'get' }, 0.2);
+  telemetry.histograms.httpSeconds.observe({ port: 'api' }, 0.2);
   expect(await samples(telemetry, 'primed_jobs_submitted_total')).toEqual({ primed_jobs_submitted_total: 1 });
   expect((await samples(telemetry, 'primed_origin_retries_total'))['primed_origin_retries_total{cause="stall"}']).toBe(
     3,
@@ -42,8 +42,8 @@ test('main-thread metrics count, by label', async () => {
   const sync = await samples(telemetry, 'primed_store_sync_seconds');
   expect(sync['primed_store_sync_seconds_bucket{le="0.0025"}']).toBe(0);
   expect(sync['primed_store_sync_seconds_bucket{le="0.005"}']).toBe(1);
-  const served = await samples(telemetry, 'primed_s3_request_seconds_count');
-  expect(served['primed_s3_request_seconds_count{operation="get"}']).toBe(1);
+  const answered = await samples(telemetry, 'primed_http_request_seconds_count');
+  expect(answered['primed_http_request_seconds_count{port="api"}']).toBe(1);
   telemetry.close();
 });
 
@@ -107,7 +107,9 @@ test('the table keeps its own rules', () => {
   expect(new Set(rows.map(([, row]) => row.name)).size).toBe(rows.length);
   const named = (rule: (row: MetricRow) => boolean) => rows.filter(([, row]) => !rule(row)).map(([id]) => id);
   const hasBuckets = (row: MetricRow) =>
-    row.buckets !== undefined || (row.lane !== undefined && 'histogram' in row.lane);
+    row.buckets !== undefined ||
+    (row.lane !== undefined && 'histogram' in row.lane) ||
+    (row.serving !== undefined && ('seconds' in row.serving || 'firstByte' in row.serving));
   const sayUnit = (row: MetricRow) =>
     !['bytes', 'seconds'].includes(row.unit) || row.name.replace(/_total$/, '').endsWith(row.unit);
   expect(named((row) => row.name.endsWith('_total') === (row.type === 'counter'))).toEqual([]);

@@ -1,0 +1,220 @@
+// A client of an HTTP/1.1 server that costs as little as one can: GET or HEAD on keep-alive sockets by one thread (epoll),
+// bodies received and dropped, the time of each answer taken. The first surprise ends it.
+//
+//   reader --port N --connections N --requests N [--method GET|HEAD] [--range-bytes N] [--order sequential|random]
+//
+// Objects come on standard input, one a line: "<bytes> <request path>". Ranges are taken from all of them together, one after
+// the other or anywhere (at multiples of their size, but for the last bytes of an object); without --range-bytes objects are
+// read whole. Prints {"requests","bytes","seconds","cpuSeconds","p50Ms","p99Ms"}.
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { headBytesMax = 8192, connectionsMax = 1024, dropBytes = 1 << 20 };
+
+struct object {
+  char *path;
+  uint64_t bytes, firstRange, ranges;
+};
+
+struct connection {
+  int fd, inBody;
+  uint64_t expected, received;
+  size_t headLength;
+  double startedAt;
+  char head[headBytesMax];
+};
+
+static struct {
+  int port, connections, random, head;
+  uint64_t requests, rangeBytes;
+} options;
+
+static struct object *objects;
+static size_t objectCount;
+static uint64_t rangeCount, sent, answered, totalBytes, seed = 88172645463325252ull;
+static struct connection connections[connectionsMax];
+static double *tookSeconds;
+static char dropped[dropBytes];
+static int epollFd;
+
+static void fail(const char *format, ...) {
+  va_list arguments;
+  va_start(arguments, format);
+  fputs("reader: ", stderr);
+  vfprintf(stderr, format, arguments);
+  fputc('\n', stderr);
+  va_end(arguments);
+  exit(1);
+}
+
+static double wallSeconds(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+static double cpuSeconds(void) {
+  struct rusage usage;
+  getrusage(RUSAGE_SELF, &usage);
+  return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+         (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
+}
+
+/** xorshift64: the same ranges in every run. */
+static uint64_t nextRandom(void) {
+  seed ^= seed << 13;
+  seed ^= seed >> 7;
+  seed ^= seed << 17;
+  return seed;
+}
+
+static void openConnection(struct connection *connection) {
+  connection->fd = socket(AF_INET, SOCK_STREAM, 0);
+  struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)options.port)};
+  inet_pton(AF_INET, "127.0.0.1", &address.sin_addr);
+  if (connect(connection->fd, (struct sockaddr *)&address, sizeof address) < 0) fail("connect: %s", strerror(errno));
+  int on = 1;
+  setsockopt(connection->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  struct epoll_event event = {.events = EPOLLIN, .data.ptr = connection};
+  epoll_ctl(epollFd, EPOLL_CTL_ADD, connection->fd, &event);
+}
+
+static const struct object *objectOf(uint64_t range) {
+  size_t low = 0, high = objectCount - 1;
+  while (low < high) {
+    size_t middle = (low + high + 1) / 2;
+    if (objects[middle].firstRange <= range) low = middle;
+    else high = middle - 1;
+  }
+  return &objects[low];
+}
+
+static void sendRequest(struct connection *connection) {
+  uint64_t range = (options.random ? nextRandom() : sent) % rangeCount;
+  const struct object *object = objectOf(range);
+  char text[4096], rangeLine[128] = "";
+  connection->expected = object->bytes;
+  if (options.rangeBytes != 0) {
+    uint64_t from = (range - object->firstRange) * options.rangeBytes, rest = object->bytes - from;
+    connection->expected = rest < options.rangeBytes ? rest : options.rangeBytes;
+    snprintf(rangeLine, sizeof rangeLine, "Range: bytes=%llu-%llu\r\n", (unsigned long long)from,
+             (unsigned long long)(from + connection->expected - 1));
+  }
+  int length = snprintf(text, sizeof text, "%s %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n%s\r\n", options.head ? "HEAD" : "GET",
+                        object->path, options.port, rangeLine);
+  connection->headLength = connection->received = 0;
+  connection->inBody = 0;
+  connection->startedAt = wallSeconds();
+  sent += 1;
+  if (send(connection->fd, text, (size_t)length, MSG_NOSIGNAL) != length) fail("send: %s", strerror(errno));
+}
+
+static void readHead(struct connection *connection) {
+  char *head = connection->head;
+  ssize_t got = recv(connection->fd, head + connection->headLength, headBytesMax - 1 - connection->headLength, MSG_DONTWAIT);
+  if (got < 0 && errno == EAGAIN) return;
+  if (got <= 0) fail("the server closed the connection in a response head");
+  connection->headLength += (size_t)got;
+  head[connection->headLength] = 0;
+  char *end = memmem(head, connection->headLength, "\r\n\r\n", 4);
+  if (!end) {
+    if (connection->headLength >= headBytesMax - 1) fail("the response head is too long");
+    return;
+  }
+  *end = 0;
+  char *lengthLine = strcasestr(head, "\r\nContent-Length:");
+  if (strncmp(head, "HTTP/1.1 20", 11) != 0 || !lengthLine) fail("unexpected answer: %.200s", head);
+  if (strtoull(lengthLine + 17, NULL, 10) != connection->expected) fail("the answer has another length: %.200s", head);
+  connection->received = connection->headLength - (size_t)(end - head) - 4;
+  connection->inBody = 1;
+}
+
+static void onReadable(struct connection *connection) {
+  if (!connection->inBody) {
+    readHead(connection);
+  } else {
+    uint64_t left = connection->expected - connection->received;
+    ssize_t got = recv(connection->fd, dropped, left < dropBytes ? left : dropBytes, MSG_DONTWAIT);
+    if (got < 0 && errno == EAGAIN) return;
+    if (got <= 0) fail("the server closed the connection in a body");
+    connection->received += (uint64_t)got;
+  }
+  if (!connection->inBody || (!options.head && connection->received < connection->expected)) return;
+  tookSeconds[answered++] = wallSeconds() - connection->startedAt;
+  totalBytes += connection->received;
+  if (sent < options.requests) sendRequest(connection);
+  else connection->inBody = 0;
+}
+
+static void readOptions(int count, char **words) {
+  for (int i = 1; i + 1 < count; i += 2) {
+    const char *name = words[i], *value = words[i + 1];
+    if (strcmp(name, "--port") == 0) options.port = atoi(value);
+    else if (strcmp(name, "--connections") == 0) options.connections = atoi(value);
+    else if (strcmp(name, "--requests") == 0) options.requests = strtoull(value, NULL, 10);
+    else if (strcmp(name, "--range-bytes") == 0) options.rangeBytes = strtoull(value, NULL, 10);
+    else if (strcmp(name, "--order") == 0) options.random = strcmp(value, "random") == 0;
+    else if (strcmp(name, "--method") == 0) options.head = strcmp(value, "HEAD") == 0;
+    else fail("unknown option %s", name);
+  }
+  if (options.port <= 0 || options.requests == 0) fail("usage: reader --port N --connections N --requests N …");
+  if (options.connections < 1 || options.connections > connectionsMax) fail("--connections is 1 to %d", connectionsMax);
+}
+
+static void readObjects(void) {
+  char *line = NULL;
+  size_t capacity = 0, room = 0;
+  ssize_t length;
+  while ((length = getline(&line, &capacity, stdin)) > 0) {
+    if (line[length - 1] == '\n') line[length - 1] = 0;
+    char *rest;
+    uint64_t bytes = strtoull(line, &rest, 10);
+    if (*rest != ' ' || bytes == 0) fail("not \"<bytes> <path>\": %s", line);
+    if (objectCount == room) objects = realloc(objects, (room = room ? room * 2 : 1024) * sizeof *objects);
+    uint64_t ranges = options.rangeBytes == 0 ? 1 : (bytes + options.rangeBytes - 1) / options.rangeBytes;
+    objects[objectCount++] = (struct object){strdup(rest + 1), bytes, rangeCount, ranges};
+    rangeCount += ranges;
+  }
+  free(line);
+}
+
+static int byTime(const void *a, const void *b) {
+  double x = *(const double *)a, y = *(const double *)b;
+  return x < y ? -1 : x > y;
+}
+
+int main(int count, char **words) {
+  readOptions(count, words);
+  readObjects();
+  if (objectCount == 0) fail("no objects on standard input");
+  tookSeconds = calloc(options.requests, sizeof *tookSeconds);
+  epollFd = epoll_create1(0);
+  for (int i = 0; i < options.connections; i += 1) openConnection(&connections[i]);
+  double wallStart = wallSeconds(), cpuStart = cpuSeconds();
+  for (int i = 0; i < options.connections && sent < options.requests; i += 1) sendRequest(&connections[i]);
+  struct epoll_event events[connectionsMax];
+  while (answered < options.requests) {
+    int ready = epoll_wait(epollFd, events, connectionsMax, 30000);
+    if (ready < 0 && errno == EINTR) continue;
+    if (ready <= 0) fail(ready == 0 ? "nothing happened for 30 s" : "epoll_wait failed");
+    for (int i = 0; i < ready; i += 1) onReadable(events[i].data.ptr);
+  }
+  double wall = wallSeconds() - wallStart, cpu = cpuSeconds() - cpuStart;
+  qsort(tookSeconds, answered, sizeof *tookSeconds, byTime);
+  printf("{\"requests\":%llu,\"bytes\":%llu,\"seconds\":%.6f,\"cpuSeconds\":%.6f,\"p50Ms\":%.3f,\"p99Ms\":%.3f}\n",
+         (unsigned long long)answered, (unsigned long long)totalBytes, wall, cpu, tookSeconds[answered / 2] * 1e3,
+         tookSeconds[answered * 99 / 100] * 1e3);
+  return 0;
+}

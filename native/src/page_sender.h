@@ -1,0 +1,167 @@
+// Sends pages of files to sockets: from the cache, and what is not there by direct reads ahead of the socket.
+//
+//   owner thread                   sender thread                        reaper of the disk engine
+//   trySend() -- what is cached, as much as the socket takes at once
+//   start(job) --> inbox --------> take page, sendfile, next page
+//                                  EAGAIN: epoll, nothing pinned
+//                                  not cached: read -------------------> checksum, settle
+//                                  <------------- inbox ---------------- page pinned for the job
+//                    done(token, outcome), when no read of the job is under way
+//
+// A job that waits for its socket holds a descriptor and its list of pages. What it is about to send may be evicted
+// meanwhile, and is read again then.
+#pragma once
+#include <atomic>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <unordered_map>
+#include <vector>
+
+#include "disk_queue.h"
+#include "joinable_thread.h"
+#include "page_cache.h"
+
+namespace primed {
+
+struct StoredExtent {
+  int fd;
+  uint64_t offset;
+  uint32_t length;
+};
+
+struct StoredPage {
+  PageKey key;
+  uint32_t lengthBytes;
+  uint32_t checksum;  // CRC32C
+  std::vector<StoredExtent> extents;
+};
+
+enum class SendOutcome : int32_t {
+  sent = 0,
+  gone = 1,       // the other end closed
+  stalled = 2,    // it took too long over a page
+  badPage = 3,    // a page does not have its checksum
+  diskError = 4,  // a page could not be read
+  cancelled = 5,
+};
+
+struct SendOrder {
+  uint64_t token;
+  // -1: nothing is sent; the job ends when its first page is in the cache, and reads of the others have begun.
+  int socket;
+  std::vector<StoredPage> pages;
+  uint32_t skipBytes;  // of the first page
+  uint64_t lengthBytes;
+};
+
+class SenderSink {
+ public:
+  virtual ~SenderSink() = default;
+  // On the sender's thread. `sentBytes` of the order were taken by the kernel.
+  virtual void done(uint64_t token, SendOutcome outcome, uint64_t sentBytes) = 0;
+};
+
+struct SenderLimits {
+  uint32_t loads;        // reads at the disk at once
+  uint32_t pagesAhead;   // of one job
+  int stallMs;           // for a page
+};
+
+// As much of the range as is cached and the socket takes without waiting; at most `mostBytes`. -errno when it is broken.
+int64_t trySend(PageCache& cache, int socket, const std::vector<StoredPage>& pages, uint32_t skipBytes,
+                uint64_t lengthBytes, uint64_t mostBytes);
+// Copies a range whose pages are all cached. False: some are not, and nothing is to be read of `target`.
+bool tryCopy(PageCache& cache, const std::vector<StoredPage>& pages, uint32_t skipBytes, uint64_t lengthBytes,
+             uint8_t* target);
+
+class PageSender final : public PageWaiter, public DiskSink {
+ public:
+  PageSender(PageCache& cache, SenderSink& sink, const SenderLimits& limits);
+  ~PageSender() override;
+  // 0 or a positive errno. `engine`: io_uring or threads.
+  int open(bool uring);
+
+  // The owner's thread. Takes its own descriptor of the socket. 0, or a positive errno: then nothing was started.
+  int start(SendOrder&& order);
+  void cancel(uint64_t token);
+  // Ends every job, and waits for the reads that run. False: a disk did not answer in time.
+  bool close(int limitMs);
+
+  void pageSettled(uint64_t token, uint32_t slot, int status) override;
+  void deliver(const DiskCompletion* completions, size_t count) override;
+  void ended() override {}
+
+  uint64_t readBytes() const { return readBytes_.load(std::memory_order_relaxed); }
+
+ private:
+  struct Job {
+    SendOrder order;
+    size_t page = 0;
+    uint32_t inPage = 0;
+    uint64_t sent = 0;
+    size_t ahead = 0;
+    uint32_t loads = 0;
+    int64_t deadlineMs = 0;
+    bool pinned = false;
+    uint32_t slot = 0;
+    bool waiting = false;   // for a page
+    bool queued = false;    // for a free load
+    bool polled = false;    // known to epoll
+    bool ended = false;
+    SendOutcome outcome = SendOutcome::cancelled;
+  };
+  struct Load {
+    uint64_t job = 0;
+    StoredPage page;
+    uint32_t slot = 0;
+    size_t extent = 0;
+    uint32_t filled = 0;
+    bool busy = false;
+  };
+  struct Message {
+    enum class Kind { start, cancel, settled, nextExtent, loaded } kind;
+    uint64_t token;
+    uint32_t slot;
+    int status;
+    std::unique_ptr<Job> job;
+  };
+
+  void post(Message&& message);
+  void run();
+  void handle(Message& message);
+  void advance(uint64_t token, Job& job);
+  bool holdPage(uint64_t token, Job& job);
+  void readAhead(uint64_t token, Job& job);
+  void startLoad(uint64_t token, Job& job, const StoredPage& page, uint32_t slot);
+  void submitExtent(uint32_t load);
+  void finish(uint64_t token, Job& job, SendOutcome outcome);
+  void endIfIdle(uint64_t token, Job& job);
+  void waitForSocket(uint64_t token, Job& job);
+  void retryQueued();
+  void cutStalled();
+
+  PageCache& cache_;
+  SenderSink& sink_;
+  const SenderLimits limits_;
+  int epoll_ = -1;
+  int wake_ = -1;
+  std::unique_ptr<DiskEngine> disk_;
+  JoinableThread thread_;
+  bool started_ = false;
+  std::atomic<bool> stopping_{false};
+  std::atomic<uint64_t> readBytes_{0};
+
+  std::mutex inboxMutex_;
+  std::vector<Message> inbox_;
+
+  // The sender's thread alone.
+  std::unordered_map<uint64_t, std::unique_ptr<Job>> jobs_;
+  std::vector<Load> loads_;
+  std::vector<uint32_t> freeLoads_;
+  std::deque<uint64_t> queue_;
+  int64_t sweptMs_ = 0;
+};
+
+}  // namespace primed

@@ -1,0 +1,276 @@
+// The page cache and the sender, with real sockets and a real file.
+#include "../src/page_sender.h"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <condition_variable>
+#include <cstring>
+#include <map>
+#include <string>
+#include <thread>
+
+#include "../src/crc.h"
+#include "../src/listen.h"
+#include "check.h"
+
+using namespace primed;
+
+namespace {
+
+constexpr int limitMs = 20'000;
+
+class Waiter final : public PageWaiter {
+ public:
+  void pageSettled(uint64_t, uint32_t slot, int status) override {
+    settled++;
+    lastSlot = slot;
+    lastStatus = status;
+  }
+  int settled = 0;
+  uint32_t lastSlot = 0;
+  int lastStatus = -1;
+};
+
+struct Pair {
+  int server, client;
+  Pair() {
+    const int listener = listenOn("127.0.0.1", 0, false, 16);
+    CHECK(listener >= 0);
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_port = htons(static_cast<uint16_t>(portOf(listener)));
+    inet_pton(AF_INET, "127.0.0.1", &address.sin_addr);
+    client = socket(AF_INET, SOCK_STREAM, 0);
+    CHECK(connect(client, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0);
+    while ((server = accept4(listener, nullptr, nullptr, SOCK_NONBLOCK)) < 0) CHECK(errno == EAGAIN);
+    close(listener);
+  }
+  ~Pair() {
+    close(server);
+    close(client);
+  }
+};
+
+std::vector<uint8_t> readFrom(int fd, size_t bytes) {
+  std::vector<uint8_t> data(bytes);
+  size_t at = 0;
+  while (at < bytes) {
+    const ssize_t got = recv(fd, data.data() + at, bytes - at, 0);
+    if (got <= 0) break;
+    at += static_cast<size_t>(got);
+  }
+  data.resize(at);
+  return data;
+}
+
+// Fills a page as its loader would.
+uint32_t fill(PageCache& cache, uint64_t file, uint8_t pattern) {
+  uint32_t slot;
+  CHECK(cache.take({file, 0}, cachePageBytes, nullptr, 0, &slot) == PageCache::Taken::mine);
+  memset(cache.address(slot), pattern, cachePageBytes);
+  cache.settle(slot, 0);
+  return slot;
+}
+
+void testClock() {
+  PageCache cache(4 * cachePageBytes);
+  CHECK(cache.open() == 0);
+  for (uint64_t file = 1; file <= 4; file++) fill(cache, file, 1);
+  uint32_t pinned[4];
+  for (uint64_t file = 1; file <= 4; file++) CHECK(cache.find({file, 0}, &pinned[file - 1]));
+  uint32_t slot;
+  CHECK(cache.take({5, 0}, cachePageBytes, nullptr, 0, &slot) == PageCache::Taken::full);
+  cache.release(pinned[1]);
+  CHECK(cache.take({5, 0}, cachePageBytes, nullptr, 0, &slot) == PageCache::Taken::mine);
+  CHECK(!cache.find({2, 0}, &slot));
+  CHECK(cache.usedBytes() == 4 * cachePageBytes);
+}
+
+void testWaiters() {
+  PageCache cache(2 * cachePageBytes);
+  CHECK(cache.open() == 0);
+  Waiter first, second, gone;
+  uint32_t slot;
+  CHECK(cache.take({1, 0}, 5000, &first, 7, &slot) == PageCache::Taken::mine);
+  CHECK(cache.take({1, 0}, 5000, &second, 8, &slot) == PageCache::Taken::waiting);
+  CHECK(cache.take({1, 0}, 5000, &gone, 9, &slot) == PageCache::Taken::waiting);
+  CHECK(cache.usedBytes() == 8192);
+  cache.forget(&gone);
+  cache.settle(slot, 0);
+  CHECK(first.settled == 1 && second.settled == 1 && gone.settled == 0);
+  cache.release(slot);
+  cache.release(slot);
+  CHECK(cache.take({2, 0}, 5000, &first, 7, &slot) == PageCache::Taken::mine);
+  cache.settle(slot, 3);
+  CHECK(first.settled == 2 && first.lastStatus == 3);
+  CHECK(!cache.find({2, 0}, &slot));
+  CHECK(cache.usedBytes() == 8192);
+}
+
+// What the kernel has taken and not sent stays as it was, whatever becomes of its place in the cache.
+void testInFlight() {
+  PageCache cache(2 * cachePageBytes);
+  CHECK(cache.open() == 0);
+  const uint32_t slot = fill(cache, 1, 0xaa);
+  Pair pair;
+  const std::vector<StoredPage> pages = {{{1, 0}, cachePageBytes, 0, {}}};
+  const int64_t taken = trySend(cache, pair.server, pages, 0, cachePageBytes, cachePageBytes);
+  CHECK(taken > 100'000);
+  bool reused = false;
+  for (uint64_t file = 2; file < 8; file++) reused = fill(cache, file, 0xbb) == slot || reused;
+  CHECK(reused);
+  uint32_t again;
+  CHECK(!cache.find({1, 0}, &again));
+  for (const uint8_t byte : readFrom(pair.client, static_cast<size_t>(taken))) CHECK(byte == 0xaa);
+}
+
+class Ends final : public SenderSink {
+ public:
+  void done(uint64_t token, SendOutcome outcome, uint64_t sentBytes) override {
+    std::lock_guard<std::mutex> lock(mutex_);
+    CHECK(ends_.emplace(token, std::make_pair(outcome, sentBytes)).second);
+    changed_.notify_all();
+  }
+  std::pair<SendOutcome, uint64_t> take(uint64_t token) {
+    std::unique_lock<std::mutex> lock(mutex_);
+    CHECK(changed_.wait_for(lock, std::chrono::milliseconds(limitMs), [&] { return ends_.count(token) > 0; }));
+    return ends_[token];
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::map<uint64_t, std::pair<SendOutcome, uint64_t>> ends_;
+};
+
+// Some pages, the last one short, each in two pieces that lie apart.
+struct StoredFile {
+  static constexpr uint32_t pageCount = 9;
+  static constexpr uint32_t lastBytes = 5000;
+  std::vector<uint8_t> bytes;
+  int fd;
+
+  StoredFile() : bytes(size_t(pageCount) * cachePageBytes) {
+    uint32_t state = 1;
+    for (auto& byte : bytes) byte = static_cast<uint8_t>((state = state * 1664525 + 1013904223) >> 24);
+    char path[] = "/tmp/primed-sender-XXXXXX";
+    fd = mkstemp(path);
+    CHECK(fd >= 0);
+    unlink(path);
+    CHECK(pwrite(fd, bytes.data(), bytes.size(), 0) == static_cast<ssize_t>(bytes.size()));
+  }
+  ~StoredFile() { close(fd); }
+  uint64_t size() const { return uint64_t(pageCount - 1) * cachePageBytes + lastBytes; }
+  std::vector<StoredPage> pages() const {
+    std::vector<StoredPage> all;
+    for (uint32_t page = 0; page < pageCount; page++) {
+      const uint32_t length = page + 1 == pageCount ? lastBytes : cachePageBytes;
+      const uint32_t held = page + 1 == pageCount ? 8192 : cachePageBytes;
+      const uint64_t at = uint64_t(page) * cachePageBytes;
+      all.push_back({{1, page}, length, crc32c(0, bytes.data() + at, length), {{fd, at, 4096}, {fd, at + 4096, held - 4096}}});
+    }
+    return all;
+  }
+};
+
+void testSends(bool uring) {
+  const StoredFile file;
+  // A third of what is read by all at once.
+  PageCache cache(3 * cachePageBytes);
+  CHECK(cache.open() == 0);
+  Ends ends;
+  PageSender sender(cache, ends, {3, 4, limitMs});
+  if (sender.open(uring) != 0) return;  // no io_uring here
+  constexpr int readers = 8;
+  constexpr uint32_t skip = 12'345;
+  Pair pairs[readers];
+  std::vector<std::thread> threads;
+  for (int i = 0; i < readers; i++) {
+    CHECK(sender.start({uint64_t(i), pairs[i].server, file.pages(), skip, file.size() - skip}) == 0);
+    threads.emplace_back([&, i] {
+      const auto got = readFrom(pairs[i].client, file.size() - skip);
+      CHECK(got.size() == file.size() - skip);
+      CHECK(memcmp(got.data(), file.bytes.data() + skip, got.size()) == 0);
+    });
+  }
+  for (auto& thread : threads) thread.join();
+  for (int i = 0; i < readers; i++) {
+    const auto end = ends.take(static_cast<uint64_t>(i));
+    CHECK(end.first == SendOutcome::sent && end.second == file.size() - skip);
+  }
+  CHECK(sender.close(limitMs));
+}
+
+void testBadPage() {
+  const StoredFile file;
+  PageCache cache(16 * cachePageBytes);
+  CHECK(cache.open() == 0);
+  Ends ends;
+  PageSender sender(cache, ends, {4, 2, limitMs});
+  CHECK(sender.open(false) == 0);
+  Pair pair;
+  auto pages = file.pages();
+  pages[3].checksum ^= 1;
+  CHECK(sender.start({1, pair.server, pages, 0, file.size()}) == 0);
+  const auto got = readFrom(pair.client, 3 * cachePageBytes);
+  CHECK(got.size() == 3 * cachePageBytes && memcmp(got.data(), file.bytes.data(), got.size()) == 0);
+  const auto end = ends.take(1);
+  CHECK(end.first == SendOutcome::badPage && end.second == 3 * cachePageBytes);
+  // The file is cut: what is behind its end cannot be read.
+  CHECK(ftruncate(file.fd, cachePageBytes) == 0);
+  pages = file.pages();
+  for (auto& page : pages) page.key.file = 2;
+  CHECK(sender.start({2, -1, {pages.begin() + 4, pages.end()}, 0, 1}) == 0);
+  CHECK(ends.take(2).first == SendOutcome::diskError);
+  CHECK(sender.start({3, -1, {pages.begin(), pages.begin() + 1}, 0, 1}) == 0);
+  CHECK(ends.take(3).first == SendOutcome::sent);
+  CHECK(sender.close(limitMs));
+}
+
+// Clients that take nothing hold neither pages nor the others; they are cut when it has lasted too long.
+void testStalled() {
+  const StoredFile file;
+  PageCache cache(2 * cachePageBytes);
+  CHECK(cache.open() == 0);
+  Ends ends;
+  PageSender sender(cache, ends, {2, 2, 1500});
+  CHECK(sender.open(false) == 0);
+  constexpr int stalled = 6;
+  Pair pairs[stalled];
+  for (int i = 0; i < stalled; i++) {
+    const int few = 65'536;
+    setsockopt(pairs[i].server, SOL_SOCKET, SO_SNDBUF, &few, sizeof few);
+    CHECK(sender.start({uint64_t(10 + i), pairs[i].server, file.pages(), 0, file.size()}) == 0);
+  }
+  Pair lively;
+  CHECK(sender.start({1, lively.server, file.pages(), 0, file.size()}) == 0);
+  CHECK(readFrom(lively.client, file.size()).size() == file.size());
+  CHECK(ends.take(1).first == SendOutcome::sent);
+  sender.cancel(10);
+  CHECK(ends.take(10).first == SendOutcome::cancelled);
+  close(pairs[1].client);
+  CHECK(ends.take(11).first == SendOutcome::gone);
+  pairs[1].client = -1;
+  for (int i = 2; i < stalled; i++) CHECK(ends.take(static_cast<uint64_t>(10 + i)).first == SendOutcome::stalled);
+  CHECK(sender.start({2, pairs[2].server, file.pages(), 0, file.size()}) == 0);
+  // Closing ends what is under way.
+  CHECK(sender.close(limitMs));
+  CHECK(ends.take(2).first == SendOutcome::cancelled);
+}
+
+}  // namespace
+
+void testPageSender() {
+  signal(SIGPIPE, SIG_IGN);  // as Node has it
+  testClock();
+  testWaiters();
+  testInFlight();
+  for (const bool uring : {true, false}) testSends(uring);
+  testBadPage();
+  testStalled();
+}

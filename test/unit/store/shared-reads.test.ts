@@ -1,0 +1,160 @@
+/** Files that another thread reads: found through the same index, and kept until it has read them. */
+import { Worker } from 'node:worker_threads';
+import fc from 'fast-check';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import type { FileId } from '../../../src/core/types.ts';
+import { MiB } from '../../../src/core/units.ts';
+import { openLocalStore } from '../../../src/store/open.ts';
+import { cellsOfThread, SharedReads, ThreadReads } from '../../../src/store/shared-reads.ts';
+import { StoreView, type ViewedFile } from '../../../src/store/store-view.ts';
+import type { Store } from '../../../src/store/types.ts';
+import {
+  contentOf,
+  entry,
+  type Fixture,
+  loadObject,
+  makeFixture,
+  path,
+  readStoreFile,
+} from '../../support/store-fixture.ts';
+
+const id = (file: number): FileId => file as FileId;
+
+describe('the cells', () => {
+  test('say of every file whether somebody reads it', () => {
+    const step = fc.record({ thread: fc.nat(2), file: fc.integer({ min: 1, max: 6 }), enter: fc.boolean() });
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 200 }), (steps) => {
+        const shared = new SharedReads(3);
+        const threads = [0, 1, 2].map((thread) => new ThreadReads(shared.buffer, thread));
+        const readers = new Map<string, number>();
+        for (const { thread, file, enter } of steps) {
+          const key = `${thread} ${file}`;
+          const count = readers.get(key) ?? 0;
+          if (enter) expect(threads[thread]!.enter(id(file))).toBe(true);
+          else if (count > 0) threads[thread]!.leave(id(file));
+          readers.set(key, enter ? count + 1 : Math.max(0, count - 1));
+          for (let one = 1; one <= 6; one += 1) {
+            const read = [0, 1, 2].some((at) => (readers.get(`${at} ${one}`) ?? 0) > 0);
+            expect(shared.isRead(id(one))).toBe(read);
+          }
+        }
+      }),
+    );
+  });
+
+  test('are a number, and those of a thread that is gone are empty', () => {
+    const shared = new SharedReads(2);
+    const reads = new ThreadReads(shared.buffer, 1);
+    for (let file = 1; file <= cellsOfThread; file += 1) expect(reads.enter(id(file))).toBe(true);
+    expect(reads.enter(id(cellsOfThread + 1))).toBe(false);
+    expect(reads.enter(id(1))).toBe(true);
+    expect(shared.isRead(id(cellsOfThread))).toBe(true);
+    shared.clear(1);
+    expect(shared.isRead(id(cellsOfThread))).toBe(false);
+  });
+});
+
+describe('a view of the store', () => {
+  const small = entry('small', 5000);
+  const large = entry('large', 3 * MiB + 5);
+  let fixture: Fixture;
+  let shared: SharedReads;
+  let store: Store;
+  let view: StoreView;
+
+  beforeEach(async () => {
+    fixture = makeFixture();
+    shared = new SharedReads(1);
+    store = await openLocalStore({ ...fixture.options, otherReads: shared });
+    const reads = new ThreadReads(shared.buffer, 0);
+    view = new StoreView({
+      indexDir: fixture.options.indexDir,
+      storePaths: store.files.map((file) => file.path),
+      reads,
+    });
+    await loadObject(store, small);
+    await loadObject(store, large);
+  });
+  afterEach(async () => {
+    await view.close();
+    await store.close();
+    fixture.remove();
+  });
+
+  const opened = (name: string): ViewedFile => {
+    const file = view.open(path(name), ({ sizeBytes }) => ({ offset: 0, length: sizeBytes }));
+    expect(file).toBeDefined();
+    return file!;
+  };
+  const bytesOf = (file: ViewedFile): Buffer =>
+    Buffer.concat(
+      [...file.pages({ offset: 0, length: file.record.sizeBytes })].map(({ extents, lengthBytes }) =>
+        Buffer.concat(extents.map((extent) => readStoreFile(store, extent))).subarray(0, lengthBytes),
+      ),
+    );
+
+  test.each([['small'], ['large']])('gives the pages of %s, and those of the range alone', (name) => {
+    const file = opened(name);
+    expect(bytesOf(file).equals(contentOf(name === 'small' ? small : large))).toBe(true);
+    expect([...file.pages({ offset: 100, length: 10 })].map(({ page }) => page)).toEqual([0]);
+    expect([...file.pages({ offset: 100, length: 0 })]).toEqual([]);
+    file.close();
+  });
+
+  test.each([['small'], ['large']])('keeps %s, which is removed, until it is closed', async (name) => {
+    const { usedBytes } = store.usage();
+    const [file, again] = [opened(name), opened(name)];
+    await store.remove(path(name));
+    expect(view.open(path(name), () => undefined)).toBeUndefined();
+    expect(store.usage().usedBytes).toBe(usedBytes);
+    expect(bytesOf(file).equals(contentOf(name === 'small' ? small : large))).toBe(true);
+    again.close();
+    file.close();
+    file.close();
+    await expect.poll(() => store.usage().usedBytes).toBeLessThan(usedBytes);
+  });
+
+  test('does not open what is not whole, and holds nothing then', async () => {
+    expect(view.open(path('unknown'), () => undefined)).toBeUndefined();
+    await store.putMetadata('load-2' as never, [entry('known', 77)]);
+    expect(view.open(path('known'), () => undefined)).toBeUndefined();
+    expect(view.find(path('known'))).toBeUndefined();
+    const refuse = (): never => {
+      throw new Error('no');
+    };
+    expect(() => view.open(path('large'), refuse)).toThrow('no');
+    const { fileId } = view.find(path('large'))!;
+    expect(shared.isRead(fileId)).toBe(false);
+    const file = opened('large');
+    expect(shared.isRead(fileId)).toBe(true);
+    file.close();
+    expect(shared.isRead(fileId)).toBe(false);
+  });
+
+  test('a file that is replaced is the new one for those that come later', async () => {
+    const before = opened('large');
+    const next = entry('large', 2 * MiB, 'v2');
+    await loadObject(store, next, { load: 'load-2' as never });
+    const after = opened('large');
+    expect(after.record.etag).toBe('v2');
+    expect(bytesOf(after).equals(contentOf(next))).toBe(true);
+    expect(bytesOf(before).equals(contentOf(large))).toBe(true);
+    before.close();
+    after.close();
+  });
+});
+
+test('a cell that one thread writes is seen by another', async () => {
+  const shared = new SharedReads(1);
+  const writes = `
+    const { workerData, parentPort } = require('node:worker_threads');
+    const cells = new BigInt64Array(workerData);
+    Atomics.store(cells, 0, 1n);
+    Atomics.store(cells, 1, 42n);
+    parentPort.postMessage('written');`;
+  const worker = new Worker(writes, { eval: true, workerData: shared.buffer });
+  await new Promise((resolve) => worker.once('message', resolve));
+  expect(shared.isRead(id(42))).toBe(true);
+  await worker.terminate();
+});
