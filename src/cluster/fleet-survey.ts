@@ -5,6 +5,7 @@
 import { type Segment, segmentCount, segmentsOf } from '../core/segments.ts';
 import type { LoadId, ManifestEntry } from '../core/types.ts';
 import { alignUp } from '../core/units.ts';
+import type { RunOfLoad } from '../store/types.ts';
 import type { Places } from './fleet-places.ts';
 import type { FleetRun } from './fleet-run.ts';
 import type { Member } from './members.ts';
@@ -22,6 +23,10 @@ export interface CachedFile {
   readonly bytes: number;
   /** Whether this very load put some of them there. */
   readonly ours: boolean;
+  /** Whether this very run fetched some of it, or made it, if it has no bytes. */
+  readonly own: boolean;
+  /** What of `bytes` this run fetched. */
+  readonly ownBytes: number;
   /** Of segments that not all owners have. Only where they were looked for, and found. */
   readonly holders?: Holders;
   /** As many workers as asked have every byte visible, owners or others. Only where it was looked for. */
@@ -99,29 +104,33 @@ class Survey {
       complete: true,
       replicas: 0,
       best: new Map<number, number>(),
+      bestOwn: new Map<number, number>(),
       ours: false,
+      own: false,
     }));
     for (const { member, question, cached } of answers) {
       const { segment, file } = question;
-      const { complete, bytes, ours } = cached;
+      const { complete, bytes, ours, own, ownBytes } = cached;
       const whole = found[file]!;
       whole.replicas += 1;
       whole.complete &&= complete;
       whole.ours ||= ours;
+      whole.own ||= own;
       whole.best.set(segment.index, Math.max(bytes, whole.best.get(segment.index) ?? 0));
+      if (ownBytes > 0) whole.bestOwn.set(segment.index, Math.max(ownBytes, whole.bestOwn.get(segment.index) ?? 0));
       const usable = this.#isUsable(cached) ? bytes : 0;
       const missing = complete && usable === segment.length ? 0 : Math.max(0, alignUp(segment.length) - usable);
       if (missing > 0) needAt(need, member.id, missing);
     }
     const { holders, short } = this.#how.elsewhere ? await this.#holders(questions, answers) : notLookedFor;
-    return found.map(({ complete, replicas, best, ours }, at) => {
+    return found.map(({ complete, replicas, best, bestOwn, ours, own }, at) => {
       const entry = this.#entries[at]!;
       const wanted = segmentCount(entry.sizeBytes, this.#segmentBytesOf(entry)) * this.#run.replicas;
-      let bytes = 0;
-      for (const some of best.values()) bytes += some;
+      const bytes = sumOf(best.values());
+      const ownBytes = sumOf(bestOwn.values());
       const elsewhere = holders?.get(at);
       return {
-        ...{ complete: complete && replicas >= wanted, bytes, ours },
+        ...{ complete: complete && replicas >= wanted, bytes, ours, own, ownBytes },
         ...(elsewhere && { holders: elsewhere }),
         ...(short && { held: !short.has(at) }),
       };
@@ -176,10 +185,11 @@ class Survey {
       }
     }
     const answers = new Array<Answers[number]>(count);
+    const whose = { run: this.#run.spec.run, load: this.#how.load };
     await Promise.all(
       Array.from(asked, async ([member, some]) => {
         const segments = some.map(({ question }) => question.segment);
-        const cached = await cachedAt(member, this.#how.load, segments);
+        const cached = await cachedAt(member, whose, segments);
         some.forEach(({ question, at }, i) => {
           answers[at] = { member, question, cached: cached[i]! };
         });
@@ -202,11 +212,21 @@ class Survey {
 }
 
 /** A worker that is lost while it is asked, or refuses to be, has nothing. */
-async function cachedAt(member: Member, load: LoadId, segments: readonly Segment[]): Promise<readonly CachedSegment[]> {
+async function cachedAt(
+  member: Member,
+  whose: RunOfLoad,
+  segments: readonly Segment[],
+): Promise<readonly CachedSegment[]> {
   try {
-    return await member.link.cached(load, segments);
+    return await member.link.cached(whose, segments);
   } catch (error) {
     if (!isWorkerGone(error)) throw error;
-    return segments.map(() => ({ complete: false, bytes: 0, ours: false }));
+    return segments.map(() => ({ complete: false, bytes: 0, ours: false, own: false, ownBytes: 0 }));
   }
+}
+
+function sumOf(numbers: Iterable<number>): number {
+  let sum = 0;
+  for (const one of numbers) sum += one;
+  return sum;
 }

@@ -42,11 +42,13 @@ export function definitionOf(
 ): Omit<JobDefinition, 'number'> {
   const stopped =
     latest?.state === 'STOPPED' && latest.definition.source.kind === order.source.kind ? latest : undefined;
+  const runId = randomUUID();
   return {
     ...order,
     jobId: randomUUID() as JobId,
-    runId: randomUUID() as RunId,
-    loadId: stopped?.definition.loadId ?? (randomUUID() as LoadId),
+    runId: runId as RunId,
+    // By one name, so that the record of a file does not have to say by which run of the load it was fetched.
+    loadId: stopped?.definition.loadId ?? (runId as LoadId),
     resumed: stopped !== undefined,
     repairRunId: randomUUID() as RunId,
     repairLoadId: randomUUID() as LoadId,

@@ -23,13 +23,13 @@ import { Gate } from './gate.ts';
 import { type HandedFile, HandOut } from './hand-out.ts';
 import { indexVersion } from './index-file.ts';
 import { type ListedPage, listSource } from './lister.ts';
-import { bitmapOf, hasBit, type ManifestChunk, setBit } from './manifest.ts';
+import type { ManifestChunk } from './manifest.ts';
 import { addNeed, type Need } from './need.ts';
 import { mapOrdered } from './ordered.ts';
 import { type RunContext, RunInterrupted } from './run-context.ts';
 import { SeenPaths } from './seen-paths.ts';
 import { outstandingLimit } from './settings.ts';
-import { type FileHistory, failedTally, failureOfRun, freshFile, metadataTally, tallyOf } from './settle.ts';
+import { failedTally, failureOfRun, metadataTally, tallyOf } from './settle.ts';
 import { TurnTaking } from './turn-taking.ts';
 
 /** Files set aside at most; about 500 B each. Beyond them, files are waited for in their place. */
@@ -60,7 +60,6 @@ interface PlannedPage {
 
 interface OpenFile extends HandedFile {
   readonly open: OpenChunk;
-  readonly history: FileHistory;
 }
 
 export class LoadPhase {
@@ -215,28 +214,17 @@ export class LoadPhase {
     while (this.#writes.size >= chunkWritesAtOnce) await Promise.race(this.#writes);
   }
 
-  /** What is cached already, and how much room the others need. */
+  /** How much room is needed for what is not cached yet. */
   async #plan(
     entries: readonly ManifestEntry[],
     refused: readonly FileFailure[],
   ): Promise<{ chunk: ManifestChunk; need: Need }> {
     const { definition, deps } = this.#context;
-    const { loadMetadataOnly, skipIfExists } = definition.options;
-    const cachedBefore = bitmapOf(entries.length);
-    const partlyBefore = new Map<number, number>();
-    const chunk = { entries, refused, cachedBefore, partlyBefore };
-    if (loadMetadataOnly) return { chunk, need: new Map() };
+    const chunk = { entries, refused };
+    if (definition.options.loadMetadataOnly) return { chunk, need: new Map() };
     const replayed = this.#replayBelow === Number.POSITIVE_INFINITY;
     if (!this.#mayHave(replayed)) return { chunk, need: deps.fleet.needOf(definition.runId, entries) };
-    const { files, need } = await deps.fleet.survey(definition.runId, entries);
-    files.forEach(({ complete, bytes, ours }, index) => {
-      if (!(skipIfExists || ours)) return;
-      // Of a load that began with this job it was this job: counted as loaded, when its turn comes (again).
-      if (ours && !definition.resumed) return;
-      if (complete) setBit(cachedBefore, index);
-      else if (bytes > 0) partlyBefore.set(index, bytes);
-    });
-    return { chunk, need };
+    return { chunk, need: (await deps.fleet.survey(definition.runId, entries)).need };
   }
 
   /** After a restart: the room that the files of open chunks still need, as the workers say about each. */
@@ -278,9 +266,9 @@ export class LoadPhase {
       await nextTurn();
     }
     await this.#gate.below(1, () => this.#halted);
-    for (const { open, entry, history } of this.#setAside) {
+    for (const { open, entry } of this.#setAside) {
       if (this.#halted) return;
-      await this.#hand(open, entry, history, waitedFor);
+      await this.#hand(open, entry, waitedFor);
     }
     await this.#gate.below(1, () => this.#halted);
   }
@@ -320,7 +308,7 @@ export class LoadPhase {
   async #cachedNow(open: OpenChunk, chunk: ManifestChunk): Promise<readonly CachedFile[] | undefined> {
     const { definition, deps } = this.#context;
     const elsewhere = this.#mayHave(open.replayed);
-    if (!elsewhere && !chunk.cachedBefore.some((bits) => bits !== 0)) return undefined;
+    if (!elsewhere) return undefined;
     return (await deps.fleet.survey(definition.runId, chunk.entries, { elsewhere })).files;
   }
 
@@ -333,20 +321,15 @@ export class LoadPhase {
   ): Promise<void> | undefined {
     const { definition } = this.#context;
     const entry = chunk.entries[at]!;
-    const completeBefore = hasBit(chunk.cachedBefore, at);
-    const cachedBeforeBytes = completeBefore ? entry.sizeBytes : (chunk.partlyBefore.get(at) ?? 0);
-    let history = cachedBeforeBytes === 0 ? freshFile : { ...freshFile, cachedBeforeBytes };
-    if (cached !== undefined && (completeBefore || open.replayed)) {
-      history = { cachedBeforeBytes, completeBefore, replayed: open.replayed, ours: cached.ours };
-      if (cached.complete && (definition.options.skipIfExists || cached.ours)) {
-        const { path, sizeBytes } = entry;
-        const outcome: FileOutcome = { path, result: 'skipped', loadedBytes: 0, skippedBytes: sizeBytes };
-        this.#account(open, entry, outcome, history);
-        return undefined;
-      }
+    if (cached?.complete === true && (definition.options.skipIfExists || cached.ours)) {
+      const { path, sizeBytes } = entry;
+      const { own, ownBytes: loadedBytes } = cached;
+      const result = own ? 'loaded' : 'skipped';
+      this.#account(open, entry, { path, result, loadedBytes, skippedBytes: sizeBytes - loadedBytes });
+      return undefined;
     }
     const how = this.#setAside.length < setAsideLimit ? inHaste : waitedFor;
-    return this.#hand(open, entry, history, cached?.holders === undefined ? how : { ...how, holders: cached.holders });
+    return this.#hand(open, entry, cached?.holders === undefined ? how : { ...how, holders: cached.holders });
   }
 
   /**
@@ -392,28 +375,26 @@ export class LoadPhase {
     }
   }
 
-  #hand(open: OpenChunk, entry: ManifestEntry, history: FileHistory, how: FileHow): Promise<void> | undefined {
+  #hand(open: OpenChunk, entry: ManifestEntry, how: FileHow): Promise<void> | undefined {
     const { deps, definition } = this.#context;
     const claim = deps.fleet.claimOf(definition.runId, entry);
-    return this.#handOut.hand({ entry, how, claim, settled: this.#settled, open, history } as OpenFile);
+    return this.#handOut.hand({ entry, how, claim, settled: this.#settled, open } as OpenFile);
   }
 
   /** Of all files that were handed out. */
   readonly #settled = (outcome: FileOutcome, file: OpenFile): void => {
-    const { open, entry, history } = file;
-    // What is durable of it by now was fetched by this very job.
-    if (outcome.result === 'later')
-      this.#setAside.push({ ...file, history: { ...history, replayed: true, ours: true } });
-    else this.#account(open, entry, outcome, history);
+    const { open, entry } = file;
+    if (outcome.result === 'later') this.#setAside.push(file);
+    else this.#account(open, entry, outcome);
   };
 
-  #account(open: OpenChunk, entry: ManifestEntry, outcome: FileOutcome, history: FileHistory): void {
+  #account(open: OpenChunk, entry: ManifestEntry, outcome: FileOutcome): void {
     const lost = failureOfRun(outcome);
     if (lost !== undefined) {
       this.#fail(lost);
       return;
     }
-    const tally = tallyOf(entry, outcome, history);
+    const tally = tallyOf(entry, outcome);
     if (tally === undefined) {
       this.#fail(new RunInterrupted());
       return;

@@ -4,9 +4,9 @@ import type { OriginDemand, OriginLimit } from '../core/origin-limits.ts';
 import type { PeerList } from '../core/peers.ts';
 import type { PinList } from '../core/retention.ts';
 import { isWhole, type Segment } from '../core/segments.ts';
-import type { DiscardReason, LoadId, ManifestEntry, RunId } from '../core/types.ts';
+import type { DiscardReason, ManifestEntry, RunId } from '../core/types.ts';
 import type { RunProgress, RunSpec, VerifyOutcome, Worker, WorkerFree } from '../ingest/types.ts';
-import type { Freed } from '../store/types.ts';
+import type { Freed, RunOfLoad } from '../store/types.ts';
 import type { BegunLoad, CachedSegment, SegmentHow, SegmentOutcome, WorkerId, WorkerLink } from './worker-link.ts';
 
 export class LocalLink implements WorkerLink {
@@ -33,10 +33,10 @@ export class LocalLink implements WorkerLink {
     return this.#worker.makeRoom(run, files);
   }
 
-  async cached(load: LoadId, segments: readonly Segment[]): Promise<readonly CachedSegment[]> {
+  async cached(whose: RunOfLoad, segments: readonly Segment[]): Promise<readonly CachedSegment[]> {
     return segments.map((segment) => {
       const { file, offset, length } = segment;
-      return this.#worker.cached(load, file, isWhole(segment) ? undefined : { offset, length });
+      return this.#worker.cached(whose, file, isWhole(segment) ? undefined : { offset, length });
     });
   }
 

@@ -1,11 +1,11 @@
 /**
- * One chunk of a manifest: the files of one listing page, and what was cached of them when they were listed.
+ * One chunk of a manifest: the files of one listing page.
  *
  * As stored: msgpack of the array below, deflated. Columns and deflate make about 25 bytes a file of a directory with
  * numbered names: ten million files are 250 MB of the LMDB map, which the resident set of the coordinator counts.
  *   [ format version, common start of all paths, ends of paths[], sizes[], last-modified ms[],
  *     ETags: 16 bytes each where all are MD5s, else strings[],
- *     version ids[] or nil, refused [path, code, message][], cached-before bitmap, partly cached [index, bytes][] ]
+ *     version ids[] or nil, refused [path, code, message][] ]
  */
 import assert from 'node:assert/strict';
 import { deflateRawSync, inflateRawSync } from 'node:zlib';
@@ -14,7 +14,7 @@ import type { FileFailure } from '../core/job.ts';
 import type { ManifestEntry, UfsPath } from '../core/types.ts';
 import { msgpack } from './msgpack.ts';
 
-const formatVersion = 1;
+const formatVersion = 2;
 const md5Bytes = 16;
 const md5Etag = /^[0-9a-f]{32}$/;
 /** 1,000 keys, ETags and version ids of 1,024 bytes each are 3 MiB: what inflates to more than this is not ours. */
@@ -24,10 +24,6 @@ export interface ManifestChunk {
   readonly entries: readonly ManifestEntry[];
   /** Files that were named (by an index) and that the origin does not give. */
   readonly refused: readonly FileFailure[];
-  /** Bit i: entry i was completely cached, and would be reused, when it was listed. */
-  readonly cachedBefore: Uint8Array;
-  /** Entries of which some bytes were cached. */
-  readonly partlyBefore: ReadonlyMap<number, number>;
 }
 
 type Stored = [
@@ -39,8 +35,6 @@ type Stored = [
   etags: Uint8Array | string[],
   versionIds: (string | null)[] | null,
   refused: [string, string, string][],
-  cachedBefore: Uint8Array,
-  partlyBefore: [number, number][],
 ];
 
 export function encodeChunk(chunk: ManifestChunk): Buffer {
@@ -55,8 +49,6 @@ export function encodeChunk(chunk: ManifestChunk): Buffer {
     packEtags(entries),
     entries.some((entry) => entry.versionId !== undefined) ? entries.map((entry) => entry.versionId ?? null) : null,
     chunk.refused.map(({ path, code, message }) => [path, code, message]),
-    chunk.cachedBefore,
-    [...chunk.partlyBefore],
   ];
   return deflateRawSync(msgpack.pack(stored), { level: 1 });
 }
@@ -64,7 +56,7 @@ export function encodeChunk(chunk: ManifestChunk): Buffer {
 export function decodeChunk(bytes: Uint8Array): ManifestChunk {
   const stored = msgpack.unpack(inflateRawSync(bytes, { maxOutputLength: maxChunkBytes })) as Stored;
   assert.equal(stored[0], formatVersion, 'a manifest chunk of this version');
-  const [, start, ends, sizes, modified, packedEtags, versionIds, refused, cachedBefore, partlyBefore] = stored;
+  const [, start, ends, sizes, modified, packedEtags, versionIds, refused] = stored;
   const etags = unpackEtags(packedEtags);
   assert(sizes.length === ends.length && etags.length === ends.length && modified.length === ends.length);
   const entries = ends.map((end, index): ManifestEntry => {
@@ -80,8 +72,6 @@ export function decodeChunk(bytes: Uint8Array): ManifestChunk {
   return {
     entries,
     refused: refused.map(([path, code, message]) => ({ path, code: code as ErrorCode, message })),
-    cachedBefore: Uint8Array.from(cachedBefore),
-    partlyBefore: new Map(partlyBefore),
   };
 }
 
@@ -96,18 +86,6 @@ function unpackEtags(packed: Uint8Array | string[]): readonly string[] {
   return Array.from({ length: packed.byteLength / md5Bytes }, (_, at) =>
     hex.slice(at * 2 * md5Bytes, (at + 1) * 2 * md5Bytes),
   );
-}
-
-export function bitmapOf(count: number): Uint8Array {
-  return new Uint8Array(Math.ceil(count / 8));
-}
-
-export function setBit(bitmap: Uint8Array, index: number): void {
-  bitmap[index >> 3]! |= 1 << (index & 7);
-}
-
-export function hasBit(bitmap: Uint8Array, index: number): boolean {
-  return (bitmap[index >> 3]! & (1 << (index & 7))) !== 0;
 }
 
 /** Never splits a surrogate pair: half of one would not survive UTF-8. */

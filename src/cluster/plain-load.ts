@@ -115,7 +115,7 @@ export class PlainLoad<T extends FileOrder> implements BegunLoad, Segment, Turne
     const { file } = this;
     if (!(end instanceof Error) && !isBad(end)) {
       const { loadedBytes, skippedBytes, version = file } = end;
-      const result = loadedBytes === 0 && skippedBytes > 0 ? 'skipped' : 'loaded';
+      const result = end.result === 'skipped' ? 'skipped' : 'loaded';
       this.#over({ path: file.path, result, loadedBytes, skippedBytes, version });
       return;
     }

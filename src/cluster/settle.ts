@@ -6,24 +6,11 @@ import { addTally, emptyTally } from '../core/job-machine.ts';
 import type { ManifestEntry } from '../core/types.ts';
 import type { FileOutcome } from '../ingest/types.ts';
 
-/** What was known of a file before this job, and before this process. */
-export interface FileHistory {
-  /** Bytes that were cached when the file was listed; a complete file has all. */
-  readonly cachedBeforeBytes: number;
-  readonly completeBefore: boolean;
-  /** A crash lies between the listing and now: what this load cached meanwhile was fetched by this very job. */
-  readonly replayed: boolean;
-  /** Whether what is cached belongs to this load; only looked at when `replayed`. */
-  readonly ours: boolean;
-}
-
-export const freshFile: FileHistory = { cachedBeforeBytes: 0, completeBefore: false, replayed: false, ours: false };
-
 /**
  * The tally of one settled file; undefined for one that was stopped. Bytes loaded and skipped add up to the size of the
  * version that is cached, or the file is a failed one: an outcome that leaves bytes unaccounted for is no success.
  */
-export function tallyOf(entry: ManifestEntry, outcome: FileOutcome, history: FileHistory): Tally | undefined {
+export function tallyOf(entry: ManifestEntry, outcome: FileOutcome): Tally | undefined {
   if (outcome.result === 'stopped') return undefined;
   if (outcome.result === 'failed') {
     return failedTally(entry, outcome.error ?? { code: 'INTERNAL', message: 'the worker gave no reason' });
@@ -36,10 +23,8 @@ export function tallyOf(entry: ManifestEntry, outcome: FileOutcome, history: Fil
       message: `the worker accounted for ${accounted} of ${sizeBytes} bytes`,
     });
   }
-  const here = Math.min(outcome.loadedBytes, sizeBytes);
-  const byThisJob = history.replayed && history.ours && !history.completeBefore;
-  const loadedBytes = byThisJob ? Math.max(here, sizeBytes - history.cachedBeforeBytes) : here;
-  const loaded = outcome.result === 'loaded' || byThisJob;
+  const loadedBytes = Math.min(outcome.loadedBytes, sizeBytes);
+  const loaded = outcome.result === 'loaded';
   // Every field by its name: what a spread costs shows with very many files.
   return {
     loadedFiles: loaded ? 1 : 0,

@@ -21,7 +21,7 @@ import { mapOrdered } from './ordered.ts';
 import { type RunContext, RunInterrupted } from './run-context.ts';
 import { repairSpec } from './run-specs.ts';
 import { SeenPaths } from './seen-paths.ts';
-import { failedTally, failureOfRun, freshFile, isOfRun, metadataTally, tallyOf } from './settle.ts';
+import { failedTally, failureOfRun, isOfRun, metadataTally, tallyOf } from './settle.ts';
 
 interface Checked {
   readonly files: number;
@@ -173,7 +173,7 @@ export class VerifyPhase {
       const outcome = await fleet.load(definition.runId, listed, how!);
       const lost = failureOfRun(outcome);
       if (lost !== undefined) throw lost;
-      const tally = tallyOf(listed, outcome, freshFile);
+      const tally = tallyOf(listed, outcome);
       if (tally === undefined) throw new RunInterrupted();
       const entry = tally.failedFiles > 0 ? undefined : { ...listed, ...outcome.version };
       return { entry, found, tally };

@@ -88,8 +88,9 @@ export class VersionLoad {
       loadedBytes += segment.loadedBytes;
       skippedBytes += segment.skippedBytes;
     }
-    const result = verdict.result === 'loaded' && loadedBytes === 0 && skippedBytes > 0 ? 'skipped' : verdict.result;
     const [only] = this.#done.values();
+    const skipped = this.bad === undefined && [...this.#done.values()].every((one) => one.result === 'skipped');
+    const result = skipped ? 'skipped' : verdict.result;
     const version = !this.cut && only?.version !== undefined ? { version: only.version } : {};
     return { ...verdict, ...version, result, loadedBytes, skippedBytes };
   }

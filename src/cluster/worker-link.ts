@@ -7,9 +7,9 @@ import type { OriginDemand, OriginLimit } from '../core/origin-limits.ts';
 import type { PeerList } from '../core/peers.ts';
 import type { PinList } from '../core/retention.ts';
 import type { Segment } from '../core/segments.ts';
-import type { DiscardReason, LoadId, ManifestEntry, ObjectVersion, RunId, WorkerId } from '../core/types.ts';
-import type { RunProgress, RunSpec, VerifyOutcome, WorkerFree } from '../ingest/types.ts';
-import type { Freed } from '../store/types.ts';
+import type { DiscardReason, ManifestEntry, ObjectVersion, RunId, WorkerId } from '../core/types.ts';
+import type { CachedBytes, RunProgress, RunSpec, VerifyOutcome, WorkerFree } from '../ingest/types.ts';
+import type { Freed, RunOfLoad } from '../store/types.ts';
 
 export type { WorkerId };
 
@@ -52,9 +52,9 @@ export interface SegmentOutcome {
    * whole file is loaded anew by the worker itself, see `version`). `later`: see LoadHow of ingest.
    */
   readonly result: 'loaded' | 'skipped' | 'failed' | 'stopped' | 'changed' | 'later';
-  /** Bytes of the segment that this run fetched and made durable. */
+  /** See FileOutcome of ingest. */
   readonly loadedBytes: number;
-  /** Bytes that were durable before. */
+  /** Bytes that are durable by others. */
   readonly skippedBytes: number;
   /** What is cached now, of a segment that is a whole file. */
   readonly version?: ObjectVersion;
@@ -71,13 +71,8 @@ export interface BegunLoad {
 /** For whom a worker does what belongs to no run of its own: RUN_SUPERSEDED where it has heard of a higher term of the run. */
 export type RunTerm = Pick<RunSpec, 'run' | 'term'>;
 
-export interface CachedSegment {
-  readonly complete: boolean;
-  /** Durable bytes of this version. */
-  readonly bytes: number;
-  /** Whether this very load put them there. */
-  readonly ours: boolean;
-}
+/** Of the version that was asked for. */
+export type CachedSegment = CachedBytes;
 
 /**
  * Every call may reject with a PrimedError: WORKER_LOST when the link ends before the answer (whether the worker did it is
@@ -91,7 +86,7 @@ export interface WorkerLink {
   reserveMore(run: RunId, bytes: number): Promise<void>;
   /** Gives back what earlier loads have left half loaded of these files, and this run would not use. */
   makeRoom(run: RunId, files: readonly ManifestEntry[]): Promise<void>;
-  cached(load: LoadId, segments: readonly Segment[]): Promise<readonly CachedSegment[]>;
+  cached(whose: RunOfLoad, segments: readonly Segment[]): Promise<readonly CachedSegment[]>;
   /** Resolves when the segment is durable, given up or stopped. A repeated call for the same segment joins the first. */
   load(run: RunId, segment: Segment, how: SegmentHow): Promise<SegmentOutcome>;
   /** The same for very many segments, without a promise for each. It is told its end once; with an error maybe before this returns. */

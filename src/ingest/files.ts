@@ -12,7 +12,7 @@ import { partsOf } from '../core/part-plan.ts';
 import type { ByteRange, Log, ManifestEntry, UfsPath } from '../core/types.ts';
 import { alignUp } from '../core/units.ts';
 import type { Origins } from '../origin/types.ts';
-import type { Store } from '../store/types.ts';
+import type { Fetched, Store } from '../store/types.ts';
 import { Feed } from './feed.ts';
 import type { Follows } from './follows.ts';
 import type { ObjectAddress } from './origin-links.ts';
@@ -92,13 +92,13 @@ export class Files {
     if (run.lost !== undefined && source === undefined) throw run.lost;
     const begun = this.#begin(run, entry, range);
     const wantedBytes = range?.length ?? entry.sizeBytes;
-    if (begun.state === 'complete') return skippedOutcome(entry, wantedBytes);
+    if (begun.state === 'complete') return durableOutcome(entry, wantedBytes, begun);
     if (entry.sizeBytes === 0) {
       await this.#store.completeEmpty(run.spec.run, begun.fileId);
       return { path: entry.path, result: 'loaded', loadedBytes: 0, skippedBytes: 0, version: entry };
     }
     const missingBytes = bytesOf(begun.missing);
-    if (missingBytes === 0) return skippedOutcome(entry, wantedBytes);
+    if (missingBytes === 0) return durableOutcome(entry, wantedBytes, begun);
     const admitted = this.#store.admit(begun.fileId, entry.path, missingBytes);
     if (admitted !== undefined) {
       await admitted;
@@ -118,8 +118,8 @@ export class Files {
         unplanned: feed ?? partsOf(begun.missing, this.#partBytes),
         unplannedBytes: missingBytes,
         outstanding: 0,
-        loadedBytes: 0,
-        skippedBytes: wantedBytes - missingBytes,
+        loadedBytes: begun.ownBytes,
+        skippedBytes: wantedBytes - missingBytes - begun.ownBytes,
         restarts: 0,
         dropped: false,
         error: undefined,
@@ -283,7 +283,7 @@ export class Files {
     file.hasty = false;
     file.setAside = false;
     if (begun.state === 'complete') {
-      this.finish(run, file, skippedOutcome(file.entry, sizeBytes));
+      this.finish(run, file, durableOutcome(file.entry, sizeBytes, begun));
       return;
     }
     file.fileId = begun.fileId;
@@ -294,7 +294,8 @@ export class Files {
     }
     file.unplanned = partsOf(begun.missing, this.#partBytes);
     file.unplannedBytes = bytesOf(begun.missing);
-    file.skippedBytes = sizeBytes - file.unplannedBytes;
+    file.loadedBytes = begun.ownBytes;
+    file.skippedBytes = sizeBytes - file.unplannedBytes - begun.ownBytes;
     run.queueOf(file).planning.push(file);
     this.#onPlanned();
   }
@@ -308,6 +309,8 @@ export function stoppedOutcome(entry: ManifestEntry): FileOutcome {
   return { path: entry.path, result: 'stopped', loadedBytes: 0, skippedBytes: 0 };
 }
 
-function skippedOutcome(entry: ManifestEntry, skippedBytes: number): FileOutcome {
-  return { path: entry.path, result: 'skipped', loadedBytes: 0, skippedBytes, version: entry };
+/** All of it was here: it was skipped, but for what this very run had fetched of it. */
+function durableOutcome(entry: ManifestEntry, bytes: number, { own, ownBytes }: Fetched): FileOutcome {
+  const result = own ? 'loaded' : 'skipped';
+  return { path: entry.path, result, loadedBytes: ownBytes, skippedBytes: bytes - ownBytes, version: entry };
 }

@@ -28,7 +28,7 @@ import type {
   UfsPath,
 } from '../core/types.ts';
 import type { FailureCause } from '../origin/types.ts';
-import type { Freed, FreeOrder } from '../store/types.ts';
+import type { Fetched, Freed, FreeOrder, RunOfLoad } from '../store/types.ts';
 
 export interface RunSpec {
   readonly run: RunId;
@@ -52,6 +52,13 @@ export interface RunSpec {
   readonly keeps?: boolean;
 }
 
+/** What is durable of a file, or of a range of it: whether all of it is visible, whose load it is, what of it the run has fetched. */
+export interface CachedBytes extends Fetched {
+  readonly complete: boolean;
+  readonly bytes: number;
+  readonly ours: boolean;
+}
+
 export interface WorkerFree extends FreeOrder {
   /**
    * Runs that are at work on something at or below the path are stopped first: whoever began them is gone, or does not know
@@ -67,9 +74,9 @@ export interface FileOutcome {
    * another version than that of which a range was asked for.
    */
   readonly result: 'loaded' | 'skipped' | 'failed' | 'stopped' | 'later' | 'changed';
-  /** Bytes of the file that this run fetched and made durable; on `skipped` 0. */
+  /** Bytes of the file that this run fetched and made durable, now or earlier, before whatever came between; on `skipped` 0. */
   readonly loadedBytes: number;
-  /** Bytes that were durable already. */
+  /** Bytes that are durable by others. */
   readonly skippedBytes: number;
   /** What is cached now; differs from the manifest when the object changed and was restarted. */
   readonly version?: ObjectVersion;
@@ -160,14 +167,10 @@ export interface Worker {
   /** Re-reads every page of a cached file from SSD, and compares a whole-object checksum where the origin has one. */
   verify(run: RunId, entry: ManifestEntry, ranges?: readonly ByteRange[]): Promise<VerifyOutcome>;
   /**
-   * What is cached of this file at this version: its durable bytes, and whether this load put them there. Where a run of the
-   * load is under way, it counts on them: they are not evicted before it ends.
+   * What is cached of this file at this version. Where a run of the load is under way, it counts on it: it is not evicted before
+   * that ends.
    */
-  cached(
-    load: LoadId,
-    entry: ManifestEntry,
-    range?: ByteRange,
-  ): { readonly complete: boolean; readonly bytes: number; readonly ours: boolean };
+  cached(whose: RunOfLoad, entry: ManifestEntry, range?: ByteRange): CachedBytes;
   /** Ranges of a file that were loaded here become visible; the others lie on other workers. */
   publish(version: ManifestEntry): Promise<void>;
   /** Frees what is half loaded of this version. */

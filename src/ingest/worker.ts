@@ -18,7 +18,7 @@ import {
 } from '../core/types.ts';
 import { alignUp } from '../core/units.ts';
 import type { Origins } from '../origin/types.ts';
-import type { FileRecord, Freed, Store } from '../store/types.ts';
+import type { FileRecord, Freed, RunOfLoad, Store } from '../store/types.ts';
 import { Books } from './books.ts';
 import { Files, stoppedOutcome } from './files.ts';
 import { Follows } from './follows.ts';
@@ -32,6 +32,7 @@ import { type PeerAccess, PeerLinks } from './peer-links.ts';
 import { Run } from './run.ts';
 import { clearRow, type RunBoard, runRows } from './run-board.ts';
 import type {
+  CachedBytes,
   FileOutcome,
   LoadHow,
   RunProgress,
@@ -65,6 +66,8 @@ export interface WorkerOptions {
 
 /** How long bytes may be on the shared board before the ledger sees them. */
 const foldMs = 100;
+
+const nothingHere: CachedBytes = { complete: false, bytes: 0, ours: false, own: false, ownBytes: 0 };
 
 export class IngestWorker implements Worker {
   readonly #store: Store;
@@ -240,13 +243,14 @@ export class IngestWorker implements Worker {
       await this.#store.removeVersion(version.path, visible.fileId);
   }
 
-  cached(load: LoadId, entry: ManifestEntry, range?: ByteRange): { complete: boolean; bytes: number; ours: boolean } {
+  cached(whose: RunOfLoad, entry: ManifestEntry, range?: ByteRange): CachedBytes {
     if (range !== undefined) {
-      const { bytes, ours, visible, record } = this.#store.cachedRange(load, entry, range);
-      if (record !== undefined && !this.#hold(load, record)) return { complete: false, bytes: 0, ours: false };
+      const { visible, record, ...cached } = this.#store.cachedRange(whose, entry, range);
+      if (record !== undefined && !this.#hold(whose.load, record)) return nothingHere;
       // What is durable and not published is not there for anyone: its load has to be gone on with.
-      return { complete: visible && bytes === range.length, bytes, ours };
+      return { complete: visible && cached.bytes === range.length, ...cached };
     }
+    const { run, load } = whose;
     const same = (record: FileRecord | undefined): record is FileRecord =>
       record !== undefined && sameVersion(record, entry);
     const visible = this.#store.stat(entry.path);
@@ -254,8 +258,9 @@ export class IngestWorker implements Worker {
     const candidates = [visible, loading].filter(same);
     // what this load has fetched so far counts, even while an earlier version of equal bytes is still the visible one
     const best = candidates.find((record) => record.loadId === load && record.state !== 'metadata') ?? candidates[0];
-    if (best === undefined || !this.#hold(load, best)) return { complete: false, bytes: 0, ours: false };
-    return { complete: best.state === 'complete', bytes: best.cachedBytes, ours: best.loadId === load };
+    if (best === undefined || !this.#hold(load, best)) return nothingHere;
+    const { state, cachedBytes: bytes, loadId } = best;
+    return { complete: state === 'complete', bytes, ours: loadId === load, ...this.#store.fetched(run, best) };
   }
 
   /** False: it is being removed. */

@@ -219,7 +219,7 @@ export class Changes {
       // A small file is either complete or has landed nothing.
       this.#putBlocks(file, segments);
       const record = file.record('loading', file.landedBytes, 0);
-      this.#put(index.loading, fileKey(file.fileId), encodeFile({ record, runs: file.runs }, arena));
+      this.#put(index.loading, fileKey(file.fileId), encodeFile({ record }, arena));
       if (!file.indexed) this.#put(index.loadingPaths, pathKey(file.entry.path), fileKey(file.fileId));
       file.indexed = true;
       this.#settleLater(file, segments);

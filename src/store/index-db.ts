@@ -27,7 +27,7 @@ import { PrimedError } from '../core/errors.ts';
 import { KiB, MiB } from '../core/units.ts';
 import { makeFolder, releaseMapped } from '../platform/index.ts';
 
-export const indexFormat = 5;
+export const indexFormat = 6;
 export const dataName = 'data.mdb';
 /** mm_magic of LMDB, at byte 24 of the file, behind the page header. */
 const lmdbMagic = 0xbeefc0de;

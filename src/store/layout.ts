@@ -104,6 +104,25 @@ export function missingRanges(
   return missing;
 }
 
+/** What of a range the run of this number has fetched. @param range as of `missingRanges`. */
+export function bytesBy(
+  by: number,
+  sizeBytes: number,
+  range: ByteRange,
+  blockOf: (segment: number) => Block | undefined,
+): number {
+  let bytes = 0;
+  let at = Math.floor(range.offset / pageBytes);
+  const end = pagesOf(Math.min(range.offset + range.length, sizeBytes));
+  while (at < end) {
+    const segment = Math.floor(at / pagesPerSegment);
+    const block = blockOf(segment);
+    for (const stop = Math.min(end, (segment + 1) * pagesPerSegment); at < stop; at++)
+      if (block?.by[at - segment * pagesPerSegment] === by) bytes += pageLength(sizeBytes, at);
+  }
+  return bytes;
+}
+
 function missingPages(offset: number, end: number, segment: number, present: Uint32Array, missing: ByteRange[]): void {
   let from = -1;
   for (let at = offset; at < end; at += pageBytes) {

@@ -23,6 +23,9 @@ import type { FileRecord, FileState, LandedPart } from './types.ts';
 /** `landed`: every byte is there, and the commit that makes it a complete file runs. */
 export type LoadingPhase = 'loading' | 'landed' | 'dropped';
 
+/** A block has a byte for the run of each page. */
+const mostSlots = 255;
+
 const noRuns: Map<RunId, number> = new Map();
 const noSegments: Set<number> = new Set();
 const noBitmaps: Map<number, Uint32Array> = new Map();
@@ -48,8 +51,8 @@ export class LoadingFile {
   visible: boolean;
   /** What of it is visible, or gets so by the commit that runs. */
   shownBytes: number;
-  /** Landed bytes by the run that fetched them. */
-  readonly runs: Map<RunId, number>;
+  /** Landed bytes by the run that fetched them; of a small file only what is not by the run of the load's name. */
+  runs: Map<RunId, number>;
   readonly blocks = new Map<number, Block>();
   /** Segments of which the index has a block, or gets one by the commit that runs. */
   readonly stored: Set<number>;
@@ -127,7 +130,7 @@ export class LoadingFile {
    * Books a part into its block.
    * @returns what it added, and the extents of pages that had landed before, which nobody needs.
    */
-  add(part: LandedPart): { segment: number; addedBytes: number; unused: readonly Extent[] } {
+  add(run: RunId, part: LandedPart): { segment: number; addedBytes: number; unused: readonly Extent[] } {
     if (this.attributes === '') this.attributes = part.attributes ?? '';
     const segment = Math.floor(part.range.offset / segmentBytes);
     if (this.settled.has(segment)) return { segment, addedBytes: 0, unused: part.extents };
@@ -140,16 +143,26 @@ export class LoadingFile {
     const count = part.pageChecksums.length;
     let known = 0;
     for (let page = first; page < first + count; page++) if (hasPage(block.present, page)) known++;
-    const result = known === 0 ? { addedBytes: part.range.length, unused: [] } : this.#addMissing(block, first, part);
+    if (known === count) return { segment, addedBytes: 0, unused: part.extents };
+    const by = this.#slotOf(run);
+    const result =
+      known === 0 ? { addedBytes: part.range.length, unused: [] } : this.#addMissing(block, first, part, by);
+    this.#credit(run, result.addedBytes);
     if (known === 0) {
       insertExtents(block, (first * pageBytes) / alignBytes, part.extents);
       for (let i = 0; i < count; i++) {
         setPage(block.present, first + i);
         block.checksums[first + i] = part.pageChecksums[i]!;
+        block.by[first + i] = by;
       }
     }
     this.landedBytes += result.addedBytes;
     return { segment, ...result };
+  }
+
+  /** A file without bytes was made by this run. */
+  madeBy(run: RunId): void {
+    this.#credit(run, 0);
   }
 
   /** What was landed up to here in this segment is durable now. */
@@ -182,10 +195,25 @@ export class LoadingFile {
       attributes: this.attributes,
       segmentBytes: this.segmentBytes,
     };
-    return versionId === undefined ? record : { ...record, versionId };
+    if (versionId === undefined && this.runs.size === 0) return record;
+    const version = versionId === undefined ? {} : { versionId };
+    return { ...record, ...version, ...(this.runs.size === 0 ? {} : { runs: this.runs }) };
   }
 
-  #addMissing(block: Block, first: number, part: LandedPart): { addedBytes: number; unused: Extent[] } {
+  /** By what number blocks name the run, which is one of the file's from now on; 0: there are too many. */
+  #slotOf(run: RunId): number {
+    if (this.small) return 1;
+    if (!this.runs.has(run)) this.runs.set(run, 0);
+    const slot = [...this.runs.keys()].indexOf(run) + 1;
+    return slot <= mostSlots ? slot : 0;
+  }
+
+  #credit(run: RunId, bytes: number): void {
+    if (!this.small) this.runs.set(run, (this.runs.get(run) ?? 0) + bytes);
+    else if (!isNamesake(run, this.load)) this.runs = new Map([[run, bytes]]);
+  }
+
+  #addMissing(block: Block, first: number, part: LandedPart, by: number): { addedBytes: number; unused: Extent[] } {
     let addedBytes = 0;
     const unused: Extent[] = [];
     for (let i = 0; i < part.pageChecksums.length; i++) {
@@ -198,10 +226,16 @@ export class LoadingFile {
       insertExtents(block, ((first + i) * pageBytes) / alignBytes, extents);
       setPage(block.present, first + i);
       block.checksums[first + i] = part.pageChecksums[i]!;
+      block.by[first + i] = by;
       addedBytes += length;
     }
     return { addedBytes, unused };
   }
+}
+
+/** The run by the name of the load goes without saying. */
+function isNamesake(run: string, load: string): boolean {
+  return run === load;
 }
 
 /** A part that breaks the rules of LandedPart is a defect of the caller. */

@@ -6,16 +6,7 @@ import type { DiscardReason, FileId, LoadId, RunId, UfsPath } from '../core/type
 import { loadingRecord, mergeByPath, storedLoading, visibleRecord } from './catalog.ts';
 import type { IndexDb } from './index-db.ts';
 import { LoadingFile } from './loading-file.ts';
-import {
-  blockKey,
-  decodeFile,
-  decodeRuns,
-  fileKey,
-  parseFileKey,
-  parseSegment,
-  pathKey,
-  readBlock,
-} from './records.ts';
+import { blockKey, decodeFile, fileKey, parseFileKey, parseSegment, pathKey, readBlock } from './records.ts';
 import type { FileRecord } from './types.ts';
 
 /** How a file ended, for parts of it that come late. Remembered for this many files. */
@@ -86,9 +77,13 @@ export class LoadingFiles {
   /** Goes on with a version that is visible in part. */
   reopen(visible: FileRecord, run: RunId): LoadingFile {
     const { path, etag, sizeBytes, lastModifiedMs, versionId, fileId, loadId: load, cachedBytes } = visible;
-    const { segmentBytes, attributes } = visible;
+    const { segmentBytes, attributes, runs = new Map([[load as string as RunId, cachedBytes]]) } = visible;
     const entry = { path, etag, sizeBytes, lastModifiedMs, ...(versionId === undefined ? {} : { versionId }) };
-    const file = new LoadingFile({ fileId, entry, load, run, segmentBytes, attributes, shownBytes: cachedBytes });
+    const file = new LoadingFile({
+      ...{ fileId, entry, load, run, segmentBytes, attributes },
+      runs: new Map(runs),
+      shownBytes: cachedBytes,
+    });
     this.#restore(file);
     // It has not ended, whatever is remembered of its last loading.
     this.#endings.delete(fileId);
@@ -199,10 +194,11 @@ export class LoadingFiles {
     if (this.#endings.has(fileId) || this.#byId.has(fileId)) return undefined;
     const bytes = this.#index.get(this.#index.loading, fileKey(fileId));
     if (bytes === undefined) return undefined;
-    const { path, etag, sizeBytes, lastModifiedMs, versionId, loadId, segmentBytes, attributes } = decodeFile(bytes);
+    const record = decodeFile(bytes);
+    const { path, etag, sizeBytes, lastModifiedMs, versionId, loadId, segmentBytes, attributes } = record;
     const version = versionId === undefined ? {} : { versionId };
     const entry = { path: path as UfsPath, etag, sizeBytes, lastModifiedMs, ...version };
-    const runs = decodeRuns(bytes);
+    const runs = new Map(record.runs);
     const run = [...runs.keys()].at(-1)!;
     const visible = visibleRecord(this.#index, path);
     const shown = visible?.fileId === fileId ? { shownBytes: visible.cachedBytes } : {};

@@ -50,15 +50,12 @@ function landPart(files: LoadingFiles, run: RunId, part: LandedPart, changes: Ch
     if (ending === 'complete') complete.add(fileId);
     return;
   }
-  const { segment, addedBytes, unused } = file.add(part);
+  const { segment, addedBytes, unused } = file.add(run, part);
   changes.release(unused, run);
   if (addedBytes < range.length) changes.ledgers.discarded(run, 'replaced', range.length - addedBytes);
   if (addedBytes === 0) return;
   changes.ledgers.cached(run, addedBytes);
-  if (!file.small) {
-    file.runs.set(run, (file.runs.get(run) ?? 0) + addedBytes);
-    changes.touch(file, segment);
-  }
+  if (!file.small) changes.touch(file, segment);
   if (!file.whole) return;
   completeFile(files, file, changes);
   complete.add(fileId);
@@ -87,12 +84,14 @@ export function showFile(files: LoadingFiles, file: LoadingFile, settle: Settle<
 }
 
 /** A file without bytes. */
-export function completeEmpty(files: LoadingFiles, file: LoadingFile, settle: Settle<void>): Operation {
+export function completeEmpty(files: LoadingFiles, run: RunId, file: LoadingFile, settle: Settle<void>): Operation {
   return {
     weight: 1,
     stores: 0,
     apply(changes) {
-      if (file.phase === 'loading') completeFile(files, file, changes);
+      if (file.phase !== 'loading') return;
+      file.madeBy(run);
+      completeFile(files, file, changes);
     },
     done: () => settle.resolve(),
     failed: settle.reject,

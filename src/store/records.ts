@@ -5,6 +5,7 @@
  * block      0 u8 version  1 u8 zero  2 u16 pages  4 u16 zero  6 u16 words  8 u32 extents
  *            12 u32 x words: bitmap of pages that are present
  *            .. u32 x pages: CRC32C of each page, 0 where absent
+ *            .. u8 x pages: the run that fetched it, counted from 1 in the file record; 0: absent, or a run beyond the 255th
  *            .. 12 B x extents: u32 grain in the store file, u16 grain in the block, u16 grains, u8 store, 3 B zero
  *
  * file       0 u8 version  1 u8 state  2 u16 etag bytes  4 u48 file id  10 u16 load bytes
@@ -12,7 +13,8 @@
  *            44 u32 inline block bytes  48 u16 version id bytes (0xffff: none)  50 u16 path bytes  52 u16 runs
  *            54 u16 segment size of its placement, MiB  56 u16 attributes bytes
  *            58 u16 class  60 u48 since, ms: its place in the queue for eviction
- *            66 inline block, etag, load, version id, attributes, path (loading only), runs x (u16 bytes, name, f64 durable bytes)
+ *            66 inline block, etag, load, version id, attributes, path (loading only), runs x (u16 bytes, name, f64 durable bytes);
+ *            of a visible file no runs are one: that by the name of the load
  *
  * ledger     0 u8 version  1 u8 reasons  2 6 B zero  8 f64 origin bytes  16 f64 peer bytes  24 f64 cached bytes
  *            32 f64 x reasons
@@ -22,7 +24,7 @@ import { discardReasons, emptyLedger } from '../core/types.ts';
 import { MiB } from '../core/units.ts';
 import type { FileRecord, FileState } from './types.ts';
 
-export const recordVersion = 4;
+export const recordVersion = 5;
 
 const blockHeadBytes = 12;
 const extentBytes = 12;
@@ -36,6 +38,8 @@ export interface Block {
   /** One bit a page. */
   readonly present: Uint32Array;
   readonly checksums: Uint32Array;
+  /** Which run of the file fetched each page, counted from 1; 0: it is absent, or nobody knows. */
+  readonly by: Uint8Array;
   /** Sorted by place in the block, neighbours merged. */
   extents: BlockExtent[];
 }
@@ -49,7 +53,8 @@ export interface BlockExtent {
 }
 
 export function emptyBlock(pages: number): Block {
-  return { pages, present: new Uint32Array((pages + 31) >>> 5), checksums: new Uint32Array(pages), extents: [] };
+  const present = new Uint32Array((pages + 31) >>> 5);
+  return { pages, present, checksums: new Uint32Array(pages), by: new Uint8Array(pages), extents: [] };
 }
 
 export function hasPage(present: Uint32Array, page: number): boolean {
@@ -135,7 +140,7 @@ export class Arena {
 }
 
 export function blockBytes(block: Block): number {
-  return blockHeadBytes + block.present.length * 4 + block.pages * 4 + block.extents.length * extentBytes;
+  return blockHeadBytes + block.present.length * 4 + block.pages * 5 + block.extents.length * extentBytes;
 }
 
 export function writeBlock(block: Block, out: Buffer, offset: number): void {
@@ -149,6 +154,7 @@ export function writeBlock(block: Block, out: Buffer, offset: number): void {
   let at = offset + blockHeadBytes;
   for (const word of block.present) at = out.writeUInt32LE(word, at);
   for (const checksum of block.checksums) at = out.writeUInt32LE(checksum, at);
+  for (const run of block.by) at = out.writeUInt8(run, at);
   for (const extent of block.extents) {
     out.writeUInt32LE(extent.fileGrain, at);
     out.writeUInt16LE(extent.blockGrain, at + 4);
@@ -166,6 +172,7 @@ export function readBlock(bytes: Buffer, offset = 0): Block {
   let at = offset + blockHeadBytes;
   for (let i = 0; i < block.present.length; i++, at += 4) block.present[i] = bytes.readUInt32LE(at);
   for (let i = 0; i < pages; i++, at += 4) block.checksums[i] = bytes.readUInt32LE(at);
+  for (let i = 0; i < pages; i++, at += 1) block.by[i] = bytes[at]!;
   for (let i = 0; i < extents; i++, at += extentBytes) {
     block.extents.push({
       fileGrain: bytes.readUInt32LE(at),
@@ -187,7 +194,7 @@ export function scanExtents(
   const pages = bytes.readUInt16LE(offset + 2);
   const words = bytes.readUInt16LE(offset + 6);
   const extents = bytes.readUInt32LE(offset + 8);
-  let at = offset + blockHeadBytes + (words + pages) * 4;
+  let at = offset + blockHeadBytes + words * 4 + pages * 5;
   for (let i = 0; i < extents; i++, at += extentBytes) {
     each(bytes[at + 8]!, bytes.readUInt32LE(at), bytes.readUInt16LE(at + 6));
   }
@@ -200,8 +207,6 @@ export interface FileValue {
   readonly record: FileRecord;
   /** Of a file of at most a page: its only block. */
   readonly block?: Block | undefined;
-  /** Of a loading file: who fetched its durable bytes. */
-  readonly runs?: ReadonlyMap<RunId, number>;
   /** Of a visible file with bytes. */
   readonly place?: Place | undefined;
 }
@@ -213,7 +218,8 @@ export interface Place {
 }
 
 export function encodeFile(value: FileValue, arena: Arena): Buffer {
-  const { record, block, runs, place } = value;
+  const { record, block, place } = value;
+  const runs = runsToName(record);
   const inlineBytes = block ? blockBytes(block) : 0;
   const etagBytes = Buffer.byteLength(record.etag);
   const loadBytes = Buffer.byteLength(record.loadId);
@@ -281,8 +287,16 @@ export function decodeFile(bytes: Buffer, path?: string): FileRecord {
     attributes: attributesAt === pathAt ? '' : bytes.toString('utf8', attributesAt, pathAt),
     segmentBytes: bytes.readUInt16LE(54) * MiB,
   };
-  if (versionBytes === noVersionId) return record;
-  return { ...record, versionId: bytes.toString('utf8', versionAt, attributesAt) };
+  const runs = bytes.readUInt16LE(52) === 0 ? undefined : decodeRuns(bytes);
+  if (versionBytes === noVersionId) return runs === undefined ? record : { ...record, runs };
+  const versionId = bytes.toString('utf8', versionAt, attributesAt);
+  return runs === undefined ? { ...record, versionId } : { ...record, runs, versionId };
+}
+
+/** One that has the name of the load goes without saying. */
+function runsToName({ state, loadId, runs }: FileRecord): ReadonlyMap<string, number> | undefined {
+  const plain: ReadonlyMap<string, number> | undefined = runs;
+  return state !== 'loading' && plain?.size === 1 && plain.has(loadId) ? undefined : plain;
 }
 
 /** What a summary needs of a file record, without its strings. */
@@ -315,7 +329,7 @@ export function scanInlineExtents(
   return true;
 }
 
-export function decodeRuns(bytes: Buffer): Map<RunId, number> {
+function decodeRuns(bytes: Buffer): Map<RunId, number> {
   const versionBytes = bytes.readUInt16LE(48);
   let at = fileHeadBytes + bytes.readUInt32LE(44) + bytes.readUInt16LE(2) + bytes.readUInt16LE(10);
   at += (versionBytes === noVersionId ? 0 : versionBytes) + bytes.readUInt16LE(56) + bytes.readUInt16LE(50);

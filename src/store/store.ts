@@ -26,7 +26,7 @@ import { Evictor } from './evictor.ts';
 import { Holds } from './holds.ts';
 import { type IndexDb, maxPathBytes } from './index-db.ts';
 import { Keeping } from './keeping.ts';
-import { missingRanges, segmentBytes } from './layout.ts';
+import { bytesBy, missingRanges, segmentBytes } from './layout.ts';
 import { Ledgers } from './ledgers.ts';
 import { checkPart, LoadingFile } from './loading-file.ts';
 import { LoadingFiles } from './loading-files.ts';
@@ -41,6 +41,8 @@ import type {
   Accounted,
   BeginOrder,
   Begun,
+  CachedRange,
+  Fetched,
   FileRecord,
   Freed,
   FreeOrder,
@@ -49,6 +51,7 @@ import type {
   PathSummary,
   Reader,
   Removed,
+  RunOfLoad,
   Store,
   StoreFile,
   StoreUsage,
@@ -60,6 +63,7 @@ import type { Volume } from './volume.ts';
 const idsReserved = 2 ** 24;
 /** S3's limit of a version id; its ETags are far shorter. */
 const maxTagBytes = 1024;
+const nothing: Fetched = { own: false, ownBytes: 0 };
 /** Records that one operation of `putMetadata`, and one page of `free`, covers: files, and the blocks of those that are removed. */
 const recordsAtOnce = 2048;
 
@@ -221,12 +225,14 @@ export class LocalStore implements Store {
     const reusable = stays && mayReuse(visible, visible.loadId, order);
     if (reusable && visible.state === 'complete') {
       this.hold(run, visible);
-      return { state: 'complete', fileId: visible.fileId, record: visible };
+      return { state: 'complete', fileId: visible.fileId, record: visible, ...this.#fetched(run, visible, range) };
     }
     const begin = (file: LoadingFile): Begun => {
       this.#loading.use(file, run);
       if (segmentBytes !== undefined) file.segmentBytes = segmentBytes;
-      return { state: 'loading', fileId: file.fileId, missing: file.missing(range, partBytes) };
+      const missing = file.missing(range, partBytes);
+      const own = file.durableBytes === 0 ? nothing : this.#fetched(run, file.record(), range);
+      return { state: 'loading', fileId: file.fileId, missing, ...own };
     };
     const current = this.#loading.atPath(entry.path);
     if (current && mayReuse(current.entry, current.load, order)) {
@@ -250,11 +256,7 @@ export class LocalStore implements Store {
     return this.#commit((settle) => showFile(this.#loading, file, settle));
   }
 
-  cachedRange(
-    load: LoadId,
-    entry: ManifestEntry,
-    range: ByteRange,
-  ): { bytes: number; ours: boolean; visible: boolean; record?: FileRecord } {
+  cachedRange({ run, load }: RunOfLoad, entry: ManifestEntry, range: ByteRange): CachedRange {
     const found = [visibleRecord(this.#index, entry.path), this.#loading.recordAt(entry.path)]
       .filter((record) => record !== undefined && record.state !== 'metadata' && sameVersion(record, entry))
       .map((record) => ({
@@ -262,9 +264,30 @@ export class LocalStore implements Store {
         ours: record!.loadId === load,
         visible: record!.state !== 'loading',
         record: record!,
+        ...this.#fetched(run, record!, range),
       }));
     // What this load has fetched so far counts, even while an earlier version of equal bytes is the visible one.
-    return found.find(({ ours }) => ours) ?? found[0] ?? { bytes: 0, ours: false, visible: false };
+    return found.find(({ ours }) => ours) ?? found[0] ?? { bytes: 0, ours: false, visible: false, ...nothing };
+  }
+
+  fetched(run: RunId, record: FileRecord): Fetched {
+    return this.#fetched(run, record, { offset: 0, length: record.sizeBytes });
+  }
+
+  #fetched(run: RunId, record: FileRecord, range: ByteRange): Fetched {
+    const { path, fileId, sizeBytes, state, loadId } = record;
+    // What is being added to a version that is visible has more runs, and is in the same blocks.
+    const added = state === 'partial' ? this.#loading.recordAt(path) : undefined;
+    const { runs = new Map([[loadId as string as RunId, 0]]) } = added?.fileId === fileId ? added : record;
+    if (state === 'metadata' || !runs.has(run)) return nothing;
+    if (sizeBytes === 0) return { own: true, ownBytes: 0 };
+    if (runs.size === 1) {
+      const ownBytes = this.#durableBytes(record, range);
+      return { own: ownBytes > 0, ownBytes };
+    }
+    const by = [...runs.keys()].indexOf(run) + 1;
+    const ownBytes = bytesBy(by, sizeBytes, range, (segment) => this.#readers.block(fileId, segment));
+    return { own: ownBytes > 0, ownBytes };
   }
 
   /** What of a range the index has. */
@@ -333,11 +356,11 @@ export class LocalStore implements Store {
     return file?.phase === 'dropped' || (ending !== undefined && ending !== 'complete');
   }
 
-  completeEmpty(_run: RunId, fileId: FileId): Promise<void> {
+  completeEmpty(run: RunId, fileId: FileId): Promise<void> {
     const file = this.#loading.withId(fileId);
     assert(!file || file.entry.sizeBytes === 0, 'only a file of no bytes is complete without parts');
     if (!file) return this.flush();
-    return this.#commit((settle) => completeEmpty(this.#loading, file, settle));
+    return this.#commit((settle) => completeEmpty(this.#loading, run, file, settle));
   }
 
   account(run: RunId, { originBytes, peerBytes, discarded }: Accounted): void {

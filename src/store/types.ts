@@ -72,6 +72,27 @@ export interface FileRecord extends ManifestEntry {
   readonly attributes: string;
   /** Cuts by which the file was placed over workers, MiB-aligned: readers find its other segments by the ring. */
   readonly segmentBytes: number;
+  /** Which runs fetched its bytes, and how many each; none: the one by the name of the load. */
+  readonly runs?: ReadonlyMap<RunId, number>;
+}
+
+/** For whom something is looked up: a run of a load. */
+export interface RunOfLoad {
+  readonly run: RunId;
+  readonly load: LoadId;
+}
+
+/** What of a file, or of a range, is durable by what one run has fetched; of a file without bytes, whether that run made it. */
+export interface Fetched {
+  readonly own: boolean;
+  readonly ownBytes: number;
+}
+
+export interface CachedRange extends Fetched {
+  readonly bytes: number;
+  readonly ours: boolean;
+  readonly visible: boolean;
+  readonly record?: FileRecord;
 }
 
 export interface BeginOrder {
@@ -85,14 +106,16 @@ export interface BeginOrder {
   readonly segmentBytes?: number;
 }
 
-/** What `beginFile` found. */
-export type Begun =
-  | { readonly state: 'complete'; readonly fileId: FileId; readonly record: FileRecord }
-  | {
-      readonly state: 'loading';
-      readonly fileId: FileId /** Not yet durable, part-aligned, in order. */;
-      readonly missing: readonly ByteRange[];
-    };
+/** What `beginFile` found, and what of it this very run had fetched before. */
+export type Begun = Fetched &
+  (
+    | { readonly state: 'complete'; readonly fileId: FileId; readonly record: FileRecord }
+    | {
+        readonly state: 'loading';
+        readonly fileId: FileId /** Not yet durable, part-aligned, in order. */;
+        readonly missing: readonly ByteRange[];
+      }
+  );
 
 /** One part (or whole small object) whose bytes a lane has written. */
 export interface LandedPart {
@@ -237,12 +260,10 @@ export interface Store {
   beginFile(order: BeginOrder): Begun;
   /** What has landed of a version becomes visible in place of the one that was. Durable when resolved. */
   show(version: ManifestEntry): Promise<void>;
-  /** What is durable of a range of a version, visible or not, and which load put it there. */
-  cachedRange(
-    load: LoadId,
-    entry: ManifestEntry,
-    range: ByteRange,
-  ): { readonly bytes: number; readonly ours: boolean; readonly visible: boolean; readonly record?: FileRecord };
+  /** What is durable of a range of a version, visible or not, which load put it there, and what of it the run fetched. */
+  cachedRange(whose: RunOfLoad, entry: ManifestEntry, range: ByteRange): CachedRange;
+  /** What of a file the run fetched, as its record says. */
+  fetched(run: RunId, record: FileRecord): Fetched;
   /**
    * Gives up, as `failed`, every file that is half loaded by this run or an earlier one of the same load, unless another
    * run is at work on it. Durable when resolved.

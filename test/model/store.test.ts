@@ -19,7 +19,7 @@ import { pageChecksums } from '../../src/platform/index.ts';
 import type { LandedPart, OpenFile } from '../../src/store/types.ts';
 import { CrashingStore, type CrashPoint } from '../support/crashing-store.ts';
 import { contentOf, entry, makeFixture, path } from '../support/store-fixture.ts';
-import { bytesOfPages, isShown, type ModelFile, pageCountOf, StoreModel } from '../support/store-model.ts';
+import { bytesOfPages, fetchedBy, isShown, type ModelFile, pageCountOf, StoreModel } from '../support/store-model.ts';
 
 const names = ['d/a', 'd/b', 'd/c', 'e/a', 'e/b'];
 const sizes = [0, 100, 4096, MiB, MiB + 1, 2 * MiB + 5000, 4 * MiB, 5 * MiB + 5000];
@@ -192,7 +192,10 @@ class Scene {
           wanted.filter((page) => !pages.has(page)),
         ),
       );
-      expect(this.#store.cachedRange(load, object, range)).toMatchObject(next.cached(load, object, wanted));
+      for (const who of runs.map((one) => ({ run: one, load })))
+        expect(this.#store.cachedRange(who, object, range)).toMatchObject(next.cached(who, object, wanted));
+      const { own, ownBytes } = begun;
+      expect({ own, ownBytes }).toEqual(fetchedBy(run, next.loading.get(object.path)!, wanted));
       const count = pageCountOf(object);
       const ranges = step.all
         ? begun.missing.map(({ offset, length }) => [offset / pageBytes, Math.ceil(length / pageBytes)] as const)
@@ -214,7 +217,7 @@ class Scene {
         pending.push(this.#store.show(object));
       }
       if (object.sizeBytes === 0) {
-        next.complete(object.path);
+        next.complete(object.path, run);
         pending.push(this.#store.completeEmpty(run, begun.fileId));
       }
     }
@@ -316,7 +319,8 @@ class Scene {
 
   async #compare(file: OpenFile, { entry: object, state, pages }: ModelFile): Promise<void> {
     const content = contentOf(object);
-    const here = state === 'complete' ? Array.from({ length: pageCountOf(object) }, (_, page) => page) : [...pages];
+    const here =
+      state === 'complete' ? Array.from({ length: pageCountOf(object) }, (_, page) => page) : [...pages.keys()];
     for (const page of here) {
       const offset = page * pageBytes;
       const range = { offset, length: Math.min(pageBytes, object.sizeBytes - offset) };
@@ -325,7 +329,7 @@ class Scene {
         expect(same, `page ${page} of ${object.path} ${object.etag}`).toBe(true);
       }
     }
-    if (here.length < pageCountOf(object) && file.record.cachedBytes === bytesOfPages(object, pages)) {
+    if (here.length < pageCountOf(object) && file.record.cachedBytes === bytesOfPages(object, pages.keys())) {
       const missing = Array.from({ length: pageCountOf(object) }, (_, page) => page).find((page) => !pages.has(page))!;
       const reading = file
         .read({ offset: missing * pageBytes, length: 1 })
@@ -437,7 +441,7 @@ function pagesOfRange({ offset, length }: ByteRange): number[] {
 }
 
 function cachedBytesOf({ entry: object, state, pages }: ModelFile): number {
-  return state === 'complete' ? object.sizeBytes : bytesOfPages(object, pages);
+  return state === 'complete' ? object.sizeBytes : bytesOfPages(object, pages.keys());
 }
 
 afterEach(() => {

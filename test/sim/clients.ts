@@ -5,6 +5,7 @@ import type { JobSnapshot } from '../../src/core/job.ts';
 import { defaultLoadOptions } from '../../src/core/load-options.ts';
 import { ledgerDifference, type ManifestEntry, type RunId } from '../../src/core/types.ts';
 import { pageBytes } from '../../src/core/units.ts';
+import { pageLengthOf } from '../support/store-model.ts';
 import type { Cluster } from './nodes.ts';
 import type { World } from './world.ts';
 
@@ -238,6 +239,7 @@ export class Client {
     if (!this.plan.verify && job.ledger.originBytes > sent)
       world.wrong(`the ledger has ${job.ledger.originBytes} bytes from the origin, which sent ${sent}`);
     this.#checkCached(job);
+    this.#checkSkipped(job);
     this.#checkCost(job.runId, sent);
     if (state === 'SUCCEEDED') this.#checkSuccess(job);
     else if (state === 'FAILED') this.#checkFailure(job);
@@ -277,6 +279,30 @@ export class Client {
       if (this.#cluster.wasMember(id, sinceMs)) durable += store.model.ledger(runId).cachedBytes;
     if (ledger.cachedBytes > durable)
       this.#world.wrong(`the ledger has ${ledger.cachedBytes} bytes cached, and the workers ${durable}`);
+  }
+
+  /** What a job loaded is not reported as skipped: of that, somebody else has fetched every byte. */
+  #checkSkipped({ jobId, runId, skippedFiles, skippedBytes }: JobSnapshot): void {
+    if (this.plan.loadMetadataOnly || skippedFiles + skippedBytes === 0) return;
+    let files = 0;
+    let bytes = 0;
+    for (const { path } of this.#cluster.bucket.objects.values()) {
+      if (!path.startsWith(this.plan.path)) continue;
+      const pages = new Map<number, number>();
+      let others = false;
+      for (const { store } of this.#cluster.workers)
+        for (const file of [store.model.visible.get(path), store.model.loading.get(path)]) {
+          if (file === undefined) continue;
+          others ||= 'madeBy' in file && file.madeBy !== runId;
+          for (const [page, by] of file.pages) if (by !== runId) pages.set(page, pageLengthOf(file.entry, page));
+        }
+      if (pages.size > 0 || others) files += 1;
+      for (const length of pages.values()) bytes += length;
+    }
+    if (skippedFiles > files || skippedBytes > bytes)
+      this.#world.wrong(
+        `${jobId} has skipped ${skippedFiles} files and ${skippedBytes} bytes, and others have loaded ${files} and ${bytes}`,
+      );
   }
 
   /** The fewest live workers that show any page of it. */

@@ -2,14 +2,19 @@
 import type { ByteRange, DiscardReason, LoadId, ManifestEntry, RunId } from '../../src/core/types.ts';
 import { sameVersion } from '../../src/core/types.ts';
 import { alignUp, pageBytes } from '../../src/core/units.ts';
+import type { CachedBytes } from '../../src/ingest/types.ts';
+import type { CachedRange, Fetched, RunOfLoad } from '../../src/store/types.ts';
 import {
   bytesOfPages,
+  fetchedBy,
   isShown,
   type ModelFile,
   type ModelLoading,
   pageCountOf,
   StoreModel,
 } from '../support/store-model.ts';
+
+const noRun = '' as RunId;
 
 export class SimStore {
   model = new StoreModel();
@@ -33,35 +38,21 @@ export class SimStore {
     return Array.from({ length: end - first }, (_, at) => first + at);
   }
 
-  cachedRange(
-    load: LoadId,
-    entry: ManifestEntry,
-    range: ByteRange,
-  ): { bytes: number; ours: boolean; visible: boolean } {
-    const wanted = this.pagesOf(entry, range);
-    const visible = this.model.visible.get(entry.path);
-    const loading = this.model.loading.get(entry.path);
-    const found: { bytes: number; ours: boolean; visible: boolean }[] = [];
-    if (visible !== undefined && visible.state !== 'metadata' && sameVersion(visible.entry, entry)) {
-      const pages = loading?.reopened === true ? loading.pages : visible.pages;
-      const here = wanted.filter((page) => visible.state === 'complete' || pages.has(page));
-      found.push({ bytes: bytesOfPages(entry, here), ours: visible.load === load, visible: true });
-    }
-    if (loading !== undefined && !isShown(loading) && sameVersion(loading.entry, entry)) {
-      const here = wanted.filter((page) => loading.pages.has(page));
-      found.push({ bytes: bytesOfPages(entry, here), ours: loading.load === load, visible: false });
-    }
-    return found.find(({ ours }) => ours) ?? found[0] ?? { bytes: 0, ours: false, visible: false };
+  cachedRange(whose: RunOfLoad, entry: ManifestEntry, range: ByteRange): CachedRange {
+    return this.model.cached(whose, entry, this.pagesOf(entry, range));
   }
 
-  cachedWhole(load: LoadId, entry: ManifestEntry): { complete: boolean; bytes: number; ours: boolean } {
+  cachedWhole({ run, load }: RunOfLoad, entry: ManifestEntry): CachedBytes {
     const visible = this.model.visible.get(entry.path);
     const loading = this.model.loading.get(entry.path);
-    const candidates: { load: LoadId; complete: boolean; bytes: number; metadata: boolean }[] = [];
+    const candidates: (Fetched & { load: LoadId; complete: boolean; bytes: number; metadata: boolean })[] = [];
     if (visible !== undefined && sameVersion(visible.entry, entry)) {
-      const bytes = visible.state === 'complete' ? entry.sizeBytes : bytesOfPages(entry, visible.pages);
+      const bytes = bytesOfPages(entry, visible.pages.keys());
       const { state } = visible;
-      candidates.push({ load: visible.load, complete: state === 'complete', bytes, metadata: state === 'metadata' });
+      candidates.push({
+        ...{ load: visible.load, complete: state === 'complete', bytes, metadata: state === 'metadata' },
+        ...fetchedBy(run, visible, visible.pages.keys()),
+      });
     }
     if (loading !== undefined && !isShown(loading) && sameVersion(loading.entry, entry))
       candidates.push({
@@ -69,10 +60,12 @@ export class SimStore {
         complete: false,
         bytes: bytesOfPages(entry, loading.pages.keys()),
         metadata: false,
+        ...fetchedBy(run, loading, loading.pages.keys()),
       });
     const best = candidates.find((one) => one.load === load && !one.metadata) ?? candidates[0];
-    if (best === undefined) return { complete: false, bytes: 0, ours: false };
-    return { complete: best.complete, bytes: best.bytes, ours: best.load === load };
+    if (best === undefined) return { complete: false, bytes: 0, ours: false, own: false, ownBytes: 0 };
+    const { complete, bytes, own, ownBytes } = best;
+    return { complete, bytes, ours: best.load === load, own, ownBytes };
   }
 
   /** Whether every page of a range is there, visible or not. */
@@ -90,7 +83,7 @@ export class SimStore {
 
   /** Whether every page of a range is there, and by this load. */
   hasOf(load: LoadId, entry: ManifestEntry, range: ByteRange): boolean {
-    const { bytes, ours } = this.cachedRange(load, entry, range);
+    const { bytes, ours } = this.cachedRange({ run: noRun, load }, entry, range);
     return ours && bytes === range.length;
   }
 
@@ -139,7 +132,7 @@ export class SimStore {
       const visible = this.model.visible.get(one);
       const loading = this.model.loading.get(one);
       if (visible?.state === 'complete') freed.bytes += visible.entry.sizeBytes;
-      else if (visible?.state === 'partial') freed.bytes += bytesOfPages(visible.entry, visible.pages);
+      else if (visible?.state === 'partial') freed.bytes += bytesOfPages(visible.entry, visible.pages.keys());
       else if (loading !== undefined) freed.bytes += bytesOfPages(loading.entry, loading.pages.keys());
       if (dryRun) continue;
       this.model.withdraw(one);

@@ -14,7 +14,6 @@ import { isLost, isSilent, noSilence, type OriginSilence, setsAside, silenceAfte
 import {
   type ByteRange,
   type DiscardReason,
-  type LoadId,
   type ManifestEntry,
   type RunId,
   sameVersion,
@@ -22,6 +21,7 @@ import {
 import { pageBytes } from '../../src/core/units.ts';
 import { lostError, partError, peerError } from '../../src/ingest/failures.ts';
 import type {
+  CachedBytes,
   FileOutcome,
   LoadHow,
   RunProgress,
@@ -32,8 +32,8 @@ import type {
   WorkerFree,
 } from '../../src/ingest/types.ts';
 import type { FailureCause } from '../../src/origin/types.ts';
-import type { Freed } from '../../src/store/types.ts';
-import { bytesOfPages, type ModelLoading } from '../support/store-model.ts';
+import type { Freed, RunOfLoad } from '../../src/store/types.ts';
+import { bytesOfPages, fetchedBy, type ModelLoading } from '../support/store-model.ts';
 import type { Bucket, SimOrigins } from './origin.ts';
 import { roomOf, type SimStore } from './store.ts';
 import { here, type Process, type World } from './world.ts';
@@ -243,10 +243,10 @@ export class SimWorker implements Worker {
     return { ...checked, ok, badPages: ok ? 0 : 1 };
   }
 
-  cached(load: LoadId, entry: ManifestEntry, range?: ByteRange): { complete: boolean; bytes: number; ours: boolean } {
-    if (range === undefined) return this.store.cachedWhole(load, entry);
-    const { bytes, ours, visible } = this.store.cachedRange(load, entry, range);
-    return { complete: visible && bytes === range.length, bytes, ours };
+  cached(whose: RunOfLoad, entry: ManifestEntry, range?: ByteRange): CachedBytes {
+    if (range === undefined) return this.store.cachedWhole(whose, entry);
+    const { visible, ...cached } = this.store.cachedRange(whose, entry, range);
+    return { complete: visible && cached.bytes === range.length, ...cached };
   }
 
   async publish({ path, ...version }: ManifestEntry): Promise<void> {
@@ -374,21 +374,28 @@ export class SimWorker implements Worker {
       const wantedBytes = range?.length ?? entry.sizeBytes;
       const { load, reuse } = run.spec;
       const begun = this.store.begin(entry, load, reuse);
+      const there = begun === 'complete' ? this.store.model.visible.get(entry.path)! : begun;
+      const { own, ownBytes } = fetchedBy(run.spec.run, there, this.store.pagesOf(entry, range));
+      const durable = {
+        ...outcomeOf(entry, own ? 'loaded' : 'skipped'),
+        ...{ loadedBytes: ownBytes, skippedBytes: wantedBytes - ownBytes, version: entry },
+      };
       if (begun === 'complete') {
-        this.#finish(run, file, { ...outcomeOf(entry, 'skipped'), skippedBytes: wantedBytes, version: entry });
+        this.#finish(run, file, durable);
         return;
       }
       run.used.set(entry.path, begun);
       if (entry.sizeBytes === 0) {
         await this.#commit();
-        if (this.store.model.loading.get(entry.path) === begun) this.store.model.complete(entry.path);
+        if (this.store.model.loading.get(entry.path) === begun) this.store.model.complete(entry.path, run.spec.run);
         this.#finish(run, file, { ...outcomeOf(entry, 'loaded'), version: entry });
         return;
       }
       const missing = this.store.pagesOf(entry, range).filter((page) => !begun.pages.has(page));
-      file.skippedBytes = wantedBytes - bytesOfPages(entry, missing);
+      file.loadedBytes = ownBytes;
+      file.skippedBytes = wantedBytes - bytesOfPages(entry, missing) - ownBytes;
       if (missing.length === 0) {
-        this.#finish(run, file, { ...outcomeOf(entry, 'skipped'), skippedBytes: wantedBytes, version: entry });
+        this.#finish(run, file, durable);
         return;
       }
       const ends = await Promise.all(partsOf(missing).map((pages) => this.#fetchPart(run, file, begun, pages)));

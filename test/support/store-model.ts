@@ -10,13 +10,16 @@ import {
   sameVersion,
 } from '../../src/core/types.ts';
 import { alignUp, pageBytes } from '../../src/core/units.ts';
+import type { Fetched, RunOfLoad } from '../../src/store/types.ts';
 
 export interface ModelFile {
   readonly entry: ManifestEntry;
   readonly load: LoadId;
   readonly state: 'complete' | 'partial' | 'metadata';
-  /** Of a partial one: which pages are there. */
-  readonly pages: ReadonlySet<number>;
+  /** Which run fetched each page. */
+  readonly pages: ReadonlyMap<number, RunId>;
+  /** Of a file without bytes. */
+  readonly madeBy?: RunId;
 }
 
 export interface ModelLoading {
@@ -41,7 +44,8 @@ export function bytesOfPages(entry: ManifestEntry, pages: Iterable<number>): num
   return bytes;
 }
 
-const noPages: ReadonlySet<number> = new Set();
+const noPages: ReadonlyMap<number, RunId> = new Map();
+const nothing = { own: false, ownBytes: 0 };
 
 export function pageLengthOf(entry: ManifestEntry, page: number): number {
   return Math.min(pageBytes, entry.sizeBytes - page * pageBytes);
@@ -83,8 +87,7 @@ export class StoreModel {
     if (current && mayReuse(current)) return 'resumed';
     if (current) this.drop(entry.path, sameVersion(current.entry, entry) ? 'replaced' : 'changed');
     if (visible?.state === 'partial' && mayReuse(visible)) {
-      const pages = new Map([...visible.pages].map((page) => [page, 'somebody' as RunId]));
-      this.loading.set(entry.path, { ...visible, pages, reopened: true, added: false });
+      this.loading.set(entry.path, { ...visible, pages: new Map(visible.pages), reopened: true, added: false });
       return 'resumed';
     }
     this.loading.set(entry.path, { entry, load, pages: new Map(), reopened: false, added: false });
@@ -92,20 +95,25 @@ export class StoreModel {
   }
 
   /** What is there of these pages of a version: of what this load has put there, or else of what is visible. */
-  cached(load: LoadId, entry: ManifestEntry, wanted: readonly number[]): { bytes: number; ours: boolean } {
+  cached(
+    { run, load }: RunOfLoad,
+    entry: ManifestEntry,
+    wanted: readonly number[],
+  ): Fetched & { bytes: number; ours: boolean; visible: boolean } {
     const visible = this.visible.get(entry.path);
     const loading = this.loading.get(entry.path);
-    const found: { bytes: number; ours: boolean }[] = [];
+    const found: (Fetched & { bytes: number; ours: boolean; visible: boolean })[] = [];
+    const note = (file: ModelFile | ModelLoading, pages: ReadonlyMap<number, RunId>, isVisible: boolean): void => {
+      const here = wanted.filter((page) => pages.has(page));
+      const bytes = bytesOfPages(entry, here);
+      const fetched = fetchedBy(run, { ...file, pages }, wanted);
+      found.push({ bytes, ours: file.load === load, visible: isVisible, ...fetched });
+    };
     if (visible && visible.state !== 'metadata' && sameVersion(visible.entry, entry)) {
-      const pages = loading?.reopened ? loading.pages : visible.pages;
-      const here = wanted.filter((page) => visible.state === 'complete' || pages.has(page));
-      found.push({ bytes: bytesOfPages(entry, here), ours: visible.load === load });
+      note(visible, loading?.reopened ? loading.pages : visible.pages, true);
     }
-    if (loading && !isShown(loading) && sameVersion(loading.entry, entry)) {
-      const here = wanted.filter((page) => loading.pages.has(page));
-      found.push({ bytes: bytesOfPages(entry, here), ours: loading.load === load });
-    }
-    return found.find(({ ours }) => ours) ?? found[0] ?? { bytes: 0, ours: false };
+    if (loading && !isShown(loading) && sameVersion(loading.entry, entry)) note(loading, loading.pages, false);
+    return found.find(({ ours }) => ours) ?? found[0] ?? { bytes: 0, ours: false, visible: false, ...nothing };
   }
 
   /** What has landed becomes visible; the file goes on loading. */
@@ -113,7 +121,7 @@ export class StoreModel {
     const file = this.loading.get(path);
     if (!file || file.pages.size === 0 || isShown(file)) return;
     const { entry, load, pages } = file;
-    this.visible.set(path, { entry, load, state: 'partial', pages: new Set(pages.keys()) });
+    this.visible.set(path, { entry, load, state: 'partial', pages: new Map(pages) });
     file.reopened = true;
     file.added = false;
   }
@@ -136,10 +144,12 @@ export class StoreModel {
     return true;
   }
 
-  complete(path: string): void {
-    const { entry, load } = this.loading.get(path)!;
+  /** `madeBy`: of a file without bytes. */
+  complete(path: string, madeBy?: RunId): void {
+    const { entry, load, pages } = this.loading.get(path)!;
     this.loading.delete(path);
-    this.visible.set(path, { entry, load, state: 'complete', pages: noPages });
+    const made = madeBy === undefined ? {} : { madeBy };
+    this.visible.set(path, { entry, load, state: 'complete', pages: new Map(pages), ...made });
   }
 
   /** What was added to a visible version belongs to it, and is not given up. */
@@ -192,11 +202,21 @@ export class StoreModel {
       const file = this.loading.get(path);
       if (visible?.state === 'complete') bytes += alignUp(visible.entry.sizeBytes);
       // What is added to a visible version has its pages too.
-      if (visible?.state === 'partial' && !file?.reopened) bytes += pagesOnDisk(visible.entry, visible.pages);
+      if (visible?.state === 'partial' && !file?.reopened) bytes += pagesOnDisk(visible.entry, visible.pages.keys());
       if (file) bytes += pagesOnDisk(file.entry, file.pages.keys());
     }
     return bytes;
   }
+}
+
+/** What a run has fetched of these pages; of a file without bytes, whether it made it. */
+export function fetchedBy(
+  run: RunId,
+  file: { entry: ManifestEntry; pages: ReadonlyMap<number, RunId>; madeBy?: RunId },
+  wanted: Iterable<number>,
+): Fetched {
+  const own = [...wanted].filter((page) => file.pages.get(page) === run);
+  return { own: file.madeBy === run || own.length > 0, ownBytes: bytesOfPages(file.entry, own) };
 }
 
 function pagesOnDisk(entry: ManifestEntry, pages: Iterable<number>): number {

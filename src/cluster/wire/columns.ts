@@ -35,7 +35,7 @@ export type OutcomeColumns = [
   errors: [at: number, code: string, message: string][] | null,
 ];
 
-export type CachedColumns = [flags: number[], bytes: number[]];
+export type CachedColumns = [flags: number[], bytes: number[], ownBytes: number[] | null];
 
 const results: readonly SegmentOutcome['result'][] = ['loaded', 'skipped', 'failed', 'stopped', 'changed', 'later'];
 
@@ -163,13 +163,20 @@ export function unpackOutcomes(
 }
 
 export function packCached(cached: readonly CachedSegment[]): CachedColumns {
-  return [cached.map(({ complete, ours }) => (complete ? 1 : 0) + (ours ? 2 : 0)), cached.map(({ bytes }) => bytes)];
+  return [
+    cached.map(({ complete, ours, own }) => (complete ? 1 : 0) + (ours ? 2 : 0) + (own ? 4 : 0)),
+    cached.map(({ bytes }) => bytes),
+    cached.some(({ ownBytes }) => ownBytes > 0) ? cached.map(({ ownBytes }) => ownBytes) : null,
+  ];
 }
 
 /** Throws as `unpackEntries` does. */
-export function unpackCached(count: number, [flags, bytes]: CachedColumns): CachedSegment[] {
-  checkColumns(count, flags, bytes);
-  return flags.map((flag, at) => ({ complete: (flag & 1) !== 0, bytes: bytes[at]!, ours: (flag & 2) !== 0 }));
+export function unpackCached(count: number, [flags, bytes, ownBytes]: CachedColumns): CachedSegment[] {
+  checkColumns(count, flags, bytes, ownBytes);
+  return flags.map((flag, at) => ({
+    ...{ complete: (flag & 1) !== 0, ours: (flag & 2) !== 0, own: (flag & 4) !== 0 },
+    ...{ bytes: bytes[at]!, ownBytes: ownBytes?.[at] ?? 0 },
+  }));
 }
 
 function packVersion(version: ObjectVersion, wanted: ManifestEntry): 1 | Version {

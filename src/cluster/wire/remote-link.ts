@@ -17,9 +17,9 @@ import type { PeerList } from '../../core/peers.ts';
 import { defaultPriority } from '../../core/priority.ts';
 import type { PinList } from '../../core/retention.ts';
 import type { Segment } from '../../core/segments.ts';
-import type { DiscardReason, LoadId, Log, ManifestEntry, Random, RunId, WorkerId } from '../../core/types.ts';
+import type { DiscardReason, Log, ManifestEntry, Random, RunId, WorkerId } from '../../core/types.ts';
 import type { RunProgress, RunSpec, VerifyOutcome, WorkerFree } from '../../ingest/types.ts';
-import type { Freed } from '../../store/types.ts';
+import type { Freed, RunOfLoad } from '../../store/types.ts';
 import { emptyProgress } from '../fleet-run.ts';
 import type { EndableLink } from '../registry-members.ts';
 import type { BegunLoad, CachedSegment, RunTerm, SegmentHow, SegmentOutcome } from '../worker-link.ts';
@@ -190,9 +190,9 @@ export class RemoteLink implements EndableLink {
     await inParts(files, (part) => this.#call('query', 'makeRoom', [run, packedEntries(part)], part.length));
   }
 
-  async cached(load: LoadId, segments: readonly Segment[]): Promise<readonly CachedSegment[]> {
+  async cached({ run, load }: RunOfLoad, segments: readonly Segment[]): Promise<readonly CachedSegment[]> {
     const answers = await inParts(segments, async (part) => {
-      const args = [load, packEntries(part.map(({ file }) => file)), packCuts(part)];
+      const args = [run, load, packEntries(part.map(({ file }) => file)), packCuts(part)];
       return unpackCached(part.length, (await this.#call('query', 'cached', args, part.length)) as CachedColumns);
     });
     return answers.flat();

@@ -223,10 +223,10 @@ export class Session {
     reserve: (run: RunId, totalBytes: number) => this.#inRun(run, (held) => held.reserve(totalBytes)),
     makeRoom: (run: RunId, files: Uint8Array) =>
       this.#inRun(run, () => this.#link.makeRoom(run, unpackPackedEntries(files))),
-    cached: async (load: LoadId, columns: EntryColumns, cuts: Cuts | null) => {
+    cached: async (run: RunId, load: LoadId, columns: EntryColumns, cuts: Cuts | null) => {
       const files = unpackEntries(columns);
       const segments = unpackCuts(files.length, cuts, (at) => files[at]!);
-      return packCached(await this.#link.cached(load, segments));
+      return packCached(await this.#link.cached({ run, load }, segments));
     },
     publish: (run: RunId, file: EntryColumns) => this.#inRun(run, () => this.#link.publish(run, only(file))),
     abandon: (run: RunId, file: EntryColumns, reason: DiscardReason) =>

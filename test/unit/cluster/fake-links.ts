@@ -26,7 +26,7 @@ import {
 } from '../../../src/core/types.ts';
 import { alignUp } from '../../../src/core/units.ts';
 import type { RunProgress, RunSpec, VerifyOutcome } from '../../../src/ingest/types.ts';
-import type { Freed, FreeOrder } from '../../../src/store/types.ts';
+import type { Freed, FreeOrder, RunOfLoad } from '../../../src/store/types.ts';
 
 /** What the origin has, and what it was asked for. */
 export class FakeSource {
@@ -54,6 +54,7 @@ interface Held {
   readonly etag: string;
   readonly length: number;
   readonly load: LoadId;
+  readonly run: RunId;
   visible: boolean;
 }
 
@@ -137,13 +138,15 @@ export class FakeLink implements WorkerLink {
     return this.#call(async () => undefined);
   }
 
-  cached(load: LoadId, segments: readonly Segment[]): Promise<readonly CachedSegment[]> {
+  cached({ run, load }: RunOfLoad, segments: readonly Segment[]): Promise<readonly CachedSegment[]> {
     return this.#call(async () =>
       segments.map((segment) => {
         const held = this.disk.segments.get(keyOf(segment));
         if (held === undefined || held.etag !== segment.file.etag || held.length !== segment.length)
-          return { complete: false, bytes: 0, ours: false };
-        return { complete: true, bytes: held.length, ours: held.load === load };
+          return { complete: false, bytes: 0, ours: false, own: false, ownBytes: 0 };
+        const { length, run: by } = held;
+        const own = by === run;
+        return { complete: true, bytes: length, ours: held.load === load, own, ownBytes: own ? length : 0 };
       }),
     );
   }
@@ -180,7 +183,9 @@ export class FakeLink implements WorkerLink {
     const held = this.disk.segments.get(keyOf(segment));
     const { length, file } = segment;
     if (held?.etag === file.etag && held.length === length && (spec.reuse === 'any' || held.load === spec.load))
-      return { ...nothing('skipped'), skippedBytes: length };
+      return held.run === run
+        ? { ...nothing('loaded'), loadedBytes: length }
+        : { ...nothing('skipped'), skippedBytes: length };
     const left = (this.reserved.get(run) ?? 0) - alignUp(length);
     if (left < 0) return { ...nothing('failed'), error: { code: 'STORE_NO_ROOM', message: `${this.id} is full` } };
     const ledger = this.#ledger(run);
@@ -200,7 +205,7 @@ export class FakeLink implements WorkerLink {
     this.reserved.set(run, left);
     // The whole of a file is visible at once, segments of one when they are published.
     const visible = length === file.sizeBytes;
-    this.disk.segments.set(keyOf(segment), { etag: file.etag, length, load: spec.load, visible });
+    this.disk.segments.set(keyOf(segment), { etag: file.etag, length, load: spec.load, run, visible });
     return { result: 'loaded', loadedBytes: length, skippedBytes: 0 };
   }
 

@@ -13,9 +13,16 @@ import {
   type UfsPath,
 } from '../../../src/core/types.ts';
 import { alignUp } from '../../../src/core/units.ts';
-import type { FileOutcome, RunProgress, RunSpec, VerifyOutcome, Worker } from '../../../src/ingest/types.ts';
+import type {
+  CachedBytes,
+  FileOutcome,
+  RunProgress,
+  RunSpec,
+  VerifyOutcome,
+  Worker,
+} from '../../../src/ingest/types.ts';
 import type { ListingPage, ObjectDetails, Origins } from '../../../src/origin/types.ts';
-import type { Freed, FreeOrder } from '../../../src/store/types.ts';
+import type { Freed, FreeOrder, RunOfLoad } from '../../../src/store/types.ts';
 
 export const silent: Log = { debug() {}, info() {}, warn() {}, error() {} };
 
@@ -92,7 +99,11 @@ interface Cached {
   bytes: number;
   complete: boolean;
   bad: number;
+  /** Bytes by the run that fetched them. */
+  by: ReadonlyMap<RunId, number>;
 }
+
+const emptyHere: CachedBytes = { complete: false, bytes: 0, ours: false, own: false, ownBytes: 0 };
 
 /** What survives a restart of the worker. */
 export class FakeDisk {
@@ -113,8 +124,6 @@ export class FakeDisk {
 interface Pending {
   readonly run: RunId;
   readonly entry: ManifestEntry;
-  /** Durable before this load, of a version that it may reuse. */
-  readonly before: number;
   readonly resolve: (outcome: FileOutcome) => void;
 }
 
@@ -192,10 +201,9 @@ export class FakeWorker implements Worker {
     const there = this.disk.files.get(entry.path);
     const reusable =
       there !== undefined && same(there.entry, entry) && (spec.reuse === 'any' || there.load === spec.load);
-    if (reusable && there.complete)
-      return Promise.resolve({ ...nothing(entry, 'skipped'), skippedBytes: entry.sizeBytes, version: entry });
+    if (reusable && there.complete) return Promise.resolve(durable(run, there));
     return new Promise((resolve) => {
-      this.pending.push({ run, entry, before: reusable ? there.bytes : 0, resolve });
+      this.pending.push({ run, entry, resolve });
       this.mostPending = Math.max(this.mostPending, this.pending.length);
       if (this.flowing) setImmediate(() => this.release());
     });
@@ -210,20 +218,28 @@ export class FakeWorker implements Worker {
   landPart(path: string, bytes: number): void {
     const pending = this.pending.find(({ entry }) => entry.path === path)!;
     const { load } = this.#spec(pending.run);
-    this.disk.files.set(path, { entry: pending.entry, load, bytes, complete: false, bad: 0 });
+    this.disk.files.set(path, {
+      entry: pending.entry,
+      load,
+      bytes,
+      complete: false,
+      bad: 0,
+      by: new Map([[pending.run, bytes]]),
+    });
     this.#book(pending.run, path, bytes);
   }
 
-  #fetch({ run, entry, before }: Pending): FileOutcome {
+  #fetch({ run, entry }: Pending): FileOutcome {
     const why = this.failing.get(entry.path);
     if (why !== undefined) return { ...nothing(entry, 'failed'), error: { code: 'ORIGIN_SERVER_ERROR', message: why } };
     const spec = this.#spec(run);
     const version = this.changing.get(entry.path) ?? entry;
     const there = this.disk.files.get(entry.path);
-    const partly =
-      there !== undefined && same(there.entry, version) && (spec.reuse === 'any' || there.load === spec.load)
-        ? there.bytes
-        : 0;
+    const reusable =
+      there !== undefined && same(there.entry, version) && (spec.reuse === 'any' || there.load === spec.load);
+    const partly = reusable ? there.bytes : 0;
+    const by = new Map(reusable ? there.by : []);
+    by.set(run, (by.get(run) ?? 0) + version.sizeBytes - partly);
     const badLoads = this.badLoads.get(entry.path) ?? 0;
     this.badLoads.set(entry.path, badLoads - 1);
     const cached = {
@@ -232,11 +248,11 @@ export class FakeWorker implements Worker {
       bytes: version.sizeBytes,
       complete: true,
       bad: badLoads > 0 ? 1 : 0,
+      by,
     };
     this.disk.files.set(entry.path, cached);
     this.#book(run, entry.path, version.sizeBytes - partly);
-    const skippedBytes = Math.min(before, partly);
-    return { path: entry.path, result: 'loaded', loadedBytes: version.sizeBytes - skippedBytes, skippedBytes, version };
+    return durable(run, cached);
   }
 
   #book(run: RunId, path: string, bytes: number): void {
@@ -261,10 +277,12 @@ export class FakeWorker implements Worker {
     return { path: entry.path, ok, checkedBytes: entry.sizeBytes, badPages, wholeObject: 'unavailable' };
   }
 
-  cached(load: LoadId, entry: ManifestEntry): { complete: boolean; bytes: number; ours: boolean } {
+  cached({ run, load }: RunOfLoad, entry: ManifestEntry): CachedBytes {
     const file = this.disk.files.get(entry.path);
-    if (file === undefined || !same(file.entry, entry)) return { complete: false, bytes: 0, ours: false };
-    return { complete: file.complete, bytes: file.bytes, ours: file.load === load };
+    if (file === undefined || !same(file.entry, entry)) return emptyHere;
+    const { complete, bytes, by } = file;
+    const ownBytes = by.get(run) ?? 0;
+    return { complete, bytes, ours: file.load === load, own: by.has(run), ownBytes };
   }
 
   async publish(): Promise<void> {
@@ -346,6 +364,12 @@ export class FakeWorker implements Worker {
     if (spec === undefined) throw new Error(`run ${run} was not started, or has ended`);
     return spec;
   }
+}
+
+function durable(run: RunId, { entry, by }: Cached): FileOutcome {
+  const loadedBytes = by.get(run) ?? 0;
+  const result = by.has(run) ? 'loaded' : 'skipped';
+  return { path: entry.path, result, loadedBytes, skippedBytes: entry.sizeBytes - loadedBytes, version: entry };
 }
 
 function nothing(entry: ManifestEntry, result: FileOutcome['result']): FileOutcome {

@@ -187,8 +187,8 @@ test('what is cached is asked of the workers: all, some or nothing of a file', a
   await fleet.load(run, whole!, hasty);
   const kept = await fleet.survey(run, [whole!, none!]);
   expect(kept.files).toEqual([
-    { complete: true, bytes: 950, ours: true },
-    { complete: false, bytes: 0, ours: false },
+    { complete: true, bytes: 950, ours: true, own: true, ownBytes: 950 },
+    { complete: false, bytes: 0, ours: false, own: false, ownBytes: 0 },
   ]);
   const lost = cluster.disk('a').segments.size;
   expect(lost).toBeGreaterThan(0);

@@ -7,7 +7,7 @@ import type { JobService } from '../../../src/cluster/types.ts';
 import type { WorkerId } from '../../../src/cluster/worker-link.ts';
 import { parseLoadOptions } from '../../../src/core/load-options.ts';
 import { jsonReport, listRow, textReport } from '../../../src/core/report.ts';
-import type { LoadId } from '../../../src/core/types.ts';
+import type { LoadId, RunId } from '../../../src/core/types.ts';
 import { FakeCluster } from './fake-links.ts';
 import { FakeOrigins, silent } from './fakes.ts';
 import { cleanUp, codeOf, crash, dir, folder, hanging, load, ManualClock, staged, until } from './stage.ts';
@@ -175,7 +175,7 @@ describe('freeing on several workers', () => {
     services.push(jobs);
     for (const id of ids) {
       for (let at = 0; at < 3; at += 1) {
-        const held = { etag: 'v1', length: 100, load: 'l' as LoadId, visible: at > 0 };
+        const held = { etag: 'v1', length: 100, load: 'l' as LoadId, run: 'r' as RunId, visible: at > 0 };
         cluster.disk(id).segments.set(`s3://b/dir/f${at} 0`, held);
       }
     }

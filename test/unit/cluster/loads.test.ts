@@ -62,6 +62,7 @@ describe('a load of a directory', () => {
       entry: stale,
       load: 'an earlier load' as LoadId,
       bytes: 80_000,
+      by: new Map(),
       complete: false,
       bad: 0,
     });

@@ -1,13 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import {
-  bitmapOf,
-  decodeChunk,
-  encodeChunk,
-  hasBit,
-  type ManifestChunk,
-  setBit,
-} from '../../../src/cluster/manifest.ts';
+import { decodeChunk, encodeChunk, type ManifestChunk } from '../../../src/cluster/manifest.ts';
 import type { ManifestEntry, UfsPath } from '../../../src/core/types.ts';
 
 const md5 = fc.string({ unit: fc.constantFrom(...'0123456789abcdef'), minLength: 32, maxLength: 32 });
@@ -24,20 +17,18 @@ const entry = (etag: fc.Arbitrary<string>) =>
   ) as fc.Arbitrary<ManifestEntry>;
 
 function chunkOf(entries: readonly ManifestEntry[]): ManifestChunk {
-  return { entries, refused: [], cachedBefore: bitmapOf(entries.length), partlyBefore: new Map() };
+  return { entries, refused: [] };
 }
 
 describe('a manifest chunk', () => {
   it('comes back as it was stored, whatever keys and ETags there are', () => {
     const entries = fc.oneof(fc.array(entry(md5)), fc.array(entry(fc.oneof(md5, fc.string(), fc.constant('abc-12')))));
     fc.assert(
-      fc.property(entries, fc.array(fc.nat({ max: 200 })), (some, marks) => {
+      fc.property(entries, (some) => {
         const chunk = {
           ...chunkOf(some),
           refused: [{ path: 's3://b/x', code: 'ORIGIN_NOT_FOUND' as const, message: '404' }],
-          partlyBefore: new Map(marks.map((index) => [index, index * 4096])),
         };
-        for (const index of marks) if (index < some.length) setBit(chunk.cachedBefore, index);
         expect(decodeChunk(encodeChunk(chunk))).toEqual(chunk);
       }),
       { numRuns: 300 },
@@ -67,15 +58,5 @@ describe('a manifest chunk', () => {
       lastModifiedMs: 1_700_000_000_000 + Math.floor(random() * 1e6) * 1000,
     }));
     expect(encodeChunk(chunkOf(entries)).byteLength / 1000).toBeLessThan(30);
-  });
-});
-
-describe('the bitmap', () => {
-  it('keeps each bit by itself', () => {
-    const bitmap = bitmapOf(20);
-    for (const index of [0, 7, 8, 19]) setBit(bitmap, index);
-    expect(Array.from({ length: 20 }, (_, index) => index).filter((index) => hasBit(bitmap, index))).toEqual([
-      0, 7, 8, 19,
-    ]);
   });
 });

@@ -151,6 +151,6 @@ test.each([true, false])(
     expectSentOnce(cluster, some);
     expect(asked(cluster)).toEqual({ begun: 30, loads: 60 });
     // Nobody has a turn any more.
-    expect((await handedOut(fleet, some)).every(({ result }) => result === 'skipped')).toBe(true);
+    expect((await handedOut(fleet, some, { of: other })).every(({ result }) => result === 'skipped')).toBe(true);
   },
 );

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { freshFile, tallyOf } from '../../../src/cluster/settle.ts';
+import { tallyOf } from '../../../src/cluster/settle.ts';
 import type { FileOutcome } from '../../../src/ingest/types.ts';
 import { entryOf } from './fakes.ts';
 
@@ -46,33 +46,10 @@ describe('the tally of a file', () => {
       { failedFiles: 1, loadedFiles: 0, loadedBytes: 0 },
     ],
   ])('%s', (_, result, tally) => {
-    expect(tallyOf(entry, result, freshFile)).toMatchObject(tally);
+    expect(tallyOf(entry, result)).toMatchObject(tally);
   });
 
   it('of a stopped file there is none', () => {
-    expect(tallyOf(entry, outcome({ result: 'stopped' }), freshFile)).toBeUndefined();
-  });
-
-  it('after a crash counts what this load had cached meanwhile as loaded, and nothing else', () => {
-    const skipped = outcome({ result: 'skipped', skippedBytes: 100 });
-    const after = { cachedBeforeBytes: 0, completeBefore: false, replayed: true, ours: true };
-    expect(tallyOf(entry, skipped, after)).toMatchObject({
-      loadedFiles: 1,
-      loadedBytes: 100,
-      skippedFiles: 0,
-      skippedBytes: 0,
-    });
-    expect(tallyOf(entry, skipped, { ...after, cachedBeforeBytes: 30 })).toMatchObject({
-      loadedFiles: 1,
-      loadedBytes: 70,
-      skippedBytes: 30,
-    });
-    expect(tallyOf(entry, skipped, { ...after, completeBefore: true, cachedBeforeBytes: 100 })).toMatchObject({
-      skippedFiles: 1,
-      skippedBytes: 100,
-    });
-    expect(tallyOf(entry, skipped, { ...after, ours: false })).toMatchObject({ skippedFiles: 1, skippedBytes: 100 });
-    const rest = outcome({ loadedBytes: 40, skippedBytes: 60 });
-    expect(tallyOf(entry, rest, after)).toMatchObject({ loadedFiles: 1, loadedBytes: 100, skippedBytes: 0 });
+    expect(tallyOf(entry, outcome({ result: 'stopped' }))).toBeUndefined();
   });
 });

@@ -287,10 +287,11 @@ describe('a copy that follows its source', () => {
     expect(outcome.error?.message).toContain('its load on this worker has ended');
     expect(outcome.loadedBytes).toBe(2 * partBytes);
     const rest = await b.worker.load(runs.b, entry);
-    expect(rest).toMatchObject({ result: 'loaded', skippedBytes: outcome.loadedBytes });
+    expect(rest).toMatchObject({ result: 'loaded', loadedBytes: entry.sizeBytes, skippedBytes: 0 });
+    const originBytes = entry.sizeBytes - outcome.loadedBytes;
     await expectHeld(b, specs[0]!);
     await ended(a, runs.a);
-    await ended(b, runs.b);
+    expect((await ended(b, runs.b)).originBytes).toBe(originBytes);
   });
 
   const nonsense = (lines: string) =>
@@ -395,8 +396,8 @@ describe('a worker that does not give what it was to give', () => {
     a.origin.resetStats();
     expect(await b.worker.load(run, entry)).toMatchObject({
       result: 'loaded',
-      skippedBytes: givenBytes,
-      loadedBytes: entry.sizeBytes - givenBytes,
+      loadedBytes: entry.sizeBytes,
+      skippedBytes: 0,
     });
     expect(sentByOrigin()).toBe(entry.sizeBytes - givenBytes);
     await expectHeld(b, specs[0]!);

@@ -130,7 +130,7 @@ describe('what is half loaded', () => {
   async function givenUp(run: RunId, entry: ManifestEntry): Promise<void> {
     const good = { offset: 0, length: 32 * MiB };
     expect(await bench.worker.load(run, entry, { range: good })).toMatchObject({ result: 'loaded' });
-    expect(await bench.worker.load(run, entry)).toMatchObject({ result: 'failed', skippedBytes: 32 * MiB });
+    expect(await bench.worker.load(run, entry)).toMatchObject({ result: 'failed', loadedBytes: 32 * MiB });
   }
 
   it('of a file that is given up comes back when its run ends', async () => {

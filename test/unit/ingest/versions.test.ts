@@ -48,7 +48,10 @@ it('a version id that one side does not know makes no difference', async () => {
   const head = await bench.head(listed.path);
   expect(head.versionId).toEqual(expect.any(String));
   const first = await loadOf(head);
-  expect(bench.worker.cached(first.run as never, listed)).toMatchObject({ complete: true, ours: true });
+  expect(bench.worker.cached({ run: first.run, load: first.run as never }, listed)).toMatchObject({
+    complete: true,
+    ours: true,
+  });
   await end(first.run);
   const second = await loadOf(listed);
   expect(second.result).toBe('skipped');
@@ -67,7 +70,7 @@ it('another version id is another version, though its bytes are the same: the re
   const newer = await bench.head(older.path);
   expect(newer.etag).toBe(older.etag);
   expect(newer.versionId).not.toBe(older.versionId);
-  expect(bench.worker.cached(first.run as never, newer)).toMatchObject({ complete: false });
+  expect(bench.worker.cached({ run: first.run, load: first.run as never }, newer)).toMatchObject({ complete: false });
   const second = await loadOf(newer);
   expect(second.result).toBe('loaded');
   expect(bench.store.stat(older.path)?.versionId).toBe(newer.versionId);

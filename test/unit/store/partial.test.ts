@@ -88,13 +88,13 @@ async function expectEmpty(): Promise<void> {
   expect([...store.list({ prefix: '', includeLoading: true })]).toEqual([]);
 }
 
-const bytesHere = (range: ByteRange, of = object): number => store.cachedRange(load, of, range).bytes;
+const bytesHere = (range: ByteRange, of = object): number => store.cachedRange({ run, load }, of, range).bytes;
 const notHere = { code: 'FILE_NOT_CACHED' };
 
 describe('a range', () => {
   test('is what is missing, counted and loaded, and nothing else of the file', async () => {
     expect(missingOf(begin(second))).toEqual([[2 * MiB, 2 * MiB]]);
-    expect(store.cachedRange(load, object, second)).toMatchObject({ bytes: 0, ours: true });
+    expect(store.cachedRange({ run, load }, object, second)).toMatchObject({ bytes: 0, ours: true });
     const fileId = await loadRange(second);
     expect(missingOf(begin(second))).toEqual([]);
     expect(missingOf(begin(whole))).toEqual([
@@ -109,7 +109,10 @@ describe('a range', () => {
       4 * MiB + 500,
     ]);
     expect(bytesHere(second, { ...object, etag: 'v2' })).toBe(0);
-    expect(store.cachedRange(otherLoad, object, second)).toMatchObject({ bytes: 2 * MiB, ours: false });
+    expect(store.cachedRange({ run: otherRun, load: otherLoad }, object, second)).toMatchObject({
+      bytes: 2 * MiB,
+      ours: false,
+    });
     expect(store.ledger(run)).toMatchObject({ originBytes: 4 * MiB + 500, cachedBytes: 4 * MiB + 500 });
   });
 
@@ -142,7 +145,7 @@ describe('a range', () => {
     expect(store.stat(object.path)).toMatchObject({ state: 'complete', cachedBytes: object.sizeBytes });
     await store.show(object);
     await expectBytes(whole);
-    expect(store.cachedRange(load, object, last)).toMatchObject({ bytes: last.length, ours: true });
+    expect(store.cachedRange({ run, load }, object, last)).toMatchObject({ bytes: last.length, ours: true });
   });
 
   test('of many segments: those that are whole are not kept in memory, and are where they were', async () => {
@@ -220,7 +223,10 @@ describe('a file that is visible in part', () => {
     expect(own.fileId).not.toBe(fileId);
     await loadRange(second, { load: otherLoad, run: otherRun });
     await expectBytes(first);
-    expect(store.cachedRange(otherLoad, object, second)).toMatchObject({ bytes: 2 * MiB, ours: true });
+    expect(store.cachedRange({ run: otherRun, load: otherLoad }, object, second)).toMatchObject({
+      bytes: 2 * MiB,
+      ours: true,
+    });
     await store.show(object);
     expect(store.stat(object.path)).toMatchObject({ state: 'partial', fileId: own.fileId, cachedBytes: 2 * MiB });
     await expect(readObject(store, object.path, first)).rejects.toMatchObject(notHere);

@@ -5,6 +5,7 @@ import { inFlight } from '../../../../src/cluster/wire/protocol.ts';
 import type { WorkerId, WorkerLink } from '../../../../src/cluster/worker-link.ts';
 import { PrimedError } from '../../../../src/core/errors.ts';
 import type { LoadId, RunId, UfsPath } from '../../../../src/core/types.ts';
+import { cachedOf } from './scripted-link.ts';
 import { codeOf, how, run, segmentAt, spec, until, WireStage } from './stage.ts';
 
 let stage: WireStage;
@@ -27,10 +28,10 @@ test('every call arrives with its arguments, and its answer comes back', async (
   await link.reserveMore(run, 2 ** 41);
   await link.reserveMore(run, -4096);
   await link.makeRoom(run, files);
-  expect(await link.cached(spec.load, segments)).toEqual([
-    { complete: true, bytes: 2 ** 33, ours: true },
-    { complete: true, bytes: 2 ** 33, ours: false },
-    { complete: false, bytes: 2 ** 33, ours: false },
+  expect(await link.cached(spec, segments)).toEqual([
+    { complete: true, bytes: 2 ** 33, ours: true, own: true, ownBytes: 2 ** 33 },
+    { complete: true, bytes: 2 ** 33, ours: false, own: false, ownBytes: 0 },
+    { complete: false, bytes: 2 ** 33, ours: false, own: true, ownBytes: 2 ** 33 },
   ]);
   await link.publish(run, file);
   await link.abandon(run, file, 'changed');
@@ -59,7 +60,7 @@ test('every call arrives with its arguments, and its answer comes back', async (
     ['reserveMore', run, 2 ** 41],
     ['reserveMore', run, -4096],
     ['makeRoom', run, files],
-    ['cached', spec.load, segments],
+    ['cached', { run, load: spec.load }, segments],
     ['publish', run, file],
     ['abandon', run, file, 'changed'],
     ['loadMetadata', run, files],
@@ -126,10 +127,8 @@ test('a question about more segments than a frame takes is answered in their ord
     const { file } = segmentAt(index);
     return { file: { ...file, path: `${file.path}${long}` as UfsPath }, index, offset: 0, length: index };
   });
-  const cached = await link.cached(spec.load, segments);
-  expect(cached).toEqual(
-    segments.map(({ index }) => ({ complete: index % 2 === 0, bytes: index, ours: index % 3 === 0 })),
-  );
+  const cached = await link.cached(spec, segments);
+  expect(cached).toEqual(segments.map(cachedOf));
   expect(stage.worker.count('cached')).toBeGreaterThan(1);
   expect(stage.proxy.connections).toBe(1);
 }, 120_000);

@@ -3,7 +3,7 @@ import { createServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { expect, test } from 'vitest';
 import { RemoteLink } from '../../../../src/cluster/wire/remote-link.ts';
-import type { LoadId, WorkerId } from '../../../../src/core/types.ts';
+import type { LoadId, RunId, WorkerId } from '../../../../src/core/types.ts';
 import { makeAuthority } from '../../../support/certificate.ts';
 
 test('rejects its calls by name, with what is wrong and what to look at, and says it once', async () => {
@@ -25,7 +25,7 @@ test('rejects its calls by name, with what is wrong and what to look at, and say
     code: 'WORKER_REFUSED',
     message: expect.stringMatching(/certificate of worker 'w1'.*tls\.ca_file/),
   };
-  await expect(link.cached('l' as LoadId, [])).resolves.toEqual([]);
+  await expect(link.cached({ run: 'r' as RunId, load: 'l' as LoadId }, [])).resolves.toEqual([]);
   await expect(link.stopRun('r' as never)).rejects.toMatchObject(refusal);
   await expect.poll(() => handshakes, { timeout: 20_000 }).toBeGreaterThan(2);
   expect(lines.filter((line) => line.includes('certificate'))).toHaveLength(1);

@@ -12,9 +12,9 @@ import type { OriginDemand, OriginLimit } from '../../../../src/core/origin-limi
 import type { PeerList } from '../../../../src/core/peers.ts';
 import type { PinList } from '../../../../src/core/retention.ts';
 import type { Segment } from '../../../../src/core/segments.ts';
-import type { DiscardReason, LoadId, ManifestEntry, RunId } from '../../../../src/core/types.ts';
+import type { DiscardReason, ManifestEntry, RunId } from '../../../../src/core/types.ts';
 import type { RunProgress, RunSpec, VerifyOutcome } from '../../../../src/ingest/types.ts';
-import type { Freed, FreeOrder } from '../../../../src/store/types.ts';
+import type { Freed, FreeOrder, RunOfLoad } from '../../../../src/store/types.ts';
 
 interface StartedLoad {
   readonly run: RunId;
@@ -57,9 +57,9 @@ export class ScriptedLink implements WorkerLink {
     return this.#call('makeRoom', run, files);
   }
 
-  async cached(load: LoadId, segments: readonly Segment[]): Promise<readonly CachedSegment[]> {
-    await this.#call('cached', load, segments);
-    return segments.map(({ index, length }) => ({ complete: index % 2 === 0, bytes: length, ours: index % 3 === 0 }));
+  async cached(whose: RunOfLoad, segments: readonly Segment[]): Promise<readonly CachedSegment[]> {
+    await this.#call('cached', whose, segments);
+    return segments.map((segment) => cachedOf(segment));
   }
 
   load(run: RunId, segment: Segment, how: SegmentHow): Promise<SegmentOutcome> {
@@ -149,4 +149,10 @@ export class ScriptedLink implements WorkerLink {
     this.before.delete(method);
     await first?.();
   }
+}
+
+/** What the script says of each segment. */
+export function cachedOf({ index, length }: Pick<Segment, 'index' | 'length'>): CachedSegment {
+  const own = index % 5 === 0;
+  return { complete: index % 2 === 0, bytes: length, ours: index % 3 === 0, own, ownBytes: own ? length : 0 };
 }
