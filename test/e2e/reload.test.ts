@@ -1,14 +1,16 @@
 /** A daemon that reads its configuration again while it works, and certificates that are replaced under it. */
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { connect, type TLSSocket } from 'node:tls';
 import { GetObjectCommand, S3Client } from '@aws-sdk/client-s3';
 import { Agent, request } from 'undici';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { plainEnvironment } from '../../bench/support/process.ts';
 import { MiB } from '../../src/core/units.ts';
 import type { EmbeddedOrigin } from '../../src/demo/origin/api.ts';
 import { type Authority, makeAuthority } from '../support/certificate.ts';
-import { type Daemon, startDaemon } from '../support/daemon.ts';
+import { type Daemon, executable, startDaemon } from '../support/daemon.ts';
 import { temporaryFolder } from '../support/files.ts';
 import { originEnvironment, startTestOrigin } from '../support/origin.ts';
 
@@ -197,4 +199,23 @@ it('SIGUSR2 means nothing, and SIGTERM ends the daemon as ever', async () => {
   await expect.poll(() => daemon.log(), soon).toMatch(/SIGUSR2 means nothing/);
   expect((await ask('/health/ready', { token: 'two' })).status).toBe(200);
   expect(await daemon.terminate()).toEqual({ code: 0, signal: null });
+});
+
+it('in a terminal SIGHUP reads again too, and closing the terminal ends the daemon', async () => {
+  const order = ['standalone', '--data', at('terminal'), '--store-size', '64MB', '--api', '127.0.0.1:0'];
+  const words = [process.execPath, executable, ...order, '--http', '127.0.0.1:0', '--s3', '127.0.0.1:0'];
+  const terminal = spawn('script', ['-qec', `exec ${words.join(' ')}`, '/dev/null'], {
+    env: plainEnvironment({ AWS_EC2_METADATA_DISABLED: 'true' }),
+    stdio: ['pipe', 'pipe', 'inherit'],
+  });
+  let shown = '';
+  terminal.stdout.setEncoding('utf8').on('data', (piece: string) => {
+    shown += piece;
+  });
+  await expect.poll(() => shown, soon).toContain('"msg":"ready"');
+  const pid = Number(readFileSync(`/proc/${terminal.pid}/task/${terminal.pid}/children`, 'utf8').trim());
+  process.kill(pid, 'SIGHUP');
+  await expect.poll(() => shown, soon).toContain('the configuration was read again');
+  terminal.kill('SIGKILL');
+  await expect.poll(() => existsSync(`/proc/${pid}`), soon).toBe(false);
 });

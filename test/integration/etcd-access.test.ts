@@ -148,6 +148,12 @@ test('TLS: the server is known by its authority, and clients by theirs where it 
   });
   await failing({ ca: good.ca }).toMatchObject({ code: 'ETCD_UNAVAILABLE' });
   await failing({ ...pem(theirs.sign('node')), ca: good.ca }).toMatchObject({ code: 'ETCD_UNAVAILABLE' });
+  // Certificates that are replaced in place count for the next connection.
+  const replaced = { ...good, ...pem(theirs.sign('node')), ca: good.ca };
+  const client = clientOf(endpoints, { tls: replaced });
+  await expect(client.get('/x')).rejects.toMatchObject({ code: 'ETCD_UNAVAILABLE' });
+  Object.assign(replaced, good);
+  expect(await client.get('/x')).toBeDefined();
 });
 
 test('a certificate with a name is no user: where etcd would take it for one, it says so', async () => {
