@@ -12,7 +12,10 @@ export interface Changes {
 type Values = Config['values'];
 
 export function changesOf(before: Values, after: Values): Changes {
-  const changed = [...new Set([...before.keys(), ...after.keys()])].filter((key) => before.get(key) !== after.get(key));
+  const changed = [...new Set([...before.keys(), ...after.keys()])].filter(
+    // Where a secret lies is nothing by itself: what it is counts.
+    (key) => before.get(key) !== after.get(key) && settingAt(key)?.leaf.credential !== true,
+  );
   // Who listens somewhere else from the next start on is asked for something else there, and not here.
   const opens = changed.some((key) => key === 'insecure' || key.endsWith('listen'));
   // Origins themselves are opened at a start; an entry that comes or goes also moves those behind it.

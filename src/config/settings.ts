@@ -40,7 +40,7 @@ function tableOf(schema: ObjectShape, path: string, repeats: boolean): Table {
     const childPath = path === '' ? name : `${path}${repeats ? '[]' : ''}.${name}`;
     const leaf = leafOf(child);
     if (leaf !== undefined) {
-      const required = repeats && (schema.required ?? []).includes(name);
+      const required = repeats && leaf.default === undefined && (schema.required ?? []).includes(name);
       const env = repeats ? undefined : (leaf.env ?? envName(childPath));
       settings.push({ path: childPath, leaf, schema: child, required, env });
     } else if ('items' in child) {

@@ -37,6 +37,10 @@ test('the S3 port is not opened by a change that relies on another address', () 
   expect(moved).toEqual({ live: [], restart: [...Object.keys(keys), 'worker.s3_listen'] });
 });
 
+test('a secret that has moved into a file is the same secret', () => {
+  expect(of({ api_token: 'a' }, { api_token: 'a', api_token_file: '/f' })).toEqual({ live: [], restart: [] });
+});
+
 test('what is live is live in its file as well', () => {
   for (const { settings } of allTables())
     for (const { path, leaf } of settings)

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { readConfig } from '../../../src/config/load.ts';
+import { allTables } from '../../../src/config/settings.ts';
 
 let folder: string;
 let file: string;
@@ -125,4 +126,12 @@ test('a secret that cannot be read or meant is one error, and is not shown', () 
     'primed.toml:6: s3.key[0].access_key_id: needs secret_access_key, or secret_access_key_file, beside it',
   ]);
   expect(errors().join()).not.toContain('very');
+});
+
+test('what has a default need not be written in a table that repeats either', () => {
+  for (const { repeats, settings } of allTables())
+    for (const { leaf, required, path } of settings)
+      if (repeats && leaf.default !== undefined) expect([path, required]).toEqual([path, false]);
+  write({ 'primed.toml': '[[store.rule]]\nprefix = "s3://b/"' });
+  expect(errors()).toEqual([]);
 });
