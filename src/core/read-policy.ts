@@ -55,6 +55,15 @@ export class ReadPolicies {
     };
   }
 
+  /** Buckets that rules name, and of which something may be read at the origin. */
+  get namedBuckets(): readonly string[] {
+    const named = [...this.#rules, ...this.#origins].flatMap(({ prefix }) => {
+      const bucket = /^s3:\/\/([^/]+)/.exec(prefix)?.[1];
+      return bucket !== undefined && this.mayReadBelow(`s3://${bucket}/`) ? [bucket] : [];
+    });
+    return [...new Set(named)];
+  }
+
   /** Whether the origin is asked for anything that begins so, by some rule. */
   mayReadBelow(prefix: string): boolean {
     if (this.of(prefix).readThrough !== 'never') return true;

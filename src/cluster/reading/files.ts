@@ -85,6 +85,8 @@ export interface ReadableFiles {
   list(order: ListingOrder): Promise<ListedPage>;
   /** Whether anything is known below a prefix, what is loading included. */
   knows(prefix: string): boolean | Promise<boolean>;
+  /** Buckets that configuration names as readable, cached or not; of others it is known when something of them is cached. */
+  readonly namedBuckets: readonly string[];
 }
 
 export interface ClusterFilesOptions {
@@ -242,6 +244,10 @@ export class ClusterFiles implements ReadableFiles {
     const own = store === undefined ? [] : [named(here, pageHere(store, order))];
     const { items, next } = mergePages([...own, ...pages], order.maxKeys);
     return { items: items.map(heldItem), ...(next === undefined ? {} : { next }) };
+  }
+
+  get namedBuckets(): readonly string[] {
+    return this.#options.origin?.namedBuckets ?? [];
   }
 
   async knows(prefix: string): Promise<boolean> {

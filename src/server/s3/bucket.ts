@@ -20,9 +20,9 @@ export async function bucketsXml(files: ReadableFiles, sight: Sight, createdAtMs
   );
 }
 
-/** The buckets that any cached path lies in, in byte order. */
+/** The buckets that any cached path lies in, and those that configuration names as readable, in byte order. */
 export async function bucketsOf(files: ReadableFiles): Promise<string[]> {
-  const buckets: string[] = [];
+  const buckets = [...files.namedBuckets];
   let after: string | undefined = '';
   while (after !== undefined) {
     const order = { root: 's3://', prefix: '', delimiter: '/', after, maxKeys: maxKeysLimit };
@@ -30,7 +30,7 @@ export async function bucketsOf(files: ReadableFiles): Promise<string[]> {
     buckets.push(...commonPrefixes.map((prefix) => prefix.slice(0, -1)));
     after = next;
   }
-  return buckets;
+  return [...new Set(buckets)].sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
 }
 
 /** No LocationConstraint means us-east-1: what clients sign with is never compared with anything. */

@@ -35,6 +35,29 @@ it('a list is of the origin where something below it may be read there', () => {
   expect([none.readsAny, none.mayReadBelow('s3://')]).toEqual([false, false]);
 });
 
+it('names the buckets of which something may be read at the origin', () => {
+  const base = { readThrough: 'never', maxAgeMs: undefined } as const;
+  const named = (
+    rules: { prefix: string; readThrough?: 'never' | 'always' }[],
+    readThrough: 'never' | 'always' = 'never',
+  ) => new ReadPolicies({ base: { ...base, readThrough }, origins: rules, rules: [] }).namedBuckets.toSorted();
+  const some = [
+    { prefix: 's3://a/deep/er/' },
+    { prefix: 's3://b' },
+    { prefix: 's3://b/c' },
+    { prefix: 's3://' },
+    { prefix: 'file:///x/' },
+  ];
+  expect(named(some)).toEqual([]);
+  expect(named(some, 'always')).toEqual(['a', 'b']);
+  expect(
+    named([
+      { prefix: 's3://a/x/', readThrough: 'always' },
+      { prefix: 's3://b/', readThrough: 'never' },
+    ]),
+  ).toEqual(['a']);
+});
+
 it('an answer is as old as its request', () => {
   expect([isYoung(100, undefined, 1e9), isYoung(100, 50, 149), isYoung(100, 50, 150), isYoung(100, 0, 100)]).toEqual([
     ...[true, true, false, false],

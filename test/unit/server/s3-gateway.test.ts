@@ -13,8 +13,10 @@ import {
 import { XMLParser } from 'fast-xml-parser';
 import type { FastifyInstance } from 'fastify';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { ReadableFiles } from '../../../src/cluster/reading/files.ts';
 import { attributesOf } from '../../../src/core/attributes.ts';
 import { MiB } from '../../../src/core/units.ts';
+import { bucketsOf } from '../../../src/server/s3/bucket.ts';
 import { buildS3Server, type S3GatewayOptions } from '../../../src/server/s3/index.ts';
 import { patterned } from '../../support/bytes.ts';
 import { MemoryFiles } from '../../support/memory-files.ts';
@@ -491,4 +493,12 @@ describe('the AWS SDK', () => {
       '<IsTruncated>false',
     );
   });
+});
+
+it('lists buckets that are cached or named by configuration, each once, in order', async () => {
+  const files = {
+    namedBuckets: ['named', 'both'],
+    list: async () => ({ files: [], commonPrefixes: ['aged/', 'both/'] }),
+  } as unknown as ReadableFiles;
+  expect(await bucketsOf(files)).toEqual(['aged', 'both', 'named']);
 });

@@ -90,6 +90,11 @@ export class OriginReads {
     return (await this.#versions.at(path, this.policyOf(path).maxAgeMs)).object;
   }
 
+  /** Buckets that are known by configuration, whether or not anything of them is cached. */
+  get namedBuckets(): readonly string[] {
+    return this.#options.policies.namedBuckets;
+  }
+
   /** Whether a listing of keys that begin so is the origin's. */
   lists(prefix: string): boolean {
     return prefix.startsWith('s3://') && this.#options.policies.mayReadBelow(prefix) && bucketOf(prefix) !== undefined;
