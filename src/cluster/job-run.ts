@@ -66,6 +66,7 @@ export class JobRun {
       verifyPass = 0,
       repairs,
       retries,
+      evictedBytes = 0,
       ledger,
       bytesPerSecond,
     } = record;
@@ -81,6 +82,7 @@ export class JobRun {
     this.#figures = new RunFigures({
       ...{ definition, fleet, clock },
       retriesBefore: retries,
+      evictedBefore: evictedBytes,
       ledgerBefore: ledger ?? emptyLedger(),
     });
     // Nobody may wait for the end of a job; a rejection (see pause) is then nobody's either.
@@ -89,6 +91,7 @@ export class JobRun {
       this.#end({
         ledger: ledger ?? emptyLedger(),
         retries,
+        evictedBytes,
         ...(bytesPerSecond === undefined ? {} : { bytesPerSecond }),
       });
     }
@@ -460,9 +463,8 @@ export class JobRun {
 
   #record(progress: JobProgress = this.#progress): Omit<JobRecord, 'version'> {
     const { cursor, sourceVersion, verifyCursor, verifyPass, chunks, repairs } = this.#marks;
-    const { retries, ledger, bytesPerSecond }: Partial<Figures> & { retries: number } = this.#final ?? {
-      retries: this.#live().retries,
-    };
+    const { retries, evictedBytes } = this.#final ?? this.#live();
+    const { ledger, bytesPerSecond }: Partial<Figures> = this.#final ?? {};
     return {
       definition: this.definition,
       ...(this.claim === undefined ? {} : { claim: this.claim }),
@@ -470,6 +472,7 @@ export class JobRun {
       chunks,
       repairs,
       retries,
+      ...(evictedBytes === 0 ? {} : { evictedBytes }),
       ...(cursor === undefined ? {} : { cursor }),
       ...(sourceVersion === undefined ? {} : { sourceVersion }),
       ...(verifyCursor === undefined ? {} : { verifyCursor }),
@@ -486,9 +489,14 @@ export class JobRun {
   /** Of an ended job the rate is the average over its active time. */
   #figuresAtEnd(): Figures {
     const { clock } = this.#deps;
-    const { ledger, retries } = this.#live();
+    const { ledger, retries, evictedBytes } = this.#live();
     const { activeMs, tally } = nextState(this.#progress, { type: 'ticked' }, clock.wallMs());
-    return { ledger, retries, ...(activeMs > 0 ? { bytesPerSecond: (tally.loadedBytes * 1000) / activeMs } : {}) };
+    return {
+      ledger,
+      retries,
+      evictedBytes,
+      ...(activeMs > 0 ? { bytesPerSecond: (tally.loadedBytes * 1000) / activeMs } : {}),
+    };
   }
 
   #logStoreFailure(error: unknown): void {

@@ -80,6 +80,7 @@ export interface JobRecord {
   readonly verifyPass?: number;
   readonly repairs: boolean;
   readonly retries: number;
+  readonly evictedBytes?: number;
   /** Folded at the end; before, the worker is asked. */
   readonly ledger?: Ledger;
   readonly bytesPerSecond?: number;

@@ -8,6 +8,7 @@ import type { JobDefinition } from './job-store.ts';
 export interface LiveFigures {
   readonly ledger: Ledger;
   readonly retries: number;
+  readonly evictedBytes?: number;
   readonly bytesPerSecond?: number;
   /** Why nothing goes on. */
   readonly waitingFor?: string | undefined;
@@ -55,6 +56,7 @@ export function snapshotOf(definition: JobDefinition, progress: JobProgress, liv
     failedFiles: tally.failedFiles,
     failures: tally.failures,
     retries: live.retries,
+    ...(live.evictedBytes ? { evictedBytes: live.evictedBytes } : {}),
     verifiedFiles: progress.verifiedFiles + (live.verifying?.files ?? 0),
     verifiedBytes: progress.verifiedBytes + (live.verifying?.bytes ?? 0),
     ...(live.bytesPerSecond === undefined ? {} : { bytesPerSecond: live.bytesPerSecond }),

@@ -80,6 +80,8 @@ export interface JobSnapshot {
   /** The first ones; bounded. */
   readonly failures: readonly FileFailure[];
   readonly retries: number;
+  /** What was evicted to make room for it, on all workers; absent: nothing. */
+  readonly evictedBytes?: number;
   readonly verifiedFiles: number;
   readonly verifiedBytes: number;
   /** Recent rate of bytes from the UFS, per second; undefined before there is one. */

@@ -35,6 +35,7 @@ function loadTextLines(job: JobSnapshot, verbose: boolean): string[] {
   ];
   if (job.etaMs !== undefined) lines.push(`\tETA: ${formatTimeLeft(job.etaMs)}`);
   lines.push(`\tRetries: ${job.retries}`);
+  if (job.evictedBytes !== undefined) lines.push(`\tEvicted for it: ${formatSize(job.evictedBytes)}`);
   lines.push(`\tSegment Size: ${formatSize(job.options.segmentBytes)}`);
   if (job.options.verify) lines.push(`\tFiles Verified: ${job.verifiedFiles} (${formatSize(job.verifiedBytes)})`);
   lines.push(`\tLedger: ${ledgerText(job)}`);
@@ -81,6 +82,7 @@ export function jsonReport(job: JobSnapshot, { verbose }: ReportOptions = { verb
     verifiedFiles: job.verifiedFiles,
     verifiedBytes: job.verifiedBytes,
     retries: job.retries,
+    evictedBytes: job.evictedBytes,
     etaMs: job.etaMs === undefined ? undefined : Math.round(job.etaMs),
     ...timesOf(job),
     ledger: {

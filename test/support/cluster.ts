@@ -37,6 +37,8 @@ export async function openCluster(order: {
   readonly env?: Readonly<Record<string, string>>;
   /** The configuration file of the coordinator. */
   readonly config?: string;
+  /** Of each worker. */
+  readonly storeSize?: string;
 }): Promise<Cluster> {
   const folder = temporaryFolder('cluster');
   const origin = await startTestOrigin(order.origin);
@@ -72,7 +74,7 @@ export async function openCluster(order: {
       const daemon = await startDaemon({
         role: 'worker',
         dataDir: cluster.dataDir(id),
-        storeSize: '512MB',
+        storeSize: order.storeSize ?? '512MB',
         env: { ...env, PRIMED_CLUSTER_ID: id, PRIMED_COORDINATOR: cluster.coordinator.api },
         ...(known === undefined ? {} : { ports: known }),
       });

@@ -160,12 +160,12 @@ export function decodeShared<T extends { readonly version: typeof sharedVersion 
 /** How a job begins at a coordinator that knows nothing of it but what lies in etcd: it is listed anew. */
 export function freshRecord(job: SharedJob, number: number, claim: JobClaim): Omit<JobRecord, 'version'> {
   const { definition, snapshot, repairs } = job;
-  const { submittedAtMs, startedAtMs, activeMs, retries, free } = snapshot;
+  const { submittedAtMs, startedAtMs, activeMs, retries, evictedBytes = 0, free } = snapshot;
   const progress = {
     ...progressOf(definition, submittedAtMs),
     ...(free === undefined ? {} : { free }),
     ...(startedAtMs === undefined ? {} : { startedAtMs }),
     activeMs,
   };
-  return { definition: { ...definition, number }, claim, progress, chunks: 0, repairs, retries };
+  return { definition: { ...definition, number }, claim, progress, chunks: 0, repairs, retries, evictedBytes };
 }
