@@ -76,6 +76,15 @@ it('pages and files', async () => {
   expect(JSON.parse(ufsInfo!)).toMatchObject({ 's3://demo/': { alluxio_path: '/demo' } });
 });
 
+it('pins', async () => {
+  const [pin, pins, unpin] = examplesOf('Pins') as [string, string, string];
+  const row = { path: 's3://demo/data/', pinned: true, pending: [] };
+  expect(JSON.parse(await shell(pin))).toEqual(row);
+  expect(JSON.parse(await shell(pins))).toEqual([row]);
+  expect(JSON.parse(await shell(unpin))).toEqual({ ...row, pinned: false });
+  expect(JSON.parse(await shell(pins))).toEqual([]);
+});
+
 it('sharing and limits', async () => {
   const [submit, limitJob, limitUfs, ufs] = examplesOf('Sharing and limits') as [string, string, string, string];
   expect(JSON.parse(await shell(submit))).toMatchObject({ success: true });

@@ -14,7 +14,7 @@ import {
   type ManifestEntry,
   type RunId,
 } from '../../src/core/types.ts';
-import { MiB, pageBytes } from '../../src/core/units.ts';
+import { alignUp, MiB, pageBytes } from '../../src/core/units.ts';
 import { pageChecksums } from '../../src/platform/index.ts';
 import type { LandedPart, OpenFile } from '../../src/store/types.ts';
 import { CrashingStore, type CrashPoint } from '../support/crashing-store.ts';
@@ -87,6 +87,11 @@ const command = fc.oneof(
     arbitrary: fc.record({ kind: fc.constant('remove' as const), at: fc.constantFrom('d', 'd/a', 'd/b', 'e', 'e/') }),
     weight: 2,
   },
+  /** Room for so many percent of the stores. */
+  {
+    arbitrary: fc.record({ kind: fc.constant('evict' as const), share: fc.integer({ min: 50, max: 110 }), crash }),
+    weight: 2,
+  },
   { arbitrary: fc.record({ kind: fc.constant('hold' as const), name }), weight: 3 },
   { arbitrary: fc.record({ kind: fc.constant('release' as const) }), weight: 1 },
   { arbitrary: fc.record({ kind: fc.constant('overwrite' as const) }), weight: 1 },
@@ -106,6 +111,7 @@ const fired = new Map<string, number>();
 /** How often a file was seen in part, and how often it was added to then. */
 const seenInPart = { visible: 0, added: 0 };
 let grainsLost = 0;
+let evicted = 0;
 
 class Scene {
   model = new StoreModel();
@@ -141,6 +147,8 @@ class Scene {
       }
       case 'remove':
         return this.#remove(step.at);
+      case 'evict':
+        return this.#evict(step);
       case 'hold': {
         const held = this.model.visible.get(path(names[step.name]!));
         if (held === undefined || held.state === 'metadata') return;
@@ -224,11 +232,47 @@ class Scene {
     this.#store.account(run, { originBytes: step.lostBytes });
     next.ledger(run).originBytes += step.lostBytes;
     await this.#commit(step.crash, next, () => [...pending, this.#store.flush()]);
-    if (step.crash || !step.leave) return;
-    // All runs end: what is begun with nothing landed is forgotten, as by a restart.
+    if (!step.crash && step.leave) this.#leave();
+  }
+
+  /** All runs end: what is begun with nothing landed is forgotten, as by a restart. */
+  #leave(): void {
     for (const user of runs) this.#store.unreserve(user);
     for (const [at, file] of this.model.loading)
       if (file.pages.size === 0 || isShown(file)) this.model.loading.delete(at);
+  }
+
+  /** The clock stands still: who came first goes first. No run is at work on anything. */
+  async #evict(step: Extract<Command, { kind: 'evict' }>): Promise<void> {
+    this.#leave();
+    const { capacityBytes, freeBytes, evictableBytes } = this.#store.usage();
+    const wantedBytes = alignUp(Math.floor((capacityBytes * step.share) / 100));
+    const read = new Set(this.#held.map(({ id }) => id));
+    const candidates = [...this.#store.list({ prefix: '' })]
+      .filter(({ fileId, state }) => state !== 'metadata' && !read.has(fileId))
+      .sort((a, b) => a.fileId - b.fileId);
+    const next = this.model.clone();
+    let [files, bytes, short] = [0, 0, wantedBytes - freeBytes];
+    for (const record of short > evictableBytes ? [] : candidates) {
+      if (short <= 0) break;
+      next.withdraw(record.path);
+      files++;
+      bytes += record.cachedBytes;
+      short -= alignUp(record.cachedBytes);
+    }
+    evicted += files;
+    const room = 'room' as RunId;
+    const crash = files > 0 ? step.crash : undefined;
+    await this.#commit(crash, next, () => [
+      this.#store.reserveMore(room, wantedBytes).then(
+        (went) => expect(went).toEqual({ files, bytes }),
+        (error) => {
+          if (error.code !== 'STORE_NO_ROOM') throw error;
+          expect(short).toBeGreaterThan(0);
+        },
+      ),
+    ]);
+    this.#store.unreserve(room);
   }
 
   async #abandon(step: Extract<Command, { kind: 'abandon' }>): Promise<void> {
@@ -484,6 +528,7 @@ async function holdsWhatTheModelHolds(arbitrary: fc.Arbitrary<Command>, numRuns:
 test('whatever happens, the store holds what the model holds', { timeout: 300_000 }, async () => {
   await holdsWhatTheModelHolds(command, 30);
   for (const point of points) expect(fired.get(point), point).toBeGreaterThan(0);
+  expect(evicted, 'files that were evicted').toBeGreaterThan(0);
   expect(grainsLost, 'grains that a crash took back').toBeGreaterThan(0);
 });
 
