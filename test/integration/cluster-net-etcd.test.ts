@@ -68,7 +68,7 @@ it('a coordinator that loses sight of etcd alone pauses before its lease is over
     expect(network.dropped(cut)).toBeGreaterThan(0);
   expect(await ready(a)).toBe(503);
   net!.coordinator = b;
-  const done = await endsRight(net!, { againBytes: 0, through: 'w2' });
+  const done = await endsRight(net!, { againBytes: 0 });
   expect(done.ledger.cachedBytes).toBe(totalBytes);
   network.heal();
   await expect.poll(() => ready(a), eventually).toBe(200);
@@ -89,7 +89,7 @@ it('etcd dies in the middle of a load, and comes back: the load ends once, and r
   await expect
     .poll(async () => (await reportOf({ coordinator: b })).ledger.cachedBytes, eventually)
     .toBeGreaterThan(before);
-  const done = await endsRight(net!, { againBytes: 0, through: 'w2' });
+  const done = await endsRight(net!, { againBytes: 0 });
   expect(done).toMatchObject({ jobId, ledger: { cachedBytes: totalBytes } });
   await expect.poll(() => reportOf({ coordinator: b }), eventually).toEqual(done);
   for (const { api } of [a, b]) expect((await list(api)).json()).toHaveLength(1);
@@ -111,7 +111,7 @@ it('the loss of the leading member of etcd costs a load nothing', async () => {
     .poll(async () => (await reportOf({ coordinator: b })).ledger.cachedBytes, eventually)
     .toBeGreaterThan(before);
   for (const daemon of [a, b]) await expect.poll(() => ready(daemon), eventually).toBe(200);
-  const done = await endsRight(net!, { againBytes: 0, through: 'w2' });
+  const done = await endsRight(net!, { againBytes: 0 });
   expect(done).toMatchObject({ jobId, ledger: { cachedBytes: totalBytes } });
   await expect.poll(() => reportOf({ coordinator: b }), eventually).toEqual(done);
   for (const daemon of [a, b]) expect(daemon.log()).not.toContain(paused);

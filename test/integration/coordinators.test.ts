@@ -68,7 +68,7 @@ async function expectWhole(daemon: Daemon): Promise<Json> {
   expect(sentBytes - totalBytes).toBeLessThanOrEqual(inFlightBytes);
   const places = await placesOf(cluster, await listedBy(cluster.origin, 'data/'));
   expect(places.filter((ids) => ids.length !== 1)).toEqual([]);
-  await readBack({ ...cluster, objects }, 'w2');
+  for (const id of cluster.workers.keys()) await readBack({ ...cluster, objects }, id);
   return done;
 }
 
