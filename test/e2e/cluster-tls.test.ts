@@ -19,7 +19,10 @@ const objects = [
   { key: 'data/cut.bin', sizeBytes: 10 * MiB + 77 },
   { key: 'data/small.bin', sizeBytes: 5_000 },
 ];
-const later = { key: 'later/cut.bin', sizeBytes: 9 * MiB + 5 };
+/** As many as it takes for each worker to be copied from by the other. */
+const six = (dir: string) =>
+  Array.from({ length: 6 }, (_, index) => ({ key: `${dir}/${index}.bin`, sizeBytes: 5 * MiB + index }));
+const [earlier, later] = [six('earlier'), six('later')];
 const path = 's3://demo/data/';
 const folder = temporaryFolder('cluster-tls');
 let origin: EmbeddedOrigin;
@@ -62,7 +65,7 @@ function order(role: 'coordinator' | 'worker', id: string, env: Record<string, s
 }
 
 beforeAll(async () => {
-  origin = await startTestOrigin({ objects: [...objects, later] });
+  origin = await startTestOrigin({ objects: [...objects, ...earlier, ...later] });
   coordinator = await startDaemon(order('coordinator', 'coordinator', files('coordinator', cluster.sign('c'))));
   workers = await Promise.all(['w1', 'w2'].map((id) => startDaemon(order('worker', id, files(id, cluster.sign(id))))));
   client = new PrimedClient({ coordinator: coordinator.api, tls: { ca: cluster.cert } });
@@ -220,6 +223,11 @@ it('takes another CA while it runs: first known beside the old one, then signing
     for (const node of Object.values(nodes))
       await expect.poll(() => node.log().match(/certificates were replaced/g)?.length, { timeout: 30_000 }).toBe(times);
   };
+  // So that each of them knows the other by what it showed before.
+  await client.submit({ path: 's3://demo/earlier/' }, { replicas: '2' });
+  await expect
+    .poll(async () => (await client.progress('s3://demo/earlier/')).mJobState, { timeout: 30_000 })
+    .toBe('SUCCEEDED');
   await replaced(() => ({ ca: cluster.cert + next.cert }), 1);
   await replaced((name) => next.sign(name) as unknown as Record<string, string>, 2);
   await replaced(() => ({ ca: next.cert }), 3);
@@ -236,8 +244,9 @@ it('takes another CA while it runs: first known beside the old one, then signing
     await expect
       .poll(async () => (await people.progress('s3://demo/later/')).mJobState, { timeout: 30_000 })
       .toBe('SUCCEEDED');
-    const { sizeBytes: bytes } = later;
-    expect(origin.stats().bytesByKey[later.key]).toBe(bytes);
+    const bytes = later.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+    const fetched = later.reduce((sum, { key }) => sum + (origin.stats().bytesByKey[key] ?? 0), 0);
+    expect(fetched).toBe(bytes);
     expect(await people.stat('s3://demo/later/')).toMatchObject({ replicas: [{ replicas: 2, bytes }] });
     expect(
       await statusOf(coordinator, '/internal/v1/workers/x', { method: 'PUT', shown: cluster.sign('x'), ca: next.cert }),
