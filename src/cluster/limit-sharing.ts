@@ -7,7 +7,8 @@
  * At no time may the sum of what workers may do be above the limit, also while they are being told: a share that shrinks is
  * told first, and what it frees is given out when the worker has said that it heard. What a worker was told, and has not
  * answered, it may or may not know: until then it counts for the larger of the two. A worker that does not answer keeps its
- * share until its lease ends, and it is lost.
+ * share until its lease ends, and it is lost. One that cannot be told, or refuses, is told again after a while, which grows to
+ * `mostDelayMs`, and not at every change in between; until it has answered it counts for the largest of all that it may know.
  *
  * Each of several coordinators divides the whole limit, as if all of them wanted to list as much as this one does: workers keep
  * to the least that they are told, which is at most the average of it. Of n coordinators each takes a part of its own, and gives
@@ -18,6 +19,7 @@ import { divide } from '../core/origin-shares.ts';
 import type { Log } from '../core/types.ts';
 import type { Members } from './members.ts';
 import type { OriginLimits } from './origin-limits.ts';
+import { systemTimers, type Timers } from './shared/timers.ts';
 import type { WorkerLink } from './worker-link.ts';
 
 const kinds = ['bytesPerSecond', 'requestsPerSecond'] as const;
@@ -46,9 +48,20 @@ interface Taker {
   /** What it has said that it heard, and what it is being told. */
   heard: readonly OriginLimit[];
   told: readonly OriginLimit[] | undefined;
+  /** What it may know besides, because telling it failed. */
+  unsure: readonly OriginLimit[];
   /** It was told something at least once. */
   greeted: boolean;
+  /** Failures in a row. */
+  failures: number;
+  /** Calls off that it is told again; undefined: it is not due to be. */
+  callOff: (() => void) | undefined;
 }
+
+const nothingYet = { heard: [], told: undefined, unsure: [], greeted: false, failures: 0, callOff: undefined } as const;
+/** Until a worker that could not be told is told again: doubled each time, from the first to the last. */
+const firstDelayMs = 500;
+const mostDelayMs = 10_000;
 
 export interface ShareRow extends OriginLimit {
   readonly taker: string;
@@ -60,6 +73,7 @@ export class LimitSharing {
   readonly #log: Log;
   readonly #own: Taker | undefined;
   readonly #fellows: Fellows | undefined;
+  readonly #timers: Timers;
   readonly #takers = new Map<WorkerLink, Taker>();
   readonly #unsubscribe: readonly (() => void)[];
 
@@ -70,8 +84,10 @@ export class LimitSharing {
     readonly log: Log;
     readonly own?: OwnRequests;
     readonly fellows?: Fellows | undefined;
+    readonly timers?: Timers;
   }) {
-    const { members, limits, log, own, fellows } = options;
+    const { members, limits, log, own, fellows, timers = systemTimers } = options;
+    this.#timers = timers;
     this.#fellows = fellows;
     this.#members = members;
     this.#limits = limits;
@@ -85,7 +101,7 @@ export class LimitSharing {
         return undefined;
       },
       unsubscribe: own.onDemand(() => this.#look()),
-      ...{ heard: [], told: undefined, greeted: false },
+      ...nothingYet,
     };
     const look = (): void => this.#look();
     this.#unsubscribe = [members.onChange(look), limits.onChange(look), ...(fellows ? [fellows.onChange(look)] : [])];
@@ -99,7 +115,7 @@ export class LimitSharing {
 
   close(): void {
     for (const end of this.#unsubscribe) end();
-    for (const { unsubscribe } of this.#all()) unsubscribe();
+    for (const taker of this.#all()) leave(taker);
   }
 
   #all(): Taker[] {
@@ -113,7 +129,7 @@ export class LimitSharing {
     const limits = this.#limits.effective();
     const targets = this.#targets(limits);
     for (const taker of this.#all()) {
-      if (taker.told === undefined) this.#tell(taker, limits, targets);
+      if (taker.told === undefined && taker.callOff === undefined) this.#tell(taker, limits, targets);
     }
   }
 
@@ -128,12 +144,12 @@ export class LimitSharing {
         demand: () => link.originDemand(),
         tell: (list) => link.setOriginLimits(list),
         unsubscribe: link.onOriginDemand(() => this.#look()),
-        ...{ heard: [], told: undefined, greeted: false },
+        ...nothingYet,
       });
     }
     for (const [link, taker] of this.#takers) {
       if (live.has(link)) continue;
-      taker.unsubscribe();
+      leave(taker);
       this.#takers.delete(link);
     }
   }
@@ -206,20 +222,31 @@ export class LimitSharing {
         this.#answered(taker, next);
         this.#look();
       },
-      (error: unknown) => {
-        taker.told = undefined;
-        taker.greeted = false;
-        this.#log.debug(
-          { worker: taker.name, error: String(error) },
-          'a worker was not told what it may ask of origins',
-        );
-      },
+      (error: unknown) => this.#untold(taker, next, error),
     );
+  }
+
+  #untold(taker: Taker, limits: readonly OriginLimit[], error: unknown): void {
+    taker.told = undefined;
+    taker.greeted = false;
+    taker.unsure = largest(taker.unsure, limits);
+    taker.failures += 1;
+    const delayMs = Math.min(mostDelayMs, firstDelayMs * 2 ** (taker.failures - 1));
+    const facts = { worker: taker.name, delayMs, error: String(error) };
+    this.#log.debug(facts, 'a worker was not told what it may ask of origins');
+    // One that is gone is not told any more.
+    if (![...this.#takers.values()].includes(taker)) return;
+    taker.callOff = this.#timers.after(delayMs, () => {
+      taker.callOff = undefined;
+      this.#look();
+    });
   }
 
   #answered(taker: Taker, limits: readonly OriginLimit[]): void {
     taker.heard = limits;
     taker.told = undefined;
+    taker.unsure = [];
+    taker.failures = 0;
   }
 
   #othersHave(taker: Taker, origin: string, kind: Kind): number {
@@ -227,7 +254,8 @@ export class LimitSharing {
     for (const other of this.#all()) {
       if (other === taker) continue;
       const told = other.told === undefined ? undefined : rateOf(other.told, origin, kind);
-      sum += Math.max(rateOf(other.heard, origin, kind) ?? 0, told ?? 0) * this.#countOf(other);
+      const unsure = rateOf(other.unsure, origin, kind);
+      sum += Math.max(rateOf(other.heard, origin, kind) ?? 0, told ?? 0, unsure ?? 0) * this.#countOf(other);
     }
     return sum;
   }
@@ -241,6 +269,23 @@ export class LimitSharing {
   #coordinators(): number {
     return this.#fellows === undefined ? 1 : (this.#fellows.count() ?? 0);
   }
+}
+
+function leave({ unsubscribe, callOff }: Taker): void {
+  unsubscribe();
+  callOff?.();
+}
+
+/** Of each origin and kind the larger of two. */
+function largest(some: readonly OriginLimit[], others: readonly OriginLimit[]): OriginLimit[] {
+  const origins = new Set([...some, ...others].map(({ origin }) => origin));
+  return Array.from(origins, (origin) => {
+    const of = (kind: Kind): number | undefined => {
+      const rates = [some, others].map((limits) => rateOf(limits, origin, kind)).filter((rate) => rate !== undefined);
+      return rates.length === 0 ? undefined : Math.max(...rates);
+    };
+    return makeLimit(origin, { bytesPerSecond: of('bytesPerSecond'), requestsPerSecond: of('requestsPerSecond') });
+  });
 }
 
 function rateOf(limits: readonly OriginLimit[], origin: string, kind: Kind): number | undefined {

@@ -4,6 +4,7 @@ import { describe, expect, it, vi } from 'vitest';
 import { type Fellows, LimitSharing, type OwnRequests } from '../../../src/cluster/limit-sharing.ts';
 import type { Member, Members } from '../../../src/cluster/members.ts';
 import { OriginLimits } from '../../../src/cluster/origin-limits.ts';
+import type { Timers } from '../../../src/cluster/shared/timers.ts';
 import type { WorkerLink } from '../../../src/cluster/worker-link.ts';
 import { makeLimit, type OriginDemand, type OriginLimit } from '../../../src/core/origin-limits.ts';
 import { memoryLimits } from '../../support/memory-limits.ts';
@@ -16,11 +17,15 @@ class Taker {
   demand: readonly OriginDemand[] = [];
   /** What it keeps to. */
   heard: readonly OriginLimit[] = [];
-  readonly told: { readonly limits: readonly OriginLimit[]; readonly answer: () => void }[] = [];
+  readonly told: {
+    readonly limits: readonly OriginLimit[];
+    readonly answer: () => void;
+    readonly refuse: (error: Error) => void;
+  }[] = [];
   #listener: () => void = () => undefined;
   readonly link = {
     setOriginLimits: (limits: readonly OriginLimit[]) =>
-      new Promise<void>((resolve) => this.told.push({ limits, answer: resolve })),
+      new Promise<void>((resolve, reject) => this.told.push({ limits, answer: resolve, refuse: reject })),
     originDemand: () => this.demand,
     onOriginDemand: (listener: () => void) => {
       this.#listener = listener;
@@ -42,6 +47,14 @@ class Taker {
     first.answer();
     await new Promise((resolve) => setImmediate(resolve));
     return true;
+  }
+
+  /** As `hear`, and says that it failed: whether it has heard or not. */
+  async refuse({ heard = false } = {}): Promise<void> {
+    const first = this.told.shift()!;
+    if (heard) this.heard = first.limits;
+    first.refuse(new Error('it was not told'));
+    await new Promise((resolve) => setImmediate(resolve));
   }
 
   get rate(): number {
@@ -72,7 +85,13 @@ class Crowd implements Members {
   }
 }
 
-function opened(bytesPerSecond: number, takers: readonly Taker[], own?: OwnRequests, fellows?: Fellows) {
+function opened(
+  bytesPerSecond: number,
+  takers: readonly Taker[],
+  own?: OwnRequests,
+  fellows?: Fellows,
+  timers?: Timers,
+) {
   const members = new Crowd();
   members.set(takers);
   const limits = new OriginLimits({
@@ -80,7 +99,14 @@ function opened(bytesPerSecond: number, takers: readonly Taker[], own?: OwnReque
     store: memoryLimits(),
     log: quiet,
   });
-  const sharing = new LimitSharing({ members, limits, log: quiet, fellows, ...(own === undefined ? {} : { own }) });
+  const sharing = new LimitSharing({
+    members,
+    limits,
+    log: quiet,
+    fellows,
+    ...(own && { own }),
+    ...(timers && { timers }),
+  });
   return { members, limits, sharing };
 }
 
@@ -121,6 +147,45 @@ describe('the limit of an origin', () => {
     await a.hear();
     await settle([a, b]);
     expect([a.rate, b.rate]).toEqual([expect.closeTo(50), expect.closeTo(50)]);
+  });
+
+  it('is told again to a worker that could not be told, later each time, and to nobody else twice', async () => {
+    const due: { readonly delayMs: number; readonly act: () => void }[] = [];
+    const timers: Timers = {
+      after(delayMs, act) {
+        const one = { delayMs, act };
+        due.push(one);
+        return () => void due.splice(due.indexOf(one), 1);
+      },
+    };
+    const [a, b] = [new Taker(), new Taker()];
+    const { members } = opened(100, [a, b], undefined, undefined, timers);
+    await settle([a, b]);
+    b.wants(Number.POSITIVE_INFINITY);
+    const delays: number[] = [];
+    for (let times = 0; times < 7; times += 1) {
+      await b.refuse({ heard: times === 3 });
+      expect([b.told.length, due.length]).toEqual([0, 1]);
+      // What changes meanwhile is not a reason to tell it at once; what it may have heard is not given to another.
+      a.wants(times + 1);
+      await settle([a]);
+      expect(b.told).toEqual([]);
+      expect(a.rate + Math.max(0, b.rate)).toBeLessThanOrEqual(100);
+      const [{ delayMs, act }] = due.splice(0) as [(typeof due)[0]];
+      delays.push(delayMs);
+      act();
+      expect(b.told).toHaveLength(1);
+    }
+    expect(delays).toEqual([500, 1000, 2000, 4000, 8000, 10_000, 10_000]);
+    await settle([a, b]);
+    expect(a.rate).toBeCloseTo(7);
+    expect(b.rate).toBeCloseTo(93);
+    // It counts from the start again; and who is gone is not waited for.
+    b.wants(50);
+    await b.refuse();
+    expect(due.map(({ delayMs }) => delayMs)).toEqual([500]);
+    members.set([a]);
+    expect(due).toEqual([]);
   });
 
   it('that a lost worker had is shared by the others', async () => {

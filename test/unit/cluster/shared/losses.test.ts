@@ -135,8 +135,32 @@ it('jobs that are taken over wait for their turn, before those that have not run
     });
   expect(b.jobs.snapshot(waits)).toMatchObject({ state: 'WAITING', reason: turn });
 
-  // Its turn does not come: it ends with what is known of it.
-  expect(await b.jobs.stop(theirs[1]!)).toBe(true);
+  // Its turn does not come: it ends with what is known of it, and so does what workers have under way of it for the other.
+  const calls: string[] = [];
+  const { worker } = b;
+  const { runId } = before[1]!;
+  const [startRun, stopRun, endRun] = [worker.startRun, worker.stopRun, worker.endRun].map((call) =>
+    call.bind(worker),
+  ) as [typeof worker.startRun, typeof worker.stopRun, typeof worker.endRun];
+  worker.startRun = (spec) => {
+    if (spec.run === runId) calls.push(`begun under ${spec.term > termOf(a)! ? 'a higher' : 'the same'} term`);
+    startRun(spec);
+  };
+  worker.stopRun = async (run) => {
+    if (run === runId) calls.push('stopped');
+    await stopRun(run);
+  };
+  worker.endRun = async (run) => {
+    if (run === runId) calls.push('ended');
+    await endRun(run);
+  };
+  let answered = false;
+  const stop = b.jobs.stop(theirs[1]!).finally(() => {
+    answered = true;
+  });
+  expect(await stage.time.until(() => answered)).toBeLessThan(2000);
+  expect(await stop).toBe(true);
+  expect(calls).toEqual(['begun under a higher term', 'stopped', 'ended']);
   expect(b.jobs.snapshot(theirs[1]!)).toMatchObject({ state: 'STOPPED', ledger: { cachedBytes: 5000 } });
 
   let most = 0;
