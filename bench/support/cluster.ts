@@ -23,6 +23,8 @@ export interface ClusterOrder<O extends PlacedOrigin> {
   readonly startOrigin: (machine: Machine) => Promise<O>;
   /** Ids, and names of their machines. */
   readonly workers: readonly string[];
+  /** By default one; several need etcd, by `env`. */
+  readonly coordinators?: readonly string[];
   readonly storeSize: string;
   /** For all daemons. */
   readonly env?: Readonly<Record<string, string>>;
@@ -45,7 +47,10 @@ export interface Cluster<O extends PlacedOrigin = PlacedOrigin> {
   /** The origin as reached from here. */
   readonly originEndpoint: string;
   readonly workers: Map<string, ClusterDaemon>;
+  /** The first one. */
   coordinator: ClusterDaemon;
+  /** Those after the first. */
+  readonly others: readonly ClusterDaemon[];
   /** Starts a worker, or starts it again with its data, and waits until the coordinator says that it is live. */
   start(id: string): Promise<ClusterDaemon>;
   kill(id: string): Promise<void>;
@@ -65,9 +70,9 @@ const startLimitMs = 60_000;
 export async function openNetCluster<O extends PlacedOrigin>(
   order: ClusterOrder<O> & { readonly bitsPerSecond?: number },
 ): Promise<NetCluster<O>> {
-  const ground = networkGround([originName, coordinatorName, ...order.workers]);
+  const ground = networkGround([originName, ...coordinatorsOf(order), ...order.workers]);
   const { network } = ground;
-  for (const name of [coordinatorName, ...order.workers]) network.shape(name, order.bitsPerSecond);
+  for (const name of [...coordinatorsOf(order), ...order.workers]) network.shape(name, order.bitsPerSecond);
   // The S3 port asks for no token, and is to be reached from the other machines.
   const env = { PRIMED_API_TOKEN: token, PRIMED_INSECURE: 'true', ...order.env };
   return Object.assign(await open({ ...order, env }, ground, token), { network });
@@ -93,6 +98,7 @@ async function open<O extends PlacedOrigin>(
   ground: Ground,
   apiToken: string | undefined,
 ): Promise<Cluster<O>> {
+  const [first, ...others] = coordinatorsOf(order) as [string, ...string[]];
   const undo: (() => unknown)[] = [() => ground.close()];
   const close = async (): Promise<void> => {
     for (let step = undo.pop(); step !== undefined; step = undo.pop()) await step();
@@ -105,7 +111,8 @@ async function open<O extends PlacedOrigin>(
       origin,
       originEndpoint: await ground.reach(originName, origin.port),
       workers: new Map(),
-      coordinator: await daemons.start(coordinatorName),
+      coordinator: await daemons.start(first),
+      others: await Promise.all(others.map((name) => daemons.start(name))),
       async start(id) {
         const daemon = await daemons.start(id);
         cluster.workers.set(id, daemon);
@@ -117,7 +124,7 @@ async function open<O extends PlacedOrigin>(
         cluster.workers.delete(id);
       },
       async startCoordinator() {
-        cluster.coordinator = await daemons.start(coordinatorName);
+        cluster.coordinator = await daemons.start(first);
       },
       close,
     };
@@ -161,7 +168,7 @@ class Daemons {
 
   /** Resolves on 200 of /health/ready. */
   async start(name: string): Promise<ClusterDaemon> {
-    const isWorker = name !== coordinatorName;
+    const isWorker = !coordinatorsOf(this.#order).includes(name);
     const { address, by } = this.#ground.machine(name);
     const ports = isWorker
       ? { api: await this.#ground.port(name, 'http'), s3: await this.#ground.port(name, 's3') }
@@ -192,6 +199,8 @@ class Daemons {
   }
 
   async #workerEnv(id: string): Promise<Record<string, string>> {
+    // Of several they hear from etcd.
+    if (coordinatorsOf(this.#order).length > 1) return { PRIMED_CLUSTER_ID: id };
     const { address } = this.#ground.machine(coordinatorName);
     const port = await this.#ground.port(coordinatorName, 'api');
     return { PRIMED_CLUSTER_ID: id, PRIMED_COORDINATOR: `http://${address}:${port}` };
@@ -205,6 +214,10 @@ class Daemons {
     await child.stop('SIGKILL');
     this.#children.delete(child);
   }
+}
+
+function coordinatorsOf({ coordinators = [coordinatorName] }: Pick<ClusterOrder<PlacedOrigin>, 'coordinators'>) {
+  return coordinators;
 }
 
 async function answersReady(base: string): Promise<boolean> {
