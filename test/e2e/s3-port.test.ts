@@ -1,5 +1,7 @@
 /** The S3 port of the real binary over the real store; what the gateway does with odd requests is in its unit tests. */
 
+import { once } from 'node:events';
+import { connect } from 'node:net';
 import { join } from 'node:path';
 import { HeadObjectCommand, paginateListObjectsV2, S3Client } from '@aws-sdk/client-s3';
 import { afterAll, beforeAll, expect, it } from 'vitest';
@@ -83,6 +85,58 @@ it('gives many files at once, each its own bytes', async () => {
   );
   expect(answers.map(({ answer }) => answer.status)).toEqual(answers.map(() => 200));
   for (const { object, answer } of answers) expectContent(answer.body, object);
+});
+
+it('answers what is sent ahead on a connection in order, what others know and what is not there between', async () => {
+  const [first, second] = smallDataset.filter(({ sizeBytes }) => sizeBytes > 0 && sizeBytes < MiB);
+  const targets = [first!.key, 'none', large.key, second!.key, first!.key].map((key) => `/demo/${key}`);
+  const ranged = `bytes=${7 * MiB}-${9 * MiB}`;
+  const socket = connect(scene.daemon.ports.s3, '127.0.0.1');
+  const chunks: Buffer[] = [];
+  socket.on('data', (chunk) => chunks.push(chunk));
+  socket.write(
+    targets
+      .map((target, at) => {
+        const more = target.endsWith(large.key)
+          ? `range: ${ranged}\r\n`
+          : at === targets.length - 1
+            ? 'connection: close\r\n'
+            : '';
+        return `GET ${target} HTTP/1.1\r\nhost: x\r\n${more}\r\n`;
+      })
+      .join(''),
+  );
+  await once(socket, 'close');
+  let left = Buffer.concat(chunks);
+  const answers = targets.map(() => {
+    const end = left.indexOf('\r\n\r\n') + 4;
+    const head = left.toString('latin1', 0, end);
+    const length = Number(/content-length: (\d+)/i.exec(head)![1]);
+    const body = left.subarray(end, end + length);
+    left = left.subarray(end + length);
+    return { status: Number(head.slice(9, 12)), body };
+  });
+  expect([left.length, ...answers.map(({ status }) => status)]).toEqual([0, 200, 404, 206, 200, 200]);
+  expectContent(answers[0]!.body, first!);
+  expectContent(answers[2]!.body, large, 7 * MiB, 2 * MiB + 1);
+  expectContent(answers[3]!.body, second!);
+  expectContent(answers[4]!.body, first!);
+});
+
+it('what is too large for a head, or none, is refused and closed; others are served', async () => {
+  const refused = async (text: string): Promise<string> => {
+    const socket = connect(scene.daemon.ports.s3, '127.0.0.1');
+    const chunks: Buffer[] = [];
+    socket.on('data', (chunk) => chunks.push(chunk));
+    socket.write(text, 'latin1');
+    await once(socket, 'close');
+    return Buffer.concat(chunks).toString();
+  };
+  expect(await refused(`GET /demo/x HTTP/1.1\r\nhost: x\r\nx-large: ${'y'.repeat(20_000)}\r\n\r\n`)).toContain(
+    '<Code>RequestHeaderSectionTooLarge</Code>',
+  );
+  expect(await refused('\x16\x03\x01\x02\x00\x01\x00')).toContain('<Code>BadRequest</Code>');
+  expect((await rawRequest(scene.daemon.ports.s3, `/demo/${smallDataset[0]!.key}`)).status).toBe(200);
 });
 
 it('a page that rots on the SSD is never served, and check names it', async () => {
