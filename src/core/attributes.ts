@@ -69,16 +69,22 @@ function lineOf(name: string, value: string): string {
   return name.startsWith(metaPrefix) ? `u${name.slice(metaPrefix.length)}:${value}` : '';
 }
 
-/** No longer than may be stored: what does not fit is left out from the end, and counted as S3 counts what it cannot send. */
+/**
+ * No longer than may be stored: user metadata that does not fit is left out, and counted as S3 counts what it cannot send; so is
+ * anything else that does not fit by itself.
+ */
 export function bounded(text: string): string {
   if (text.length <= attributesMax) return text;
+  const lines = text.split('\n');
   const kept: string[] = [];
   let room = attributesMax - '\n-99999'.length;
   let missing = 0;
-  for (const line of text.split('\n')) {
-    room -= line.length + 1;
-    if (room >= 0) kept.push(line);
-    else missing += 1;
+  for (const line of [...lines.filter((one) => one[0] !== 'u'), ...lines.filter((one) => one[0] === 'u')]) {
+    if (line[0] === '-') missing += Number(line.slice(1)) || 0;
+    else if (line.length < room) {
+      kept.push(line);
+      room -= line.length + 1;
+    } else missing += 1;
   }
   return [...kept, `-${missing}`].join('\n');
 }

@@ -78,7 +78,7 @@ export function headOf(
 }
 
 /** What of a multipart ETag says how many parts there were; their sizes are said by nothing that a cache has. */
-const partsShape = /-([1-9]\d{0,4})$/;
+const partsShape = /^[0-9a-f]{32}-([1-9]\d{0,4})$/;
 const mostParts = 10_000;
 
 /** Whether the whole of the object is asked for as its only part. */
