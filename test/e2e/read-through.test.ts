@@ -3,6 +3,7 @@
 import { HeadObjectCommand, ListObjectsV2Command, type ListObjectsV2CommandOutput } from '@aws-sdk/client-s3';
 import { afterEach, expect, it } from 'vitest';
 import { KiB, MiB } from '../../src/core/units.ts';
+import { contentAt } from '../../src/demo/origin/content.ts';
 import { loaded } from '../support/api.ts';
 import { type Cluster, openCluster } from '../support/cluster.ts';
 import { expectContent } from '../support/origin.ts';
@@ -159,4 +160,120 @@ it('fifty readers through two workers take each byte from the origin once', asyn
   expect(used.reduce((sum, bytes) => sum + bytes)).toBeLessThan(shared.sizeBytes + 8 * MiB);
   const heads = cluster.origin.requests.filter(({ operation }) => operation === 'HeadObject');
   expect(heads.length).toBe(1);
+});
+
+it('a worker that is killed under readers costs them nothing: what it had is fetched by another', async () => {
+  cluster = await openCluster({
+    workers: ['w1', 'w2', 'w3'],
+    origin: { objects: [shared], knobs: { bytesPerSecond: 8 * MiB } },
+    env: through,
+  });
+  await knowEachOther();
+  const { workers, kill } = cluster;
+  const url = `${workers.get('w1')!.s3}/demo/${shared.key}`;
+  const reads = Array.from({ length: 6 }, () => body(url));
+  await expect.poll(() => gets(shared.key), { timeout: 20_000 }).toBeGreaterThan(4 * MiB);
+  await kill('w2');
+  for (const bytes of await Promise.all(reads)) expectContent(bytes, shared);
+  // It had work for them, and was missed.
+  expect(workers.get('w1')!.log()).toMatch(/"worker":"w2".*(?:asked for elsewhere|another goes on)/);
+  expect(gets(shared.key)).toBeLessThan(2 * shared.sizeBytes);
+});
+
+/** Two pieces, so that there is something to mix. */
+const changing = { key: 'data/changing.bin', sizeBytes: MiB + 64 * KiB };
+
+/** Which version of the object these are the bytes of: that of their beginning. */
+function versionOf(bytes: Uint8Array, newest: number): number | undefined {
+  const head = Buffer.from(bytes.subarray(0, 64));
+  for (let version = newest; version > 0; version -= 1)
+    if (head.equals(Buffer.from(contentAt(changing.key, version, 0, 64)))) return version;
+  return undefined;
+}
+
+it('readers of an object that changes get one version each, and none older than their question', async () => {
+  const reads = Number(process.env.CHANGING_READS ?? 400);
+  const env = { ...through, PRIMED_READING_MAX_AGE: '0s' };
+  scene = await openScene({ origin: { objects: [changing] }, daemon: { env } });
+  const { daemon, origin } = scene;
+  const url = `${daemon.s3}/demo/${changing.key}`;
+  let newest = 1;
+  const changes = setInterval(() => {
+    newest = origin.bump({ key: changing.key })!;
+  }, 40);
+  const seen = new Set<number>();
+  const count = { whole: 0, refused: 0, cut: 0 };
+  let left = reads;
+  const reader = async (): Promise<void> => {
+    while (left > 0) {
+      left -= 1;
+      const before = newest;
+      const answer = await fetch(url);
+      if (answer.status !== 200) {
+        expect([answer.status, await answer.text()]).toEqual([503, expect.stringMatching(/<Code>\w+/)]);
+        count.refused += 1;
+        continue;
+      }
+      let bytes: Uint8Array;
+      try {
+        bytes = new Uint8Array(await answer.arrayBuffer());
+      } catch {
+        count.cut += 1;
+        continue;
+      }
+      const version = versionOf(bytes, newest);
+      expect(version).toBeGreaterThanOrEqual(before);
+      expectContent(bytes, { ...changing, version: version! });
+      seen.add(version!);
+      count.whole += 1;
+    }
+  };
+  try {
+    await Promise.all(Array.from({ length: 16 }, reader));
+  } finally {
+    clearInterval(changes);
+  }
+  console.log(count, 'versions', seen.size, 'of', newest);
+  expect(seen.size).toBeGreaterThan(5);
+  expect(count.whole).toBeGreaterThan(reads / 10);
+  // It stands still: everybody gets the last one, and the store has no other.
+  expectContent(await body(url), { ...changing, version: newest });
+  await expect
+    .poll(() => metric(daemon.api, 'primed_store_used_bytes'), { timeout: 30_000, interval: 200 })
+    .toBeLessThan(3 * MiB);
+});
+
+it('what is older than max_age is asked about once, and given as it is while the origin is away', async () => {
+  const env = { ...through, PRIMED_READING_MAX_AGE: '1h' };
+  scene = await openScene({ origin: { objects: [changing] }, daemon: { env } });
+  const { daemon, origin } = scene;
+  const url = `${daemon.s3}/demo/${changing.key}`;
+  const heads = (): number => origin.stats().byOperation.HeadObject ?? 0;
+  for (let n = 0; n < 5; n += 1) expectContent(await body(url), changing);
+  expect([heads(), gets(changing.key)]).toEqual([1, changing.sizeBytes]);
+  const conditions: [Record<string, string>, number][] = [];
+  const etag = (await fetch(url)).headers.get('etag')!;
+  conditions.push([{ 'if-none-match': etag }, 304], [{ 'if-match': '"other"' }, 412]);
+  for (const [headers, status] of conditions) expect((await fetch(url, { headers })).status).toBe(status);
+
+  // Another daemon does not know any more how old it is.
+  origin.bump({ key: changing.key });
+  await scene.daemon.terminate();
+  await scene.restart();
+  expectContent(await body(`${scene.daemon.s3}/demo/${changing.key}`), { ...changing, version: 2 });
+  const fault = origin.setFault({ operation: '*', fault: { kind: 'status', status: 503 } });
+  await scene.daemon.terminate();
+  await scene.restart();
+  const stale = Array.from({ length: 5 }, () => body(`${scene!.daemon.s3}/demo/${changing.key}`));
+  for (const bytes of await Promise.all(stale)) expectContent(bytes, { ...changing, version: 2 });
+  expect(origin.fired(fault)).toBeGreaterThan(0);
+  expect(await metric(scene.daemon.api, 'primed_read_stale_total')).toBe(5);
+  expect(scene.daemon.log()).toContain('it is given as it is');
+  await scene.daemon.terminate();
+  await scene.restart({ env: { PRIMED_READING_ORIGIN_AWAY: 'refuse', ...env } });
+  expect((await fetch(`${scene.daemon.s3}/demo/${changing.key}`)).status).toBe(503);
+  origin.clearFaults();
+  await expect
+    .poll(async () => (await fetch(`${scene!.daemon.s3}/demo/${changing.key}`)).status, { timeout: 20_000 })
+    .toBe(200);
 });
