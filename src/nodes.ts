@@ -205,13 +205,18 @@ function openS3Side(
   const { store, reads, source, engine, onFatal } = parts;
   const { worker: settings, indexDir } = config;
   const { domains } = config.s3;
+  const redirect = config.s3.redirect && { redirect: { tls: config.tls.s3 && live.tls.server !== undefined } };
   const { path, inside } = mainAddress();
   const threads = settings.servingThreads;
   const counters = makeSharedCounters(servingLayout, threads + 1);
   telemetry.attachServing(counters);
   opened.servingCounters = counters;
   const row = counters.row(threads);
-  opened.s3 = buildS3Server({ files: source.files, log, access: live.s3, inside, domains, ...observeS3(row) });
+  opened.s3 = buildS3Server({
+    ...{ files: source.files, log, access: live.s3, inside, domains },
+    ...redirect,
+    ...observeS3(row),
+  });
   opened.openServing = async () => {
     await opened.s3!.listen({ path });
     opened.serving = await openServing({

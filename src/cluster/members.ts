@@ -6,6 +6,8 @@ export interface Member {
   readonly id: WorkerId;
   /** `http://host:port`, for copies between workers. */
   readonly url: string;
+  /** Where it answers S3 clients, on the same host. */
+  readonly s3Port?: number;
   readonly zone?: string;
   /** False: it drains, which is to say that it keeps and serves what it has, and gets no new segments. */
   readonly takes: boolean;

@@ -4,7 +4,11 @@ import type { Log } from '../core/types.ts';
 import type { Member, Members } from './members.ts';
 
 export function peersOf(members: readonly Member[]): Peer[] {
-  return members.map(({ id, url, zone, takes }) => ({ id, url, takes, ...(zone === undefined ? {} : { zone }) }));
+  return members.map(({ id, url, s3Port, zone, takes }) => ({
+    ...{ id, url, takes },
+    ...(s3Port === undefined ? {} : { s3Port }),
+    ...(zone === undefined ? {} : { zone }),
+  }));
 }
 
 /** The order of one coordinator that nobody shares: it counts its lists. */

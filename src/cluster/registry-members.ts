@@ -53,7 +53,7 @@ export function registryMembers({ registry, connect }: RegistryMembersOptions): 
       linked.set(id, known);
       // Who is given nothing has no segments to be looked for either, and does not count for replicas.
       const takes = !drains && known.refusal === undefined;
-      const member = { id, url: urlOf(row), takes, link: known.link };
+      const member = { id, url: urlOf(row), s3Port: row.s3Port, takes, link: known.link };
       return zone === undefined ? member : { ...member, zone };
     });
     for (const listener of listeners) listener();

@@ -5,6 +5,7 @@ import { flag, secret, text } from './forms.ts';
 
 export interface S3Config {
   readonly anonymous: boolean;
+  readonly redirect: boolean;
   /** Host names below which a bucket may stand: `bucket.<domain>`. Lower case. */
   readonly domains: readonly string[];
   readonly keys: readonly {
@@ -37,6 +38,11 @@ export const s3Schema = Type.Object(
       description: 'Answer unsigned requests although there are keys. Without keys signatures are not looked at.',
       default: false,
     }),
+    redirect: flag({
+      description:
+        'Send unsigned requests for what one other worker has on to its S3 port (307) in place of reading it through: for clients that follow, and reach every worker by its `cluster.host`.',
+      default: false,
+    }),
     domains: Type.Optional(
       text({
         description:
@@ -53,6 +59,7 @@ export function s3Of({ values, counts }: Draft): S3Config {
   const get = (key: string): string | undefined => values.get(key) as string | undefined;
   return {
     anonymous: values.get('s3.anonymous') as boolean,
+    redirect: values.get('s3.redirect') as boolean,
     domains: listIn(get('s3.domains')).map((name) => name.toLowerCase()),
     keys: Array.from({ length: counts.get('s3.key') ?? 0 }, (_, index) => ({
       accessKeyId: get(`s3.key[${index}].access_key_id`)!,

@@ -5,6 +5,8 @@ export interface Peer {
   readonly id: WorkerId;
   /** `http://host:port`: where it answers other workers. */
   readonly url: string;
+  /** Where it answers S3 clients, on the same host. */
+  readonly s3Port?: number;
   readonly zone?: string;
   /** False: it drains, and is no owner of new segments; what it has it serves. */
   readonly takes: boolean;

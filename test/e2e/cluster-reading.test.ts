@@ -1,7 +1,7 @@
 /** Reading a cluster through any of its workers: every byte, every list, and the truth when a worker or a page is gone. */
 
 import { join } from 'node:path';
-import { type _Object, ListObjectsV2Command } from '@aws-sdk/client-s3';
+import { type _Object, GetObjectCommand, ListObjectsV2Command } from '@aws-sdk/client-s3';
 import { afterEach, expect, it } from 'vitest';
 import { makeRing, segmentKey, workerIdentity } from '../../src/core/ring.ts';
 import { KiB, MiB } from '../../src/core/units.ts';
@@ -228,4 +228,31 @@ it('a page that rots on one replica is never served: it is replaced by that of t
   expect(check).toMatchObject({ ok: true, badPageCount: 0 });
   expect(cluster.workers.get(bad)!.log()).toContain('a bad page was replaced where it lies');
   expect(cluster.origin.requests.filter(({ operation }) => operation === 'GetObject')).toEqual([]);
+});
+
+it('who can follow is sent to the worker that has it, who signs is not', async () => {
+  const { object, on } = notOn('w1', 2 * MiB + 5);
+  cluster = await openCluster({
+    ...{ workers: ids, origin: { objects: [object] } },
+    env: { PRIMED_S3_REDIRECT: 'true' },
+  });
+  await loaded(cluster.coordinator.api, path, { replicas: '1' });
+  const { workers } = cluster;
+  await readBack(cluster, 'w1');
+  const url = `${workers.get('w1')!.s3}/demo/${object.key}`;
+  const sent = await fetch(url, { redirect: 'manual' });
+  expect([sent.status, sent.headers.get('location')]).toEqual([
+    307,
+    `${workers.get(on[0])!.s3}/demo/${object.key}?x-primed-sent=1`,
+  ]);
+  const followed = await fetch(url, { headers: { range: 'bytes=1000000-2000000' } });
+  expect([followed.status, followed.redirected]).toEqual([206, true]);
+  expectContent(new Uint8Array(await followed.arrayBuffer()), object, 1_000_000, 1_000_001);
+  // Small ranges, and heads, are not worth another round trip.
+  expect((await fetch(url, { headers: { range: 'bytes=0-99' }, redirect: 'manual' })).status).toBe(206);
+  expect((await fetch(url, { method: 'HEAD', redirect: 'manual' })).status).toBe(200);
+  const client = s3Of(workers.get('w1')!);
+  const answer = await client.send(new GetObjectCommand({ Bucket: 'demo', Key: object.key }));
+  expectContent(await answer.Body!.transformToByteArray(), object);
+  client.destroy();
 });

@@ -67,6 +67,8 @@ export interface OpenedFile {
    * Rejects with FILE_NOT_CACHED, and with PEER_FAILED when a worker did not answer.
    */
   prepare(range: ByteRange): true | Promise<boolean>;
+  /** After `prepare`: another worker that has all of the range, of which this one has nothing. */
+  elsewhere?(range: ByteRange): Peer | undefined;
   /** Exactly the bytes of the range of this one version, each checked where it lies. */
   read(range: ByteRange): AsyncIterable<Uint8Array>;
   close(): void;
@@ -151,8 +153,9 @@ export class ClusterFiles implements ReadableFiles {
     const found = (version: HeldVersion, confirmed: boolean): Found => {
       onLook?.(version.ranges.length > 0 ? 'cluster' : 'miss');
       const stream = (file: HeldFile, range: ByteRange) => this.#through(located, file, range, { origin });
+      const elsewhere = (file: HeldFile, range: ByteRange) => this.#holderOf(located, file, range);
       const shownOf = (one: HeldVersion): FoundFile => ({ ...foundOf({ ...one, shown: true }), state: 'complete' });
-      return foundThrough(version, confirmed, { located, origin, stream, shownOf });
+      return foundThrough(version, confirmed, { located, origin, stream, elsewhere, shownOf });
     };
     if (origin.policyOf(path).maxAgeMs === undefined) {
       const version = await located.find().catch(unlessPeer);
@@ -378,9 +381,22 @@ export class ClusterFiles implements ReadableFiles {
         located.refuseIfSilent(`whether all of ${file.path} is cached`);
         throw notCached(foundOf(located.versionLike(file)), missing);
       },
+      elsewhere: (range) => this.#holderOf(located, file, range),
       read: through,
       close: () => undefined,
     };
+  }
+
+  #holderOf(located: Located, file: HeldFile, range: ByteRange): Peer | undefined {
+    const { peers } = this.#options;
+    const { holdings } = located.versionLike(file);
+    if (holdings.some(({ holder, ranges }) => holder === here && runFrom(ranges, range.offset) > 0)) return undefined;
+    const has = ({ ranges }: Holding): boolean => runFrom(ranges, range.offset) >= range.length;
+    const peerOf = ({ holder }: Holding): Peer | undefined => peers.others().find(({ id }) => id === holder);
+    return holdings
+      .filter(has)
+      .map(peerOf)
+      .find((peer) => peer !== undefined && !this.#suspects.has(peer));
   }
 
   #through(

@@ -7,6 +7,7 @@
  */
 import { PrimedError } from '../../core/errors.ts';
 import { type HeldFile, type HeldVersion, type Holding, isWhole } from '../../core/holdings.ts';
+import type { Peer } from '../../core/peers.ts';
 import {
   type ByteRange,
   type LoadId,
@@ -28,6 +29,7 @@ export interface ThroughOptions {
   readonly origin: OriginReads;
   /** From whoever has it, the origin last. */
   readonly stream: (file: HeldFile, range: ByteRange) => AsyncGenerator<Uint8Array>;
+  readonly elsewhere: (file: HeldFile, range: ByteRange) => Peer | undefined;
   /** As it is shown: what is not cached of it is as good as there. */
   readonly shownOf: (version: HeldVersion) => FoundFile;
 }
@@ -134,6 +136,10 @@ class ThroughFile implements OpenedFile {
     this.#version = version.file;
     this.#file = this.#options.shownOf(version);
     return true;
+  }
+
+  elsewhere(range: ByteRange): Peer | undefined {
+    return this.#options.elsewhere(this.#version, range);
   }
 
   read(range: ByteRange): AsyncIterable<Uint8Array> {

@@ -44,6 +44,8 @@ export interface S3GatewayOptions {
   readonly inside?: string;
   /** Host names below which buckets stand. */
   readonly domains?: readonly string[];
+  /** Who can follow is sent to the worker that has what is asked for: whether its port speaks TLS. */
+  readonly redirect?: { readonly tls: boolean };
   /** Bodies under way at once; each holds the page that is being sent and what the store reads ahead: about 3 MiB. */
   readonly maxBodies?: number;
   /** Longest wait for a turn; after it 503 SlowDown. */
@@ -87,7 +89,8 @@ export const s3Gateway: FastifyPluginCallback<S3GatewayOptions> = (app, options,
   const limits = { ...defaults, ...definedOf(options) };
   const turns = new Turns({ limit: limits.maxBodies, waitLimitMs: limits.turnWaitMs });
   const watch = watchAnswers(app, limits.closeGraceMs);
-  const context = { files, turns, stallMs: limits.stallMs, onServed };
+  const { redirect } = options;
+  const context = { files, turns, stallMs: limits.stallMs, onServed, ...(redirect && { redirect }) };
   const access = new S3Access(options.access ?? { keys: [], anonymous: true }, options.inside);
   const domains = options.domains ?? [];
   const startedAtMs = Date.now();

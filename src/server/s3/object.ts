@@ -2,12 +2,13 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { FoundFile, OpenedFile, ReadableFiles } from '../../cluster/reading/files.ts';
 import { PrimedError } from '../../core/errors.ts';
-import type { UfsPath } from '../../core/types.ts';
+import type { ByteRange, UfsPath } from '../../core/types.ts';
 import { openBody, sendBody } from '../body.ts';
 import type { Turns } from '../turns.ts';
-import type { S3Address } from './address.ts';
+import { type S3Address, splitTarget } from './address.ts';
 import { S3Error } from './errors.ts';
 import { headOf, type ObjectHead } from './head.ts';
+import { maySendOn, sentOn } from './redirect.ts';
 
 export interface ObjectContext {
   readonly files: ReadableFiles;
@@ -16,6 +17,8 @@ export interface ObjectContext {
   readonly stallMs: number;
   /** Told how many body bytes an answer was to have, once they have been sent. */
   readonly onServed: (bytes: number) => void;
+  /** Whether who can follow is sent to the worker that has what is asked for, and by which scheme. */
+  readonly redirect?: { readonly tls: boolean };
 }
 
 /**
@@ -46,6 +49,11 @@ export async function answerObject(
       sendHead(reply, head);
       return;
     }
+    const elsewhere = sentElsewhere(context, opened, { address, range, request });
+    if (elsewhere !== undefined) {
+      reply.code(307).header('location', elsewhere).send();
+      return;
+    }
     const body = await openBody(opened.read(range), range.length);
     reply.hijack();
     reply.raw.writeHead(head.status, { ...(reply.getHeaders() as Record<string, string>), ...head.headers });
@@ -55,6 +63,20 @@ export async function answerObject(
     opened?.close();
     giveBack();
   }
+}
+
+function sentElsewhere(
+  { redirect }: ObjectContext,
+  opened: OpenedFile,
+  of: { readonly address: S3Address; readonly range: ByteRange; readonly request: FastifyRequest },
+): string | undefined {
+  const { address, range, request } = of;
+  if (redirect === undefined || !maySendOn(request.headers, address.query)) return undefined;
+  const { search } = splitTarget(request.originalUrl);
+  // The bucket goes into the path: the other worker is called by another host.
+  const path = `/${address.bucket}/${encodeURIComponent(address.key).replaceAll('%2F', '/')}`;
+  const target = search === '' ? path : `${path}?${search}`;
+  return sentOn(opened.elsewhere?.(range), range, { target, tls: redirect.tls });
 }
 
 /** Times that a file may be replaced between the look at its head and that for its bytes. */
