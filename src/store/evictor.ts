@@ -44,6 +44,8 @@ export interface EvictorParts {
   readonly commit: Commit;
   /** Undefined: every file is counted in the class that it belongs to. */
   readonly sorted: () => Promise<void> | undefined;
+  /** Gives up some of what stopped loads have left half loaded. False: there was nothing. */
+  readonly dropLeftovers: () => Promise<boolean>;
 }
 
 interface Step extends Removed {
@@ -63,7 +65,7 @@ export class Evictor {
 
   /**
    * Adds to what a run may still allocate, and evicts what that takes. Rejects with STORE_NO_ROOM when evicting all that may go
-   * would not do: then nothing was evicted, unless loads and readers have taken meanwhile what was counted on.
+   * would not do: then nothing was evicted but what stopped loads had left half loaded, unless loads and readers have taken meanwhile what was counted on.
    */
   async reserveMore(run: RunId, bytes: number): Promise<Removed> {
     const { space, recency, evicts } = this.#parts;
@@ -74,8 +76,8 @@ export class Evictor {
       if (!evicts) break;
       if (space.shortage(run, wanted()) > recency.evictableBytes) {
         const sorted = this.#parts.sorted();
-        if (sorted === undefined) break;
-        await sorted;
+        if (sorted !== undefined) await sorted;
+        else if (!(await this.#inTurn(this.#parts.dropLeftovers))) break;
         continue;
       }
       const step = await this.#inTurn(async () => {

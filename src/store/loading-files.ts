@@ -175,6 +175,15 @@ export class LoadingFiles {
     return files;
   }
 
+  /** Files that earlier runs have half loaded, and that no run is at work on. */
+  *leftovers(isWanted: (load: LoadId) => boolean): Generator<FileId> {
+    if (this.#left === 0) return;
+    for (const { fileId } of storedLoading(this.#index, '')) {
+      const record = this.#storedRecord(fileId);
+      if (record !== undefined && !isWanted(record.loadId)) yield fileId;
+    }
+  }
+
   /** Leaves a file that nobody loads to the index, when that has all of it. */
   #rest(file: LoadingFile): void {
     if (file.users.size > 0 || file.phase !== 'loading' || file.landedBytes !== file.durableBytes) return;

@@ -66,6 +66,8 @@ const maxTagBytes = 1024;
 const nothing: Fetched = { own: false, ownBytes: 0 };
 /** Records that one operation of `putMetadata`, and one page of `free`, covers: files, and the blocks of those that are removed. */
 const recordsAtOnce = 2048;
+/** Half loaded files that are given up at once, to make room. */
+const leftoversAtOnce = 256;
 
 export interface StoreParts {
   readonly index: IndexDb;
@@ -140,6 +142,7 @@ export class LocalStore implements Store {
       ...{ index, space, loading, readers, holds, recency, now, evicts, commit },
       onEvicted: observe.onEvicted,
       sorted: () => this.#keeping.sorted(),
+      dropLeftovers: () => this.#dropLeftovers(),
     });
     this.#keeping = new Keeping({ index, recency, evictor: this.#evictor, commit, log });
   }
@@ -379,6 +382,17 @@ export class LocalStore implements Store {
 
   flush(): Promise<void> {
     return this.#commit((settle) => barrier(settle));
+  }
+
+  async #dropLeftovers(): Promise<boolean> {
+    const files: FileId[] = [];
+    for (const file of this.#loading.leftovers((load) => this.#holds.isOf(load))) {
+      if (files.length === leftoversAtOnce) break;
+      files.push(file);
+    }
+    // In this turn, before a run can go on with one of them.
+    await Promise.all(files.map((file) => this.abandonFile(file, 'stopped')));
+    return files.length > 0;
   }
 
   async putMetadata(load: LoadId, entries: readonly ManifestEntry[]): Promise<void> {

@@ -253,6 +253,9 @@ class Scene {
       .sort((a, b) => a.fileId - b.fileId);
     const next = this.model.clone();
     let [files, bytes, short] = [0, 0, wantedBytes - freeBytes];
+    // Then what is half loaded would go as well, in a commit of its own.
+    const mostBytes = candidates.reduce((sum, { cachedBytes }) => sum + alignUp(cachedBytes), 0);
+    if (this.model.loading.size > 0 && short > mostBytes) return;
     for (const record of short > evictableBytes ? [] : candidates) {
       if (short <= 0) break;
       next.withdraw(record.path);

@@ -180,6 +180,26 @@ describe('room for a load', () => {
     expect(await store.reserveMore(second!.run, 32 * MiB)).toEqual({ files: 1, bytes: 8 * MiB });
   });
 
+  test('takes what a stopped load has left half loaded, when nothing else would do, and not of one that runs', async () => {
+    const half = async (name: string, by: { run: RunId; load: LoadId }): Promise<void> => {
+      const object = entry(name, 16 * MiB);
+      const begun = store.beginFile({ ...by, entry: object, reuse: 'any', partBytes: 8 * MiB });
+      const range = { offset: 0, length: 8 * MiB };
+      await store.land(by.run, [writePart(store, { run: by.run, fileId: begun.fileId, entry: object, range })]);
+    };
+    await half('left', first!);
+    store.unreserve(first!.run);
+    store.enter(second!.run, second!.load);
+    await half('wanted', second!);
+    await load(['cached'], 8 * MiB);
+    await store.reserveMore('third' as RunId, 16 * MiB);
+    expect(store.stat(path('left')), 'while others may go').toBeDefined();
+    await store.reserveMore('third' as RunId, 8 * MiB);
+    expect(store.stat(path('left'))).toBeUndefined();
+    expect(store.stat(path('wanted'))).toMatchObject({ state: 'loading', cachedBytes: 8 * MiB });
+    await expect(store.reserveMore('third' as RunId, 1)).rejects.toMatchObject({ code: 'STORE_NO_ROOM' });
+  });
+
   test('leaves a reader what it reads, and takes others in its place', async () => {
     await load(['a', 'b'], 16 * MiB);
     nowMs += 5000;
