@@ -105,25 +105,38 @@ export class Scrub {
     }
   }
 
+  /** Opened anew for each page: between two of them there may be hours, in which it must be possible to evict the file. */
   async #check(record: FileRecord): Promise<void> {
-    let opened: OpenFile;
-    try {
-      opened = this.#options.store.open(record.path as UfsPath, { by: 'scrub' });
-    } catch (error) {
-      if (error instanceof PrimedError && error.code === 'FILE_NOT_CACHED') return;
-      throw error;
+    for (const { offset, length } of this.#options.store.ranges(record)) {
+      for (let at = offset; at < offset + length; at += pageBytes) {
+        const opened = this.#open(record);
+        if (opened === undefined) return;
+        const lengthBytes = Math.min(pageBytes, offset + length - at);
+        try {
+          await this.#checkPage(opened, at, lengthBytes);
+        } finally {
+          opened.close();
+        }
+        await this.#rest(lengthBytes);
+      }
     }
+  }
+
+  /** Undefined: this version is not there any more. */
+  #open(record: FileRecord): OpenFile | undefined {
     try {
-      for (const { offset, length } of this.#options.store.ranges(opened.record))
-        for (let at = offset; at < offset + length; at += pageBytes)
-          await this.#checkPage(opened, at, Math.min(pageBytes, offset + length - at));
-    } finally {
+      const opened = this.#options.store.open(record.path as UfsPath, { by: 'scrub' });
+      if (opened.record.fileId === record.fileId) return opened;
       opened.close();
+      return undefined;
+    } catch (error) {
+      if (error instanceof PrimedError && error.code === 'FILE_NOT_CACHED') return undefined;
+      throw error;
     }
   }
 
   async #checkPage(opened: OpenFile, offset: number, length: number): Promise<void> {
-    const { repairs, observe, store, pace } = this.#options;
+    const { repairs, observe } = this.#options;
     try {
       for await (const _bytes of opened.read({ offset, length }));
     } catch (error) {
@@ -131,6 +144,10 @@ export class Scrub {
       if (error.code === 'STORE_CORRUPT') await repairs.repair(opened.record, offset / pageBytes);
     }
     observe.checked(length);
+  }
+
+  async #rest(length: number): Promise<void> {
+    const { store, pace } = this.#options;
     this.#place = { ...this.#place, checkedBytes: this.#place.checkedBytes + length };
     this.#owedMs += (length * 1000) / scrubRate(pace, store.usage().usedBytes);
     if (this.#owedMs < leastSleepMs) return;
