@@ -1,7 +1,7 @@
 // The page cache and senders for JavaScript. A cache is known by its address, because every serving thread has to name
 // the one of the process; a sender belongs to the thread that opened it.
 //
-//   Float64Array words, for each page:  | file | page | bytes | CRC32C | extents n | n x (fd | offset | length) |
+//   Float64Array words, for each page:  | file | page | bytes | bytes of its frame | CRC32C | extents n | n x (fd | offset | length) |
 //
 // Jobs end on the sender's thread, are gathered in `done_`, and wake the event loop once a batch.
 #include <cstdio>
@@ -19,7 +19,7 @@ namespace {
 
 // A disk that has not answered for this long will not; memory it may still write to must not be freed.
 constexpr int teardownLimitMs = 60'000;
-constexpr int pageWords = 5;
+constexpr int pageWords = 6;
 constexpr int extentWords = 3;
 
 class SenderBinding final : public SenderSink {
@@ -134,10 +134,12 @@ bool readPages(napi_env env, napi_value words, napi_value count, std::vector<Sto
     StoredPage page;
     page.key = {static_cast<uint64_t>(word[at]), static_cast<uint32_t>(word[at + 1])};
     page.lengthBytes = static_cast<uint32_t>(word[at + 2]);
-    page.checksum = static_cast<uint32_t>(word[at + 3]);
-    const auto extents = static_cast<size_t>(word[at + 4]);
+    page.pairBytes = static_cast<uint32_t>(word[at + 3]);
+    page.checksum = static_cast<uint32_t>(word[at + 4]);
+    const auto extents = static_cast<size_t>(word[at + 5]);
     at += pageWords;
-    whole = extents > 0 && extents <= (used - at) / extentWords && page.lengthBytes <= cachePageBytes;
+    whole = extents > 0 && extents <= (used - at) / extentWords && page.lengthBytes <= cachePageBytes &&
+            page.pairBytes <= frameBytes && page.pairBytes >= page.lengthBytes;
     if (!whole) break;
     uint64_t total = 0;
     for (size_t i = 0; i < extents; i++, at += extentWords) {

@@ -1,16 +1,21 @@
 // Verified pages of files in the memory of one memfd, shared by all threads of the process.
 //
-//   slot i  = bytes [i MiB, i MiB + length) of the memfd; the rest of it is a hole and costs nothing
+//   frame i = bytes [2i MiB, 2i MiB + length) of the memfd: two neighbouring pages of one file
+//   slot    = half a frame, one page
 //
-//   free --take()--> loading --settle(ok)--> ready --evict--> free
-//                       \----settle(failed)---------------------/
+//   of a frame:   free --take()--> in use --evict: a hole is punched--> free
+//   of a slot:    absent --take()--> loading --settle(ok)--> ready
+//                    ^------------------- settle(failed)
 //
 // A page is filled by its loader, checked, and never written again. `sendfile` hands its memory to sockets without a
-// copy; what the kernel has not sent yet keeps that memory. So a slot is emptied by punching a hole: the next page gets
-// other memory, and what is under way stays as it was. That holds for whole pages of the kernel only, so the mapping,
-// by which alone memory gets in, is kept from huge pages.
+// copy; what the kernel has not sent yet keeps that memory. So a frame is emptied by punching a hole: what comes next gets
+// other memory, and what is under way stays as it was. A hole within a huge page would zero it in place; so a frame is as
+// large and aligned as one, and the hole is always the whole frame.
 //
-// A pin keeps a ready page where it is. Pins are short: nobody waits for a socket with one.
+// Frames whose two pages are whole are made of one huge page (MADV_COLLAPSE, which heeds no setting of the system): 512
+// page faults cost ten times as much as clearing it, and sendfile a third of what it costs page by page.
+//
+// A pin keeps a frame where it is. Pins are short: nobody waits for a socket with one.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -21,6 +26,7 @@
 namespace primed {
 
 constexpr uint32_t cachePageBytes = 1u << 20;
+constexpr uint32_t frameBytes = 2 * cachePageBytes;
 
 struct PageKey {
   uint64_t file;
@@ -61,7 +67,8 @@ class PageCache {
   int open();
 
   // Without a waiter nothing is pinned, and `ready` and `waiting` mean that there is nothing to do.
-  Taken take(const PageKey& key, uint32_t lengthBytes, PageWaiter* waiter, uint64_t token, uint32_t* slot);
+  // `pairBytes`: what the file has in the frame of the page.
+  Taken take(const PageKey& key, uint32_t pairBytes, PageWaiter* waiter, uint64_t token, uint32_t* slot);
   // Pins a page that is ready.
   bool find(const PageKey& key, uint32_t* slot);
   void release(uint32_t slot);
@@ -77,35 +84,44 @@ class PageCache {
   uint64_t usedBytes();
 
  private:
-  enum class State : uint8_t { free, loading, ready };
+  enum class State : uint8_t { absent, loading, ready };
   struct Waiting {
     PageWaiter* waiter;
     uint64_t token;
   };
-  struct Slot {
-    PageKey key{};
-    uint32_t bytes = 0;
-    uint32_t pins = 0;
-    State state = State::free;
-    bool recent = false;
+  struct Half {
+    State state = State::absent;
     std::vector<Waiting> waiting;
   };
+  struct Frame {
+    PageKey key{};  // its page: that of the frame, half of a page's
+    uint32_t bytes = 0;
+    uint32_t pins = 0;
+    bool inUse = false;
+    bool recent = false;
+    Half halves[2];
+  };
 
+  static PageKey frameKey(const PageKey& key) { return {key.file, key.page / 2}; }
+  Half& half(uint32_t slot) { return frames_[slot / 2].halves[slot % 2]; }
   bool chooseVictims(uint64_t neededBytes, std::vector<uint32_t>* victims);
-  void empty(uint32_t slot, uint32_t bytes);
+  void makeHuge(uint32_t frame);
+  void empty(uint32_t frame, uint32_t bytes);
 
   const uint64_t capacityBytes_;
   int fd_ = -1;
   uint8_t* base_ = nullptr;
+  void* reserved_ = nullptr;
+  uint64_t reservedBytes_ = 0;
   std::mutex mutex_;
   // Held while waiters are told, so that `forget` can wait for that.
   std::mutex telling_;
-  std::vector<Slot> slots_;
+  std::vector<Frame> frames_;
   std::vector<uint32_t> free_;
   std::unordered_map<PageKey, uint32_t, PageKeyHash> index_;
   uint64_t usedBytes_ = 0;
   uint32_t hand_ = 0;
-  // No slot from here on was ever taken.
+  // No frame from here on was ever taken.
   uint32_t reached_ = 0;
 };
 

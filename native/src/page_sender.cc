@@ -329,7 +329,7 @@ bool PageSender::holdPage(uint64_t token, Job& job) {
     return true;
   }
   if (!freeLoads_.empty()) {
-    switch (cache_.take(page.key, page.lengthBytes, this, token, &slot)) {
+    switch (cache_.take(page.key, page.pairBytes, this, token, &slot)) {
       case PageCache::Taken::ready:
         job.slot = slot;
         job.pinned = true;
@@ -357,7 +357,7 @@ void PageSender::readAhead(uint64_t token, Job& job) {
   while (job.ahead < end && queue_.empty() && freeLoads_.size() > loads_.size() / 4) {
     const StoredPage& page = job.order.pages[job.ahead];
     uint32_t slot;
-    const auto taken = cache_.take(page.key, page.lengthBytes, nullptr, 0, &slot);
+    const auto taken = cache_.take(page.key, page.pairBytes, nullptr, 0, &slot);
     if (taken == PageCache::Taken::full) return;
     if (taken == PageCache::Taken::mine) startLoad(token, job, page, slot);
     job.ahead++;

@@ -34,7 +34,8 @@ struct StoredExtent {
 struct StoredPage {
   PageKey key;
   uint32_t lengthBytes;
-  uint32_t checksum;  // CRC32C
+  uint32_t pairBytes;  // what the file has in the frame of the page
+  uint32_t checksum;   // CRC32C
   std::vector<StoredExtent> extents;
 };
 

@@ -6,6 +6,7 @@
  */
 import assert from 'node:assert/strict';
 import { PrimedError } from '../core/errors.ts';
+import { pageBytes } from '../core/units.ts';
 import { addon, type SenderHandle } from './addon.ts';
 import { errnoName } from './errno.ts';
 import type { DiskEngine } from './types.ts';
@@ -70,7 +71,9 @@ export interface PageSenderOptions {
   readonly stallMs: number;
 }
 
-const pageWords = 5;
+const pageWords = 6;
+/** Two pages of a file that lie together in memory; as native/src/page_cache.h has it. */
+const pagesOfFrame = 2;
 const extentWords = 3;
 
 /** A run that is written anew for each order: the sender has read it when it returns. */
@@ -83,7 +86,11 @@ export class WrittenPages implements PageRun {
   }
 
   /** @param descriptors of the stores, by their number */
-  add(file: number, { page, lengthBytes, checksum, extents }: StoredPage, descriptors: readonly number[]): void {
+  add(
+    file: { readonly fileId: number; readonly sizeBytes: number },
+    { page, lengthBytes, checksum, extents }: StoredPage,
+    descriptors: readonly number[],
+  ): void {
     const end = this.count + pageWords + extents.length * extentWords;
     if (end > this.words.length) {
       const larger = new Float64Array(2 * end);
@@ -92,9 +99,11 @@ export class WrittenPages implements PageRun {
     }
     const { words } = this;
     let at = this.count;
-    words[at++] = file;
+    words[at++] = file.fileId;
     words[at++] = page;
     words[at++] = lengthBytes;
+    const frame = page - (page % pagesOfFrame);
+    words[at++] = Math.min(pagesOfFrame * pageBytes, file.sizeBytes - frame * pageBytes);
     words[at++] = checksum;
     words[at++] = extents.length;
     for (const { store, offset, length } of extents) {

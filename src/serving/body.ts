@@ -175,7 +175,7 @@ const pages = new WrittenPages();
 /** Valid until the next one is made. */
 function runOf({ descriptors }: BodyContext, file: ViewedFile, part: ByteRange): PageRun {
   pages.clear();
-  for (const page of file.pages(part)) pages.add(file.record.fileId, page, descriptors);
+  for (const page of file.pages(part)) pages.add(file.record, page, descriptors);
   return pages;
 }
 

@@ -1,0 +1,110 @@
+/** Thousands of clients that take next to nothing of what they have asked for: they cost no page of memory, and nobody's speed. */
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { memoryOf } from '../../bench/support/process.ts';
+import { MiB } from '../../src/core/units.ts';
+import { call, loaded } from '../support/api.ts';
+import { expectContent, smallDataset } from '../support/origin.ts';
+import { compileProgram } from '../support/program.ts';
+import { rawRequest } from '../support/raw-http.ts';
+import { openScene, type Scene } from '../support/scene.ts';
+
+/**
+ * Asks for one object on many connections with small windows, and says so when each has the head of its answer. Then it reads
+ * 512 bytes of one connection after the other, until its standard input ends.
+ */
+const clientSource = `
+#include <arpa/inet.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include <vector>
+int main(int, char** arguments) {
+  rlimit limit;
+  getrlimit(RLIMIT_NOFILE, &limit);
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
+  sockaddr_in to{};
+  to.sin_family = AF_INET;
+  to.sin_port = htons(atoi(arguments[1]));
+  to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  char ask[1024], bytes[512];
+  const int length = snprintf(ask, sizeof ask, "GET %s HTTP/1.1\\r\\nhost: slow\\r\\n\\r\\n", arguments[2]);
+  std::vector<int> open(atoi(arguments[3]));
+  const int window = 4096;
+  for (int& fd : open) {
+    fd = socket(AF_INET, SOCK_STREAM, 0);
+    if (fd < 0) { perror("socket"); return 1; }
+    setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &window, sizeof window);
+    if (connect(fd, (sockaddr*)&to, sizeof to) != 0 || write(fd, ask, length) != length) { perror("connect"); return 1; }
+  }
+  for (int fd : open) {
+    const ssize_t got = read(fd, bytes, sizeof bytes - 1);
+    if (got < 15 || memcmp(bytes, "HTTP/1.1 200 OK", 15) != 0) { fprintf(stderr, "no answer: %.*s\\n", (int)got, bytes); return 1; }
+  }
+  puts("all");
+  fflush(stdout);
+  for (;;) {
+    for (int fd : open) {
+      pollfd end = {0, POLLIN, 0};
+      if (poll(&end, 1, 1) > 0) return 0;
+      if (recv(fd, bytes, sizeof bytes, MSG_DONTWAIT) == 0) { fputs("closed\\n", stderr); return 1; }
+    }
+  }
+}`;
+
+/** Of each connection the daemon has two descriptors, and some hundred of its own. */
+const mostDescriptors = Number(execFileSync('bash', ['-c', 'ulimit -Hn'], { encoding: 'utf8' }));
+const readers = Math.min(10_000, Math.floor((mostDescriptors - 1000) / 2));
+const large = smallDataset.find(({ key }) => key === 'data/large.bin')!;
+const cacheBytes = 64 * MiB;
+let scene: Scene;
+let client: ChildProcess | undefined;
+
+beforeAll(async () => {
+  scene = await openScene({ daemon: { env: { PRIMED_WORKER_READ_CACHE: `${cacheBytes}` } } });
+  await loaded(scene.daemon.api, 's3://demo/data/');
+});
+afterAll(async () => {
+  client?.kill();
+  await scene?.close();
+});
+
+it(`serves others as before while ${readers} clients are slow, and forgets those that go`, async () => {
+  const program = compileProgram(join(scene.dataDir, 'slow-readers'), clientSource);
+  const before = memoryOf(scene.daemon.pid);
+  const { s3 } = scene.daemon.ports;
+  client = spawn(program, [String(s3), `/demo/${large.key}`, String(readers)], { stdio: ['pipe', 'pipe', 'inherit'] });
+  const ended = once(client, 'exit');
+  const [said] = await Promise.race([once(client.stdout!, 'data'), ended.then(([code]) => [`ended with ${code}`])]);
+  expect(String(said)).toBe('all\n');
+  await expect.poll(() => gauge('primed_s3_bodies_open'), { timeout: 30_000 }).toBe(readers);
+
+  // All of them want pages that do not fit into memory together with those of the others.
+  const answer = await rawRequest(s3, `/demo/${large.key}`);
+  expectContent(answer.body, large);
+  const odd = smallDataset.find(({ key }) => key === 'data/odd.bin')!;
+  expectContent((await rawRequest(s3, `/demo/${odd.key}`)).body, odd);
+  expect(await gauge('primed_s3_bodies_open')).toBe(readers);
+  expect(await gauge('primed_page_cache_bytes')).toBeLessThanOrEqual(cacheBytes);
+  const after = memoryOf(scene.daemon.pid);
+  const eachBytes = (after.anonymousBytes - before.anonymousBytes) / readers;
+  expect(eachBytes).toBeLessThan(64 * 1024);
+
+  client.stdin!.end();
+  expect(await ended).toEqual([0, null]);
+  await expect.poll(() => gauge('primed_s3_bodies_open'), { timeout: 60_000 }).toBe(0);
+  await expect.poll(() => gauge('primed_s3_connections_open'), { timeout: 60_000 }).toBe(0);
+  expectContent((await rawRequest(s3, `/demo/${odd.key}`)).body, odd);
+});
+
+async function gauge(name: string): Promise<number> {
+  const { text } = await call(`http://127.0.0.1:${scene.daemon.ports.http}`, 'GET', '/metrics');
+  return Number(new RegExp(`^${name} (\\S+)$`, 'm').exec(text)?.[1]);
+}
