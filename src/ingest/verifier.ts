@@ -84,7 +84,7 @@ export class Verifier {
       if (record === undefined || !there || !sameVersion(record, entry)) {
         throw new PrimedError('FILE_NOT_CACHED', `${path}: version ${entry.etag} is not completely cached`, { path });
       }
-      file = this.#store.open(path);
+      file = this.#store.open(path, { uses: false });
       if (ranges !== undefined) {
         const checked = await this.#checkPages(run, entry, file, undefined, ranges);
         if (checked.badPages > 0 || checked.readError !== undefined) return badOutcome(checked);

@@ -99,7 +99,7 @@ async function* readPages(
   signal.throwIfAborted();
   let opened: ReturnType<Store['open']>;
   try {
-    opened = store.open(record.path);
+    opened = store.open(record.path, { uses: false });
   } catch (error) {
     if (!(error instanceof PrimedError) || error.code !== 'FILE_NOT_CACHED') throw error;
     yield 'gone';

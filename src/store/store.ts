@@ -472,7 +472,8 @@ export class LocalStore implements Store {
     return summarize(this.#index, prefix, this.#loading.records(prefix));
   }
 
-  open(path: UfsPath, { by = 'serve' }: { readonly by?: Reader } = {}): OpenFile {
+  open(path: UfsPath, options: { readonly by?: Reader; readonly uses?: boolean } = {}): OpenFile {
+    const { by = 'serve', uses = by === 'serve' } = options;
     const bytes = this.#index.get(this.#index.files, pathKey(path));
     const record = bytes === undefined ? undefined : decodeFile(bytes, path);
     if (record?.state !== 'complete' && record?.state !== 'partial') {
@@ -482,7 +483,7 @@ export class LocalStore implements Store {
         state,
       });
     }
-    if (by === 'serve') this.touch([record.fileId]);
+    if (uses) this.touch([record.fileId]);
     return this.#reader(record, inlineBlock(bytes!), by);
   }
 

@@ -321,7 +321,8 @@ export interface Store {
   /** What is durable of a version, as a set of ranges in order. */
   ranges(record: FileRecord): readonly ByteRange[];
   summary(prefix: string): PathSummary;
-  open(path: UfsPath, how?: { readonly by?: Reader }): OpenFile;
+  /** @param how.uses whether the file counts as used by it, and is evicted later for that; by default unless the scrub reads it */
+  open(path: UfsPath, how?: { readonly by?: Reader; readonly uses?: boolean }): OpenFile;
   /**
    * Opens a version of which this range (by default all of it) is durable, be it visible or still loading. Undefined: no byte
    * of the range, or not every one, is here. Throws RANGE_INVALID when the version that is here ends before the range does.

@@ -83,6 +83,8 @@ describe('room for a load', () => {
     await load(['a', 'b', 'c', 'd'], 8 * MiB);
     await read('a');
     await read('c');
+    // Who only looks whether it is right does not use it.
+    for (const how of [{ by: 'scrub' as const }, { uses: false }]) store.open(path('b'), how).close();
     expect(await store.reserveMore(second!.run, 10 * MiB)).toEqual({ files: 2, bytes: 16 * MiB });
     expect(here()).toEqual(['a', 'c']);
     expect(evicted).toEqual([{ reason: 'space', files: 2, bytes: 16 * MiB }]);
