@@ -1,7 +1,6 @@
 /** `primed job free`: remove what is cached of a path from every worker, follow, show or stop that. */
 import type { Command } from 'commander';
 import type { PrimedClient } from '../client/client.ts';
-import { PrimedError } from '../core/errors.ts';
 import {
   type CliContext,
   type ClientOptions,
@@ -14,7 +13,7 @@ import {
   withClient,
 } from './context.ts';
 import { exitCodes, UsageError } from './exit.ts';
-import { follow } from './follow.ts';
+import { followToEnd, modeOf, ofJob } from './job-modes.ts';
 import { freeFigures } from './meter.ts';
 
 interface FreeFlags extends ClientOptions {
@@ -25,8 +24,6 @@ interface FreeFlags extends ClientOptions {
   readonly stop?: boolean;
   readonly format?: Format;
 }
-
-type Mode = 'follow' | 'submit' | 'progress' | 'stop';
 
 export const registerJobFree: RegisterVerb = (job, context) => {
   const command = job
@@ -67,12 +64,6 @@ async function jobFree(
   });
 }
 
-function modeOf(flags: FreeFlags): Mode {
-  const asked = (['submit', 'progress', 'stop'] as const).filter((mode) => flags[mode] === true);
-  if (asked.length > 1) throw new UsageError(`${asked.map((mode) => `--${mode}`).join(' and ')} exclude each other.`);
-  return asked[0] ?? 'follow';
-}
-
 async function submit(
   context: CliContext,
   client: PrimedClient,
@@ -83,43 +74,24 @@ async function submit(
   // With JSON asked for, standard output holds nothing but JSON.
   (following && flags.format === 'JSON' ? io.stderr : io.stdout).write(`${message}\n`);
   if (!following) return exitCodes.done;
-  const end = await follow({
-    ...{ io, client, jobId, type: 'FREE', figures: freeFigures },
-    ask: (signal) => client.freeProgress(path, { signal }),
-    goesOn: `The free goes on. To see it: primed job free --progress '${path}'. To stop it: primed job free --stop '${path}'`,
+  return followToEnd(context, client, {
+    path,
+    job: { jobId, type: 'FREE', figures: freeFigures, ask: (signal) => client.freeProgress(path, { signal }) },
+    report: () => showProgress(context, client, path, flags),
   });
-  if (end === 'interrupted') return exitCodes.interrupted;
-  if (end.superseded)
-    io.stdout.write(`Free '${path}' ended as ${end.state}; a newer free of the same path has begun since.\n`);
-  else await showProgress(context, client, path, flags);
-  return end.state === 'SUCCEEDED' ? exitCodes.done : exitCodes.failed;
 }
 
-async function showProgress({ io }: CliContext, client: PrimedClient, path: string, flags: FreeFlags): Promise<number> {
-  try {
+function showProgress(context: CliContext, client: PrimedClient, path: string, flags: FreeFlags): Promise<number> {
+  const { io } = context;
+  return ofJob(context, `Free for path '${path}' cannot be found.`, async () => {
     if (flags.format === 'JSON') printJson(io, await client.freeProgress(path));
     else io.stdout.write(await client.freeProgressText(path));
-    return exitCodes.done;
-  } catch (error) {
-    return noSuchJob(io, error, `Free for path '${path}' cannot be found.`);
-  }
+  });
 }
 
-async function stop({ io }: CliContext, client: PrimedClient, path: string): Promise<number> {
-  try {
-    io.stdout.write(`${(await client.stopFree(path)).message}\n`);
-    return exitCodes.done;
-  } catch (error) {
-    return noSuchJob(
-      io,
-      error,
-      `Cannot find free job for path ${path}, it might have already been stopped or finished`,
-    );
-  }
-}
-
-function noSuchJob(io: CliContext['io'], error: unknown, message: string): number {
-  if (!(error instanceof PrimedError) || error.code !== 'JOB_NOT_FOUND') throw error;
-  io.stdout.write(`${message}\n`);
-  return exitCodes.noSuchJob;
+function stop(context: CliContext, client: PrimedClient, path: string): Promise<number> {
+  const missing = `Cannot find free job for path ${path}, it might have already been stopped or finished`;
+  return ofJob(context, missing, async () => {
+    context.io.stdout.write(`${(await client.stopFree(path)).message}\n`);
+  });
 }

@@ -1,7 +1,6 @@
 /** `primed job load`: submit, follow, show or stop the load of a path. */
 import type { Command } from 'commander';
 import type { LoadTarget, PrimedClient } from '../client/client.ts';
-import { PrimedError } from '../core/errors.ts';
 import { parseLoadOptions } from '../core/load-options.ts';
 import {
   type CliContext,
@@ -15,7 +14,7 @@ import {
   withClient,
 } from './context.ts';
 import { exitCodes, UsageError } from './exit.ts';
-import { follow } from './follow.ts';
+import { followToEnd, type Mode, modeOf, ofJob } from './job-modes.ts';
 import { loadFigures } from './meter.ts';
 
 interface LoadFlags extends ClientOptions {
@@ -37,8 +36,6 @@ interface LoadFlags extends ClientOptions {
   readonly format?: Format;
   readonly verbose?: boolean;
 }
-
-type Mode = 'follow' | 'submit' | 'progress' | 'stop';
 
 /** Each flag of a submission, and the option of the REST API that it is. */
 const optionOfFlag = {
@@ -111,12 +108,6 @@ async function jobLoad(
   });
 }
 
-function modeOf(flags: LoadFlags): Mode {
-  const asked = (['submit', 'progress', 'stop'] as const).filter((mode) => flags[mode] === true);
-  if (asked.length > 1) throw new UsageError(`${asked.map((mode) => `--${mode}`).join(' and ')} exclude each other.`);
-  return asked[0] ?? 'follow';
-}
-
 function targetOf(argument: string | undefined, { path, indexFile }: LoadFlags): LoadTarget {
   const given = [argument, path, indexFile].filter((value) => value !== undefined);
   if (given.length !== 1 || given[0] === '') {
@@ -152,52 +143,34 @@ async function submit(
   if (!submitted.success) return exitCodes.failed;
   if (!order.following) return exitCodes.done;
   const path = pathOf(order.target);
-  const end = await follow({
-    ...{ io, client, jobId: submitted.jobId, type: 'LOAD', figures: loadFigures },
-    ask: (signal) => client.progress(path, { signal }),
-    goesOn: `The load goes on. To see it: primed job load --progress '${path}'. To stop it: primed job load --stop '${path}'`,
+  const { jobId } = submitted;
+  return followToEnd(context, client, {
+    path,
+    job: { jobId, type: 'LOAD', figures: loadFigures, ask: (signal) => client.progress(path, { signal }) },
+    report: () => showProgress(context, client, path, order.flags),
   });
-  if (end === 'interrupted') return exitCodes.interrupted;
-  if (end.superseded) {
-    io.stdout.write(`Load '${path}' ended as ${end.state}; a newer load of the same path has begun since.\n`);
-  } else {
-    await showProgress(context, client, path, order.flags);
-  }
-  return end.state === 'SUCCEEDED' ? exitCodes.done : exitCodes.failed;
 }
 
-async function showProgress(
-  { io }: CliContext,
+function showProgress(
+  context: CliContext,
   client: PrimedClient,
   path: string,
   { format, verbose }: LoadFlags,
 ): Promise<number> {
-  try {
-    const options = { verbose: verbose === true };
+  const { io } = context;
+  const options = { verbose: verbose === true };
+  return ofJob(context, `Load for path '${path}' cannot be found.`, async () => {
     if (format === 'JSON') printJson(io, await client.progress(path, options));
     else io.stdout.write(withNewline(await client.progressText(path, options)));
-    return exitCodes.done;
-  } catch (error) {
-    if (!isNoSuchJob(error)) throw error;
-    io.stdout.write(`Load for path '${path}' cannot be found.\n`);
-    return exitCodes.noSuchJob;
-  }
+  });
 }
 
-async function stop({ io }: CliContext, client: PrimedClient, path: string): Promise<number> {
-  try {
+function stop(context: CliContext, client: PrimedClient, path: string): Promise<number> {
+  const missing = `Cannot find load job for path ${path}, it might have already been stopped or finished`;
+  return ofJob(context, missing, async () => {
     await client.stop(path);
-    io.stdout.write(`Load '${path}' is successfully stopped.\n`);
-    return exitCodes.done;
-  } catch (error) {
-    if (!isNoSuchJob(error)) throw error;
-    io.stdout.write(`Cannot find load job for path ${path}, it might have already been stopped or finished\n`);
-    return exitCodes.noSuchJob;
-  }
-}
-
-function isNoSuchJob(error: unknown): boolean {
-  return error instanceof PrimedError && error.code === 'JOB_NOT_FOUND';
+    context.io.stdout.write(`Load '${path}' is successfully stopped.\n`);
+  });
 }
 
 function withNewline(text: string): string {

@@ -1,0 +1,50 @@
+/** What the verbs of jobs have in common: submit and follow, submit alone, show, or stop; and a job that is not there. */
+import type { PrimedClient } from '../client/client.ts';
+import { PrimedError } from '../core/errors.ts';
+import type { CliContext } from './context.ts';
+import { exitCodes, UsageError } from './exit.ts';
+import { follow } from './follow.ts';
+import type { Watched } from './meter.ts';
+
+export type Mode = 'follow' | 'submit' | 'progress' | 'stop';
+
+/** Throws UsageError for flags that exclude each other. */
+export function modeOf(flags: Readonly<Partial<Record<Exclude<Mode, 'follow'>, boolean | undefined>>>): Mode {
+  const asked = (['submit', 'progress', 'stop'] as const).filter((mode) => flags[mode] === true);
+  if (asked.length > 1) throw new UsageError(`${asked.map((mode) => `--${mode}`).join(' and ')} exclude each other.`);
+  return asked[0] ?? 'follow';
+}
+
+/** What `act` prints, or `missing` where there is no such job. */
+export async function ofJob({ io }: CliContext, missing: string, act: () => Promise<void>): Promise<number> {
+  try {
+    await act();
+    return exitCodes.done;
+  } catch (error) {
+    if (!(error instanceof PrimedError) || error.code !== 'JOB_NOT_FOUND') throw error;
+    io.stdout.write(`${missing}\n`);
+    return exitCodes.noSuchJob;
+  }
+}
+
+type Shown = Watched & { readonly jobId: string };
+type Followed<P extends Shown> = Pick<Parameters<typeof follow<P>>[0], 'jobId' | 'type' | 'figures' | 'ask'>;
+
+/** Follows a job to its end, then shows its report; the exit code is that of its state. */
+export async function followToEnd<P extends Shown>(
+  { io }: CliContext,
+  client: PrimedClient,
+  { path, job, report }: { path: string; job: Followed<P>; report: () => Promise<number> },
+): Promise<number> {
+  const verb = job.type.toLowerCase();
+  const end = await follow({
+    ...{ io, client, ...job },
+    goesOn: `The ${verb} goes on. To see it: primed job ${verb} --progress '${path}'. To stop it: primed job ${verb} --stop '${path}'`,
+  });
+  if (end === 'interrupted') return exitCodes.interrupted;
+  if (end.superseded) {
+    const name = verb.charAt(0).toUpperCase() + verb.slice(1);
+    io.stdout.write(`${name} '${path}' ended as ${end.state}; a newer ${verb} of the same path has begun since.\n`);
+  } else await report();
+  return end.state === 'SUCCEEDED' ? exitCodes.done : exitCodes.failed;
+}
