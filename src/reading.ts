@@ -36,7 +36,7 @@ export function openReading(
   const { segmentBytes } = config.job;
   const { aheadBytes, serveStale } = config.reading;
   const now = (): number => performance.now();
-  const runs = new ReadRuns({ worker, segmentBytes, log, now });
+  const runs = new ReadRuns({ worker, store, segmentBytes, log, now });
   const { partBytes } = config.worker;
   const { counters } = telemetry;
   const repairs = new Repairs({

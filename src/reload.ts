@@ -90,6 +90,7 @@ export class Reload {
     if (under('log.')) log.level = next.log.level;
     changeLive(live, next, under);
     if (under('s3.')) opened.serving?.setAccess(live.s3);
+    if (under('reading.') || under('ufs[')) opened.serving?.setReading(next.reading);
     if (under('job.')) {
       const { maxActive, maxWaiting, maxEnded, retentionMs, onChange } = next.job;
       opened.jobs?.reconfigure({ maxActive, maxWaiting, maxEnded, retentionMs, onChange });

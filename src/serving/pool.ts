@@ -47,6 +47,7 @@ export interface Serving {
   cachedBytes(): number;
   /** From now on, in place of those that were given at the start. */
   setAccess(access: S3AccessOptions): void;
+  setReading(reading: ReadRules): void;
   /** For new connections, where the port speaks TLS. */
   setTls(tls: ServerTls): void;
   /** No request is answered afterwards, and no file is read. Answers under way have a second. */
@@ -149,6 +150,7 @@ export async function openServing(options: ServingOptions): Promise<Serving> {
     port,
     cachedBytes: () => (closing ? 0 : pageCacheBytes(cache)),
     setAccess: ({ keys, anonymous }) => tell({ type: 'access', access: { keys, anonymous } }),
+    setReading: ({ base, origins, rules }) => tell({ type: 'reading', reading: { base, origins, rules } }),
     setTls: (tls) => tell({ type: 'tls', tls }),
     close: end,
   };

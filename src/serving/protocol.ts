@@ -53,6 +53,7 @@ export type ToServing =
   | { readonly type: 'close' }
   /** In place of those before; connections that are open stay as they are. */
   | { readonly type: 'access'; readonly access: S3AccessOptions }
+  | { readonly type: 'reading'; readonly reading: ReadRules }
   | { readonly type: 'tls'; readonly tls: ServerTls };
 
 export type FromServing =

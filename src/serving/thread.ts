@@ -39,6 +39,7 @@ const view = new StoreView({
 });
 const sender = new PageSender({ ...start, pagesAhead });
 const main = new MainThread({ path: start.mainPath, inside: start.inside });
+const policies = new ReadPolicies(start.reading);
 const touched = new Set<FileId>();
 const answers = new Answers({
   view,
@@ -47,7 +48,7 @@ const answers = new Answers({
   stallMs: start.stallMs,
   access: new S3Access(start.access),
   domains: start.domains,
-  policies: new ReadPolicies(start.reading),
+  policies,
   main,
   row,
   ids: requestIds(),
@@ -86,6 +87,7 @@ const beat = setInterval(() => {
 port.on('message', (message: ToServing) => {
   if (message.type === 'close') void close();
   else if (message.type === 'access') Object.assign(start.access, message.access);
+  else if (message.type === 'reading') policies.configure(message.reading);
   else if ('setSecureContext' in server) (server as TlsServer).setSecureContext(tlsOptions(message.tls));
 });
 server.listen({ fd: start.listenFd }, () => post({ type: 'ready' }));

@@ -1,5 +1,7 @@
 /** Reads of what is not cached: from the origin, once, kept by policy, and never two versions in one answer. */
 
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { HeadObjectCommand, ListObjectsV2Command, type ListObjectsV2CommandOutput } from '@aws-sdk/client-s3';
 import { afterEach, expect, it } from 'vitest';
 import { makeRing, segmentKey, workerIdentity } from '../../src/core/ring.ts';
@@ -7,6 +9,7 @@ import { KiB, MiB } from '../../src/core/units.ts';
 import { contentAt } from '../../src/demo/origin/content.ts';
 import { loaded } from '../support/api.ts';
 import { type Cluster, openCluster, segmentBytes } from '../support/cluster.ts';
+import { temporaryFolder } from '../support/files.ts';
 import { expectContent } from '../support/origin.ts';
 import { openScene, type Scene, s3Of } from '../support/scene.ts';
 
@@ -143,7 +146,7 @@ async function knowEachOther(): Promise<void> {
     await expect.poll(async () => (await fetch(`${s3}/`)).status, { timeout: 20_000, interval: 50 }).toBe(200);
 }
 
-const shared = { key: 'data/shared.bin', sizeBytes: Number(process.env.SHARED_MIB ?? 24) * MiB + 4097 };
+const shared = { key: 'data/shared.bin', sizeBytes: Number(process.env.SHARED_MIB ?? 12) * MiB + 4097 };
 
 it('fifty readers through two workers take each byte from the origin once', async () => {
   cluster = await openCluster({ workers: ['w1', 'w2'], origin: { objects: [shared] }, env: through });
@@ -161,7 +164,7 @@ it('fifty readers through two workers take each byte from the origin once', asyn
   expect(used.reduce((sum, bytes) => sum + bytes)).toBeLessThan(shared.sizeBytes + 8 * MiB);
   const heads = cluster.origin.requests.filter(({ operation }) => operation === 'HeadObject');
   expect(heads.length).toBe(1);
-});
+}, 180_000);
 
 const three = ['w1', 'w2', 'w3'];
 const ring = makeRing(three.map((id) => ({ identity: workerIdentity(id), id })));
@@ -249,7 +252,7 @@ it('readers of an object that changes get one version each, and none older than 
   await expect
     .poll(() => metric(daemon.api, 'primed_store_used_bytes'), { timeout: 30_000, interval: 200 })
     .toBeLessThan(3 * MiB);
-});
+}, 600_000);
 
 it('what is older than max_age is asked about once, and given as it is while the origin is away', async () => {
   const env = { ...through, PRIMED_READING_MAX_AGE: '1h' };
@@ -284,4 +287,28 @@ it('what is older than max_age is asked about once, and given as it is while the
   await expect
     .poll(async () => (await fetch(`${scene!.daemon.s3}/demo/${changing.key}`)).status, { timeout: 20_000 })
     .toBe(200);
+});
+
+it('a change of the policy holds for the threads that serve what is whole here', async () => {
+  const folder = temporaryFolder('policy');
+  const file = join(folder.path, 'primed.toml');
+  const write = (more: string): void => writeFileSync(file, `[reading]\nread_through = "always"\n${more}`);
+  write('');
+  try {
+    scene = await openScene({ origin: { objects: [changing] }, daemon: { args: ['--config', file] } });
+    const { daemon, origin } = scene;
+    const url = `${daemon.s3}/demo/${changing.key}`;
+    for (let n = 0; n < 2; n += 1) expectContent(await body(url), changing);
+    origin.bump({ key: changing.key });
+    // Objects never change, as far as it was told.
+    expectContent(await body(url), changing);
+    write('max_age = "0s"\n');
+    process.kill(daemon.pid, 'SIGHUP');
+    await expect.poll(() => daemon.log(), { timeout: 20_000 }).toContain('the configuration was read again');
+    await expect
+      .poll(async () => versionOf(new Uint8Array(await (await fetch(url)).arrayBuffer()), 0, 2), { timeout: 10_000 })
+      .toBe(2);
+  } finally {
+    folder.remove();
+  }
 });

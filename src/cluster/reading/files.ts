@@ -7,16 +7,8 @@
  * by the owner of its segment.
  */
 import { PrimedError } from '../../core/errors.ts';
-import {
-  type HeldFile,
-  type HeldVersion,
-  type Holding,
-  isWhole,
-  type Piece,
-  uncovered,
-  versionsOf,
-} from '../../core/holdings.ts';
-import { type ListingOrder, type MergedItem, mergePages } from '../../core/listing.ts';
+import { type HeldFile, type HeldVersion, type Holding, isWhole, uncovered } from '../../core/holdings.ts';
+import { type ListingOrder, mergePages } from '../../core/listing.ts';
 import type { Peer } from '../../core/peers.ts';
 import { bytesOf, runFrom } from '../../core/ranges.ts';
 import {
@@ -30,66 +22,19 @@ import {
 import { defaultSegmentBytes } from '../../core/units.ts';
 import type { ObjectDetails } from '../../origin/types.ts';
 import type { FileRecord, OpenFile } from '../../store/types.ts';
+import type { Found, FoundFile, ListedPage, OpenedFile, ReadableFiles } from './found.ts';
+import { type HeldItem, heldItem, named } from './held-listing.ts';
 import { type Peers, refuseIfUnknown } from './known-peers.ts';
 import { pageHere } from './list-here.ts';
 import { here, type LocalFiles, Located, Suspects } from './located.ts';
 import type { OriginReads } from './origin/reads.ts';
 import type { PeerClient } from './peer-client.ts';
+import { counted, inOrder, readPiece } from './pieces.ts';
 import { type Repairs, readRepaired } from './repair.ts';
 import { readThrough } from './stream.ts';
 import { atOrigin, foundThrough, heldAtOrigin, originHolding } from './through.ts';
 
-/** What is known of a file before its bytes are. */
-export interface FoundFile extends ObjectVersion {
-  readonly path: UfsPath;
-  /** `partial`: not every byte of it is anywhere; while it is not asked for, that some may be elsewhere. */
-  readonly state: 'complete' | 'partial' | 'metadata' | 'loading';
-  /** What the origin says of it beside its version: core/attributes. */
-  readonly attributes: string;
-  /** Distinct bytes, as far as they were asked for. */
-  readonly cachedBytes: number;
-}
-
-export interface Found {
-  readonly file: FoundFile;
-  /** What is known when all that may have a part of it were asked. Rejects with PEER_FAILED when one did not answer. */
-  settled(): FoundFile | Promise<FoundFile>;
-  /** Throws FILE_NOT_CACHED when it has gone. */
-  open(): OpenedFile;
-}
-
-/** A file that is being read: what is read of it stays until `close`. */
-export interface OpenedFile {
-  /** Another one after `prepare` has said that it changed. */
-  readonly file: FoundFile;
-  /**
-   * Makes sure that the range is somewhere. False: `file` is another version by now, which has to be looked at again.
-   * Rejects with FILE_NOT_CACHED, and with PEER_FAILED when a worker did not answer.
-   */
-  prepare(range: ByteRange): true | Promise<boolean>;
-  /** After `prepare`: another worker that has all of the range, of which this one has nothing. */
-  elsewhere?(range: ByteRange): Peer | undefined;
-  /** Exactly the bytes of the range of this one version, each checked where it lies. */
-  read(range: ByteRange): AsyncIterable<Uint8Array>;
-  close(): void;
-}
-
-export interface ListedPage {
-  readonly files: readonly { readonly key: string; readonly record: FoundFile }[];
-  readonly commonPrefixes: readonly string[];
-  readonly next?: string;
-}
-
-/** What servers need of it. */
-export interface ReadableFiles {
-  find(path: UfsPath): Found | undefined | Promise<Found | undefined>;
-  /** Whole files, and those of which only metadata are cached. Rejects with PEER_FAILED rather than leave any out. */
-  list(order: ListingOrder): Promise<ListedPage>;
-  /** Whether anything is known below a prefix, what is loading included. */
-  knows(prefix: string): boolean | Promise<boolean>;
-  /** Buckets that configuration names as readable, cached or not; of others it is known when something of them is cached. */
-  readonly namedBuckets: readonly string[];
-}
+export type { Found, FoundFile, ListedPage, OpenedFile, ReadableFiles } from './found.ts';
 
 export interface ClusterFilesOptions {
   /** Undefined: this node has no files of its own. */
@@ -444,11 +389,6 @@ export class ClusterFiles implements ReadableFiles {
 /** What gives a reader everything of a version, last of all. */
 type OriginHolder = Pick<OriginReads, 'segmentBytes' | 'read'>;
 
-/** One entry of a listing over workers. */
-export type HeldItem =
-  | { readonly key: string; readonly versions: readonly HeldVersion[] }
-  | { readonly prefix: string };
-
 function whole({ sizeBytes }: ObjectVersion): ByteRange {
   return { offset: 0, length: sizeBytes };
 }
@@ -492,67 +432,4 @@ function unlessPeer(error: unknown): undefined {
 
 function isMissing(error: unknown): boolean {
   return error instanceof PrimedError && error.code === 'FILE_NOT_CACHED';
-}
-
-/** This worker first, those that failed a moment ago last, the others in turn, so that replicas share their readers. */
-function inOrder(
-  holdings: readonly Holding[],
-  turn: number,
-  isSuspect: (holder: string) => boolean,
-): readonly Holding[] {
-  const first = Math.floor(turn * holdings.length);
-  const turned = [...holdings.slice(first), ...holdings.slice(0, first)];
-  const rank = ({ holder }: Holding): number => (holder === here ? 0 : isSuspect(holder) ? 2 : 1);
-  return turned.sort((a, b) => rank(a) - rank(b));
-}
-
-async function* readPiece(
-  store: LocalFiles,
-  file: HeldFile,
-  piece: Piece,
-  repairs: Pick<Repairs, 'repair'> | undefined,
-): AsyncGenerator<Uint8Array> {
-  // Opened by its first reader: who never reads it has nothing to close.
-  const opened = store.openVersion(file, piece);
-  if (opened === undefined) throw new PrimedError('FILE_NOT_CACHED', `${file.path}: a part of it is gone from here`);
-  try {
-    yield* readRepaired(opened, piece, repairs);
-  } finally {
-    opened.close();
-  }
-}
-
-function counted(body: AsyncIterable<Uint8Array>, count: (bytes: number) => void): AsyncIterable<Uint8Array> {
-  return {
-    [Symbol.asyncIterator]() {
-      const pieces = body[Symbol.asyncIterator]();
-      return {
-        async next() {
-          const result = await pieces.next();
-          if (result.done !== true) count(result.value.length);
-          return result;
-        },
-        return: async () => (await pieces.return?.()) ?? { done: true, value: undefined },
-      };
-    },
-  };
-}
-
-function named(holder: string, page: HeldPage): NamedPage {
-  return { ...page, files: page.files.map(({ key, record }) => ({ key, record: { holder, files: record } })) };
-}
-
-type HeldPage = {
-  readonly files: readonly { readonly key: string; readonly record: readonly HeldFile[] }[];
-  readonly commonPrefixes: readonly string[];
-  readonly next?: string;
-};
-type NamedPage = Omit<HeldPage, 'files'> & {
-  readonly files: readonly { readonly key: string; readonly record: { holder: string; files: readonly HeldFile[] } }[];
-};
-
-function heldItem(item: MergedItem<{ holder: string; files: readonly HeldFile[] }>): HeldItem {
-  if ('prefix' in item) return item;
-  const said = item.records.flatMap(({ holder, files }) => files.map((file) => ({ holder, file })));
-  return { key: item.key, versions: versionsOf(said) };
 }

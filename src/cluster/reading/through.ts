@@ -17,7 +17,7 @@ import {
   type UfsPath,
 } from '../../core/types.ts';
 import type { ObjectDetails } from '../../origin/types.ts';
-import type { Found, FoundFile, OpenedFile } from './files.ts';
+import type { Found, FoundFile, OpenedFile } from './found.ts';
 import type { Located } from './located.ts';
 import type { OriginReads } from './origin/reads.ts';
 

@@ -16,7 +16,7 @@ import type { ReadPolicies, ReadPolicy } from '../../../core/read-policy.ts';
 import { type ByteRange, type Log, type ManifestEntry, sameVersion, type UfsPath } from '../../../core/types.ts';
 import type { OriginLimiter } from '../../../ingest/origin-limiter.ts';
 import type { ObjectDetails, ReadableOrigins } from '../../../origin/types.ts';
-import type { ListedPage } from '../files.ts';
+import type { ListedPage } from '../found.ts';
 import type { Peers } from '../known-peers.ts';
 import { Suspects } from '../located.ts';
 import type { PeerClient } from '../peer-client.ts';

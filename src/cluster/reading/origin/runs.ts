@@ -6,6 +6,7 @@ import { randomUUID } from 'node:crypto';
 import { defaultPriority } from '../../../core/priority.ts';
 import type { JobId, LoadId, Log, ManifestEntry, RunId } from '../../../core/types.ts';
 import type { Worker } from '../../../ingest/types.ts';
+import type { Store } from '../../../store/types.ts';
 
 /** What is in no job has one name for all. */
 export const readLoad = 'read-through' as LoadId;
@@ -15,6 +16,8 @@ const readJob = 'read-through' as JobId;
 const weight = 2 * defaultPriority;
 /** So long a run takes new loads. */
 const runMs = 10_000;
+/** Parts of files that become visible in one commit, or few. */
+const shownAtOnce = 256;
 
 interface Lent {
   readonly run: RunId;
@@ -28,6 +31,7 @@ interface Lent {
 
 export interface RunsOptions {
   readonly worker: Pick<Worker, 'startRun' | 'stopRun' | 'endRun' | 'publish'>;
+  readonly store: Pick<Store, 'stat'>;
   readonly segmentBytes: number;
   readonly log: Log;
   readonly now: () => number;
@@ -109,9 +113,11 @@ export class ReadRuns {
 
   /** What has landed becomes visible first: what nobody sees is neither listed nor evicted. */
   async #ended({ run, unseen }: Lent): Promise<void> {
-    const { worker, log } = this.#options;
+    const { worker, store, log } = this.#options;
     try {
-      for (const entry of unseen.values()) await worker.publish(entry);
+      const parts = [...unseen.values()].filter(({ path }) => store.stat(path)?.state !== 'complete');
+      for (let at = 0; at < parts.length; at += shownAtOnce)
+        await Promise.all(parts.slice(at, at + shownAtOnce).map((entry) => worker.publish(entry)));
       // Stopped, so that the end gives nothing up.
       await worker.stopRun(run);
       await worker.endRun(run);
