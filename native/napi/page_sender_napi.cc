@@ -228,6 +228,7 @@ napi_value sendCall(napi_env env, napi_callback_info info) {
   if (!readPages(env, arguments.at[3], arguments.at[4], &order.pages)) return nullptr;
   int64_t sent = 0;
   if (socket >= 0) {
+    self->sender.limitUnsent(socket);
     sent = trySend(self->cache, socket, order.pages, order.skipBytes, order.lengthBytes, static_cast<uint64_t>(atOnce));
     if (sent < 0) return makeNumber(env, static_cast<double>(sent));
     if (static_cast<uint64_t>(sent) == order.lengthBytes) return makeNumber(env, length);

@@ -86,6 +86,9 @@ class PageSender final : public PageWaiter, public DiskSink {
 
   // The owner's thread. Takes its own descriptor of the socket. 0, or a positive errno: then nothing was started.
   int start(SendOrder&& order);
+  // What a client may leave untaken in the kernel, of which all of them have so much together: beyond its limit for all
+  // of TCP the kernel cuts off clients that are not to blame.
+  void limitUnsent(int socket) const;
   void cancel(uint64_t token);
   // Ends every job, and waits for the reads that run. False: a disk did not answer in time.
   bool close(int limitMs);
@@ -153,6 +156,7 @@ class PageSender final : public PageWaiter, public DiskSink {
   bool started_ = false;
   std::atomic<bool> stopping_{false};
   std::atomic<uint64_t> readBytes_{0};
+  std::atomic<uint32_t> underWay_{0};
 
   std::mutex inboxMutex_;
   std::vector<Message> inbox_;
