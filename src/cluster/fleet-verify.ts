@@ -1,8 +1,14 @@
-/** Every page of a file on every replica, and the whole object where one worker has all of it. */
+/**
+ * Every page of a file on every replica, and the whole object: by the worker that has all of it, else from the checksums of its
+ * segments, where the origin states one that can be joined from those (a CRC of the full object; no MD5, no SHA).
+ */
+import { abortable } from '../core/abortable.ts';
 import { type ErrorReport, reportOf } from '../core/errors.ts';
 import { type Segment, segmentsOf } from '../core/segments.ts';
-import type { ManifestEntry } from '../core/types.ts';
+import { type ByteRange, type ManifestEntry, sameVersion } from '../core/types.ts';
 import type { VerifyOutcome } from '../ingest/types.ts';
+import { type JoinedKind, joinedSum, type RangeSum } from '../ingest/whole-object.ts';
+import type { Origins } from '../origin/types.ts';
 import type { Places } from './fleet-places.ts';
 import type { FleetRun } from './fleet-run.ts';
 import type { Holders } from './fleet-survey.ts';
@@ -21,6 +27,7 @@ const ofGone: ReadonlySet<string> = new Set(['FILE_NOT_CACHED', 'WORKER_LOST', '
 /** Never rejects. @param holders who has segments that not all of their owners have, by index */
 export async function verifyFile(
   places: Places,
+  origins: Pick<Origins, 'head'>,
   run: FleetRun,
   file: ManifestEntry,
   holders: Holders,
@@ -31,24 +38,81 @@ export async function verifyFile(
       const has = holders.get(segment.index) ?? (await places.owners(run, file.path, segment.index));
       for (const member of has) append(byMember, member, segment);
     }
-    const verdicts = await Promise.all(
-      Array.from(byMember, async ([member, segments]) =>
-        verdictOf(member, await verifyAt(run, file, member, segments)),
-      ),
+    const apart = [...byMember.values()].some((segments) => lengthOf(segments) < file.sizeBytes);
+    const stated = apart ? await statedSum(origins, run, file) : undefined;
+    const checked = await Promise.all(
+      Array.from(byMember, async ([member, segments]) => ({
+        member,
+        outcome: await verifyAt(run, file, member, segments, stated?.kind),
+      })),
     );
-    const bad = verdicts.find(({ verdict }) => verdict === 'bad');
-    return bad ?? verdicts.find(({ verdict }) => verdict === 'gone') ?? { verdict: 'right' };
+    const verdicts = checked.map(({ member, outcome }) => verdictOf(member, outcome));
+    const wrong =
+      verdicts.find(({ verdict }) => verdict === 'bad') ?? verdicts.find(({ verdict }) => verdict === 'gone');
+    if (wrong !== undefined || stated === undefined) return wrong ?? { verdict: 'right' };
+    const sums = checked.flatMap(({ outcome }) => outcome.sums ?? []);
+    if (isSumOf(file, stated, sums) !== false) return { verdict: 'right' };
+    // Each page has its checksum, so every reader would be given these bytes, and every later load would skip them.
+    await Promise.allSettled(checked.map(({ member }) => member.link.discard(run.spec.run, file)));
+    const { path } = file;
+    const message = `${path}: its segments together did not have the whole-object checksum that the origin states (${stated.kind}), and were removed; load the file again`;
+    return { verdict: 'bad', badPages: 0, error: { code: 'STORE_CORRUPT', message } };
   } catch (error) {
     return { verdict: 'bad', badPages: 0, error: reportOf(error) };
   }
 }
 
-type Checked = Pick<VerifyOutcome, 'ok' | 'badPages' | 'wholeObject' | 'error'>;
+interface StatedSum {
+  readonly kind: JoinedKind;
+  /** As S3 writes it: base64. */
+  readonly sum: string;
+}
 
-async function verifyAt(run: FleetRun, file: ManifestEntry, member: Member, segments: Segment[]): Promise<Checked> {
+/** Undefined: the origin states none of this version that can be joined, or does not answer; the pages are checked all the same. */
+async function statedSum(
+  origins: Pick<Origins, 'head'>,
+  run: FleetRun,
+  file: ManifestEntry,
+): Promise<StatedSum | undefined> {
+  try {
+    const found = await abortable(origins.head(file.path, run.signal), run.signal);
+    if (!sameVersion(found, file)) return undefined;
+    const { crc64nvme, crc32c } = found.checksums;
+    if (crc64nvme !== undefined) return { kind: 'crc64nvme', sum: crc64nvme };
+    return crc32c === undefined ? undefined : { kind: 'crc32c', sum: crc32c };
+  } catch {
+    return undefined;
+  }
+}
+
+/** Undefined: not every segment has a sum (a worker that has all of the file has compared it by itself). */
+function isSumOf(file: ManifestEntry, { kind, sum }: StatedSum, sums: readonly RangeSum[]): boolean | undefined {
+  const byOffset = new Map<number, RangeSum>();
+  for (const one of sums) {
+    // Replicas have to agree, else one of them is wrong.
+    if ((byOffset.get(one.offset) ?? one).sum !== one.sum) return false;
+    byOffset.set(one.offset, one);
+  }
+  if (lengthOf([...byOffset.values()]) !== file.sizeBytes) return undefined;
+  return joinedSum(kind, byOffset.values()) === sum;
+}
+
+function lengthOf(ranges: readonly ByteRange[]): number {
+  return ranges.reduce((sum, { length }) => sum + length, 0);
+}
+
+type Checked = Pick<VerifyOutcome, 'ok' | 'badPages' | 'wholeObject' | 'error' | 'sums'>;
+
+async function verifyAt(
+  run: FleetRun,
+  file: ManifestEntry,
+  member: Member,
+  segments: Segment[],
+  sums: JoinedKind | undefined,
+): Promise<Checked> {
   try {
     await run.enter(member);
-    return await member.link.verify(run.spec.run, file, segments);
+    return await member.link.verify(run.spec.run, file, segments, sums);
   } catch (error) {
     return { ok: false, badPages: 0, wholeObject: 'unavailable', error: reportOf(error) };
   }

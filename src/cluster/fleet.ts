@@ -196,9 +196,9 @@ export class Fleet {
     return found?.held === true ? (found.holders ?? new Map()) : undefined;
   }
 
-  /** Every page on every replica, and the whole object where one worker has all of it. Never rejects. */
+  /** Every page on every replica, and the whole object as far as the origin states a checksum that can be joined. Never rejects. */
   async verify(runId: RunId, file: ManifestEntry, holders: Holders): Promise<FileVerdict> {
-    return verifyFile(this.#places, this.#run(runId), file, holders);
+    return verifyFile(this.#places, this.#options.origins, this.#run(runId), file, holders);
   }
 
   async setBandwidth(runId: RunId, bytesPerSecond: number | undefined): Promise<void> {

@@ -6,6 +6,7 @@ import type { PinList } from '../core/retention.ts';
 import { isWhole, type Segment } from '../core/segments.ts';
 import type { DiscardReason, ManifestEntry, RunId } from '../core/types.ts';
 import type { RunProgress, RunSpec, VerifyOutcome, Worker, WorkerFree } from '../ingest/types.ts';
+import type { JoinedKind } from '../ingest/whole-object.ts';
 import type { Freed, RunOfLoad } from '../store/types.ts';
 import type { BegunLoad, CachedSegment, SegmentHow, SegmentOutcome, WorkerId, WorkerLink } from './worker-link.ts';
 
@@ -67,9 +68,11 @@ export class LocalLink implements WorkerLink {
     return this.#worker.loadMetadata(run, entries);
   }
 
-  verify(run: RunId, file: ManifestEntry, segments: readonly Segment[]): Promise<VerifyOutcome> {
+  verify(run: RunId, file: ManifestEntry, segments: readonly Segment[], sums?: JoinedKind): Promise<VerifyOutcome> {
     const bytes = segments.reduce((sum, { length }) => sum + length, 0);
-    return this.#worker.verify(run, file, bytes === file.sizeBytes ? undefined : segments);
+    if (bytes === file.sizeBytes) return this.#worker.verify(run, file);
+    const ranges = segments.map(({ offset, length }) => ({ offset, length }));
+    return this.#worker.verify(run, file, ranges, sums);
   }
 
   free(order: WorkerFree): Promise<Freed> {

@@ -9,6 +9,7 @@ import type { PinList } from '../core/retention.ts';
 import type { Segment } from '../core/segments.ts';
 import type { DiscardReason, ManifestEntry, ObjectVersion, RunId, WorkerId } from '../core/types.ts';
 import type { CachedBytes, RunProgress, RunSpec, VerifyOutcome, WorkerFree } from '../ingest/types.ts';
+import type { JoinedKind } from '../ingest/whole-object.ts';
 import type { Freed, RunOfLoad } from '../store/types.ts';
 
 export type { WorkerId };
@@ -98,8 +99,8 @@ export interface WorkerLink {
   /** Removes what the worker has of this version, visible or not: a page of it is bad. Nobody may be loading it. */
   discard(run: RunId, file: ManifestEntry): Promise<void>;
   loadMetadata(run: RunId, entries: readonly ManifestEntry[]): Promise<void>;
-  /** Every page of these segments of the file; the whole object too, when they are all of it. */
-  verify(run: RunId, file: ManifestEntry, segments: readonly Segment[]): Promise<VerifyOutcome>;
+  /** Every page of these segments of the file; the whole object too, when they are all of it, else the sums that are asked for. */
+  verify(run: RunId, file: ManifestEntry, segments: readonly Segment[], sums?: JoinedKind): Promise<VerifyOutcome>;
   /** One page of what is cached at and below a path is removed, or of a dry run counted; of no run. */
   free(order: WorkerFree, under: RunTerm): Promise<Freed>;
   setBandwidth(run: RunId, bytesPerSecond: number | undefined): Promise<void>;

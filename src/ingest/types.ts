@@ -29,6 +29,7 @@ import type {
 } from '../core/types.ts';
 import type { FailureCause } from '../origin/types.ts';
 import type { Fetched, Freed, FreeOrder, RunOfLoad } from '../store/types.ts';
+import type { JoinedKind, RangeSum } from './whole-object.ts';
 
 export interface RunSpec {
   readonly run: RunId;
@@ -90,6 +91,8 @@ export interface VerifyOutcome {
   readonly badPages: number;
   /** Whether the origin had a whole-object checksum, and it agreed. */
   readonly wholeObject: 'matched' | 'mismatched' | 'unavailable';
+  /** Of each range that was asked about, where sums were asked for and its pages are right. */
+  readonly sums?: readonly RangeSum[];
   readonly error?: ErrorReport;
 }
 
@@ -165,7 +168,7 @@ export interface Worker {
   load(run: RunId, entry: ManifestEntry, options?: LoadHow): Promise<FileOutcome>;
   loadMetadata(run: RunId, entries: readonly ManifestEntry[]): Promise<void>;
   /** Re-reads every page of a cached file from SSD, and compares a whole-object checksum where the origin has one. */
-  verify(run: RunId, entry: ManifestEntry, ranges?: readonly ByteRange[]): Promise<VerifyOutcome>;
+  verify(run: RunId, entry: ManifestEntry, ranges?: readonly ByteRange[], sums?: JoinedKind): Promise<VerifyOutcome>;
   /**
    * What is cached of this file at this version. Where a run of the load is under way, it counts on it: it is not evicted before
    * that ends.

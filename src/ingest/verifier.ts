@@ -12,17 +12,20 @@ import { abortable } from '../core/abortable.ts';
 import { Deque } from '../core/deque.ts';
 import { PrimedError, reportOf } from '../core/errors.ts';
 import { type ByteRange, type ManifestEntry, sameVersion } from '../core/types.ts';
-import { alignUp } from '../core/units.ts';
+import { alignUp, pageBytes } from '../core/units.ts';
 import type { ObjectDetails, Origins } from '../origin/types.ts';
-import { crc32cCombine, crc64nvmeCombine } from '../platform/checksum.ts';
+import { crc32cCombine } from '../platform/checksum.ts';
 import type { OpenFile, PageLocation, Store } from '../store/types.ts';
 import type { LanePool } from './lanes.ts';
 import type { CheckDone, CheckUnit, Transfer, WriteDone } from './protocol.ts';
 import type { Run } from './run.ts';
 import type { VerifyOutcome, WorkerObserver } from './types.ts';
+import { crc32cHex, type JoinedKind, joinedHex, joinedSum, type RangeSum } from './whole-object.ts';
 
 /** Checks in one slot, at most: far above the pages of one file that goes in whole. */
 const packPages = 256;
+/** Ranges of a file whose digests are made at a time. */
+const rangesAtOnce = 16;
 const md5Etag = /^[0-9a-f]{32}$/;
 
 type Digest = { readonly kind: 'md5' | 'crc64nvme'; readonly wanted: string } | undefined;
@@ -74,8 +77,16 @@ export class Verifier {
     this.#onSlot = options.onSlot;
   }
 
-  /** @param ranges what is to be checked, from page to page; undefined: all of it, and the whole object too. */
-  async verify(run: Run, entry: ManifestEntry, ranges?: readonly ByteRange[]): Promise<VerifyOutcome> {
+  /**
+   * @param ranges what is to be checked, from page to page; undefined: all of it, and the whole object too
+   * @param sums which checksum of each of the ranges is asked for, for whoever joins them to that of the object
+   */
+  async verify(
+    run: Run,
+    entry: ManifestEntry,
+    ranges?: readonly ByteRange[],
+    sums?: JoinedKind,
+  ): Promise<VerifyOutcome> {
     const { path } = entry;
     let file: OpenFile | undefined;
     try {
@@ -85,13 +96,7 @@ export class Verifier {
         throw new PrimedError('FILE_NOT_CACHED', `${path}: version ${entry.etag} is not completely cached`, { path });
       }
       file = this.#store.open(path, { uses: false });
-      if (ranges !== undefined) {
-        const checked = await this.#checkPages(run, entry, file, undefined, ranges);
-        if (checked.badPages > 0 || checked.readError !== undefined) return badOutcome(checked);
-        const wanted = ranges.reduce((sum, { length }) => sum + length, 0);
-        if (checked.checkedBytes !== wanted) throw stopped(entry);
-        return { path, ok: true, checkedBytes: wanted, badPages: 0, wholeObject: 'unavailable' };
-      }
+      if (ranges !== undefined) return await this.#verifyRanges(run, entry, file, ranges, sums);
       const details = md5Etag.test(entry.etag) ? undefined : await this.#detailsOf(run, entry);
       const task = await this.#checkPages(run, entry, file, digestFor(entry, details, this.#lanes.slotBytes));
       if (task.badPages > 0 || task.readError !== undefined) return badOutcome(task);
@@ -112,6 +117,40 @@ export class Verifier {
     } finally {
       file?.close();
     }
+  }
+
+  async #verifyRanges(
+    run: Run,
+    entry: ManifestEntry,
+    file: OpenFile,
+    ranges: readonly ByteRange[],
+    kind: JoinedKind | undefined,
+  ): Promise<VerifyOutcome> {
+    const { path } = entry;
+    // A digest is made of what lies in one slot: then ranges that do not follow each other are apart.
+    const apart = kind === 'crc64nvme';
+    const groups = apart ? ranges.map((range) => [range]) : [ranges];
+    const sums: RangeSum[] = [];
+    for (let from = 0; from < groups.length; from += rangesAtOnce) {
+      const some = groups.slice(from, from + rangesAtOnce);
+      const digest = apart ? ({ kind, wanted: '' } as const) : undefined;
+      const checked = await Promise.all(some.map((group) => this.#checkPages(run, entry, file, digest, group)));
+      const bad = checked.find(({ badPages, readError }) => badPages > 0 || readError !== undefined);
+      if (bad !== undefined) return badOutcome(bad);
+      for (const [at, { checkedBytes, pieces }] of checked.entries()) {
+        if (checkedBytes !== lengthOf(some[at]!)) throw stopped(entry);
+        if (apart) sums.push({ ...some[at]![0]!, sum: joinedHex(kind, pieces.map(sumOfPiece)) });
+      }
+    }
+    if (kind === 'crc32c') for (const range of ranges) sums.push({ ...range, sum: crc32cOf(file, range) });
+    const outcome = {
+      path,
+      ok: true,
+      checkedBytes: lengthOf(ranges),
+      badPages: 0,
+      wholeObject: 'unavailable',
+    } as const;
+    return kind === undefined ? outcome : { ...outcome, sums };
   }
 
   /** Gives pages to lanes as long as there are slots. */
@@ -310,14 +349,10 @@ async function compareStated(task: VerifyTask, details: ObjectDetails): Promise<
   const { crc64nvme, crc32c, crc32: plainCrc32, sha256, sha1 } = details.checksums;
   const verdict = (same: boolean): 'matched' | 'mismatched' => (same ? 'matched' : 'mismatched');
   if (crc64nvme !== undefined && task.digest?.kind === 'crc64nvme') {
-    const pieces = [...task.pieces].sort((a, b) => a.page - b.page);
-    const whole = pieces.reduce((crc, piece) => crc64nvmeCombine(crc, BigInt(`0x${piece.digest}`), piece.bytes), 0n);
-    return verdict(base64Of(whole.toString(16).padStart(16, '0')) === crc64nvme);
+    return verdict(joinedSum('crc64nvme', task.pieces.map(sumOfPiece)) === crc64nvme);
   }
   if (crc32c !== undefined) {
-    let whole = 0;
-    for (const page of task.file.pages()) whole = crc32cCombine(whole, page.checksum, page.lengthBytes);
-    return verdict(base64Of(whole.toString(16).padStart(8, '0')) === crc32c);
+    return verdict(base64Of(crc32cOf(task.file)) === crc32c);
   }
   if (plainCrc32 !== undefined) {
     let whole = 0;
@@ -327,6 +362,21 @@ async function compareStated(task: VerifyTask, details: ObjectDetails): Promise<
   if (sha256 !== undefined) return verdict(base64Of(await digestOfFile(task, createHash('sha256'))) === sha256);
   if (sha1 !== undefined) return verdict(base64Of(await digestOfFile(task, createHash('sha1'))) === sha1);
   return undefined;
+}
+
+/** Of a range whose pages were just proved, from their checksums; by default of the whole file. */
+function crc32cOf(file: OpenFile, range?: ByteRange): string {
+  let whole = 0;
+  for (const page of file.pages(range && [range])) whole = crc32cCombine(whole, page.checksum, page.lengthBytes);
+  return crc32cHex(whole);
+}
+
+function sumOfPiece({ page, bytes, digest }: VerifyTask['pieces'][number]): RangeSum {
+  return { offset: page * pageBytes, length: bytes, sum: digest };
+}
+
+function lengthOf(ranges: readonly ByteRange[]): number {
+  return ranges.reduce((sum, { length }) => sum + length, 0);
 }
 
 async function digestOfFile(task: VerifyTask, hash: ReturnType<typeof createHash>): Promise<string> {

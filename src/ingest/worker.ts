@@ -44,6 +44,7 @@ import type {
   WorkerQueues,
 } from './types.ts';
 import { Verifier } from './verifier.ts';
+import type { JoinedKind } from './whole-object.ts';
 
 export interface WorkerOptions {
   readonly store: Store;
@@ -223,8 +224,8 @@ export class IngestWorker implements Worker {
     }
   }
 
-  verify(runId: RunId, entry: ManifestEntry, ranges?: readonly ByteRange[]): Promise<VerifyOutcome> {
-    return this.#verifier.verify(this.#run(runId), entry, ranges);
+  verify(runId: RunId, entry: ManifestEntry, ranges?: readonly ByteRange[], sums?: JoinedKind): Promise<VerifyOutcome> {
+    return this.#verifier.verify(this.#run(runId), entry, ranges, sums);
   }
 
   publish(version: ManifestEntry): Promise<void> {

@@ -176,3 +176,31 @@ it('a source puts its bad pages right while it is copied from, and loads anew in
   expect(sentBytes(its)).toBeGreaterThan(0);
   expect(sentBytes(its)).toBeLessThan(totalBytes);
 });
+
+it('a file in segments whose bytes were wrong on the way is found by the checksum of the whole object, and loaded anew', async () => {
+  const [large] = objects as [(typeof objects)[0]];
+  const its = await openCluster({
+    ...{
+      workers: ['w1', 'w2', 'w3'],
+      origin: { objects: [large], checksums: ['crc64nvme'], checksumMaxBytes: 64 * MiB },
+    },
+    env: { PRIMED_JOB_SEGMENT_SIZE: '8MB', PRIMED_CLUSTER_LEASE: '30s' },
+  });
+  cluster = its;
+  const fault = its.origin.setFault({ fault: { kind: 'corrupt', atByte: MiB }, key: large.key, times: 1 });
+  await loaded(its.coordinator.api, path);
+  expect(its.origin.fired(fault)).toBe(1);
+  const [entry] = await listedBy(its.origin, 'data/');
+  its.origin.resetStats();
+  expect(await loaded(its.coordinator.api, path, { verify: 'true', skipIfExists: 'true' })).toMatchObject({
+    mJobState: 'SUCCEEDED',
+    verifiedFiles: 1,
+  });
+  // It was read once more, is right now, and lies on several workers.
+  expect(sentBytes(its)).toBe(large.sizeBytes);
+  expect(new Set((await placesOf(its, [entry!])).flat()).size).toBeGreaterThan(1);
+  await readBack({ ...its, objects: [large] }, 'w2');
+  its.origin.resetStats();
+  await loaded(its.coordinator.api, path, { verify: 'true', skipIfExists: 'true' });
+  expect(sentBytes(its)).toBe(0);
+});

@@ -19,6 +19,7 @@ import type { PinList } from '../../core/retention.ts';
 import type { Segment } from '../../core/segments.ts';
 import type { DiscardReason, Log, ManifestEntry, Random, RunId, WorkerId } from '../../core/types.ts';
 import type { RunProgress, RunSpec, VerifyOutcome, WorkerFree } from '../../ingest/types.ts';
+import type { JoinedKind } from '../../ingest/whole-object.ts';
 import type { Freed, RunOfLoad } from '../../store/types.ts';
 import { emptyProgress } from '../fleet-run.ts';
 import type { EndableLink } from '../registry-members.ts';
@@ -225,8 +226,8 @@ export class RemoteLink implements EndableLink {
     await inParts(entries, (part) => this.#call('query', 'loadMetadata', [run, packEntries(part)], part.length));
   }
 
-  verify(run: RunId, file: ManifestEntry, segments: readonly Segment[]): Promise<VerifyOutcome> {
-    const args = [run, packEntries([file]), segments.length, packCuts(segments)];
+  verify(run: RunId, file: ManifestEntry, segments: readonly Segment[], sums?: JoinedKind): Promise<VerifyOutcome> {
+    const args = [run, packEntries([file]), segments.length, packCuts(segments), sums ?? null];
     const weight = 1 + Math.floor(segments.length / cutsPerEntry);
     return this.#call('verify', 'verify', args, weight) as Promise<VerifyOutcome>;
   }

@@ -12,6 +12,7 @@ import type { PinList } from '../../core/retention.ts';
 import type { Segment } from '../../core/segments.ts';
 import type { DiscardReason, LoadId, Log, ManifestEntry, RunId, UfsPath, WorkerId } from '../../core/types.ts';
 import type { RunSpec } from '../../ingest/types.ts';
+import type { JoinedKind } from '../../ingest/whole-object.ts';
 import type { PeerSource, RunTerm, SegmentHow, SegmentOutcome, WorkerLink } from '../worker-link.ts';
 import {
   type Cuts,
@@ -234,13 +235,14 @@ export class Session {
     discard: (run: RunId, file: EntryColumns) => this.#inRun(run, () => this.#link.discard(run, only(file))),
     loadMetadata: (run: RunId, entries: EntryColumns) =>
       this.#inRun(run, () => this.#link.loadMetadata(run, unpackEntries(entries))),
-    verify: (run: RunId, columns: EntryColumns, count: number, cuts: Cuts | null) =>
+    verify: (run: RunId, columns: EntryColumns, count: number, cuts: Cuts | null, sums: JoinedKind | null) =>
       this.#inRun(run, () => {
         const file = only(columns);
         return this.#link.verify(
           run,
           file,
           unpackCuts(count, cuts, () => file),
+          sums ?? undefined,
         );
       }),
     setPeers: (list: PeerList) => this.#link.setPeers(list),

@@ -8,6 +8,7 @@ import { type IngestWorker, openIngest } from '../../../src/ingest/index.ts';
 import type { PeerAccess } from '../../../src/ingest/peer-links.ts';
 import type { RunSpec, WorkerObserver } from '../../../src/ingest/types.ts';
 import { openOrigins } from '../../../src/origin/origins.ts';
+import type { ObjectDetails } from '../../../src/origin/types.ts';
 import { openStore } from '../../../src/store/index.ts';
 import type { Store } from '../../../src/store/types.ts';
 import { laneLayout } from '../../../src/telemetry/lane-columns.ts';
@@ -24,6 +25,8 @@ export interface Bench {
   list(prefix?: string): Promise<ManifestEntry[]>;
   /** One object as HEAD describes it. */
   head(path: UfsPath): Promise<ManifestEntry>;
+  /** All that HEAD says. */
+  details(path: UfsPath): Promise<ObjectDetails>;
   start(more?: Partial<RunSpec>): RunSpec['run'];
   close(): Promise<void>;
 }
@@ -85,6 +88,7 @@ export async function openBench(
       const page = await origins.list(`s3://${origin.bucket}/${prefix}` as UfsPath, {});
       return [...page.entries];
     },
+    details: (path) => origins.head(path),
     async head(path) {
       const { etag, sizeBytes, lastModifiedMs, versionId } = await origins.head(path);
       return { path, etag, sizeBytes, lastModifiedMs, ...(versionId === undefined ? {} : { versionId }) };

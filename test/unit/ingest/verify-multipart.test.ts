@@ -4,6 +4,8 @@ import type { ManifestEntry, RunId } from '../../../src/core/types.ts';
 import { KiB, MiB } from '../../../src/core/units.ts';
 import type { ChecksumName } from '../../../src/demo/origin/objects.ts';
 import type { VerifyOutcome } from '../../../src/ingest/types.ts';
+import { joinedSum } from '../../../src/ingest/whole-object.ts';
+import { crc32c } from '../../../src/platform/checksum.ts';
 import { type Bench, openBench } from './bench.ts';
 
 /** Around the slot of 8 MiB and the page of 1 MiB, so that a file is digested in one piece, in two, and in many. */
@@ -44,6 +46,39 @@ it.each(['crc64nvme', 'crc32'] as const)('%s of every whole object is compared, 
     );
   } finally {
     await there.bench.close();
+  }
+});
+
+it('of ranges that lie on several workers it is joined: CRC-64/NVME, and CRC-32C', async () => {
+  const there = await world(['crc64nvme']);
+  const { bench, run, entries } = there;
+  try {
+    expect(await load(there)).toEqual(allOf('loaded'));
+    const entry = entries.at(-1)!;
+    const cuts = [0, 3, 4, 12, 20, entry.sizeBytes / MiB].map((at) => at * MiB);
+    const ranges = cuts.slice(1).map((end, at) => ({ offset: cuts[at]!, length: end - cuts[at]! }));
+    const [here, elsewhere] = [0, 1].map((side) => ranges.filter((_, at) => at % 2 === side));
+    const details = await bench.details(entry.path);
+    const bytes: Uint8Array[] = [];
+    for await (const piece of bench.store.open(entry.path).read({ offset: 0, length: entry.sizeBytes }))
+      bytes.push(piece);
+    const whole = crc32c(Buffer.concat(bytes)).toString(16).padStart(8, '0');
+    const stated = { crc64nvme: details.checksums.crc64nvme, crc32c: Buffer.from(whole, 'hex').toString('base64') };
+    for (const kind of ['crc64nvme', 'crc32c'] as const) {
+      const outcomes = await Promise.all([here, elsewhere].map((some) => bench.worker.verify(run, entry, some, kind)));
+      expect(outcomes.map(({ ok, checkedBytes }) => [ok, checkedBytes])).toEqual(
+        [here, elsewhere].map((some) => [true, some!.reduce((sum, { length }) => sum + length, 0)]),
+      );
+      expect(
+        joinedSum(
+          kind,
+          outcomes.flatMap(({ sums }) => sums!),
+        ),
+      ).toBe(stated[kind]);
+    }
+    expect(await bench.worker.verify(run, entry, here)).not.toHaveProperty('sums');
+  } finally {
+    await bench.close();
   }
 });
 

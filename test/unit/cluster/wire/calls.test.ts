@@ -36,12 +36,13 @@ test('every call arrives with its arguments, and its answer comes back', async (
   await link.publish(run, file);
   await link.abandon(run, file, 'changed');
   await link.loadMetadata(run, files);
-  expect(await link.verify(run, file, segments)).toEqual({
+  expect(await link.verify(run, file, segments, 'crc32c')).toEqual({
     path: file.path,
     ok: true,
     checkedBytes: 3 * 2 ** 33,
     badPages: 0,
     wholeObject: 'matched',
+    sums: segments.map(({ offset, length }) => ({ offset, length, sum: `crc32c ${offset}` })),
   });
   expect(await link.free({ path: file.path, stopLoads: true }, spec)).toEqual({
     files: 3,
@@ -64,7 +65,7 @@ test('every call arrives with its arguments, and its answer comes back', async (
     ['publish', run, file],
     ['abandon', run, file, 'changed'],
     ['loadMetadata', run, files],
-    ['verify', run, file, segments],
+    ['verify', run, file, segments, 'crc32c'],
     ['free', { path: file.path, dryRun: false, stopLoads: true }],
     ['free', last],
     ['setBandwidth', run, 1000],

@@ -14,6 +14,7 @@ import type { PinList } from '../../../../src/core/retention.ts';
 import type { Segment } from '../../../../src/core/segments.ts';
 import type { DiscardReason, ManifestEntry, RunId } from '../../../../src/core/types.ts';
 import type { RunProgress, RunSpec, VerifyOutcome } from '../../../../src/ingest/types.ts';
+import type { JoinedKind } from '../../../../src/ingest/whole-object.ts';
 import type { Freed, FreeOrder, RunOfLoad } from '../../../../src/store/types.ts';
 
 interface StartedLoad {
@@ -92,10 +93,18 @@ export class ScriptedLink implements WorkerLink {
     return this.#call('loadMetadata', run, entries);
   }
 
-  async verify(run: RunId, file: ManifestEntry, segments: readonly Segment[]): Promise<VerifyOutcome> {
-    await this.#call('verify', run, file, segments);
+  async verify(
+    run: RunId,
+    file: ManifestEntry,
+    segments: readonly Segment[],
+    kind?: JoinedKind,
+  ): Promise<VerifyOutcome> {
+    await this.#call('verify', run, file, segments, kind);
     const checkedBytes = segments.reduce((sum, { length }) => sum + length, 0);
-    return { path: file.path, ok: true, checkedBytes, badPages: 0, wholeObject: 'matched' };
+    const outcome = { path: file.path, ok: true, checkedBytes, badPages: 0, wholeObject: 'matched' } as const;
+    return kind === undefined
+      ? outcome
+      : { ...outcome, sums: segments.map(({ offset, length }) => ({ offset, length, sum: `${kind} ${offset}` })) };
   }
 
   async free(order: FreeOrder): Promise<Freed> {

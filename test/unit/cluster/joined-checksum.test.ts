@@ -1,0 +1,109 @@
+/** The whole-object checksum of a file that lies on several workers: joined from those of its segments. */
+import { expect, test } from 'vitest';
+import { Fleet } from '../../../src/cluster/fleet.ts';
+import { ringPlacement } from '../../../src/cluster/placement.ts';
+import type { SegmentOutcome } from '../../../src/cluster/worker-link.ts';
+import type { JobId, LoadId, RunId } from '../../../src/core/types.ts';
+import { type JoinedKind, joinedSum, type RangeSum } from '../../../src/ingest/whole-object.ts';
+import type { ObjectDetails } from '../../../src/origin/types.ts';
+import { FakeCluster, type FakeLink } from './fake-links.ts';
+import { entryOf, silent } from './fakes.ts';
+
+const run = 'run-1' as RunId;
+const file = entryOf('s3://b/dir/big', 1150);
+const segmentBytes = 100;
+
+interface World {
+  readonly fleet: Fleet;
+  readonly cluster: FakeCluster;
+  readonly asked: (JoinedKind | undefined)[];
+  readonly discardedOn: () => string[];
+}
+
+/** @param sumAt what a worker says of the segment at an offset; undefined: nothing */
+async function loaded(
+  head: () => Promise<Partial<ObjectDetails>>,
+  sumAt: (link: FakeLink, offset: number) => string | undefined,
+  replicas = 1,
+): Promise<World> {
+  const cluster = new FakeCluster('a', 'b', 'c');
+  const origins = { head: async () => ({ ...file, checksums: {}, ...(await head()) }) };
+  const fleet = new Fleet({
+    members: cluster,
+    placement: ringPlacement(cluster),
+    origins,
+    maxRestarts: 1,
+    log: silent,
+  });
+  const spec = { run, job: 'job-1' as JobId, load: 'load-1' as LoadId, term: 0, reuse: 'any', weight: 50 } as const;
+  await fleet.startRun({ ...spec, onChange: 'restart', segmentBytes }, replicas);
+  await fleet.reserveMore(run, fleet.needOf(run, [file]));
+  const outcome = (await fleet.load(run, file, { hasty: false })) as SegmentOutcome;
+  expect(outcome.result).toBe('loaded');
+  const asked: (JoinedKind | undefined)[] = [];
+  for (const link of cluster.links.values()) {
+    const verify = link.verify.bind(link);
+    link.verify = async (id, of, segments, kind?: JoinedKind) => {
+      asked.push(kind);
+      const sums = segments.flatMap(({ offset, length }): RangeSum[] => {
+        const sum = sumAt(link, offset);
+        return sum === undefined ? [] : [{ offset, length, sum }];
+      });
+      return { ...(await verify(id, of, segments)), ...(kind === undefined ? {} : { sums }) };
+    };
+  }
+  const discardedOn = () => [...cluster.links.values()].filter(({ discarded }) => discarded > 0).map(({ id }) => id);
+  return { fleet, cluster, asked, discardedOn };
+}
+
+const sumOf = (_: FakeLink, offset: number): string => (offset + 1).toString(16).padStart(16, '0');
+const all = Array.from({ length: 12 }, (_, at) => ({
+  ...{ offset: at * segmentBytes, length: Math.min(segmentBytes, file.sizeBytes - at * segmentBytes) },
+  sum: (at * segmentBytes + 1).toString(16).padStart(16, '0'),
+}));
+const crc64nvme = joinedSum('crc64nvme', all);
+const crc32c = joinedSum(
+  'crc32c',
+  all.map((one) => ({ ...one, sum: one.sum.slice(8) })),
+);
+
+test('is right where the segments together have what the origin states: CRC-64/NVME before CRC-32C', async () => {
+  const both = await loaded(async () => ({ checksums: { crc64nvme, crc32c: 'another' } }), sumOf);
+  expect(await both.fleet.verify(run, file, new Map())).toEqual({ verdict: 'right' });
+  expect(both.asked).toEqual(['crc64nvme', 'crc64nvme', 'crc64nvme']);
+  const one = await loaded(
+    async () => ({ checksums: { crc32c } }),
+    (link, offset) => sumOf(link, offset).slice(8),
+    2,
+  );
+  expect(await one.fleet.verify(run, file, new Map())).toEqual({ verdict: 'right' });
+  expect(one.asked).toEqual(['crc32c', 'crc32c', 'crc32c']);
+  expect([both.discardedOn(), one.discardedOn()]).toEqual([[], []]);
+});
+
+test('is bad where they have another, or where replicas do not agree; then every worker removes what it has', async () => {
+  const wrong = (_: FakeLink, offset: number): string => sumOf(_, offset === 300 ? 301 : offset);
+  const other = await loaded(async () => ({ checksums: { crc64nvme } }), wrong);
+  const verdict = await other.fleet.verify(run, file, new Map());
+  expect(verdict).toMatchObject({ verdict: 'bad', badPages: 0, error: { code: 'STORE_CORRUPT' } });
+  expect(other.discardedOn()).toEqual(['a', 'b', 'c']);
+  for (const link of other.cluster.links.values()) expect(link.disk.segments.size).toBe(0);
+  let said = 0;
+  const oneOf = (link: FakeLink, offset: number): string => {
+    if (offset === 300) said += 1;
+    return offset === 300 && said === 2 ? wrong(link, offset) : sumOf(link, offset);
+  };
+  const apart = await loaded(async () => ({ checksums: { crc64nvme } }), oneOf, 2);
+  expect(await apart.fleet.verify(run, file, new Map())).toMatchObject({ verdict: 'bad' });
+  expect(said).toBe(2);
+});
+
+test.each<[string, () => Promise<Partial<ObjectDetails>>]>([
+  ['states none that can be joined', async () => ({ checksums: { sha256: 'x', crc32: 'y' } })],
+  ['has another version by now', async () => ({ etag: 'v2', checksums: { crc64nvme: 'x' } })],
+  ['does not answer', () => Promise.reject(new Error('no answer'))],
+])('is not compared where the origin %s: the pages are checked', async (_, head) => {
+  const { fleet, asked, discardedOn } = await loaded(head, sumOf);
+  expect(await fleet.verify(run, file, new Map())).toEqual({ verdict: 'right' });
+  expect([asked, discardedOn()]).toEqual([[undefined, undefined, undefined], []]);
+});
