@@ -312,3 +312,16 @@ it('a change of the policy holds for the threads that serve what is whole here',
     folder.remove();
   }
 });
+
+it('an object that changes between the look at its head and that at its bytes is given as it is now, by every worker', async () => {
+  cluster = await openCluster({ workers: ['w1', 'w2'], origin: { objects: [changing] }, env: through });
+  await knowEachOther();
+  const { workers, origin } = cluster;
+  const urls = [...workers.values()].map(({ s3 }) => `${s3}/demo/${changing.key}`);
+  // Objects never change, as far as they were told: all of them keep what they heard.
+  for (const url of urls) expect((await fetch(url, { method: 'HEAD' })).status).toBe(200);
+  origin.bump({ key: changing.key });
+  for (const url of [...urls, ...urls]) expectContent(await body(url), { ...changing, version: 2 });
+  // And what refusals of the old version say.
+  expect(gets(changing.key)).toBeLessThan(changing.sizeBytes + 16 * KiB);
+});

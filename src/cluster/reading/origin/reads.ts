@@ -52,6 +52,7 @@ export interface OriginReadsOptions {
 
 /** Owners of a segment that are asked before this worker does it itself. */
 const ownersAsked = 2;
+const mostDoubted = 4096;
 /** A reader waits for it. */
 const headLimitMs = 10_000;
 /** One line in the log for so long. */
@@ -61,6 +62,8 @@ export class OriginReads {
   readonly #options: OriginReadsOptions;
   readonly #versions: Versions;
   readonly #suspects = new Suspects();
+  /** Paths of which no answer counts that was given before. */
+  readonly #doubted = new Set<UfsPath>();
   #staleLoggedMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: OriginReadsOptions) {
@@ -87,7 +90,10 @@ export class OriginReads {
 
   /** What the origin has, as young as the policy wants it. Undefined: there is no such object. Rejects with ORIGIN_*. */
   async version(path: UfsPath): Promise<ObjectDetails | undefined> {
-    return (await this.#versions.at(path, this.policyOf(path).maxAgeMs)).object;
+    const maxAgeMs = this.#doubted.has(path) ? 0 : this.policyOf(path).maxAgeMs;
+    const { object } = await this.#versions.at(path, maxAgeMs);
+    this.#doubted.delete(path);
+    return object;
   }
 
   /** Buckets that are known by configuration, whether or not anything of them is cached. */
@@ -141,9 +147,11 @@ export class OriginReads {
     return { ...(object && { object }), ageMs: this.#options.now() - askedAtMs };
   }
 
-  /** The origin has another version than this one was taken for. */
+  /** The origin has another version than this one was taken for, whoever else took it for that. */
   forget(path: UfsPath): void {
     this.#versions.forget(path);
+    this.#doubted.add(path);
+    if (this.#doubted.size > mostDoubted) this.#doubted.delete(this.#doubted.values().next().value!);
   }
 
   /** Whether what is cached is given although the origin could not be asked. */
