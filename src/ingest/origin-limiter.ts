@@ -5,7 +5,6 @@
  *
  * Tokens are added every 5 ms while somebody uses a limited origin, and at no other time.
  */
-import { setTimeout as sleep } from 'node:timers/promises';
 import { limitOf, makeLimit, mostOriginLimits, type OriginDemand, type OriginLimit } from '../core/origin-limits.ts';
 import { leastBurstBytes, makeBucket, refill, type TokenBucket } from '../core/token-bucket.ts';
 import { admitRequest, allowedBytes, bookLimited, type LimitBoard, limitRows } from './limit-board.ts';
@@ -186,7 +185,8 @@ export class OriginLimiter {
     const row = this.#rowOf(index);
     if (row === undefined) return;
     bookLimited(this.#board, row.index, bytes);
-    while (this.#rowOf(index) === row && allowedBytes(this.#board, row.index, 1) === 0) await sleep(refillMs);
+    while (this.#rowOf(index) === row && allowedBytes(this.#board, row.index, 1) === 0)
+      await new Promise((resolve) => setTimeout(resolve, refillMs));
   }
 
   /** What would be used here of each limited origin, of those that somebody wants something of. */

@@ -60,3 +60,26 @@ it('those who divide hear when somebody wants something, how much while it lasts
   await vi.advanceTimersByTimeAsync(5000);
   expect(heard.length).toBe(length);
 });
+
+it('what is read on the main thread waits for its bytes, and no longer when the limit is lifted', async () => {
+  const rate = 1_000_000;
+  limiter.setLimits([makeLimit(origin, { bytesPerSecond: rate })]);
+  limiter.enter(0);
+  let readBytes = 0;
+  const reading = (async () => {
+    for (let n = 0; n < 100; n += 1) {
+      await limiter.spend(0, 100_000);
+      readBytes += 100_000;
+    }
+  })();
+  await vi.advanceTimersByTimeAsync(4000);
+  // What a bucket holds at first comes on top.
+  expect(readBytes).toBeGreaterThan(3.5 * rate);
+  expect(readBytes).toBeLessThan(5 * rate);
+  limiter.setLimits([]);
+  await vi.advanceTimersByTimeAsync(10);
+  await reading;
+  limiter.leave(0);
+  // An origin without a limit asks for nothing.
+  await limiter.spend(0, 1e12);
+});
