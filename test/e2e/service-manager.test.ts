@@ -114,16 +114,19 @@ it.each([
     .toEqual(['READY=1 200', expect.stringMatching(/^STOPPING=1 (503|0)$/)]);
 });
 
-it('hears signs of life as often as it asks for them, and none while a lane hangs', async () => {
+it.each([
+  ['lane', 'lane-0', /"lane":0,.*a lane hangs/g],
+  ['serving thread', 'serving-0', /"serving":0,.*a serving thread hangs/g],
+])('hears signs of life as often as it asks for them, and none while a %s hangs', async (_, name, said) => {
   const ports = { api: await freePort(), http: await freePort(), s3: await freePort() };
-  const socketPath = join(place.path, 'watchdog');
+  const socketPath = join(place.path, `watchdog-${name}`);
   const heard = await listenAt(socketPath, ports.api);
   const daemon = await place.start('', { ports, env: { NOTIFY_SOCKET: socketPath, WATCHDOG_USEC: '900000' } });
   const signs = () => heard().filter((line) => line.startsWith('WATCHDOG=1')).length;
   const many = { timeout: 20_000, interval: 10 };
   await expect.poll(signs, many).toBeGreaterThanOrEqual(3);
-  const frozen = await freeze(daemon.pid, 'lane-0');
-  const hangs = () => daemon.log().match(/"lane":0,.*a lane hangs/g)?.length ?? 0;
+  const frozen = await freeze(daemon.pid, name);
+  const hangs = () => daemon.log().match(said)?.length ?? 0;
   await expect.poll(hangs, many).toBeGreaterThanOrEqual(1);
   const before = signs();
   await expect.poll(hangs, many).toBeGreaterThanOrEqual(4);

@@ -1,8 +1,9 @@
 /**
  * The S3 port: what is cached, read-only, as any S3 client expects it.
  *
- * Who is in it: `admission` says who may ask for what, with `address`, which reads the raw request target; `object` answers GET and HEAD of a key, `bucket` everything
- * about a bucket; `conditions` and `listing` decide and know no HTTP; `body` moves the bytes.
+ * Who is in it: `admission` says who may ask for what, with `address`, which reads the raw request target; `object` answers
+ * GET and HEAD of a key, `bucket` everything about a bucket; `conditions` and `listing` decide and know no HTTP; `body` moves
+ * the bytes. Serving threads (serving/) stand before it, with the same `admission` and `head`, and leave to it what they pass on.
  *
  * Who waits for whom: a body waits for its turn (so many pages of memory at most), then piece by piece for the SSD and
  * for its client. Listing and metadata wait for nobody.
