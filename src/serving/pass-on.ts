@@ -6,17 +6,17 @@ import { insideHeader } from '../server/s3/access.ts';
 import { splitTarget } from '../server/s3/address.ts';
 import { errorXml, S3Error } from '../server/s3/errors.ts';
 
-/** Connections to the main thread: it answers few requests at once, and the others wait as well here as there. */
-const mostConnections = 256;
 /** They are about one connection, and it is another one. `close` is passed on by itself. */
 const hopHeaders = new Set(['connection', 'keep-alive', 'proxy-connection', 'te', 'trailer', 'upgrade']);
 
 export class MainThread {
-  readonly #agent = new Agent({ keepAlive: true, maxSockets: mostConnections });
+  readonly #agent: Agent;
   readonly #path: string;
   readonly #inside: string;
 
-  constructor(options: { path: string; inside: string }) {
+  /** @param options.connections at once; what is passed on beyond that waits here */
+  constructor(options: { path: string; inside: string; connections: number }) {
+    this.#agent = new Agent({ keepAlive: true, maxSockets: options.connections });
     this.#path = options.path;
     this.#inside = options.inside;
   }

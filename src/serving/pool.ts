@@ -13,6 +13,7 @@ import type { FileId, Log } from '../core/types.ts';
 import { pageBytes } from '../core/units.ts';
 import { closePageCache, type DiskEngine, listenShared, openPageCache, pageCacheBytes } from '../platform/index.ts';
 import type { S3AccessOptions } from '../server/s3/access.ts';
+import { maxS3Connections } from '../server/s3/connections.ts';
 import type { SharedReads } from '../store/index.ts';
 import type { ServingCounters } from '../telemetry/serving-columns.ts';
 import type { FromServing, ServingStart, ToServing } from './protocol.ts';
@@ -100,6 +101,7 @@ export async function openServing(options: ServingOptions): Promise<Serving> {
       graceMs,
       mainPath: options.mainPath,
       inside: options.inside,
+      mainConnections: Math.floor(maxS3Connections / threads),
       counters: options.counters.buffer,
       reads: options.reads.buffer,
     };

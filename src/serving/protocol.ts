@@ -42,6 +42,8 @@ export interface ServingStart {
   /** Where the main thread listens, and what it knows us by. */
   readonly mainPath: string;
   readonly inside: string;
+  /** To it, at most. */
+  readonly mainConnections: number;
   /** telemetry/serving-columns, store/shared-reads. */
   readonly counters: SharedArrayBuffer;
   readonly reads: SharedArrayBuffer;

@@ -38,7 +38,7 @@ const view = new StoreView({
   reads: new ThreadReads(start.reads, start.index),
 });
 const sender = new PageSender({ ...start, pagesAhead });
-const main = new MainThread({ path: start.mainPath, inside: start.inside });
+const main = new MainThread({ path: start.mainPath, inside: start.inside, connections: start.mainConnections });
 const policies = new ReadPolicies(start.reading);
 const touched = new Set<FileId>();
 const answers = new Answers({

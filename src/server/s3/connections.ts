@@ -9,6 +9,8 @@ import { errorXml, type S3Code, S3Error } from './errors.ts';
 /** Requests that are ahead of their turn on one connection; one more, and it is closed. A request waiting costs some KiB. */
 const mostAhead = 32;
 
+/** Of the server of the main thread: all of them together come from serving threads. */
+export const maxS3Connections = 4096;
 /** A request of ours is a head alone, so that a client that takes longer is not serious. */
 export const requestTimeoutMs = 30_000;
 

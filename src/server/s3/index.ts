@@ -23,7 +23,7 @@ import { S3Access, type S3AccessOptions, type Sight } from './access.ts';
 import type { S3Address } from './address.ts';
 import { admit, commonHeaders, operationOf, requestIds, type S3Operation } from './admission.ts';
 import { bucketsXml, listingXml, locationXml, versioningXml } from './bucket.ts';
-import { answerClientError, requestTimeoutMs, timeouts, turnOnConnection } from './connections.ts';
+import { answerClientError, maxS3Connections, requestTimeoutMs, timeouts, turnOnConnection } from './connections.ts';
 import { errorXml, S3Error, s3ErrorOf } from './errors.ts';
 import { answerObject, noSuchBucket } from './object.ts';
 
@@ -65,7 +65,6 @@ export interface S3GatewayOptions {
 
 /** 32 bodies of 3 MiB: less than a fifth of the worker's default memory budget. */
 const defaults = { maxBodies: 32, turnWaitMs: 30_000, stallMs: 60_000, closeGraceMs: 1_000 };
-const maxConnections = 4096;
 
 /** The whole S3 server, not yet listening. Its router never sees the target: keys are not paths. */
 export function buildS3Server(options: S3GatewayOptions): FastifyInstance {
@@ -76,7 +75,7 @@ export function buildS3Server(options: S3GatewayOptions): FastifyInstance {
     forceCloseConnections: 'idle',
     rewriteUrl: () => '/',
   });
-  app.server.maxConnections = maxConnections;
+  app.server.maxConnections = maxS3Connections;
   app.register(s3Gateway, options);
   return app;
 }
