@@ -322,7 +322,10 @@ function ofBad(): S3Request[] {
     badly({ fault: 'version 2', spoil: ({ headers }) => (headers.authorization = 'AWS NOBODY:c2lnbmF0dXJl') }),
     badly({
       fault: 'another signature',
-      spoil: ({ headers }) => (headers.authorization = headers.authorization!.replace(/Signature=../, 'Signature=00')),
+      spoil: ({ headers }) =>
+        (headers.authorization = headers.authorization!.replace(/Signature=(.)/, (_, digit) =>
+          digit === '0' ? 'Signature=1' : 'Signature=0',
+        )),
     }),
     badly({
       fault: 'host alone signed',
