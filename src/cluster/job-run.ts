@@ -297,7 +297,8 @@ export class JobRun {
       return undefined;
     } catch (error) {
       // One of the catalogue is in the line with which the job ends; where in the program it was made helps nobody.
-      if (!signal.aborted && !(error instanceof PrimedError)) {
+      const known = error instanceof PrimedError || error instanceof RunInterrupted;
+      if (!signal.aborted && !known) {
         const { jobId, source } = this.definition;
         log.error({ jobId, path: source.path, error }, 'the job ends because of a defect');
       }

@@ -89,8 +89,8 @@ const command = fc.oneof(
   },
   /** Room for so many percent of the stores. */
   {
-    arbitrary: fc.record({ kind: fc.constant('evict' as const), share: fc.integer({ min: 50, max: 110 }), crash }),
-    weight: 2,
+    arbitrary: fc.record({ kind: fc.constant('evict' as const), share: fc.integer({ min: 85, max: 105 }), crash }),
+    weight: 6,
   },
   { arbitrary: fc.record({ kind: fc.constant('hold' as const), name }), weight: 3 },
   { arbitrary: fc.record({ kind: fc.constant('release' as const) }), weight: 1 },
