@@ -20,6 +20,10 @@ const objects = objectsOf(victim, 6);
 const totalBytes = objects.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
 /** The load lasts for longer than the fail-over. */
 const pacedBytesPerSecond = totalBytes / 30;
+/** The memory of workers: a few parts at once, so that some are durable when others are in flight. */
+const smallBudget = '64MB';
+/** Longer than any fail-over that is worth a figure. */
+const patienceMs = 60_000;
 /** What the dead coordinator had said last has arrived. */
 const saidMs = 300;
 
@@ -69,7 +73,7 @@ function opened({ workspace }: Context, more: Readonly<Record<string, string>> =
     startOrigin: () => startDemoOrigin(workspace, objects),
     workers,
     storeSize: `${Math.ceil(totalBytes / MiB) + 64}MB`,
-    env: { PRIMED_LOG_LEVEL: 'warn', ...more },
+    env: { PRIMED_LOG_LEVEL: 'warn', PRIMED_WORKER_MEMORY_BUDGET: smallBudget, ...more },
     ...(coordinators && { coordinators }),
   });
 }
@@ -104,7 +108,7 @@ async function workerLost(context: Context): Promise<number> {
     return bytes.reduce((sum, some) => sum + some, 0);
   };
   if ((await received()) > 0) throw new Error(`others than ${victim} have work of their own: nothing would be seen`);
-  while ((await received()) === 0) await sleep(10);
+  await untilSo(async () => (await received()) > 0, 'nobody goes on with the work of the worker');
   const seconds = (performance.now() - diedMs) / 1000;
   await endsRight(cluster, cluster.coordinator.api);
   return seconds;
@@ -124,10 +128,18 @@ async function coordinatorLost(context: Context): Promise<number> {
   const cachedBytes = async (): Promise<number> => (await progressOf(api, path)).ledger.cachedBytes;
   await sleep(saidMs);
   const before = await cachedBytes();
-  while ((await cachedBytes()) <= before) await sleep(10);
+  await untilSo(async () => (await cachedBytes()) > before, 'nobody goes on with the load');
   const seconds = (performance.now() - diedMs) / 1000;
   await endsRight(cluster, api);
   return seconds;
+}
+
+async function untilSo(what: () => Promise<boolean>, otherwise: string): Promise<void> {
+  const sinceMs = performance.now();
+  while (!(await what())) {
+    if (performance.now() - sinceMs > patienceMs) throw new Error(`${otherwise}, after ${patienceMs / 1000} s`);
+    await sleep(10);
+  }
 }
 
 async function originBytesOf(api: string): Promise<number> {
