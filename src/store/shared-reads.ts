@@ -64,10 +64,6 @@ export class ThreadReads {
     return this.#files.size;
   }
 
-  has(file: FileId): boolean {
-    return this.#files.has(file);
-  }
-
   /** False: there is no cell left. */
   enter(file: FileId): boolean {
     const reading = this.#files.get(file);

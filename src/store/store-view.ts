@@ -54,17 +54,17 @@ export class StoreView {
       const bytes = this.#look(path);
       const record = bytes && decodeFile(bytes, path);
       if (record?.state !== 'complete') return undefined;
-      const held = this.#reads.has(record.fileId);
       if (!this.#reads.enter(record.fileId)) return undefined;
-      // One that is held already is still where it was; of another one that has to be seen after it is held.
-      if (held || this.#isStill(path, bytes!)) return this.#viewedFile(record, inlineBlock(bytes!), choose);
+      // Seen again when it is held: the first look may be as old as this turn of the event loop, and the file removed since.
+      if (this.#isStill(path, bytes!)) return this.#viewedFile(record, inlineBlock(bytes!), choose);
       this.#reads.leave(record.fileId);
     }
     return undefined;
   }
 
-  /** The record of a file that is whole here. */
+  /** The record of a file that is whole here now. */
   find(path: UfsPath): FileRecord | undefined {
+    this.#index.refresh();
     const bytes = this.#look(path);
     const record = bytes && decodeFile(bytes, path);
     return record?.state === 'complete' ? record : undefined;

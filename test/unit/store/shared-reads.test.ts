@@ -1,7 +1,7 @@
 /** Files that another thread reads: found through the same index, and kept until it has read them. */
 import { Worker } from 'node:worker_threads';
 import fc from 'fast-check';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { FileId } from '../../../src/core/types.ts';
 import { MiB } from '../../../src/core/units.ts';
 import { openLocalStore } from '../../../src/store/open.ts';
@@ -113,6 +113,22 @@ describe('a view of the store', () => {
     file.close();
     file.close();
     await expect.poll(() => store.usage().usedBytes).toBeLessThan(usedBytes);
+  });
+
+  test('does not give what was removed in the same turn of the event loop, not to a further reader either', async () => {
+    // LMDB's snapshot is given up by a timer: one that does not come is the longest of turns.
+    vi.useFakeTimers({ toFake: ['setTimeout'] });
+    try {
+      const file = opened('large');
+      await store.remove(path('large'));
+      expect(view.open(path('large'), () => undefined)).toBeUndefined();
+      file.close();
+      expect(view.find(path('small'))).toBeDefined();
+      await store.remove(path('small'));
+      expect(view.find(path('small'))).toBeUndefined();
+    } finally {
+      vi.useRealTimers();
+    }
   });
 
   test('does not open what is not whole, and holds nothing then', async () => {
