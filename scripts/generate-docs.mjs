@@ -1,6 +1,6 @@
 #!/usr/bin/env node
-// Writes docs/CONFIGURATION.md, docs/METRICS.md and docs/ERRORS.md from the tables in src/, so that they cannot say
-// anything else than the program. With --check it writes nothing and fails when a file would change.
+// Writes docs/CONFIGURATION.md, docs/METRICS.md, docs/ERRORS.md and Prometheus' rules from the tables in src/,
+// so that they cannot say anything else than the program. With --check it writes nothing and fails when a file would change.
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -9,25 +9,31 @@ import { build } from 'esbuild';
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const checking = process.argv.includes('--check');
 
-const { allTables, describeRange, metrics, errorCatalogue, httpStatusOf } = await importSources(`
+const { allTables, describeRange, metrics, rulesFile, errorCatalogue, httpStatusOf } = await importSources(`
   export { allTables } from './src/config/settings.ts';
   export { describeRange } from './src/config/forms.ts';
   export { metrics } from './src/telemetry/metrics.ts';
+  export { rulesFile } from './src/telemetry/alerts.ts';
   export { errorCatalogue, httpStatusOf } from './src/core/errors.ts';
 `);
 
-const documents = { 'CONFIGURATION.md': configuration(), 'METRICS.md': metricsTable(), 'ERRORS.md': errors() };
+const documents = {
+  'docs/CONFIGURATION.md': configuration(),
+  'docs/METRICS.md': metricsTable(),
+  'docs/ERRORS.md': errors(),
+  'deploy/prometheus/primed.rules.yml': `# Generated from src/telemetry/alerts.ts by scripts/generate-docs.mjs. Do not edit.\n${rulesFile()}`,
+};
 let stale = 0;
 for (const [name, contents] of Object.entries(documents)) {
-  const path = join(root, 'docs', name);
+  const path = join(root, name);
   if (readIfThere(path) === contents) continue;
   if (checking) {
-    console.error(`docs/${name} is not what the sources say: run node scripts/generate-docs.mjs`);
+    console.error(`${name} is not what the sources say: run node scripts/generate-docs.mjs`);
     stale += 1;
   } else {
     mkdirSync(dirname(path), { recursive: true });
     writeFileSync(path, contents);
-    console.log(`docs/${name}`);
+    console.log(name);
   }
 }
 process.exitCode = stale > 0 ? 1 : 0;
@@ -131,7 +137,7 @@ function written(leaf) {
 function metricsTable() {
   const rows = Object.values(metrics).map((row) => {
     const labels = Object.entries(row.labels ?? {}).map(
-      ([name, values]) => `${code(name)}: ${typeof values === 'string' ? values : values.map(code).join(', ')}`,
+      ([name, values]) => `${code(name)}: ${Array.isArray(values) ? values.map(code).join(', ') : values.says}`,
     );
     return [
       code(row.name),

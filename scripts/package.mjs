@@ -119,7 +119,7 @@ function folderOf(name, from) {
   return undefined;
 }
 
-/** Manual, completion, documents, licences. */
+/** Manual, completion, documents, licences, rules and dashboard. */
 function texts(share) {
   const main = join(root, 'dist', 'main.js');
   const say = (...words) => execFileSync(process.execPath, [main, ...words]);
@@ -127,6 +127,10 @@ function texts(share) {
   write(join(share, 'bash-completion', 'completions', 'primed'), say('completion', 'bash'));
   write(join(share, 'zsh', 'vendor-completions', '_primed'), say('completion', 'zsh'));
   write(join(share, 'fish', 'vendor_completions.d', 'primed.fish'), say('completion', 'fish'));
+  // For Prometheus and Grafana, wherever those run.
+  for (const folder of ['prometheus'])
+    for (const name of readdirSync(join(root, 'deploy', folder)))
+      copy(join(root, 'deploy', folder, name), join(share, 'primed', folder, name));
   const docs = join(share, 'doc', 'primed');
   for (const name of readdirSync(join(root, 'docs')))
     if (name.endsWith('.md')) copy(join(root, 'docs', name), join(docs, name));

@@ -6,6 +6,7 @@ import { availableParallelism } from 'node:os';
 import { Server as TlsServer } from 'node:tls';
 import closeWithGrace from 'close-with-grace';
 import type { FastifyInstance } from 'fastify';
+import { showCertificates } from './certificate-ends.ts';
 import { type Config, urlOf } from './config/config.ts';
 import type { Listen } from './config/forms.ts';
 import { type ConfigInput, describeSources } from './config/load.ts';
@@ -15,7 +16,7 @@ import { formatSize } from './core/sizes.ts';
 import type { Log } from './core/types.ts';
 import { makeLive } from './live.ts';
 import { joinCluster, type NodeBase, type Opened, openCoordinatorSide, openWorkerSide } from './nodes.ts';
-import { observedOrigins } from './observers.ts';
+import { observedOrigins, showHealth } from './observers.ts';
 import { openOrigins } from './origin/origins.ts';
 import { openNodeLimits } from './origin-limits.ts';
 import { makeFolder, sdNotify } from './platform/index.ts';
@@ -119,6 +120,8 @@ async function open({ config, input, log, opened }: Opening, onFatal: (error: Er
     const reason = opened.ready ? opened.trouble?.() : 'starting or stopping';
     return reason === undefined ? { ready: true } : { ready: false, reason };
   };
+  showHealth(telemetry, { ready, refusedConfig: () => opened.refusedConfig !== undefined });
+  showCertificates(telemetry, live);
   const base: NodeBase = { config, live, log, telemetry, origins, limits, ready, opened };
   const facts: Record<string, unknown> = { version: PRIMED_VERSION, role, cores: availableParallelism() };
 

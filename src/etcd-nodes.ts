@@ -100,7 +100,10 @@ function ownUrl({ config, live }: NodeBase): string {
 }
 
 /** The worker's side. */
-export function etcdRegistrar(base: NodeBase, self: Pick<RegistrarOptions, 'id' | 'address' | 'figures'>): Registrar {
+export function etcdRegistrar(
+  base: NodeBase,
+  self: Pick<RegistrarOptions, 'id' | 'address' | 'figures' | 'observe'>,
+): Registrar {
   const registrar = openEtcdRegistrar({ ...commonOf(base), ...self });
   base.opened.trouble = () => {
     if (registrar.problem() === undefined) return undefined;

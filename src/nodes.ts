@@ -43,6 +43,7 @@ import { type IngestWorker, openIngest } from './ingest/index.ts';
 import type { Live } from './live.ts';
 import {
   observeJobs,
+  observeLease,
   observeS3,
   observeStore,
   observeWorker,
@@ -50,6 +51,7 @@ import {
   showLimits,
   showServing,
   showWorker,
+  showWorkers,
 } from './observers.ts';
 import type { ReadableOrigins } from './origin/types.ts';
 import { type CoordinatorLimits, type NodeLimits, openCoordinatorLimits } from './origin-limits.ts';
@@ -268,7 +270,7 @@ export async function openCoordinatorSide(base: NodeBase): Promise<void> {
   };
   const jobs = config.cluster.etcd === undefined ? await openJobService(options) : await etcdJobs(base, options);
   opened.jobs = jobs;
-  showJobs(telemetry, jobs);
+  showJobs(telemetry, jobs, systemClock);
   const { registry, registrations } = opened;
   const source = opened.source ?? filesOfCluster(base, members);
   opened.api = buildApiServer({
@@ -301,9 +303,10 @@ interface Registered {
 }
 
 function registeredMembers(base: NodeBase): Registered {
-  const { config, log, opened } = base;
+  const { config, log, telemetry, opened } = base;
   const { registry, settled, order } = config.cluster.etcd === undefined ? embeddedRegistry(base) : etcdRegistry(base);
   opened.registry = registry;
+  showWorkers(telemetry, registry);
   const proof = nodeProof(base);
   // A coordinator that comes back is another one to the workers: what the last one had asked for was given up with it.
   const coordinator = randomUUID();
@@ -399,7 +402,7 @@ function filesOfCluster(base: NodeBase, registered: Registered | undefined): FsS
 
 /** After its ports are open: registers with the coordinator, or in etcd, and takes the orders of coordinators. */
 export function joinCluster(base: NodeBase): void {
-  const { config, live, log, opened } = base;
+  const { config, live, log, telemetry, opened } = base;
   const { cluster } = config;
   const { worker, store, http, serving } = opened;
   if (worker === undefined || store === undefined || http === undefined || serving === undefined) return;
@@ -418,6 +421,7 @@ export function joinCluster(base: NodeBase): void {
       const { capacityBytes, freeBytes, files } = store.usage();
       return { capacityBytes, freeBytes: Math.max(0, freeBytes), files };
     },
+    observe: observeLease(telemetry),
   };
   const registrar =
     cluster.etcd === undefined

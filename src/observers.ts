@@ -1,8 +1,14 @@
 /** From what the rooms report to the metrics of the table. */
 import type { OriginLimits } from './cluster/origin-limits.ts';
 import type { ReadObserver } from './cluster/reading/origin/reads.ts';
+import type { LeaseObserver } from './cluster/registrar.ts';
+import type { Registry } from './cluster/registry.ts';
 import type { JobObserver, JobService } from './cluster/types.ts';
-import { jobStates } from './core/job.ts';
+import { PrimedError } from './core/errors.ts';
+import { type JobSnapshot, jobStates } from './core/job.ts';
+import { isMember, workerStates } from './core/membership.ts';
+import { StillJobs } from './core/still-jobs.ts';
+import type { Clock } from './core/types.ts';
 import type { IngestWorker } from './ingest/index.ts';
 import type { LimitObserver } from './ingest/origin-limiter.ts';
 import type { WorkerObserver } from './ingest/types.ts';
@@ -101,7 +107,10 @@ export function observedOrigins(origins: ReadableOrigins, { counters, histograms
     ...origins,
     async list(prefix, options) {
       const startedMs = performance.now();
-      const page = await origins.list(prefix, options);
+      const page = await origins.list(prefix, options).catch((error: unknown) => {
+        if (options?.signal?.aborted !== true) counters.listFailures.inc();
+        throw error;
+      });
       histograms.listSeconds.observe((performance.now() - startedMs) / msPerSecond);
       counters.listedKeys.inc(page.scanned);
       return page;
@@ -131,13 +140,71 @@ export function showWorker(telemetry: Telemetry, parts: { store: Store; worker: 
   });
 }
 
-/** How many jobs are in which state, read when Prometheus does. */
-export function showJobs(telemetry: Telemetry, jobs: JobService): void {
+/** How many jobs are in which state, and whether those that run get on, read when Prometheus does. */
+export function showJobs(telemetry: Telemetry, jobs: Pick<JobService, 'list'>, clock: Clock): void {
   const { gauges } = telemetry;
+  const still = new StillJobs();
   telemetry.onScrape(() => {
+    const known = knownJobs(jobs);
+    if (known === undefined) {
+      gauges.jobs.reset();
+      return;
+    }
     const counts = new Map(jobStates.map((state) => [state, 0]));
-    for (const { state } of jobs.list({})) counts.set(state, (counts.get(state) ?? 0) + 1);
+    for (const { state } of known) counts.set(state, (counts.get(state) ?? 0) + 1);
     for (const [state, count] of counts) gauges.jobs.set({ state }, count);
+    gauges.jobIdleSeconds.set(still.look(known, clock.monotonicMs()) / msPerSecond);
+  });
+}
+
+/** Undefined: etcd, which has them, was not read yet. Metrics are wanted all the same, and then above all. */
+function knownJobs(jobs: Pick<JobService, 'list'>): readonly JobSnapshot[] | undefined {
+  try {
+    return jobs.list({});
+  } catch (error) {
+    if (error instanceof PrimedError && error.code === 'ETCD_UNAVAILABLE') return undefined;
+    throw error;
+  }
+}
+
+/** Who is there, read when Prometheus does, and how often that changes. */
+export function showWorkers({ counters, gauges, onScrape }: Telemetry, registry: Registry): void {
+  const held = (): Map<string, number> =>
+    new Map(
+      registry
+        .workers()
+        .filter(isMember)
+        .map(({ id, epoch }) => [id, epoch]),
+    );
+  let before = held();
+  registry.onChange(() => {
+    const now = held();
+    for (const [id, epoch] of now) if (before.get(id) !== epoch) counters.workerRegistrations.inc();
+    for (const id of before.keys()) if (!now.has(id)) counters.workersLost.inc();
+    before = now;
+  });
+  onScrape(() => {
+    const workers = registry.workers();
+    for (const state of workerStates)
+      gauges.workers.set({ state }, workers.filter((worker) => worker.state === state).length);
+  });
+}
+
+export function observeLease({ counters }: Telemetry): LeaseObserver {
+  return {
+    renewed: (result) => counters.leaseRenewals.inc({ result }),
+    registered: () => counters.leaseRegistrations.inc(),
+  };
+}
+
+/** What the health of a node says, and of its configuration. */
+export function showHealth(
+  { gauges, onScrape }: Telemetry,
+  health: { readonly ready: () => { ready: boolean }; readonly refusedConfig: () => boolean },
+): void {
+  onScrape(() => {
+    gauges.ready.set(health.ready().ready ? 1 : 0);
+    gauges.configRefused.set(health.refusedConfig() ? 1 : 0);
   });
 }
 

@@ -26,7 +26,7 @@ import type { Clock, Log, Random, WorkerId } from '../core/types.ts';
 import type { Compare, Etcd, EtcdEntry, Lease, Operation } from './etcd/index.ts';
 import type { Registrar, RegistrarOptions } from './registrar.ts';
 
-export interface EtcdRegistrarOptions extends Pick<RegistrarOptions, 'id' | 'address' | 'figures'> {
+export interface EtcdRegistrarOptions extends Pick<RegistrarOptions, 'id' | 'address' | 'figures' | 'observe'> {
   readonly etcd: Etcd;
   /** Of the keys of workers; ends with a slash. */
   readonly prefix: string;
@@ -135,6 +135,7 @@ class EtcdRegistrar implements Registrar {
     } catch (error) {
       return signal.aborted ? 0 : this.#failed(error);
     }
+    this.#options.observe?.renewed('accepted');
     if (this.#trouble !== undefined) log.info(this.#facts, 'etcd is reached again');
     this.#trouble = undefined;
     this.#problem = undefined;
@@ -156,6 +157,7 @@ class EtcdRegistrar implements Registrar {
     }
     lease.onLost(() => this.#wake.abort());
     log.info({ ...this.#facts, epoch: this.#held.epoch, leaseMs: lease.ttlMs }, 'registered in etcd');
+    this.#options.observe?.registered();
     this.#tell(this.#held.epoch);
   }
 
@@ -243,6 +245,7 @@ class EtcdRegistrar implements Registrar {
     const { log } = this.#options;
     const { code, message: reason } = reportOf(error);
     this.#problem = reason;
+    this.#options.observe?.renewed(code === 'ETCD_UNAVAILABLE' ? 'unanswered' : 'refused');
     if (this.#held !== undefined && endings.has(code)) {
       const { epoch, lease } = this.#held;
       log.warn({ ...this.#facts, epoch, code, reason }, 'the registration has ended');

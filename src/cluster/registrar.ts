@@ -32,6 +32,15 @@ export interface RegistrarOptions {
   readonly figures: () => WorkerFigures;
   readonly log: Log;
   readonly random?: Random;
+  readonly observe?: LeaseObserver;
+}
+
+/** Told about what only the metrics want to know. */
+export interface LeaseObserver {
+  /** What became of a call that registers or renews. */
+  renewed(result: 'accepted' | 'refused' | 'unanswered'): void;
+  /** A registration was accepted. */
+  registered(): void;
 }
 
 export interface Registrar {
@@ -152,10 +161,12 @@ class HttpRegistrar implements Registrar {
     this.#leaseMs = leaseMs;
     this.#failures = 0;
     this.#problem = undefined;
+    this.#options.observe?.renewed('accepted');
     if (this.#trouble !== undefined) this.#options.log.info({ ...this.#facts, epoch }, 'the coordinator is back');
     this.#trouble = undefined;
     if (epoch === this.#epoch) return;
     this.#options.log.info({ ...this.#facts, epoch, leaseMs }, 'registered with the coordinator');
+    this.#options.observe?.registered();
     this.#setEpoch(epoch);
   }
 
@@ -164,6 +175,7 @@ class HttpRegistrar implements Registrar {
     const { code, message } = troubleOf(error, this.#transport.url);
     const stale = code === 'WORKER_STALE' || code === 'WORKER_UNKNOWN';
     const refused = stale || refusals.has(code);
+    this.#options.observe?.renewed(refused ? 'refused' : 'unanswered');
     if (refused && epoch !== undefined) {
       this.#options.log.warn({ ...this.#facts, epoch, code, reason: message }, 'the registration has ended');
       this.#setEpoch(undefined);

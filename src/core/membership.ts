@@ -43,7 +43,8 @@ export interface WorkerReport extends WorkerFigures {
   readonly protocol: number;
 }
 
-export type WorkerState = 'LIVE' | 'DRAINING' | 'LOST';
+export const workerStates = ['LIVE', 'DRAINING', 'LOST'] as const;
+export type WorkerState = (typeof workerStates)[number];
 
 export interface WorkerRow extends WorkerReport {
   readonly id: WorkerId;

@@ -118,6 +118,12 @@ export class Evictor {
     }
   }
 
+  /** What a load could have evicted, as far as is known. */
+  get evictableBytes(): number {
+    const { recency, evicts } = this.#parts;
+    return evicts ? recency.evictableBytes : 0;
+  }
+
   /** See Store. */
   admit(file: FileId, path: string, bytes: number): Promise<void> | undefined {
     const { recency } = this.#parts;

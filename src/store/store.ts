@@ -164,7 +164,7 @@ export class LocalStore implements Store {
       freeBytes: unusedBytes - reservedBytes,
       pinnedBytes: this.#recency.bytesOf(pinnedClass),
       heldBytes: this.#holds.bytes,
-      evictableBytes: this.#recency.evictableBytes,
+      evictableBytes: this.#evictor.evictableBytes,
       files,
       blocks,
     };

@@ -1,9 +1,14 @@
 /** What a coordinator measures, and what every daemon says about its process. */
 import { jobStates } from '../core/job.ts';
-import { type MetricRow, requestSeconds, statusClasses } from './metric-row.ts';
+import { workerStates } from '../core/membership.ts';
+import { limitedOrigins, type MetricRow, requestSeconds, statusClasses } from './metric-row.ts';
 
+/** What a certificate is used for. */
+export const certificateUses = ['node', 'ca', 'etcd', 'etcd-ca'] as const;
+export const leaseResults = ['accepted', 'refused', 'unanswered'] as const;
 const jobSeconds = [1, 5, 15, 60, 300, 900, 3600, 14_400, 43_200, 86_400];
-const threads = '`main`, `lane0` … one for each of `worker.lanes`';
+/** `worker.lanes` is at most 64. */
+const threads = { says: '`main`, `lane0` … one for each of `worker.lanes`', most: 65 };
 
 export const daemonMetrics = {
   listedKeys: {
@@ -24,13 +29,22 @@ export const daemonMetrics = {
     help: 'Time of one page of a listing.',
   },
 
+  listFailures: {
+    name: 'primed_origin_list_failures_total',
+    type: 'counter',
+    unit: 'count',
+    role: 'coordinator',
+    stability: 'stable',
+    help: 'Pages of listings that failed, after all attempts.',
+  },
+
   originLimit: {
     name: 'primed_origin_limit',
     type: 'gauge',
     unit: 'count',
     role: 'coordinator',
     stability: 'stable',
-    labels: { origin: 'origins with a limit, at most 100', limit: ['bandwidth', 'requests'] },
+    labels: { origin: limitedOrigins, limit: ['bandwidth', 'requests'] },
     help: 'Limit of an origin for all workers together: bytes a second, or requests a second.',
   },
 
@@ -96,6 +110,85 @@ export const daemonMetrics = {
     buckets: jobSeconds,
     help: 'Time that ended jobs spent in RUNNING and VERIFYING.',
   },
+  jobIdleSeconds: {
+    name: 'primed_job_idle_seconds',
+    type: 'gauge',
+    unit: 'seconds',
+    role: 'coordinator',
+    stability: 'stable',
+    help: 'How long the running job that has been still for longest has neither listed, received, settled nor verified anything; 0 while none runs. Counted from one scrape to the next.',
+  },
+
+  // the cluster
+  workers: {
+    name: 'primed_workers',
+    type: 'gauge',
+    unit: 'count',
+    role: 'coordinator',
+    stability: 'stable',
+    labels: { state: workerStates },
+    help: 'Workers that the coordinator knows, by state; those that are lost until they are back or removed.',
+  },
+  workerRegistrations: {
+    name: 'primed_worker_registrations_total',
+    type: 'counter',
+    unit: 'count',
+    role: 'coordinator',
+    stability: 'stable',
+    help: 'Registrations of workers that this coordinator has seen.',
+  },
+  workersLost: {
+    name: 'primed_workers_lost_total',
+    type: 'counter',
+    unit: 'count',
+    role: 'coordinator',
+    stability: 'stable',
+    help: 'Times that this coordinator has seen a worker lost: its lease had ended, or it has left.',
+  },
+  leaseRenewals: {
+    name: 'primed_lease_renewals_total',
+    type: 'counter',
+    unit: 'count',
+    role: 'worker',
+    stability: 'stable',
+    labels: { result: leaseResults },
+    help: 'Calls by which this worker registered or renewed its lease: accepted, refused, or without an answer.',
+  },
+  leaseRegistrations: {
+    name: 'primed_lease_registrations_total',
+    type: 'counter',
+    unit: 'count',
+    role: 'worker',
+    stability: 'stable',
+    help: 'Registrations of this worker that were accepted; each one after the first means that a lease was lost.',
+  },
+
+  // every daemon
+  ready: {
+    name: 'primed_ready',
+    type: 'gauge',
+    unit: 'count',
+    role: 'both',
+    stability: 'stable',
+    help: '1 while the daemon says that it is ready, otherwise 0; `GET /health/ready` has the reason.',
+  },
+  configRefused: {
+    name: 'primed_config_refused',
+    type: 'gauge',
+    unit: 'count',
+    role: 'both',
+    stability: 'stable',
+    help: '1 when the configuration that was read last is refused, so that the one before holds, otherwise 0.',
+  },
+  certificateExpiry: {
+    name: 'primed_certificate_expiry_timestamp_seconds',
+    type: 'gauge',
+    unit: 'seconds',
+    role: 'both',
+    stability: 'stable',
+    labels: { use: { says: 'those that are in use: `node`, `ca`, `etcd`, `etcd-ca`', most: certificateUses.length } },
+    help: 'When the first certificate of a file ends, in seconds since the epoch: that of this node, of the authority by which nodes are known, and both for etcd.',
+  },
   httpRequests: {
     name: 'primed_http_requests_total',
     type: 'counter',
@@ -153,7 +246,11 @@ export const daemonMetrics = {
     unit: 'info',
     role: 'both',
     stability: 'stable',
-    labels: { version: 'version of primed', node: 'version of Node', role: ['standalone', 'coordinator', 'worker'] },
+    labels: {
+      version: { says: 'version of primed', most: 1 },
+      node: { says: 'version of Node', most: 1 },
+      role: ['standalone', 'coordinator', 'worker'],
+    },
     help: 'Always 1; the labels say what runs.',
   },
 } as const satisfies Record<string, MetricRow>;

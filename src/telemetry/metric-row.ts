@@ -1,4 +1,5 @@
 /** What one row of the tables of metrics says. */
+import { mostOriginLimits } from '../core/origin-limits.ts';
 import type { laneColumns, laneHistograms } from './lane-columns.ts';
 import type { servingColumns } from './serving-columns.ts';
 
@@ -19,6 +20,12 @@ export type ServingSource =
   | { readonly seconds: true }
   | { readonly firstByte: true };
 
+/** Values that are not known beforehand: what they are, and how many of them at most. The registry shows no more. */
+export interface BoundedLabel {
+  readonly says: string;
+  readonly most: number;
+}
+
 export interface MetricRow {
   readonly name: `primed_${string}`;
   readonly type: 'counter' | 'gauge' | 'histogram';
@@ -28,16 +35,28 @@ export interface MetricRow {
   readonly role: 'coordinator' | 'worker' | 'both';
   /** `stable`: name and meaning stay within a major version. */
   readonly stability: 'stable' | 'experimental';
-  /** Every value that a label can have; a string describes values that are bounded by the machine. */
-  readonly labels?: Readonly<Record<string, readonly string[] | string>>;
+  /** Every value that a label can have, or how many those are. */
+  readonly labels?: Readonly<Record<string, readonly string[] | BoundedLabel>>;
   /** Upper bounds, in the unit. */
   readonly buckets?: readonly number[];
   readonly lane?: LaneSource;
   readonly serving?: ServingSource;
 }
 
+export const limitedOrigins = { says: `origins with a limit, at most ${mostOriginLimits}`, most: mostOriginLimits };
+
 /** From an answer out of memory to one that waited for a slow origin. */
 export const requestSeconds = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
 
 /** HTTP statuses by class: a label with every status would not stay small. */
 export const statusClasses = ['1xx', '2xx', '3xx', '4xx', '5xx'] as const;
+
+/** Whether the values of a label are known beforehand. */
+export function isListed(values: readonly string[] | BoundedLabel): values is readonly string[] {
+  return Array.isArray(values);
+}
+
+/** How many sets of labels a metric can have. */
+export function mostLabelSets({ labels = {} }: Pick<MetricRow, 'labels'>): number {
+  return Object.values(labels).reduce((sets, values) => sets * (isListed(values) ? values.length : values.most), 1);
+}

@@ -14,7 +14,14 @@ import {
   laneHistograms,
   laneLayout,
 } from './lane-columns.ts';
-import { type LaneSource, type MetricRow, type ServingSource, statusClasses } from './metric-row.ts';
+import {
+  isListed,
+  type LaneSource,
+  type MetricRow,
+  mostLabelSets,
+  type ServingSource,
+  statusClasses,
+} from './metric-row.ts';
 import { type LabelsOf, type MainId, type MetricId, metrics } from './metrics.ts';
 import {
   answerColumnOf,
@@ -106,7 +113,7 @@ export function makeTelemetry(options: TelemetryOptions = {}): Telemetry {
       const source = row.serving;
       show(row, shown, () => servedValues(row.name, source, serving ?? nothingServed));
     } else {
-      handles[id] = makeMetric(row, registers);
+      handles[id] = bounded(makeMetric(row, registers), row);
     }
   }
   (handles.buildInfo as Gauge).set({ version, node: process.version, role }, 1);
@@ -162,11 +169,41 @@ function makeMetric(row: MetricRow, registers: Registry[]): Counter | Gauge | Hi
   }
 }
 
+/** The same, with no more label sets than the table allows: those that come later are not shown. */
+function bounded(metric: Counter | Gauge | Histogram, row: MetricRow): unknown {
+  if (metric instanceof Histogram || Object.values(row.labels ?? {}).every(isListed)) return metric;
+  const most = mostLabelSets(row);
+  const shown = new Set<string>();
+  const shows = (labels: Labels): boolean => {
+    const key = JSON.stringify(labels);
+    if (!shown.has(key) && shown.size >= most) return false;
+    shown.add(key);
+    return true;
+  };
+  if (metric instanceof Counter)
+    return { inc: (labels: Labels, amount?: number) => void (shows(labels) && metric.inc(labels, amount)) };
+  return {
+    set: (labels: Labels, value: number) => void (shows(labels) && metric.set(labels, value)),
+    inc: (labels: Labels, amount?: number) => void (shows(labels) && metric.inc(labels, amount)),
+    dec: (labels: Labels, amount?: number) => void (shows(labels) && metric.dec(labels, amount)),
+    remove(labels: Labels) {
+      shown.delete(JSON.stringify(labels));
+      metric.remove(labels);
+    },
+    reset() {
+      shown.clear();
+      metric.reset();
+    },
+  };
+}
+
+type Labels = Record<string, string>;
+
 /** All label sets of a metric, or none when a label's values are not listed. `{}` is the one set of no labels. */
 function labelCombinations(labels: NonNullable<MetricRow['labels']>): Record<string, string>[] {
   let sets: Record<string, string>[] = [{}];
   for (const [name, values] of Object.entries(labels)) {
-    if (typeof values === 'string') return [];
+    if (!isListed(values)) return [];
     sets = sets.flatMap((set) => values.map((value) => ({ ...set, [name]: value })));
   }
   return sets;

@@ -2,7 +2,7 @@
 import { evictionReasons } from '../core/eviction.ts';
 import { discardReasons } from '../core/types.ts';
 import { failureCauses } from './lane-columns.ts';
-import { type MetricRow, statusClasses } from './metric-row.ts';
+import { limitedOrigins, type MetricRow, statusClasses } from './metric-row.ts';
 import { s3Operations } from './serving-columns.ts';
 
 /** From a write that the drive's cache takes to one that waited for a whole queue. */
@@ -53,7 +53,7 @@ export const workerMetrics = {
     unit: 'count',
     role: 'both',
     stability: 'stable',
-    labels: { origin: 'origins with a limit, at most 100', limit: ['bandwidth', 'requests'] },
+    labels: { origin: limitedOrigins, limit: ['bandwidth', 'requests'] },
     help: 'What this process may ask of a limited origin now: bytes a second, or requests a second.',
   },
   originLimitHeld: {
@@ -62,7 +62,7 @@ export const workerMetrics = {
     unit: 'seconds',
     role: 'both',
     stability: 'stable',
-    labels: { origin: 'origins with a limit, at most 100', limit: ['bandwidth', 'requests'] },
+    labels: { origin: limitedOrigins, limit: ['bandwidth', 'requests'] },
     help: 'Time in which work for an origin waited because its limit was used up here.',
   },
   originRetries: {

@@ -11,8 +11,8 @@ export interface Certificate {
 }
 
 /** Its own CA. */
-export function makeCertificate(): Certificate {
-  return inFolder((dir) => issue(dir, 'self', []));
+export function makeCertificate(days = 2): Certificate {
+  return inFolder((dir) => issue(dir, 'self', ['-days', `${days}`]));
 }
 
 /** A CA, and what it signs. */
@@ -43,6 +43,7 @@ function issue(dir: string, name: string, more: readonly string[]): Certificate 
   const names = ['-subj', `/CN=${name}`, '-addext', 'subjectAltName=DNS:localhost,IP:127.0.0.1'];
   execFileSync(
     'openssl',
+    // Of an option that is there twice the last one counts.
     ['req', '-x509', ...curve, '-nodes', '-days', '2', ...names, ...more, '-keyout', key, '-out', cert],
     { stdio: 'ignore' },
   );

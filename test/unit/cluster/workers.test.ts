@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { open } from 'lmdb';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { openRegistrar, type Registrar } from '../../../src/cluster/registrar.ts';
+import { type LeaseObserver, openRegistrar, type Registrar } from '../../../src/cluster/registrar.ts';
 import { openRegistry } from '../../../src/cluster/registry.ts';
 import type { WorkerRow } from '../../../src/core/membership.ts';
 import { clusterProtocol } from '../../../src/core/protocol.ts';
@@ -40,8 +40,12 @@ interface TestWorker {
   files: number;
 }
 
-function worker(url: string, id: string, given: { httpPort?: number; token?: string; zone?: string } = {}): TestWorker {
-  const { httpPort = 28_080, token, zone } = given;
+function worker(
+  url: string,
+  id: string,
+  given: { httpPort?: number; token?: string; zone?: string; observe?: LeaseObserver } = {},
+): TestWorker {
+  const { httpPort = 28_080, token, zone, observe } = given;
   const log = memoryLog();
   const epochs: (number | undefined)[] = [];
   const made = { log, epochs, files: 1 } as TestWorker & { registrar: Registrar };
@@ -52,6 +56,7 @@ function worker(url: string, id: string, given: { httpPort?: number; token?: str
     figures: () => ({ capacityBytes: 1000, freeBytes: 600, files: made.files }),
     log,
     ...(token === undefined ? {} : { token }),
+    ...(observe === undefined ? {} : { observe }),
   });
   registrar.onEpoch((epoch) => epochs.push(epoch));
   cleanups.push(() => registrar.close());
@@ -161,6 +166,23 @@ test('a worker out of reach is lost when its lease ends, and comes back with a n
   expect(said.filter((message) => message.startsWith('the coordinator is lost'))).toHaveLength(1);
   expect(said.filter((message) => message === 'the coordinator is back')).toHaveLength(1);
   expect(two.epochs).toEqual([rowOf(node, 'w2')?.epoch]);
+});
+
+test('what becomes of the calls of a worker is told: accepted, without an answer, refused, registered again', async () => {
+  const node = await coordinator();
+  const cable = await relay(node.port);
+  const seen = { accepted: 0, refused: 0, unanswered: 0, registered: 0 };
+  const observe: LeaseObserver = { renewed: (result) => (seen[result] += 1), registered: () => (seen.registered += 1) };
+  const { epochs } = worker(cable.url, 'a', { observe });
+  await expect.poll(() => seen.accepted, eventually).toBeGreaterThan(2);
+  expect(seen).toMatchObject({ refused: 0, registered: 1 });
+  cable.pull();
+  await expect.poll(() => seen.unanswered, eventually).toBeGreaterThan(0);
+  await expect.poll(() => rowOf(node, 'a')?.state, eventually).toBe('LOST');
+  cable.plug();
+  await expect.poll(() => epochs.length, eventually).toBe(3);
+  expect(seen.registered).toBe(2);
+  expect(seen.refused).toBeGreaterThan(0);
 });
 
 test('a process that starts anew at the same address takes over at once, and the one before it is stale', async () => {
