@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// Writes docs/CONFIGURATION.md, docs/METRICS.md, docs/ERRORS.md and Prometheus' rules from the tables in src/,
+// Writes docs/CONFIGURATION.md, docs/METRICS.md, docs/ERRORS.md, Prometheus' rules and Grafana's dashboard from the tables in src/,
 // so that they cannot say anything else than the program. With --check it writes nothing and fails when a file would change.
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -9,11 +9,13 @@ import { build } from 'esbuild';
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const checking = process.argv.includes('--check');
 
-const { allTables, describeRange, metrics, rulesFile, errorCatalogue, httpStatusOf } = await importSources(`
+const { allTables, describeRange, metrics, rulesFile, grafanaDashboard, errorCatalogue, httpStatusOf } =
+  await importSources(`
   export { allTables } from './src/config/settings.ts';
   export { describeRange } from './src/config/forms.ts';
   export { metrics } from './src/telemetry/metrics.ts';
   export { rulesFile } from './src/telemetry/alerts.ts';
+  export { grafanaDashboard } from './src/telemetry/dashboard/grafana.ts';
   export { errorCatalogue, httpStatusOf } from './src/core/errors.ts';
 `);
 
@@ -22,6 +24,7 @@ const documents = {
   'docs/METRICS.md': metricsTable(),
   'docs/ERRORS.md': errors(),
   'deploy/prometheus/primed.rules.yml': `# Generated from src/telemetry/alerts.ts by scripts/generate-docs.mjs. Do not edit.\n${rulesFile()}`,
+  'deploy/grafana/primed.json': `${JSON.stringify(grafanaDashboard(), undefined, 1)}\n`,
 };
 let stale = 0;
 for (const [name, contents] of Object.entries(documents)) {

@@ -128,7 +128,7 @@ function texts(share) {
   write(join(share, 'zsh', 'vendor-completions', '_primed'), say('completion', 'zsh'));
   write(join(share, 'fish', 'vendor_completions.d', 'primed.fish'), say('completion', 'fish'));
   // For Prometheus and Grafana, wherever those run.
-  for (const folder of ['prometheus'])
+  for (const folder of ['prometheus', 'grafana'])
     for (const name of readdirSync(join(root, 'deploy', folder)))
       copy(join(root, 'deploy', folder, name), join(share, 'primed', folder, name));
   const docs = join(share, 'doc', 'primed');

@@ -39,7 +39,7 @@ for unit in primed-worker primed-coordinator; do
   [ -f "$root/lib/systemd/system/$unit.service" ] || { echo "no unit $unit"; exit 1; }
 done
 inside primed version
-[ -s "$root/usr/share/primed/prometheus/primed.rules.yml" ]
+[ -s "$root/usr/share/primed/prometheus/primed.rules.yml" ] && [ -s "$root/usr/share/primed/grafana/primed.json" ]
 [ -s "$root/usr/share/man/man1/primed.1.gz" ] && [ -s "$root/usr/share/bash-completion/completions/primed" ]
 
 say 'run: the demo, by the user of the daemons'

@@ -117,7 +117,7 @@ export const alerts: readonly Alert[] = [
     severity: 'warning',
     expr: `${name('workers')}{state="LOST"} > 0`,
     for: '1m',
-    summary: `${count} workers are lost to ${at}`,
+    summary: `Workers that are lost to ${at}: ${count}`,
     description:
       'primed worker list names them. Start them again, or, where one does not come back, primed worker remove.',
   },
@@ -285,7 +285,7 @@ export const alerts: readonly Alert[] = [
     severity: 'warning',
     expr: `sum without (reader) (${grown('checksumFailures', '1h')}) > 0`,
     for: '0m',
-    summary: `${count} pages on the SSD of ${at} were not what was written`,
+    summary: `Pages on the SSD of ${at} that were not what was written: ${count}`,
     description:
       'None was served, and each is replaced where it lies. Look at the SSD: more of them mean that it fails.',
   },
@@ -295,7 +295,7 @@ export const alerts: readonly Alert[] = [
     severity: 'critical',
     expr: `${grown('repairedPages', '1h', '{source="failed"}')} > 0`,
     for: '0m',
-    summary: `${count} bad pages of ${at} could not be replaced`,
+    summary: `Bad pages of ${at} that could not be replaced: ${count}`,
     description:
       'Reads of them fail. The log names the files: load them again; nobody has their bytes at that version any more.',
   },
