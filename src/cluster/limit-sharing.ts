@@ -128,9 +128,29 @@ export class LimitSharing {
     if (!this.#limits.known) return;
     const limits = this.#limits.effective();
     const targets = this.#targets(limits);
+    const scarce = this.#scarce(limits, targets);
     for (const taker of this.#all()) {
-      if (taker.told === undefined && taker.callOff === undefined) this.#tell(taker, limits, targets);
+      if (taker.told === undefined && taker.callOff === undefined) this.#tell(taker, limits, targets, scarce);
     }
+  }
+
+  /** The limits of which somebody lacks a part worth telling, because others have a little more than their own. */
+  #scarce(limits: readonly OriginLimit[], targets: ReadonlyMap<Taker, ReadonlyMap<string, Rates>>): Set<string> {
+    const scarce = new Set<string>();
+    for (const limit of limits) {
+      for (const kind of kinds) {
+        const total = limit[kind];
+        if (total === undefined) continue;
+        let most = 0;
+        for (const taker of this.#all()) {
+          const target = targets.get(taker)?.get(limit.origin)?.[kind] ?? 0;
+          const has = rateOf(taker.heard, limit.origin, kind) ?? 0;
+          if (target > has && notable(has, target)) most = Math.max(most, (target - has) * this.#countOf(taker));
+        }
+        if (most > total - this.#othersHave(undefined, limit.origin, kind)) scarce.add(`${kind} ${limit.origin}`);
+      }
+    }
+    return scarce;
   }
 
   /** Links of now. */
@@ -190,7 +210,12 @@ export class LimitSharing {
   }
 
   /** As much of the target as others leave; nothing when that is what it has. */
-  #tell(taker: Taker, limits: readonly OriginLimit[], targets: ReadonlyMap<Taker, ReadonlyMap<string, Rates>>): void {
+  #tell(
+    taker: Taker,
+    limits: readonly OriginLimit[],
+    targets: ReadonlyMap<Taker, ReadonlyMap<string, Rates>>,
+    scarce: ReadonlySet<string>,
+  ): void {
     const next = limits.map((limit) => {
       const target = targets.get(taker)?.get(limit.origin);
       const allowed = (kind: Kind): number | undefined => {
@@ -209,7 +234,7 @@ export class LimitSharing {
         requestsPerSecond: allowed('requestsPerSecond'),
       });
     });
-    if (taker.greeted && !differs(taker.heard, next)) return;
+    if (taker.greeted && !differs(taker.heard, next, scarce)) return;
     taker.greeted = true;
     taker.told = next;
     const done = taker.tell(next);
@@ -249,7 +274,8 @@ export class LimitSharing {
     taker.failures = 0;
   }
 
-  #othersHave(taker: Taker, origin: string, kind: Kind): number {
+  /** What all have, other than `taker`: the most that each may know of. */
+  #othersHave(taker: Taker | undefined, origin: string, kind: Kind): number {
     let sum = 0;
     for (const other of this.#all()) {
       if (other === taker) continue;
@@ -295,7 +321,11 @@ function rateOf(limits: readonly OriginLimit[], origin: string, kind: Kind): num
 /** Rates that differ by less are the same: they are averages, and each message costs something. */
 const sameWithin = 0.02;
 
-function differs(heard: readonly OriginLimit[], next: readonly OriginLimit[]): boolean {
+const notable = (was: number, is: number): boolean =>
+  was !== is && (was === 0 || is === 0 || Math.abs(was - is) > sameWithin * was);
+
+/** Whether it is worth telling. What is scarce is given back to the last of it: others may have nothing else. */
+function differs(heard: readonly OriginLimit[], next: readonly OriginLimit[], scarce: ReadonlySet<string>): boolean {
   if (heard.length !== next.length) return true;
   return next.some((limit) => {
     const known = limitOf(limit.origin, heard);
@@ -303,7 +333,7 @@ function differs(heard: readonly OriginLimit[], next: readonly OriginLimit[]): b
     return kinds.some((kind) => {
       const [was, is] = [known[kind], limit[kind]];
       if (was === undefined || is === undefined) return was !== is;
-      return was !== is && (was === 0 || is === 0 || Math.abs(was - is) > sameWithin * was);
+      return notable(was, is) || (is < was && scarce.has(`${kind} ${limit.origin}`));
     });
   });
 }

@@ -262,6 +262,8 @@ describe('the limit of an origin', () => {
         for (const [at, wanted] of [...works, ...lists].entries())
           if (wanted !== undefined) expect(all[at]).toBeGreaterThan(0);
       }),
+      // Small changes of the shares of many left nothing for the last.
+      { examples: [[{ lists: [undefined, undefined, 60, undefined], works: [1, 1, 1, 1] }]] },
     );
   });
 
