@@ -4,6 +4,7 @@
 //   Float64Array words, for each page:  | file | page | bytes | bytes of its frame | CRC32C | extents n | n x (fd | offset | length) |
 //
 // Jobs end on the sender's thread, are gathered in `done_`, and wake the event loop once a batch.
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
@@ -209,15 +210,15 @@ napi_value openCall(napi_env env, napi_callback_info info) {
   return handle;
 }
 
-// senderSend(handle, token, socket, words, count, skipBytes, lengthBytes, inlineBytes): bytes that the socket took at once;
-// with fewer than lengthBytes the callback is called. -errno: nothing was begun.
+// senderSend(handle, token, socket, head, words, count, skipBytes, lengthBytes, inlineBytes): bytes behind the head that the
+// socket took at once; with fewer than lengthBytes the callback is called. -errno: nothing more is sent.
 napi_value sendCall(napi_env env, napi_callback_info info) {
-  const Arguments<8> arguments(env, info);
+  const Arguments<9> arguments(env, info);
   SenderBinding* self = arguments.complete ? senderOf(env, arguments.at[0]) : nullptr;
   double token, skip, length, atOnce;
   int32_t socket;
-  if (self == nullptr || !getNumber(env, arguments.at[1], &token) || !getNumber(env, arguments.at[5], &skip) ||
-      !getNumber(env, arguments.at[6], &length) || !getNumber(env, arguments.at[7], &atOnce))
+  if (self == nullptr || !getNumber(env, arguments.at[1], &token) || !getNumber(env, arguments.at[6], &skip) ||
+      !getNumber(env, arguments.at[7], &length) || !getNumber(env, arguments.at[8], &atOnce))
     return nullptr;
   PRIMED_NAPI(napi_get_value_int32(env, arguments.at[2], &socket));
   SendOrder order;
@@ -225,13 +226,23 @@ napi_value sendCall(napi_env env, napi_callback_info info) {
   order.socket = socket;
   order.skipBytes = static_cast<uint32_t>(skip);
   order.lengthBytes = static_cast<uint64_t>(length);
-  if (!readPages(env, arguments.at[3], arguments.at[4], &order.pages)) return nullptr;
+  if (!getLatin1(env, arguments.at[3], &order.head)) return nullptr;
+  if (!readPages(env, arguments.at[4], arguments.at[5], &order.pages)) return nullptr;
+  if (order.pages.empty()) {
+    napi_throw_range_error(env, "NATIVE_CALL", "native/: an order has no pages");
+    return nullptr;
+  }
   int64_t sent = 0;
   if (socket >= 0) {
-    self->sender.limitUnsent(socket);
-    sent = trySend(self->cache, socket, order.pages, order.skipBytes, order.lengthBytes, static_cast<uint64_t>(atOnce));
+    if (self->sender.isCrowded()) self->sender.limitUnsent(socket);
+    sent = trySend(self->cache, socket, order.head, order.pages, order.skipBytes, order.lengthBytes,
+                   static_cast<uint64_t>(atOnce));
     if (sent < 0) return makeNumber(env, static_cast<double>(sent));
+    const auto ofHead = std::min(static_cast<size_t>(sent), order.head.size());
+    order.head.erase(0, ofHead);
+    sent -= static_cast<int64_t>(ofHead);
     if (static_cast<uint64_t>(sent) == order.lengthBytes) return makeNumber(env, length);
+    self->sender.limitUnsent(socket);
     order.lengthBytes -= static_cast<uint64_t>(sent);
     uint64_t from = order.skipBytes + static_cast<uint64_t>(sent);
     size_t whole = 0;
@@ -247,6 +258,20 @@ napi_value sendCall(napi_env env, napi_callback_info info) {
   }
   const int error = self->sender.start(std::move(order));
   return makeNumber(env, error == 0 ? static_cast<double>(sent) : -error);
+}
+
+// senderHas(handle, file, page): whether it is cached
+napi_value hasCall(napi_env env, napi_callback_info info) {
+  const Arguments<3> arguments(env, info);
+  SenderBinding* self = arguments.complete ? senderOf(env, arguments.at[0]) : nullptr;
+  double file, page;
+  if (self == nullptr || !getNumber(env, arguments.at[1], &file) || !getNumber(env, arguments.at[2], &page)) return nullptr;
+  uint32_t slot;
+  const bool has = self->cache.find({static_cast<uint64_t>(file), static_cast<uint32_t>(page)}, &slot);
+  if (has) self->cache.release(slot);
+  napi_value result;
+  PRIMED_NAPI(napi_get_boolean(env, has, &result));
+  return result;
 }
 
 // senderCopy(handle, words, count, skipBytes, lengthBytes, target): whether all of it was cached
@@ -320,17 +345,6 @@ napi_value portCall(napi_env env, napi_callback_info info) {
   return makeNumber(env, portOf(fd));
 }
 
-// corkSocket(fd, corked): 0, or errno
-napi_value corkCall(napi_env env, napi_callback_info info) {
-  const Arguments<2> arguments(env, info);
-  int32_t fd;
-  bool corked;
-  if (!arguments.complete) return nullptr;
-  PRIMED_NAPI(napi_get_value_int32(env, arguments.at[0], &fd));
-  PRIMED_NAPI(napi_get_value_bool(env, arguments.at[1], &corked));
-  return makeNumber(env, corkSocket(fd, corked));
-}
-
 }  // namespace
 
 napi_status addPageSender(napi_env env, napi_value exports) {
@@ -340,7 +354,7 @@ napi_status addPageSender(napi_env env, napi_value exports) {
   } functions[] = {{"pageCacheOpen", cacheOpenCall}, {"pageCacheClose", cacheCloseCall}, {"pageCacheUsed", cacheUsedCall},
                    {"senderOpen", openCall},         {"senderSend", sendCall},           {"senderCopy", copyCall},
                    {"senderCancel", cancelCall},     {"senderReadBytes", readBytesCall}, {"senderClose", closeCall},
-                   {"listenOn", listenCall},         {"socketPort", portCall},           {"corkSocket", corkCall}};
+                   {"listenOn", listenCall},         {"socketPort", portCall},           {"senderHas", hasCall}};
   for (const auto& one : functions) {
     const napi_status status = addFunction(env, exports, one.name, one.call);
     if (status != napi_ok) return status;

@@ -49,6 +49,16 @@ inline bool getString(napi_env env, napi_value value, std::string* result) {
   return true;
 }
 
+// One byte a character.
+inline bool getLatin1(napi_env env, napi_value value, std::string* result) {
+  size_t length = 0;
+  if (napi_get_value_string_latin1(env, value, nullptr, 0, &length) != napi_ok) return false;
+  result->resize(length + 1);
+  if (napi_get_value_string_latin1(env, value, result->data(), length + 1, &length) != napi_ok) return false;
+  result->resize(length);
+  return true;
+}
+
 inline napi_status addFunction(napi_env env, napi_value exports, const char* name, napi_callback callback) {
   napi_value function;
   const napi_status status = napi_create_function(env, name, NAPI_AUTO_LENGTH, callback, nullptr, &function);

@@ -37,6 +37,9 @@ int listenOn(const char* address, uint16_t port, bool shared, int backlog) {
     close(fd);
     return -error;
   }
+  // Connections inherit it. Where the kernel has no such limit, its buffers are as large as it makes them.
+  const int most = mostUnsentBytes;
+  setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &most, sizeof most);
   return fd;
 }
 
@@ -46,11 +49,6 @@ int portOf(int fd) {
   if (getsockname(fd, reinterpret_cast<sockaddr*>(&storage), &length) != 0) return -errno;
   if (storage.ss_family == AF_INET6) return ntohs(reinterpret_cast<sockaddr_in6*>(&storage)->sin6_port);
   return ntohs(reinterpret_cast<sockaddr_in*>(&storage)->sin_port);
-}
-
-int corkSocket(int fd, bool corked) {
-  const int value = corked ? 1 : 0;
-  return setsockopt(fd, IPPROTO_TCP, TCP_CORK, &value, sizeof value) == 0 ? 0 : errno;
 }
 
 }  // namespace primed

@@ -4,12 +4,13 @@
 
 namespace primed {
 
+// What the other end may leave untaken in the kernel of one connection, unless that is told otherwise.
+constexpr uint64_t mostUnsentBytes = 1u << 20;
+
 // `address` is numeric, IPv4 or IPv6. `shared`: others that are shared may listen there, too (SO_REUSEPORT), and the
 // kernel spreads connections over them. A descriptor, or -errno.
 int listenOn(const char* address, uint16_t port, bool shared, int backlog);
 // The port of a socket, or -errno.
 int portOf(int fd);
-// Whether what is written waits for more of it. 0, or errno.
-int corkSocket(int fd, bool corked);
 
 }  // namespace primed

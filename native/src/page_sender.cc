@@ -25,9 +25,6 @@ constexpr int sweepMs = 1000;
 constexpr int fullRetryMs = 5;
 // What one job sends before it is another's turn.
 constexpr uint64_t turnBytes = 4u << 20;
-// Of one connection 1 MiB for the first 128, then less: with 10,000 at once some 700 MB in all.
-constexpr uint64_t unsentBytes = 128u << 20;
-constexpr uint64_t mostUnsentBytes = 1u << 20;
 constexpr uint64_t leastUnsentBytes = 16u << 10;
 // Below this a copy costs less than what sendfile does for each page of the kernel.
 constexpr uint32_t copyBytes = 16 * 1024;
@@ -54,10 +51,34 @@ int64_t sendSome(PageCache& cache, int socket, uint32_t slot, uint32_t from, uin
   }
 }
 
+// The same of bytes, and of others behind them. `more`: what follows is worth waiting for.
+int64_t sendBytes(int socket, const std::string& head, const uint8_t* body, size_t bodyBytes, bool more) {
+  iovec parts[2] = {{const_cast<char*>(head.data()), head.size()}, {const_cast<uint8_t*>(body), bodyBytes}};
+  msghdr message{};
+  message.msg_iov = parts;
+  message.msg_iovlen = bodyBytes > 0 ? 2 : 1;
+  for (;;) {
+    const ssize_t sent = sendmsg(socket, &message, MSG_DONTWAIT | MSG_NOSIGNAL | (more ? MSG_MORE : 0));
+    if (sent >= 0) return sent;
+    if (errno == EINTR) continue;
+    return errno == EAGAIN || errno == EWOULDBLOCK ? 0 : -int64_t(errno);
+  }
+}
+
 }  // namespace
 
-int64_t trySend(PageCache& cache, int socket, const std::vector<StoredPage>& pages, uint32_t skipBytes,
-                uint64_t lengthBytes, uint64_t mostBytes) {
+int64_t trySend(PageCache& cache, int socket, const std::string& head, const std::vector<StoredPage>& pages,
+                uint32_t skipBytes, uint64_t lengthBytes, uint64_t mostBytes) {
+  if (!head.empty()) {
+    uint32_t slot;
+    const bool ready = cache.find(pages[0].key, &slot);
+    // What is short goes with its head.
+    const bool whole = ready && lengthBytes <= std::min<uint64_t>(copyBytes, pages[0].lengthBytes - skipBytes);
+    const uint8_t* body = whole ? cache.address(slot) + skipBytes : nullptr;
+    const int64_t sent = sendBytes(socket, head, body, whole ? lengthBytes : 0, ready && !whole);
+    if (ready) cache.release(slot);
+    if (whole || sent < static_cast<int64_t>(head.size())) return sent;
+  }
   uint64_t done = 0;
   uint32_t from = skipBytes;
   for (const StoredPage& page : pages) {
@@ -72,7 +93,7 @@ int64_t trySend(PageCache& cache, int socket, const std::vector<StoredPage>& pag
     if (sent < wanted) break;
     from = 0;
   }
-  return static_cast<int64_t>(done);
+  return static_cast<int64_t>(head.size() + done);
 }
 
 bool tryCopy(PageCache& cache, const std::vector<StoredPage>& pages, uint32_t skipBytes, uint64_t lengthBytes,
@@ -297,6 +318,7 @@ void PageSender::handle(Message& message) {
 
 void PageSender::advance(uint64_t token, Job& job) {
   if (job.waiting || job.queued) return;
+  if (!job.order.head.empty() && !sendHead(token, job)) return;
   uint64_t turn = 0;
   while (job.sent < job.order.lengthBytes) {
     if (!job.pinned && !holdPage(token, job)) {
@@ -331,6 +353,19 @@ void PageSender::advance(uint64_t token, Job& job) {
     }
   }
   finish(token, job, SendOutcome::sent);
+}
+
+// False: the job waits for the socket, or has ended.
+bool PageSender::sendHead(uint64_t token, Job& job) {
+  std::string& head = job.order.head;
+  const int64_t sent = sendBytes(job.order.socket, head, nullptr, 0, false);
+  if (sent < 0) {
+    finish(token, job, SendOutcome::gone);
+    return false;
+  }
+  head.erase(0, static_cast<size_t>(sent));
+  if (!head.empty()) waitForSocket(token, job);
+  return head.empty();
 }
 
 // False: the job waits for the page, or in the queue.

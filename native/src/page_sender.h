@@ -16,11 +16,13 @@
 #include <deque>
 #include <memory>
 #include <mutex>
+#include <string>
 #include <unordered_map>
 #include <vector>
 
 #include "disk_queue.h"
 #include "joinable_thread.h"
+#include "listen.h"
 #include "page_cache.h"
 
 namespace primed {
@@ -55,14 +57,18 @@ struct SendOrder {
   std::vector<StoredPage> pages;
   uint32_t skipBytes;  // of the first page
   uint64_t lengthBytes;
+  std::string head = {};  // goes before them
 };
 
 class SenderSink {
  public:
   virtual ~SenderSink() = default;
-  // On the sender's thread. `sentBytes` of the order were taken by the kernel.
+  // On the sender's thread. `sentBytes` of the pages were taken by the kernel.
   virtual void done(uint64_t token, SendOutcome outcome, uint64_t sentBytes) = 0;
 };
+
+// Of one connection 1 MiB for the first 128, then less: with 10,000 at once some 700 MB in all.
+constexpr uint64_t unsentBytes = 128u << 20;
 
 struct SenderLimits {
   uint32_t loads;        // reads at the disk at once
@@ -70,9 +76,10 @@ struct SenderLimits {
   int stallMs;           // for a page
 };
 
-// As much of the range as is cached and the socket takes without waiting; at most `mostBytes`. -errno when it is broken.
-int64_t trySend(PageCache& cache, int socket, const std::vector<StoredPage>& pages, uint32_t skipBytes,
-                uint64_t lengthBytes, uint64_t mostBytes);
+// The head, and as much of the range as is cached and the socket takes without waiting; at most `mostBytes` of it. Bytes of both
+// together, or -errno when the socket is broken.
+int64_t trySend(PageCache& cache, int socket, const std::string& head, const std::vector<StoredPage>& pages,
+                uint32_t skipBytes, uint64_t lengthBytes, uint64_t mostBytes);
 // Copies a range whose pages are all cached. False: some are not, and nothing is to be read of `target`.
 bool tryCopy(PageCache& cache, const std::vector<StoredPage>& pages, uint32_t skipBytes, uint64_t lengthBytes,
              uint8_t* target);
@@ -89,6 +96,8 @@ class PageSender final : public PageWaiter, public DiskSink {
   // What a client may leave untaken in the kernel, of which all of them have so much together: beyond its limit for all
   // of TCP the kernel cuts off clients that are not to blame.
   void limitUnsent(int socket) const;
+  // So many that a share is less than what a listening socket gives to its connections.
+  bool isCrowded() const { return underWay_.load(std::memory_order_relaxed) >= unsentBytes / mostUnsentBytes; }
   void cancel(uint64_t token);
   // Ends every job, and waits for the reads that run. False: a disk did not answer in time.
   bool close(int limitMs);
@@ -136,6 +145,7 @@ class PageSender final : public PageWaiter, public DiskSink {
   void run();
   void handle(Message& message);
   void advance(uint64_t token, Job& job);
+  bool sendHead(uint64_t token, Job& job);
   bool holdPage(uint64_t token, Job& job);
   void readAhead(uint64_t token, Job& job);
   void startLoad(uint64_t token, Job& job, const StoredPage& page, uint32_t slot);

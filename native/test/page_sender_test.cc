@@ -123,7 +123,7 @@ void testInFlight(uint32_t pairBytes) {
   const uint32_t slot = fill(cache, 1, 0xaa, pairBytes);
   Pair pair;
   const std::vector<StoredPage> pages = {{{1, 0}, cachePageBytes, cachePageBytes, 0, {}}};
-  const int64_t taken = trySend(cache, pair.server, pages, 0, cachePageBytes, cachePageBytes);
+  const int64_t taken = trySend(cache, pair.server, "", pages, 0, cachePageBytes, cachePageBytes);
   CHECK(taken > 100'000);
   bool reused = false;
   for (uint64_t file = 2; file < 8; file++) reused = fill(cache, file, 0xbb, pairBytes) == slot || reused;
@@ -182,6 +182,44 @@ struct StoredFile {
     return all;
   }
 };
+
+// A head goes before the pages: with a short body at once, and whatever the socket leaves of it by the sender's thread.
+void testHeads() {
+  const StoredFile file;
+  PageCache cache(16 * cachePageBytes);
+  CHECK(cache.open() == 0);
+  uint32_t slot;
+  CHECK(cache.take({1, 0}, frameBytes, nullptr, 0, &slot) == PageCache::Taken::mine);
+  memcpy(cache.address(slot), file.bytes.data(), cachePageBytes);
+  cache.settle(slot, 0);
+  const auto pages = file.pages();
+  for (const uint64_t length : {uint64_t(100), uint64_t(200'000)}) {
+    Pair pair;
+    const std::string head = "HTTP/1.1 200 OK\r\n\r\n";
+    const int64_t taken = trySend(cache, pair.server, head, pages, 77, length, length);
+    CHECK(taken == static_cast<int64_t>(head.size() + length));
+    const auto got = readFrom(pair.client, static_cast<size_t>(taken));
+    CHECK(memcmp(got.data(), head.data(), head.size()) == 0);
+    CHECK(memcmp(got.data() + head.size(), file.bytes.data() + 77, length) == 0);
+  }
+  // More than the socket takes.
+  Ends ends;
+  PageSender sender(cache, ends, {4, 2, limitMs});
+  CHECK(sender.open(false) == 0);
+  Pair pair;
+  const int few = 65'536;
+  setsockopt(pair.server, SOL_SOCKET, SO_SNDBUF, &few, sizeof few);
+  std::string head(16u << 20, 'h');
+  const int64_t taken = trySend(cache, pair.server, head, pages, 0, file.size(), file.size());
+  CHECK(taken > 0 && taken < static_cast<int64_t>(head.size()));
+  CHECK(sender.start({1, pair.server, pages, 0, file.size(), head.substr(static_cast<size_t>(taken))}) == 0);
+  const auto got = readFrom(pair.client, head.size() + file.size());
+  CHECK(got.size() == head.size() + file.size() && memcmp(got.data(), head.data(), head.size()) == 0);
+  CHECK(memcmp(got.data() + head.size(), file.bytes.data(), file.size()) == 0);
+  const auto end = ends.take(1);
+  CHECK(end.first == SendOutcome::sent && end.second == file.size());
+  CHECK(sender.close(limitMs));
+}
 
 void testSends(bool uring) {
   const StoredFile file;
@@ -276,6 +314,7 @@ void testPageSender() {
   testWaiters();
   for (const uint32_t pairBytes : {cachePageBytes, frameBytes}) testInFlight(pairBytes);
   for (const bool uring : {true, false}) testSends(uring);
+  testHeads();
   testBadPage();
   testStalled();
 }

@@ -18,10 +18,10 @@ function defaultLanes(): number {
 
 export const mostDefaultServing = 8;
 
-/** One serving thread for two cores: the other one is the kernel's share of sending, which a thread beside it does. */
+/** One serving thread a core: small reads cost mostly time of the thread itself, and one that is idle costs a few MB. */
 export function servingThreadsOf({ values }: Draft): number {
   const threads = values.get('worker.serving_threads') as number | undefined;
-  return threads ?? Math.max(1, Math.min(mostDefaultServing, Math.floor(availableParallelism() / 2)));
+  return threads ?? Math.min(mostDefaultServing, availableParallelism());
 }
 
 export const leastReadCacheBytes = 16 * MiB;

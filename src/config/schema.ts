@@ -146,7 +146,7 @@ export const configSchema = Type.Object(
             description: 'Threads that answer on the S3 port.',
             minimum: 1,
             maximum: mostLanes,
-            unset: `one for two cores, at least 1, at most ${mostDefaultServing}`,
+            unset: `one a core, at most ${mostDefaultServing}`,
           }),
         ),
         read_cache: Type.Optional(

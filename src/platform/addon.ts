@@ -52,17 +52,19 @@ export interface Addon {
     stallMs: number,
     callback: (token: number, outcome: number, sentBytes: number) => void,
   ): SenderHandle | number;
-  /** Bytes that the socket took at once, or -errno. */
+  /** Bytes behind the head that the socket took at once, or -errno. */
   senderSend(
     handle: SenderHandle,
     token: number,
     socket: number,
+    head: string,
     words: Float64Array,
     count: number,
     skipBytes: number,
     lengthBytes: number,
     inlineBytes: number,
   ): number;
+  senderHas(handle: SenderHandle, file: number, page: number): boolean;
   senderCopy(
     handle: SenderHandle,
     words: Float64Array,
@@ -78,7 +80,6 @@ export interface Addon {
   listenOn(address: string, port: number, shared: boolean, backlog: number): number;
   /** The port, or -errno. */
   socketPort(fd: number): number;
-  corkSocket(fd: number, corked: boolean): number;
 }
 
 let loaded: Addon | undefined;

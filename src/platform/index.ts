@@ -29,7 +29,7 @@ export { maxQueueDepth, maxTransferBytes, openDiskQueue, probeDiskEngine } from 
 export { errnoName } from './errno.ts';
 export { allocateFile, lockFile, openDirect, releaseMapped } from './files.ts';
 export { makeFolder } from './folder.ts';
-export { corkSocket, listenShared, type SharedListen } from './listen.ts';
+export { listenShared, type SharedListen } from './listen.ts';
 export {
   closePageCache,
   openPageCache,

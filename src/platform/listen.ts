@@ -35,12 +35,6 @@ export function listenShared({ address, port, count, backlog }: SharedListen): {
   return { port: actual, fds };
 }
 
-/** Holds back what is written to a socket that is not whole packets, or lets it go. */
-export function corkSocket(fd: number, corked: boolean): void {
-  // One that is closed by now has nothing to hold back.
-  addon().corkSocket(fd, corked);
-}
-
 function taken(fd: number, address: string, port: number): number {
   if (fd >= 0) return fd;
   const code = errnoName(-fd);

@@ -149,6 +149,10 @@ export class PageSender {
     return this.#native.senderReadBytes(this.#handle);
   }
 
+  has(file: number, page: number): boolean {
+    return this.#native.senderHas(this.#handle, file, page);
+  }
+
   /** Copies what is cached. False: not all of it is, and nothing of the target is to be used. */
   copy({ words, count }: PageRun, skipBytes: number, target: Uint8Array): boolean {
     return this.#native.senderCopy(this.#handle, words, count, skipBytes, target.length, target);
@@ -156,16 +160,18 @@ export class PageSender {
 
   /** Brings the first page into the cache, and begins with the next ones. The page may be gone again by the time that it is asked for. */
   load(run: PageRun, cancelled?: AbortSignal): Promise<Sent> | Sent {
-    return this.#send(-1, run, 0, 1, 0, cancelled && (() => cancelled));
+    const order = { socket: -1, head: '', run, skipBytes: 0, lengthBytes: 1, inlineBytes: 0 };
+    return this.send(order, cancelled && (() => cancelled));
   }
 
   /**
-   * Writes a range to a socket that nobody else writes to before this has settled. What is cached goes at once, up to
+   * Writes a head (one byte a character) and a range to a socket that nobody else writes to before this has settled. What is cached goes at once, up to
    * `inlineBytes`; the rest by the sender's thread. The descriptor may be closed as soon as this has returned.
    */
   send(
     order: {
       socket: number;
+      head: string;
       run: PageRun;
       skipBytes: number;
       lengthBytes: number;
@@ -173,28 +179,19 @@ export class PageSender {
     },
     cancelled?: () => AbortSignal,
   ): Promise<Sent> | Sent {
-    return this.#send(order.socket, order.run, order.skipBytes, order.lengthBytes, order.inlineBytes, cancelled);
-  }
-
-  #send(
-    socket: number,
-    { words, count }: PageRun,
-    skipBytes: number,
-    lengthBytes: number,
-    inlineBytes: number,
-    cancelled: (() => AbortSignal) | undefined,
-  ): Promise<Sent> | Sent {
     if (this.#closed) return { outcome: 'cancelled', sentBytes: 0 };
+    const { run, lengthBytes } = order;
     const token = this.#nextToken++;
     const taken = this.#native.senderSend(
       this.#handle,
       token,
-      socket,
-      words,
-      count,
-      skipBytes,
+      order.socket,
+      order.head,
+      run.words,
+      run.count,
+      order.skipBytes,
       lengthBytes,
-      inlineBytes,
+      order.inlineBytes,
     );
     if (taken < 0) return { outcome: 'gone', sentBytes: 0 };
     if (taken === lengthBytes) return { outcome: 'sent', sentBytes: taken };

@@ -3,6 +3,7 @@
 const percent = 0x25;
 const plus = 0x2b;
 const space = 0x20;
+const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 export interface Decoding {
   /** As of a form. */
@@ -17,6 +18,8 @@ export interface Decoding {
  * @param text one character a byte, as Node hands out targets
  */
 export function decodePercent(text: string, { plusIsSpace = false, from = 0 }: Decoding = {}): string | undefined {
+  // Nearly every text: ASCII, without `%` and `+`.
+  if (/^[ -$&-*,-~]*$/.test(text)) return text;
   const bytes = Buffer.from(text, 'latin1');
   let length = 0;
   for (let at = 0; at < bytes.length; at += 1, length += 1) {
@@ -29,7 +32,7 @@ export function decodePercent(text: string, { plusIsSpace = false, from = 0 }: D
     } else bytes[length] = byte === plus && plusIsSpace ? space : byte;
   }
   try {
-    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes.subarray(0, length));
+    return decoder.decode(bytes.subarray(0, length));
   } catch {
     return undefined;
   }

@@ -212,7 +212,12 @@ export class Answers {
   }
 
   #writeHead(response: ServerResponse, head: ObjectHead): void {
-    response.writeHead(head.status, { ...commonHeaders(this.#options.ids()), ...head.headers });
+    // As Node keeps them; of an object it would make this first.
+    const pairs: string[] = [];
+    for (const headers of [commonHeaders(this.#options.ids()), head.headers]) {
+      for (const name in headers) pairs.push(name, headers[name]!);
+    }
+    response.writeHead(head.status, pairs);
   }
 
   #count({ method }: IncomingMessage, { status }: ObjectHead, startedMs: number): void {

@@ -3,20 +3,13 @@ import type { ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { ByteRange } from '../core/types.ts';
 import { KiB, pageBytes } from '../core/units.ts';
-import {
-  corkSocket,
-  type PageRun,
-  type PageSender,
-  type SendOutcome,
-  type Sent,
-  WrittenPages,
-} from '../platform/index.ts';
+import { type PageRun, type PageSender, type SendOutcome, type Sent, WrittenPages } from '../platform/index.ts';
 import { openBody, sendBody } from '../server/body.ts';
 import type { ViewedFile } from '../store/index.ts';
 import { segmentBytes } from '../store/layout.ts';
 
-/** Up to here head and copied body go to the kernel in one call, which costs less than two without a copy. */
-const copiedBytes = 16 * KiB;
+/** Up to here a body that Node writes is one piece. */
+const pieceBytes = 16 * KiB;
 /** What one answer writes on the thread that serves others, too. */
 const inlineBytes = 256 * KiB;
 
@@ -47,45 +40,36 @@ export type BodyEnd = Sent | { readonly outcome: 'unreadable' };
 
 /** Writes head and body. At once where the bytes are in memory and the socket takes them. */
 export function sendFile(context: BodyContext, order: BodyOrder): BodyEnd | Promise<BodyEnd> {
-  const { sender } = context;
   const { file, range, response } = order;
-  const run = runOf(context, file, window(range, 0));
-  const skipBytes = range.offset % pageBytes;
-  if (range.length <= copiedBytes) {
-    const bytes = Buffer.allocUnsafe(range.length);
-    if (sender.copy(run, skipBytes, bytes)) {
-      order.writeHead();
-      response.end(bytes);
-      return { outcome: 'sent', sentBytes: range.length };
-    }
-  }
-  if (!sender.copy(run, skipBytes, oneByte)) return loadAndSend(context, order, run);
-  return sendChecked(context, order, run);
+  if (response.socket === null || response.destroyed) return { outcome: 'gone', sentBytes: 0 };
+  if (!context.sender.has(file.record.fileId, Math.floor(range.offset / pageBytes))) return loadAndSend(context, order);
+  return sendChecked(context, order);
 }
 
-const oneByte = Buffer.alloc(1);
-
 /** The first page before the head, so that there is another answer where it cannot be read. */
-async function loadAndSend(context: BodyContext, order: BodyOrder, run: PageRun): Promise<BodyEnd> {
+async function loadAndSend(context: BodyContext, order: BodyOrder): Promise<BodyEnd> {
+  const run = runOf(context, order.file, window(order.range, 0));
   const { outcome } = await context.sender.load(run, order.cancelled());
   if (outcome === 'bad-page' || outcome === 'disk-error') return { outcome: 'unreadable' };
   if (outcome !== 'sent') return { outcome, sentBytes: 0 };
-  return sendChecked(context, order, runOf(context, order.file, window(order.range, 0)));
+  return sendChecked(context, order);
 }
 
-function sendChecked(context: BodyContext, order: BodyOrder, run: PageRun): BodyEnd | Promise<BodyEnd> {
-  const { range, response, writeHead } = order;
+function sendChecked(context: BodyContext, order: BodyOrder): BodyEnd | Promise<BodyEnd> {
+  const { range, response, file } = order;
   const { socket } = response;
   if (socket === null || response.destroyed) return { outcome: 'gone', sentBytes: 0 };
   const fd = descriptorOf(socket);
   if (fd === undefined) return sendByNode(context, order);
-  corkSocket(fd, true);
-  writeHead();
-  response.flushHeaders();
-  if (socket.writableLength > 0) return written(socket).then(() => sendWindows(context, order, 0));
   const part = window(range, 0);
-  const sending = sendPart(context, order, { fd, run, part });
-  corkSocket(fd, false);
+  const run = runOf(context, file, part);
+  order.writeHead();
+  const head = socket.writableLength > 0 ? undefined : takeHead(response);
+  if (head === undefined) {
+    response.flushHeaders();
+    return written(socket).then(() => sendWindows(context, order, 0));
+  }
+  const sending = sendPart(context, order, { fd, head, run, part });
   if (!(sending instanceof Promise) && sending.outcome === 'sent' && part.length === range.length) {
     response.end();
     return sending;
@@ -107,9 +91,8 @@ async function sendWindows(
     if (next === undefined) {
       const fd = response.socket === null ? undefined : descriptorOf(response.socket);
       if (fd === undefined || response.destroyed) return { outcome: 'gone', sentBytes };
-      corkSocket(fd, false);
       const part = window(range, sentBytes);
-      next = sendPart(context, order, { fd, run: runOf(context, file, part), part });
+      next = sendPart(context, order, { fd, head: '', run: runOf(context, file, part), part });
     }
     const sent = await next;
     next = undefined;
@@ -123,16 +106,24 @@ async function sendWindows(
 function sendPart(
   { sender }: BodyContext,
   { cancelled }: BodyOrder,
-  { fd, run, part }: { fd: number; run: PageRun; part: ByteRange },
+  { fd, head, run, part }: { fd: number; head: string; run: PageRun; part: ByteRange },
 ): Sent | Promise<Sent> {
   const skipBytes = part.offset % pageBytes;
-  return sender.send({ socket: fd, run, skipBytes, lengthBytes: part.length, inlineBytes }, cancelled);
+  return sender.send({ socket: fd, head, run, skipBytes, lengthBytes: part.length, inlineBytes }, cancelled);
 }
 
 /** Where Node has to write itself, as it does for TLS: page by page, each copied. */
 async function sendByNode(context: BodyContext, order: BodyOrder): Promise<BodyEnd> {
   const { range, response, writeHead, file } = order;
   const { sender, stallMs } = context;
+  if (range.length <= pieceBytes) {
+    const piece = Buffer.allocUnsafe(range.length);
+    if (sender.copy(runOf(context, file, range), range.offset % pageBytes, piece)) {
+      writeHead();
+      response.end(piece);
+      return { outcome: 'sent', sentBytes: range.length };
+    }
+  }
   let sentBytes = 0;
   let failed: SendOutcome | undefined;
   async function* pieces(): AsyncGenerator<Uint8Array> {
@@ -184,6 +175,17 @@ function descriptorOf(socket: Socket): number | undefined {
   if ('encrypted' in socket) return undefined;
   const fd = (socket as Socket & { _handle?: { fd?: number } | null })._handle?.fd;
   return fd === undefined || fd < 0 ? undefined : fd;
+}
+
+/**
+ * The head as Node would send it before the body, one byte a character; Node does not any more. It keeps what it knows of that
+ * in the places where it has always been; undefined: it has sent it, or keeps it elsewhere.
+ */
+function takeHead(response: ServerResponse): string | undefined {
+  const known = response as ServerResponse & { _header?: unknown; _headerSent?: unknown };
+  if (typeof known._header !== 'string' || known._headerSent !== false) return undefined;
+  known._headerSent = true;
+  return known._header;
 }
 
 /** Resolves when Node has nothing left to write, or has given up. */

@@ -82,6 +82,7 @@ const beat = setInterval(() => {
   row.add(servingColumns.heartbeats, 1);
   row.set(servingColumns.readBytes, sender.readBytes);
   tellTouched();
+  view.letGo();
 }, beatMs);
 
 port.on('message', (message: ToServing) => {

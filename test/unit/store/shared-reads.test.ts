@@ -112,6 +112,7 @@ describe('a view of the store', () => {
     again.close();
     file.close();
     file.close();
+    view.letGo();
     await expect.poll(() => store.usage().usedBytes).toBeLessThan(usedBytes);
   });
 
@@ -140,11 +141,15 @@ describe('a view of the store', () => {
       throw new Error('no');
     };
     expect(() => view.open(path('large'), refuse)).toThrow('no');
+    view.letGo();
     const { fileId } = view.find(path('large'))!;
     expect(shared.isRead(fileId)).toBe(false);
     const file = opened('large');
     expect(shared.isRead(fileId)).toBe(true);
+    view.letGo();
+    expect(shared.isRead(fileId)).toBe(true);
     file.close();
+    view.letGo();
     expect(shared.isRead(fileId)).toBe(false);
   });
 
@@ -158,6 +163,24 @@ describe('a view of the store', () => {
     expect(bytesOf(before).equals(contentOf(large))).toBe(true);
     before.close();
     after.close();
+  });
+
+  test('what is read again soon is held once, and the same until it is replaced', async () => {
+    const first = opened('large');
+    first.close();
+    expect(shared.isRead(first.record.fileId)).toBe(true);
+    const second = opened('large');
+    expect(second.record).toBe(first.record);
+    expect(view.find(path('large'))).toBe(first.record);
+    second.close();
+    await loadObject(store, entry('large', 2 * MiB, 'v2'), { load: 'load-2' as never });
+    const third = opened('large');
+    expect(third.record.etag).toBe('v2');
+    expect(shared.isRead(first.record.fileId)).toBe(true);
+    view.letGo();
+    expect(shared.isRead(first.record.fileId)).toBe(false);
+    expect(shared.isRead(third.record.fileId)).toBe(true);
+    third.close();
   });
 });
 
