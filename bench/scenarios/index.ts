@@ -10,6 +10,7 @@ import { radosgw } from './radosgw.ts';
 import { replicas } from './replicas.ts';
 import { ring } from './ring.ts';
 import { scaling } from './scaling.ts';
+import { scrape } from './scrape.ts';
 import { serving } from './serving.ts';
 import { sharing } from './sharing.ts';
 import { small } from './small.ts';
@@ -25,6 +26,7 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
   cycles,
   memory,
   start,
+  scrape,
   ring,
   manifest,
   sharing,

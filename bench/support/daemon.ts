@@ -30,6 +30,8 @@ export interface DaemonOrder {
   readonly dataDir?: string;
   /** Further lines of `[worker]`. */
   readonly worker?: readonly string[];
+  /** A folder from which `file://` paths may be loaded. */
+  readonly files?: string;
 }
 
 export interface LoadOutcome extends Transfer {
@@ -39,6 +41,8 @@ export interface LoadOutcome extends Transfer {
 
 export interface Daemon {
   readonly pid: number;
+  /** `http://host:port` of its API. */
+  readonly base: string;
   readonly s3Port: number;
   /** To start another one in its place. */
   readonly order: DaemonOrder;
@@ -78,6 +82,7 @@ export async function startDaemon(workspace: Workspace, given: DaemonOrder): Pro
 
   return {
     pid: child.pid,
+    base,
     s3Port: s3,
     order,
     startSeconds,
@@ -104,6 +109,7 @@ function configuration(order: DaemonOrder, place: { dataDir: string; api: number
     `[[ufs]]\nprefix = "s3://"\nendpoint = "${origin.endpoint}"\nregion = "us-east-1"\npath_style = true`,
     ...(origin.certificatePath === undefined ? [] : [`ca_file = "${origin.certificatePath}"`]),
     ...keys,
+    ...(order.files === undefined ? [] : [`[[ufs]]\nprefix = "file://${order.files}"`]),
     '',
   ].join('\n');
 }
