@@ -4,10 +4,9 @@ import type { ReadObserver } from './cluster/reading/origin/reads.ts';
 import type { LeaseObserver } from './cluster/registrar.ts';
 import type { Registry } from './cluster/registry.ts';
 import type { JobObserver, JobService } from './cluster/types.ts';
-import { PrimedError } from './core/errors.ts';
-import { type JobSnapshot, jobStates } from './core/job.ts';
+import { jobStates } from './core/job.ts';
 import { isMember, workerStates } from './core/membership.ts';
-import { StillJobs } from './core/still-jobs.ts';
+import { movingStates, StillJobs } from './core/still-jobs.ts';
 import type { Clock } from './core/types.ts';
 import type { IngestWorker } from './ingest/index.ts';
 import type { LimitObserver } from './ingest/origin-limiter.ts';
@@ -141,30 +140,17 @@ export function showWorker(telemetry: Telemetry, parts: { store: Store; worker: 
 }
 
 /** How many jobs are in which state, and whether those that run get on, read when Prometheus does. */
-export function showJobs(telemetry: Telemetry, jobs: Pick<JobService, 'list'>, clock: Clock): void {
+export function showJobs(telemetry: Telemetry, jobs: Pick<JobService, 'counts' | 'list'>, clock: Clock): void {
   const { gauges } = telemetry;
   const still = new StillJobs();
   telemetry.onScrape(() => {
-    const known = knownJobs(jobs);
-    if (known === undefined) {
-      gauges.jobs.reset();
-      return;
-    }
-    const counts = new Map(jobStates.map((state) => [state, 0]));
-    for (const { state } of known) counts.set(state, (counts.get(state) ?? 0) + 1);
-    for (const [state, count] of counts) gauges.jobs.set({ state }, count);
-    gauges.jobIdleSeconds.set(still.look(known, clock.monotonicMs()) / msPerSecond);
+    // Ended jobs are many, and only counted.
+    const counts = jobs.counts();
+    for (const state of jobStates) gauges.jobs.set({ state }, counts.get(state) ?? 0);
+    const states = movingStates.filter((state) => counts.has(state));
+    const moving = states.length === 0 ? [] : jobs.list({ states });
+    gauges.jobIdleSeconds.set(still.look(moving, clock.monotonicMs()) / msPerSecond);
   });
-}
-
-/** Undefined: etcd, which has them, was not read yet. Metrics are wanted all the same, and then above all. */
-function knownJobs(jobs: Pick<JobService, 'list'>): readonly JobSnapshot[] | undefined {
-  try {
-    return jobs.list({});
-  } catch (error) {
-    if (error instanceof PrimedError && error.code === 'ETCD_UNAVAILABLE') return undefined;
-    throw error;
-  }
 }
 
 /** Who is there, read when Prometheus does, and how often that changes. */

@@ -8,7 +8,7 @@ import { type LaneCounters, laneColumns } from './telemetry/lane-columns.ts';
 export interface StatusParts {
   readonly lanes?: LaneCounters;
   readonly store?: Pick<Store, 'usage'>;
-  readonly jobs?: Pick<JobService, 'list'>;
+  readonly jobs?: Pick<JobService, 'counts'>;
   readonly registry?: { workers(): readonly WorkerRow[] };
   /** That another configuration was refused. */
   readonly refusedConfig?: string;
@@ -24,8 +24,9 @@ export function statusLine(parts: StatusParts, nowMs: () => number = () => perfo
     before = now;
     const said: string[] = [];
     if (jobs !== undefined) {
-      const active = jobs.list({ states: ['RUNNING', 'VERIFYING'] }).length;
-      const waiting = jobs.list({ states: ['WAITING'] }).length;
+      const counts = jobs.counts();
+      const active = (counts.get('RUNNING') ?? 0) + (counts.get('VERIFYING') ?? 0);
+      const waiting = counts.get('WAITING') ?? 0;
       said.push(`${count(active, 'job')} at work${waiting === 0 ? '' : `, ${waiting} waiting`}`);
     }
     if (registry !== undefined) {

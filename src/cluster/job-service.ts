@@ -1,6 +1,13 @@
 /** The coordinator's jobs: who may start, who waits, who is asked about. See types.ts for the whole picture. */
 import { PrimedError } from '../core/errors.ts';
-import type { JobSnapshot, JobSource, JobState, JobType, LoadOptions } from '../core/job.ts';
+import {
+  countStates,
+  type JobSnapshot,
+  type JobSource,
+  type JobState,
+  type JobType,
+  type LoadOptions,
+} from '../core/job.ts';
 import type { Clock, Log } from '../core/types.ts';
 import type { Origins } from '../origin/types.ts';
 import type { Fleet } from './fleet.ts';
@@ -117,6 +124,10 @@ class LocalJobService implements OpenJobService {
       .filter((job) => states === undefined || states.includes(job.progress.state))
       .filter((job) => types === undefined || types.includes(job.definition.type))
       .map((job) => job.snapshot());
+  }
+
+  counts(): ReadonlyMap<JobState, number> {
+    return countStates(Array.from(this.#jobs.values(), (job) => job.progress.state));
   }
 
   async ended(jobId: string): Promise<JobSnapshot> {

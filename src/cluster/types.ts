@@ -55,6 +55,8 @@ export interface JobService {
   byId(jobId: string): JobSnapshot | undefined;
   /** Newest first. */
   list(filter: { states?: readonly JobState[]; types?: readonly JobType[] }): readonly JobSnapshot[];
+  /** How many jobs are in which state; empty where they are not known yet. Cheap, and never throws. */
+  counts(): ReadonlyMap<JobState, number>;
   /** Resolves when the job has reached an end state. */
   ended(jobId: string): Promise<JobSnapshot>;
   /**

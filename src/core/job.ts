@@ -6,6 +6,13 @@ import type { JobId, Ledger, LoadId, RunId } from './types.ts';
 export type JobState = 'WAITING' | 'RUNNING' | 'VERIFYING' | 'STOPPED' | 'SUCCEEDED' | 'FAILED';
 export const jobStates: readonly JobState[] = ['WAITING', 'RUNNING', 'VERIFYING', 'STOPPED', 'SUCCEEDED', 'FAILED'];
 
+/** How many of them are in which state; those in which none is are left out. */
+export function countStates(states: Iterable<JobState>): Map<JobState, number> {
+  const counts = new Map<JobState, number>();
+  for (const state of states) counts.set(state, (counts.get(state) ?? 0) + 1);
+  return counts;
+}
+
 /** LOAD brings files into the cache, FREE removes what is cached of a path. */
 export type JobType = 'LOAD' | 'FREE';
 export const jobTypes: readonly JobType[] = ['LOAD', 'FREE'];

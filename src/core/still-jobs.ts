@@ -1,5 +1,8 @@
 /** For how long running jobs have got nowhere. */
-import type { JobSnapshot } from './job.ts';
+import type { JobSnapshot, JobState } from './job.ts';
+
+/** Of jobs that ought to get on. */
+export const movingStates: readonly JobState[] = ['RUNNING', 'VERIFYING'];
 
 type Moving = Pick<JobSnapshot, 'jobId' | 'state'> & Parameters<typeof markOf>[0];
 
@@ -16,7 +19,7 @@ export class StillJobs {
     this.#seen = new Map();
     let longestMs = 0;
     for (const job of jobs) {
-      if (job.state !== 'RUNNING' && job.state !== 'VERIFYING') continue;
+      if (!movingStates.includes(job.state)) continue;
       const mark = markOf(job);
       const known = before.get(job.jobId);
       const sinceMs = known?.mark === mark ? known.sinceMs : nowMs;

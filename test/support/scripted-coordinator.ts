@@ -6,7 +6,14 @@ import { OriginLimits } from '../../src/cluster/origin-limits.ts';
 import { ClusterPins } from '../../src/cluster/pins.ts';
 import type { JobService, SubmitResult } from '../../src/cluster/types.ts';
 import type { PrimedError } from '../../src/core/errors.ts';
-import type { JobSnapshot, JobSource, JobType, LoadOptions } from '../../src/core/job.ts';
+import {
+  countStates,
+  type JobSnapshot,
+  type JobSource,
+  type JobState,
+  type JobType,
+  type LoadOptions,
+} from '../../src/core/job.ts';
 import type { Pin } from '../../src/core/retention.ts';
 import { bearerAuth } from '../../src/server/auth.ts';
 import { installErrorHandler } from '../../src/server/errors.ts';
@@ -70,6 +77,10 @@ export class ScriptedJobs implements JobService {
 
   byId(jobId: string): JobSnapshot | undefined {
     return this.jobs.find((job) => job.jobId === jobId);
+  }
+
+  counts(): ReadonlyMap<JobState, number> {
+    return countStates(this.jobs.map(({ state }) => state));
   }
 
   list({ states, types }: { states?: readonly string[]; types?: readonly JobType[] }): readonly JobSnapshot[] {

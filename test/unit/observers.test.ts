@@ -1,8 +1,9 @@
 import { expect, test } from 'vitest';
 import { firstEndMs, showCertificates } from '../../src/certificate-ends.ts';
 import type { Registry } from '../../src/cluster/registry.ts';
+import type { JobService } from '../../src/cluster/types.ts';
 import { PrimedError } from '../../src/core/errors.ts';
-import type { JobSnapshot } from '../../src/core/job.ts';
+import { countStates, type JobSnapshot } from '../../src/core/job.ts';
 import type { WorkerRow, WorkerState } from '../../src/core/membership.ts';
 import { emptyLedger, type UfsPath } from '../../src/core/types.ts';
 import { observedOrigins, observeLimits, showHealth, showJobs, showLimits, showWorkers } from '../../src/observers.ts';
@@ -30,7 +31,11 @@ test('metrics of a daemon are fewer than 3,000 series, however many jobs, origin
   telemetry.attachServing(makeSharedCounters(servingLayout, 65));
   const states = ['RUNNING', 'FAILED', 'SUCCEEDED', 'WAITING'] as const;
   const jobs = Array.from({ length: 5_000 }, (_, at) => aJob(`job-${at}`, states[at % 4]!));
-  showJobs(telemetry, { list: () => jobs }, { monotonicMs: () => 0, wallMs: () => 0 });
+  showJobs(
+    telemetry,
+    jobsOf(() => jobs),
+    { monotonicMs: () => 0, wallMs: () => 0 },
+  );
   showWorkers(telemetry, registryOf(Array.from({ length: 2_000 }, (_, at) => aWorker(`w${at}`, 'LIVE', at))));
   const origins = Array.from({ length: 2_000 }, (_, at) => `s3://bucket-${at}/`);
   const limits = observeLimits(telemetry);
@@ -89,22 +94,27 @@ test('workers are counted by state, registrations and losses as they come', asyn
   telemetry.close();
 });
 
-test('a running job that does not move is seen, and jobs that cannot be read are not shown', async () => {
+test('jobs are counted by state, and a running one that does not move is seen', async () => {
   const telemetry = makeTelemetry({ processMetrics: false });
   let nowMs = 0;
-  let jobs: JobSnapshot[] | undefined = [aJob('a', 'RUNNING')];
-  const list = (): JobSnapshot[] => {
-    if (jobs === undefined) throw new PrimedError('ETCD_UNAVAILABLE', 'etcd has not been read yet');
-    return jobs;
-  };
-  showJobs(telemetry, { list }, { monotonicMs: () => nowMs, wallMs: () => 0 });
+  let jobs = [aJob('a', 'RUNNING')];
+  showJobs(
+    telemetry,
+    jobsOf(() => jobs),
+    { monotonicMs: () => nowMs, wallMs: () => 0 },
+  );
   await telemetry.text();
   nowMs = 90_000;
   expect(await samples(telemetry, 'primed_job_idle')).toEqual({ primed_job_idle_seconds: 90 });
   jobs = [{ ...aJob('a', 'RUNNING'), loadedBytes: 9 }];
   expect(await samples(telemetry, 'primed_job_idle')).toEqual({ primed_job_idle_seconds: 0 });
-  jobs = undefined;
-  expect(await samples(telemetry, 'primed_jobs{')).toEqual({});
+  jobs = [aJob('a', 'FAILED'), aJob('b', 'FAILED')];
+  nowMs = 900_000;
+  expect(await samples(telemetry, 'primed_job')).toMatchObject({
+    primed_job_idle_seconds: 0,
+    'primed_jobs{state="RUNNING"}': 0,
+    'primed_jobs{state="FAILED"}': 2,
+  });
   telemetry.close();
 });
 
@@ -159,6 +169,18 @@ test('a listing that fails is counted, and one that nobody wants any more is not
   expect(await samples(telemetry, 'primed_origin_list_failures')).toEqual({ primed_origin_list_failures_total: 1 });
   telemetry.close();
 });
+
+/** As a coordinator that was just started and does not hear etcd: a list is refused where there is nothing to be listed. */
+function jobsOf(jobs: () => readonly JobSnapshot[]): Pick<JobService, 'counts' | 'list'> {
+  return {
+    counts: () => countStates(jobs().map(({ state }) => state)),
+    list({ states = [] }) {
+      const found = jobs().filter(({ state }) => states.includes(state));
+      if (found.length === 0) throw new PrimedError('ETCD_UNAVAILABLE', 'etcd has not been read yet');
+      return found;
+    },
+  };
+}
 
 function aJob(jobId: string, state: JobSnapshot['state']): JobSnapshot {
   const figures = { scannedFiles: 0, processedFiles: 0, loadedBytes: 0, verifiedFiles: 0, verifiedBytes: 0 };

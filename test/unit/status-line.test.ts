@@ -6,13 +6,10 @@ import { makeSharedCounters } from '../../src/telemetry/shared-counters.ts';
 test('says jobs, workers, the rate since it was last asked, and how full the store is', () => {
   const lanes = makeSharedCounters(laneLayout, 2);
   let nowMs = 0;
-  const running = { RUNNING: [1], VERIFYING: [1], WAITING: [1, 2, 3] } as Record<string, number[]>;
   const parts = {
     lanes,
     store: { usage: () => ({ usedBytes: 3 * 2 ** 30, capacityBytes: 8 * 2 ** 40 }) },
-    jobs: {
-      list: ({ states = [] }: { states?: readonly string[] }) => states.flatMap((state) => running[state] ?? []),
-    },
+    jobs: { counts: () => new Map(Object.entries({ RUNNING: 1, VERIFYING: 1, WAITING: 3, FAILED: 9 })) },
     registry: { workers: () => [{ state: 'LIVE' }, { state: 'DRAINING' }, { state: 'LOST' }] },
   };
   const say = statusLine(parts as never, () => nowMs);
@@ -25,7 +22,7 @@ test('says jobs, workers, the rate since it was last asked, and how full the sto
 });
 
 test('of a coordinator and of a worker it says what each has', () => {
-  const coordinator = { jobs: { list: () => [] }, registry: { workers: () => [] } };
+  const coordinator = { jobs: { counts: () => new Map() }, registry: { workers: () => [] } };
   expect(statusLine(coordinator)()).toBe('0 jobs at work; 0 of 0 workers live');
   expect(statusLine({ lanes: makeSharedCounters(laneLayout, 1) }, () => 0)()).toBe('0B/s received');
 });

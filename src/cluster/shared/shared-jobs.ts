@@ -15,7 +15,14 @@
  */
 import { randomUUID } from 'node:crypto';
 import { PrimedError, reportOf } from '../../core/errors.ts';
-import type { JobSnapshot, JobSource, JobState, JobType, LoadOptions } from '../../core/job.ts';
+import {
+  countStates,
+  type JobSnapshot,
+  type JobSource,
+  type JobState,
+  type JobType,
+  type LoadOptions,
+} from '../../core/job.ts';
 import { claimActions, contendDelayMs } from '../../core/job-claims.ts';
 import { emptyLedger, type Random } from '../../core/types.ts';
 import type { Etcd, Lease } from '../etcd/types.ts';
@@ -171,6 +178,11 @@ class SharedJobs implements OpenJobService {
       .map((job) => this.#snapshotOf(job)!)
       .filter(({ state }) => states === undefined || states.includes(state))
       .filter(({ type }) => types === undefined || types.includes(type));
+  }
+
+  counts(): ReadonlyMap<JobState, number> {
+    const jobs = this.#mirror.known ? [...this.#mirror.jobs.values()] : [];
+    return countStates(jobs.map((job) => this.#snapshotOf(job)!.state));
   }
 
   async ended(jobId: string): Promise<JobSnapshot> {

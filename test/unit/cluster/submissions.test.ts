@@ -46,6 +46,7 @@ describe('submission', () => {
     const ids = [];
     for (const name of 'abcd') ids.push((await submit(name)).jobId);
     expect(stage.jobs.list({}).map((job) => job.state)).toEqual(['WAITING', 'WAITING', 'RUNNING', 'RUNNING']);
+    expect(Object.fromEntries(stage.jobs.counts())).toEqual({ WAITING: 2, RUNNING: 2 });
     expect(stage.jobs.list({ states: ['WAITING'] }).map((job) => job.source.path)).toEqual(['s3://b/d/', 's3://b/c/']);
     expect(await codeOf(submit('e'))).toMatch(/^JOB_LIMIT: 2 jobs run and 2 wait/);
     expect(await stage.jobs.stop('s3://b/c/')).toBe(true);

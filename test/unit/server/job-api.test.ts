@@ -3,7 +3,13 @@ import Fastify, { type FastifyInstance } from 'fastify';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { JobService } from '../../../src/cluster/types.ts';
 import { PrimedError } from '../../../src/core/errors.ts';
-import type { JobSnapshot, JobSource, JobState, LoadOptions } from '../../../src/core/job.ts';
+import {
+  countStates,
+  type JobSnapshot,
+  type JobSource,
+  type JobState,
+  type LoadOptions,
+} from '../../../src/core/job.ts';
 import { defaultLoadOptions } from '../../../src/core/load-options.ts';
 import { textReport } from '../../../src/core/report.ts';
 import { emptyLedger, type JobId, type LoadId, type RunId } from '../../../src/core/types.ts';
@@ -72,6 +78,9 @@ class FakeJobs implements JobService {
   list(filter: { states?: readonly JobState[] }) {
     this.filters.push(filter);
     return [snapshot];
+  }
+  counts() {
+    return countStates([snapshot.state]);
   }
   async ended() {
     return snapshot;

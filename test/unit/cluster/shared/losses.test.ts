@@ -220,6 +220,7 @@ it('while etcd is away jobs pause before a claim could be given away, say so, an
     await stage.time.until(() => jobs.trouble() !== undefined);
     expect(jobs.snapshot(dir)).toMatchObject({ state: 'RUNNING', reason: expect.stringMatching(/^waits for etcd: /) });
     expect(await codeOf(jobs.stop(dir))).toMatch(/^ETCD_UNAVAILABLE/);
+    expect([...jobs.counts()]).toEqual([['RUNNING', 1]]);
   }
   expect(await codeOf(submit(b, {}, `${dir}00001`))).toMatch(/^ETCD_UNAVAILABLE: .*nothing is lost/);
   await stage.time.advance(15_000);

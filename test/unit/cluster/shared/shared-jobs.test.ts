@@ -21,6 +21,7 @@ it('a job that one coordinator runs is answered for by both, to its end, which l
     expect(jobs.byId(jobId)).toMatchObject({ jobId, state: 'SUCCEEDED', loadedFiles: 40, loadedBytes: 200_000 });
     expect(jobs.list({}).map((job) => job.jobId)).toEqual([jobId]);
     expect(jobs.list({ states: ['RUNNING'] })).toEqual([]);
+    expect([...jobs.counts()]).toEqual([['SUCCEEDED', 1]]);
     expect((await jobs.ended(jobId)).state).toBe('SUCCEEDED');
   }
   expect(b.jobs.snapshot(dir)).toEqual(a.jobs.snapshot(dir));
