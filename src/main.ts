@@ -9,6 +9,7 @@ import { daemonVerb } from './cli/daemon-verb.ts';
 import { UsageError } from './cli/exit.ts';
 import { processIo } from './cli/io.ts';
 import { runCli } from './cli/run.ts';
+import { giveExamples } from './cli/verb.ts';
 import type { Config } from './config/config.ts';
 import type { ConfigInput } from './config/load.ts';
 import { parseSize } from './core/sizes.ts';
@@ -40,6 +41,7 @@ const demo: RegisterVerb = (program, context) => {
     .option('--keep', 'leave the data folder')
     .option('--no-kill', 'do not kill the daemon in the middle of a second load')
     .option('--no-cluster', 'leave out the cluster, of which a worker is killed');
+  giveExamples(command, ['primed demo', 'primed demo --size 500MB --no-cluster']);
   runs(command, context, async ({ size, data, keep, kill, cluster }: DemoFlags) => {
     const { runDemo } = await import('./demo/demo.ts');
     return runDemo({

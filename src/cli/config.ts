@@ -5,26 +5,35 @@ import type { Draft } from '../config/draft.ts';
 import { acceptConfig, readConfig } from '../config/load.ts';
 import { checkMachine } from '../config/machine.ts';
 import { type ShownValue, showConfig } from '../config/show.ts';
-import { type CliContext, type Format, formatOption, printJson, type RegisterVerb, runs } from './context.ts';
+import { type CliContext, type RegisterVerb, runs } from './context.ts';
 import { configFlags, refusing } from './daemon-verb.ts';
 import { exitCodes } from './exit.ts';
 import { printable } from './printable.ts';
 import { formatTable } from './table.ts';
+import { addVerb, type Flags, say } from './verb.ts';
 
 const roles: readonly Role[] = ['standalone', 'coordinator', 'worker'];
 
-interface ConfigFlags extends Record<string, unknown> {
-  readonly role: Role;
-  readonly format?: Format;
-}
+type ConfigFlags = Flags<Record<string, unknown> & { readonly role: Role }>;
 
 export const registerConfig: RegisterVerb = (program, context) => {
   const group = program.command('config').description('check the configuration of a daemon, and show it');
-  const check = group.command('check').description('list everything that is wrong with a configuration');
-  const show = group.command('show').description('show every setting, and where its value comes from');
-  show.addOption(formatOption());
-  verb(check, context, (draft, { role }) => sayChecked(context, draft, role));
-  verb(show, context, (draft, { role, format }) => sayShown(context, showConfig(draft, role), format));
+  const check = addVerb(group, {
+    name: 'check',
+    description: 'list everything that is wrong with a configuration',
+    examples: ['primed config check --role worker --config /etc/primed/primed.toml'],
+    asks: 'local',
+  });
+  const show = addVerb(group, {
+    name: 'show',
+    description: 'show every setting, and where its value comes from',
+    examples: ['primed config show --config /etc/primed/primed.toml', 'primed config show --format json'],
+    asks: 'local',
+  });
+  verb(check, context, ({ files, found }, flags) =>
+    say(context.io, flags, { role: flags.role, files, found }, checked),
+  );
+  verb(show, context, (draft, flags) => say(context.io, flags, showConfig(draft, flags.role), shown));
 };
 
 /** Neither of them goes on with a configuration that a daemon would refuse: exit code 78, and all errors. */
@@ -43,17 +52,13 @@ function verb(command: Command, context: CliContext, say: (draft: Draft, flags: 
   );
 }
 
-function sayChecked({ io }: CliContext, { files, found }: Draft, role: Role): void {
+function checked({ role, files, found }: Pick<Draft, 'files' | 'found'> & { readonly role: Role }): string {
   const read = files.length === 0 ? ['no file: flags, environment and defaults'] : files;
   const lines = [...read, ...found, `The configuration is right for ${role}.`];
-  io.stdout.write(lines.map((line) => `${printable(line)}\n`).join(''));
+  return lines.map((line) => `${printable(line)}\n`).join('');
 }
 
-function sayShown({ io }: CliContext, shown: readonly ShownValue[], format: Format | undefined): void {
-  if (format === 'JSON') {
-    printJson(io, shown);
-    return;
-  }
-  const rows = shown.map(({ key, text, from }) => [key, text, from].map(printable));
-  io.stdout.write(formatTable(['SETTING', 'VALUE', 'FROM'], rows));
+function shown(values: readonly ShownValue[]): string {
+  const rows = values.map(({ key, text, from }) => [key, text, from].map(printable));
+  return formatTable(['SETTING', 'VALUE', 'FROM'], rows);
 }

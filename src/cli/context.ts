@@ -1,6 +1,6 @@
 /** What all verbs share: the world, the exit code, and the way to the coordinator. */
 import { readFileSync } from 'node:fs';
-import { type Command, InvalidArgumentError, Option } from 'commander';
+import { type Command, InvalidArgumentError } from 'commander';
 import { PrimedClient } from '../client/client.ts';
 import { PrimedError } from '../core/errors.ts';
 import type { CliIo } from './io.ts';
@@ -29,21 +29,6 @@ export function runs<A extends unknown[]>(
 
 export interface ClientOptions {
   readonly coordinator?: string;
-}
-
-export function coordinatorOption(command: Command): Command {
-  return command.option(
-    '--coordinator <url>',
-    `address of the coordinator (default: PRIMED_COORDINATOR, then ${defaultCoordinator})`,
-  );
-}
-
-export type Format = 'TEXT' | 'JSON';
-
-export function formatOption(): Option {
-  const option = new Option('--format <format>', 'TEXT for people, JSON for programs').choices(['TEXT', 'JSON']);
-  const exactly = option.parseArg!;
-  return option.argParser((written: string, before: unknown) => exactly.call(option, written.toUpperCase(), before));
 }
 
 /** A whole number of at least 1. */
@@ -89,8 +74,4 @@ function textIn(variable: string, file: string): string {
     const message = `${variable}: ${cause instanceof Error ? cause.message : String(cause)}`;
     throw new PrimedError('REQUEST_INVALID', message, { file }, { cause });
   }
-}
-
-export function printJson(io: CliIo, value: unknown): void {
-  io.stdout.write(`${JSON.stringify(value, null, 2)}\n`);
 }

@@ -7,6 +7,7 @@ import { PrimedError } from '../core/errors.ts';
 import { type RegisterVerb, runs } from './context.ts';
 import { exitCodes } from './exit.ts';
 import type { CliIo } from './io.ts';
+import { giveExamples } from './verb.ts';
 
 export interface DaemonVerb {
   readonly role: Role;
@@ -27,6 +28,7 @@ const valueOfForm: Readonly<Record<string, string>> = { listen: 'host:port', pat
 export function daemonVerb({ role, description, start }: DaemonVerb): RegisterVerb {
   return (program, context) => {
     const command = configFlags(program.command(role).description(description), role);
+    giveExamples(command, [`primed ${role} --config /etc/primed/primed.toml`]);
     runs(command, context, (flags: Record<string, unknown>) =>
       refusing(context.io, async () => {
         const input = { role, flags, env: context.io.env };

@@ -1,53 +1,42 @@
 /** `primed fs check` */
+import type { PrimedClient } from '../client/client.ts';
 import type { CheckSummary } from '../core/check.ts';
 import { formatSize } from '../core/sizes.ts';
-import {
-  type ClientOptions,
-  coordinatorOption,
-  type Format,
-  formatOption,
-  printJson,
-  type RegisterVerb,
-  runs,
-  withClient,
-} from './context.ts';
+import type { RegisterVerb } from './context.ts';
 import { exitCodes } from './exit.ts';
+import { type CliIo, redrawable } from './io.ts';
 import { printable } from './printable.ts';
-
-interface CheckFlags extends ClientOptions {
-  readonly format?: Format;
-}
+import { addAsking } from './verb.ts';
 
 /** Elsewhere than on a terminal a line is written at most this often. */
 const lineEveryMs = 3_000;
 
 export const registerFsCheck: RegisterVerb = (fs, context) => {
-  const command = fs
-    .command('check')
-    .description('read everything that is cached at or below a path from the SSD, and check it')
-    .argument('<path>', 'file or directory')
-    .addOption(formatOption());
-  coordinatorOption(command);
-  runs(command, context, (path: string, flags: CheckFlags) =>
-    withClient(context, flags, async (client) => {
-      const { io } = context;
-      const redraws = io.stderr.isTTY === true && io.env.TERM !== 'dumb';
-      let shownAtMs = io.now();
-      const summary = await client.check(path, {
-        onProgress({ checkedFiles, checkedBytes, badPageCount }) {
-          if (!redraws && io.now() - shownAtMs < lineEveryMs) return;
-          shownAtMs = io.now();
-          const line = `checked ${checkedFiles} files, ${formatSize(checkedBytes)}${badPageCount === 0 ? '' : `, ${badPageCount} bad pages`}`;
-          io.stderr.write(redraws ? `\r\u001b[K${line}` : `${line}\n`);
-        },
-      });
-      if (redraws) io.stderr.write('\r\u001b[K');
-      if (flags.format === 'JSON') printJson(io, summary);
-      else io.stdout.write(describeCheck(summary));
-      return summary.ok ? exitCodes.done : exitCodes.failed;
-    }),
-  );
+  addAsking(fs, context, {
+    name: 'check',
+    description: 'read everything that is cached at or below a path from the SSD, and check it',
+    operands: [['<path>', 'file or directory']],
+    examples: ['primed fs check s3://datasets/imagenet/'],
+    ask: (client, _flags, path: string) => check(context.io, client, path),
+    text: describeCheck,
+    exitCode: ({ ok }) => (ok ? exitCodes.done : exitCodes.failed),
+  });
 };
+
+async function check(io: CliIo, client: PrimedClient, path: string): Promise<CheckSummary> {
+  const redraws = redrawable(io, io.stderr);
+  let shownAtMs = io.now();
+  const summary = await client.check(path, {
+    onProgress({ checkedFiles, checkedBytes, badPageCount }) {
+      if (!redraws && io.now() - shownAtMs < lineEveryMs) return;
+      shownAtMs = io.now();
+      const line = `checked ${checkedFiles} files, ${formatSize(checkedBytes)}${badPageCount === 0 ? '' : `, ${badPageCount} bad pages`}`;
+      io.stderr.write(redraws ? `\r\u001b[K${line}` : `${line}\n`);
+    },
+  });
+  if (redraws) io.stderr.write('\r\u001b[K');
+  return summary;
+}
 
 function describeCheck(summary: CheckSummary): string {
   const { path, ok, checkedFiles, checkedBytes, badPageCount, badPages, uncheckedFiles, goneFiles } = summary;

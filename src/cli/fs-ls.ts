@@ -1,38 +1,28 @@
 /** `primed fs ls` */
 import type { DirectoryEntry, FileEntry } from '../client/types.ts';
 import { formatSize } from '../core/sizes.ts';
-import {
-  type ClientOptions,
-  coordinatorOption,
-  type Format,
-  formatOption,
-  positiveInteger,
-  type RegisterVerb,
-  runs,
-  withClient,
-} from './context.ts';
+import { positiveInteger, type RegisterVerb, runs, withClient } from './context.ts';
 import { exitCodes } from './exit.ts';
 import { writeMuch } from './io.ts';
 import { printable } from './printable.ts';
+import { addVerb, type Flags } from './verb.ts';
 
-interface LsFlags extends ClientOptions {
-  readonly recursive?: boolean;
-  readonly limit?: number;
-  readonly format?: Format;
-}
+type LsFlags = Flags<{ readonly recursive?: boolean; readonly limit?: number }>;
 
 /** What the server gives at once; the whole listing is printed page by page and never held. */
 const pageEntries = 1000;
 
 export const registerFsLs: RegisterVerb = (fs, context) => {
-  const command = fs
-    .command('ls')
-    .description('list cached files')
-    .argument('<path>', 'directory or file, such as s3://bucket/dir/')
-    .option('-r, --recursive', 'everything below, not one level')
-    .option('--limit <count>', 'stop after this many entries', positiveInteger)
-    .addOption(formatOption());
-  coordinatorOption(command);
+  const command = addVerb(fs, {
+    name: 'ls',
+    description: 'list cached files; as JSON a line each',
+    operands: [['<path>', 'directory or file, such as s3://bucket/dir/']],
+    flags: [
+      ['-r, --recursive', 'everything below, not one level'],
+      ['--limit <count>', 'stop after this many entries', positiveInteger],
+    ],
+    examples: ['primed fs ls s3://datasets/', 'primed fs ls -r s3://datasets/imagenet/ --limit 20'],
+  });
   runs(command, context, (path: string, flags: LsFlags) =>
     withClient(context, flags, async (client) => {
       let left = flags.limit ?? Number.POSITIVE_INFINITY;
@@ -45,7 +35,7 @@ export const registerFsLs: RegisterVerb = (fs, context) => {
             limit: Math.min(left, pageEntries),
             ...(after === undefined ? {} : { after }),
           });
-          const line = flags.format === 'JSON' ? (entry: object) => `${JSON.stringify(entry)}\n` : lineOf;
+          const line = flags.format === 'json' ? (entry: object) => `${JSON.stringify(entry)}\n` : lineOf;
           await write(page.entries.map(line).join(''));
           for (const { id, reason } of page.unanswered ?? []) silent.set(id, reason);
           left -= page.entries.length;

@@ -1,38 +1,19 @@
 /** `primed fs stat` */
 import type { PathStat } from '../client/types.ts';
 import { formatSize } from '../core/sizes.ts';
-import {
-  type ClientOptions,
-  coordinatorOption,
-  type Format,
-  formatOption,
-  printJson,
-  type RegisterVerb,
-  runs,
-  withClient,
-} from './context.ts';
-import { exitCodes } from './exit.ts';
+import type { RegisterVerb } from './context.ts';
 import { printable } from './printable.ts';
-
-interface StatFlags extends ClientOptions {
-  readonly format?: Format;
-}
+import { addAsking } from './verb.ts';
 
 export const registerFsStat: RegisterVerb = (fs, context) => {
-  const command = fs
-    .command('stat')
-    .description('say how much of a path is cached')
-    .argument('<path>', 'file or directory')
-    .addOption(formatOption());
-  coordinatorOption(command);
-  runs(command, context, (path: string, flags: StatFlags) =>
-    withClient(context, flags, async (client) => {
-      const stat = await client.stat(path);
-      if (flags.format === 'JSON') printJson(context.io, stat);
-      else context.io.stdout.write(describeStat(stat));
-      return exitCodes.done;
-    }),
-  );
+  addAsking(fs, context, {
+    name: 'stat',
+    description: 'say how much of a path is cached',
+    operands: [['<path>', 'file or directory']],
+    examples: ['primed fs stat s3://datasets/imagenet/', 'primed fs stat s3://datasets/a.bin --format json'],
+    ask: (client, _flags, path: string) => client.stat(path),
+    text: describeStat,
+  });
 };
 
 /** Segments and gaps that are shown to people. */

@@ -35,7 +35,12 @@ export function processIo(): CliIo {
 
 /** Colours only where a terminal shows them, and not where NO_COLOR is set to anything (no-color.org). */
 export function colorAllowed(io: CliIo, stream: Stream): boolean {
-  return stream.isTTY === true && !io.env.NO_COLOR && io.env.TERM !== 'dumb';
+  return redrawable(io, stream) && !io.env.NO_COLOR;
+}
+
+/** Whether what stands there can be drawn over. */
+export function redrawable(io: CliIo, stream: Stream): boolean {
+  return stream.isTTY === true && io.env.TERM !== 'dumb';
 }
 
 /**

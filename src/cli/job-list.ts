@@ -3,54 +3,36 @@ import { Option } from 'commander';
 import type { JobRow } from '../client/types.ts';
 import { type JobState, jobStates } from '../core/job.ts';
 import { formatSize } from '../core/sizes.ts';
-import {
-  type ClientOptions,
-  coordinatorOption,
-  type Format,
-  formatOption,
-  printJson,
-  type RegisterVerb,
-  runs,
-  withClient,
-} from './context.ts';
-import { exitCodes } from './exit.ts';
+import type { RegisterVerb } from './context.ts';
 import { printable } from './printable.ts';
 import { formatTable } from './table.ts';
+import { addAsking } from './verb.ts';
 
-interface ListFlags extends ClientOptions {
+interface ListFlags {
   readonly jobType: string;
   readonly jobState?: JobState | 'ALL';
-  readonly format?: Format;
 }
 
 const upperCase = (written: string): string => written.toUpperCase();
 
 export const registerJobList: RegisterVerb = (job, context) => {
-  const command = job
-    .command('list')
-    .description('list jobs, the newest first')
-    .addOption(
+  addAsking<ListFlags, readonly JobRow[]>(job, context, {
+    name: 'list',
+    description: 'list jobs, the newest first',
+    flags: [
       new Option('--job-type <type>', 'load, free or all')
         .choices(['load', 'free', 'all', 'LOAD', 'FREE', 'ALL'])
         .default('all'),
-    )
-    .addOption(new Option('--job-state <state>', `${jobStates.join(', ')} or ALL`).argParser(upperCase))
-    .addOption(formatOption());
-  coordinatorOption(command);
-  runs(command, context, async (flags: ListFlags) => {
-    const { jobType: type, jobState: state } = flags;
-    const rows = await withClient(context, flags, (client) =>
+      ['--job-state <state>', `${jobStates.join(', ')} or ALL`, upperCase],
+    ],
+    examples: ['primed job list', 'primed job list --job-type load --job-state failed --format json'],
+    ask: (client, { jobType: type, jobState: state }) =>
       client.list({ type, ...(state === undefined ? {} : { state }) }),
-    );
-    if (flags.format === 'JSON') printJson(context.io, rows);
-    else
-      context.io.stdout.write(
-        formatTable(['JOB ID', 'TYPE', 'STATE', 'FILES', 'BYTES', 'FAILED', 'SUBMITTED', 'PATH'], rows.map(cellsOf)),
-      );
-    return exitCodes.done;
+    text: (rows) => formatTable(columns, rows.map(cellsOf)),
   });
 };
 
+const columns = ['JOB ID', 'TYPE', 'STATE', 'FILES', 'BYTES', 'FAILED', 'SUBMITTED', 'PATH'];
 const unknown = '-';
 
 /** `40 of 2020`, or only the whole when it is reached. */

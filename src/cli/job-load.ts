@@ -2,22 +2,13 @@
 import type { Command } from 'commander';
 import type { LoadTarget, PrimedClient } from '../client/client.ts';
 import { parseLoadOptions } from '../core/load-options.ts';
-import {
-  type CliContext,
-  type ClientOptions,
-  coordinatorOption,
-  type Format,
-  formatOption,
-  printJson,
-  type RegisterVerb,
-  runs,
-  withClient,
-} from './context.ts';
+import { type CliContext, type RegisterVerb, runs, withClient } from './context.ts';
 import { exitCodes, UsageError } from './exit.ts';
-import { followToEnd, type Mode, modeOf, ofJob } from './job-modes.ts';
+import { followToEnd, type Mode, modeOf, ofJob, saySubmitted } from './job-modes.ts';
 import { loadFigures } from './meter.ts';
+import { addVerb, type CommonFlags, jsonOf, say } from './verb.ts';
 
-interface LoadFlags extends ClientOptions {
+interface LoadFlags extends CommonFlags {
   readonly path?: string;
   readonly indexFile?: string;
   readonly submit?: boolean;
@@ -33,7 +24,6 @@ interface LoadFlags extends ClientOptions {
   readonly batchSize?: string;
   readonly segmentSize?: string;
   readonly priority?: string;
-  readonly format?: Format;
   readonly verbose?: boolean;
 }
 
@@ -54,33 +44,38 @@ const optionOfFlag = {
 /** Which flags say something in which mode; elsewhere they would be ignored, so they are refused. */
 const modesOfFlag: Readonly<Record<string, readonly Mode[]>> = {
   ...Object.fromEntries(Object.keys(optionOfFlag).map((flag) => [flag, ['follow', 'submit'] as const])),
-  format: ['follow', 'progress'],
   verbose: ['follow', 'progress'],
 };
 
 export const registerJobLoad: RegisterVerb = (job, context) => {
-  const command = job
-    .command('load')
-    .description('load a path from its origin; without --submit, --progress or --stop: submit, follow, and report')
-    .argument('[path]', 'what to load: s3://bucket/dir/, s3://bucket/key, file:///dir/')
-    .option('--path <path>', 'the same as the argument')
-    .option('--index-file <path>', 'load the paths that this file has, one a line')
-    .option('--submit', 'submit, and do not wait')
-    .option('--progress', 'show how far the load is')
-    .option('--stop', 'stop the load')
-    .option('--bandwidth <size>', 'bytes a second that one worker reads from the origin at most, such as 200MB')
-    .option('--verify', 'afterwards list the origin again, and read and check everything that was cached')
-    .option('--partial-listing', 'begin to load before the listing is complete')
-    .option('--metadata-only', 'cache sizes, ETags and times, no data')
-    .option('--skip-if-exists', 'do not load again what is cached at the same version')
-    .option('--file-filter-regx <pattern>', 'load only files whose whole base name matches')
-    .option('--replicas <count>', 'workers that shall have each file')
-    .option('--batch-size <count>', 'files handed to a worker at a time')
-    .option('--segment-size <size>', 'cut files at multiples of this, and spread them over workers, such as 8MB')
-    .option('--priority <weight>', 'share of the workers while several loads run, 1 to 100 (default: 10)')
-    .addOption(formatOption())
-    .option('--verbose', 'name the files that failed, with reasons');
-  coordinatorOption(command);
+  const command = addVerb(job, {
+    name: 'load',
+    description: 'load a path from its origin; without --submit, --progress or --stop: submit, follow, and report',
+    operands: [['[path]', 'what to load: s3://bucket/dir/, s3://bucket/key, file:///dir/']],
+    flags: [
+      ['--path <path>', 'the same as the argument'],
+      ['--index-file <path>', 'load the paths that this file has, one a line'],
+      ['--submit', 'submit, and do not wait'],
+      ['--progress', 'show how far the load is'],
+      ['--stop', 'stop the load'],
+      ['--bandwidth <size>', 'bytes a second that one worker reads from the origin at most, such as 200MB'],
+      ['--verify', 'afterwards list the origin again, and read and check everything that was cached'],
+      ['--partial-listing', 'begin to load before the listing is complete'],
+      ['--metadata-only', 'cache sizes, ETags and times, no data'],
+      ['--skip-if-exists', 'do not load again what is cached at the same version'],
+      ['--file-filter-regx <pattern>', 'load only files whose whole base name matches'],
+      ['--replicas <count>', 'workers that shall have each file'],
+      ['--batch-size <count>', 'files handed to a worker at a time'],
+      ['--segment-size <size>', 'cut files at multiples of this, and spread them over workers, such as 8MB'],
+      ['--priority <weight>', 'share of the workers while several loads run, 1 to 100 (default: 10)'],
+      ['--verbose', 'name the files that failed, with reasons'],
+    ],
+    examples: [
+      'primed job load s3://datasets/imagenet/',
+      'primed job load s3://models/llama/ --replicas 2 --verify --submit',
+      'primed job load s3://models/llama/ --progress --verbose',
+    ],
+  });
   runs(command, context, (path: string | undefined, flags: LoadFlags) => jobLoad(context, path, flags, command));
 };
 
@@ -103,7 +98,7 @@ async function jobLoad(
   parseLoadOptions(options);
   return withClient(context, flags, (client) => {
     if (mode === 'progress') return showProgress(context, client, pathOf(target), flags);
-    if (mode === 'stop') return stop(context, client, pathOf(target));
+    if (mode === 'stop') return stop(context, client, pathOf(target), flags);
     return submit(context, client, { target, options, flags, following: mode === 'follow' });
   });
 }
@@ -137,9 +132,7 @@ async function submit(
 ): Promise<number> {
   const { io } = context;
   const submitted = await client.submit(order.target, order.options);
-  // With JSON asked for, standard output holds nothing but JSON.
-  const notes = order.following && order.flags.format === 'JSON' ? io.stderr : io.stdout;
-  notes.write(`${submitted.message}\n`);
+  saySubmitted(io, order, submitted);
   if (!submitted.success) return exitCodes.failed;
   if (!order.following) return exitCodes.done;
   const path = pathOf(order.target);
@@ -159,17 +152,16 @@ function showProgress(
 ): Promise<number> {
   const { io } = context;
   const options = { verbose: verbose === true };
-  return ofJob(context, `Load for path '${path}' cannot be found.`, async () => {
-    if (format === 'JSON') printJson(io, await client.progress(path, options));
+  return ofJob(context, format, `Load for path '${path}' cannot be found.`, async () => {
+    if (format === 'json') io.stdout.write(jsonOf(await client.progress(path, options)));
     else io.stdout.write(withNewline(await client.progressText(path, options)));
   });
 }
 
-function stop(context: CliContext, client: PrimedClient, path: string): Promise<number> {
+function stop(context: CliContext, client: PrimedClient, path: string, flags: CommonFlags): Promise<number> {
   const missing = `Cannot find load job for path ${path}, it might have already been stopped or finished`;
-  return ofJob(context, missing, async () => {
-    await client.stop(path);
-    context.io.stdout.write(`Load '${path}' is successfully stopped.\n`);
+  return ofJob(context, flags.format, missing, async () => {
+    say(context.io, flags, await client.stop(path), () => `Load '${path}' is successfully stopped.\n`);
   });
 }
 

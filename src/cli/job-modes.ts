@@ -1,10 +1,13 @@
 /** What the verbs of jobs have in common: submit and follow, submit alone, show, or stop; and a job that is not there. */
 import type { PrimedClient } from '../client/client.ts';
+import type { Submitted } from '../client/types.ts';
 import { PrimedError } from '../core/errors.ts';
 import type { CliContext } from './context.ts';
 import { exitCodes, UsageError } from './exit.ts';
 import { follow } from './follow.ts';
+import type { CliIo } from './io.ts';
 import type { Watched } from './meter.ts';
+import { type CommonFlags, type Format, say } from './verb.ts';
 
 export type Mode = 'follow' | 'submit' | 'progress' | 'stop';
 
@@ -15,14 +18,30 @@ export function modeOf(flags: Readonly<Partial<Record<Exclude<Mode, 'follow'>, b
   return asked[0] ?? 'follow';
 }
 
-/** What `act` prints, or `missing` where there is no such job. */
-export async function ofJob({ io }: CliContext, missing: string, act: () => Promise<void>): Promise<number> {
+/** Says that a job was submitted. With JSON asked for, standard output holds one document: of a job that is followed its report. */
+export function saySubmitted(
+  io: CliIo,
+  { flags, following }: { readonly flags: CommonFlags; readonly following: boolean },
+  submitted: Submitted,
+): void {
+  const message = `${submitted.message}\n`;
+  if (following && submitted.success && flags.format === 'json') io.stderr.write(message);
+  else say(io, flags, submitted, () => message);
+}
+
+/** What `act` prints, or `missing` where there is no such job: with JSON asked for to standard error. */
+export async function ofJob(
+  { io }: CliContext,
+  format: Format | undefined,
+  missing: string,
+  act: () => Promise<void>,
+): Promise<number> {
   try {
     await act();
     return exitCodes.done;
   } catch (error) {
     if (!(error instanceof PrimedError) || error.code !== 'JOB_NOT_FOUND') throw error;
-    io.stdout.write(`${missing}\n`);
+    (format === 'json' ? io.stderr : io.stdout).write(`${missing}\n`);
     return exitCodes.noSuchJob;
   }
 }

@@ -44,6 +44,7 @@ export function manualPage(program: Verb, version: string): string {
       lines.push('.TP', `\\fB${escaped(names)}\\fR${value === undefined ? '' : ` \\fI${escaped(value)}\\fR`}`);
       lines.push(escaped(description));
     }
+    if (verb.examples.length > 0) lines.push('.PP', 'Examples:', '.nf', ...verb.examples.map(escaped), '.fi');
   }
   lines.push(
     '.SH EXIT STATUS',

@@ -3,7 +3,7 @@ import cliProgress from 'cli-progress';
 import type { FreeReport, JobProgress } from '../client/types.ts';
 import type { JobState } from '../core/job.ts';
 import { formatSize, formatTimeLeft } from '../core/sizes.ts';
-import { type CliIo, colorAllowed } from './io.ts';
+import { type CliIo, colorAllowed, redrawable } from './io.ts';
 
 export interface Watched {
   readonly mJobState: JobState;
@@ -34,7 +34,7 @@ const redrawPerSecond = 10;
 
 /** Writes to standard error, so that standard output keeps to results. */
 export function makeMeter<P extends Watched>(io: CliIo, figures: Figures<P>): Meter<P> {
-  return io.stderr.isTTY === true && io.env.TERM !== 'dumb' ? barMeter(io, figures) : lineMeter(io, figures);
+  return redrawable(io, io.stderr) ? barMeter(io, figures) : lineMeter(io, figures);
 }
 
 function barMeter<P extends Watched>(io: CliIo, figures: Figures<P>): Meter<P> {

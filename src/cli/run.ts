@@ -47,7 +47,8 @@ function wordsOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
-function makeProgram(context: CliContext, verbs: readonly RegisterVerb[]): Command {
+/** All verbs, without running one. */
+export function makeProgram(context: CliContext, verbs: readonly RegisterVerb[]): Command {
   const { io } = context;
   const program = new Command('primed')
     .description('Preloads datasets from object storage onto SSDs, proves that they are there, and serves them.')

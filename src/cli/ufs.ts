@@ -3,22 +3,13 @@ import type { PrimedClient } from '../client/client.ts';
 import type { UfsInfo } from '../client/types.ts';
 import { limitedOrigin, rateOf } from '../core/origin-limits.ts';
 import { formatSize } from '../core/sizes.ts';
-import {
-  type CliContext,
-  type ClientOptions,
-  coordinatorOption,
-  type Format,
-  formatOption,
-  printJson,
-  type RegisterVerb,
-  runs,
-  withClient,
-} from './context.ts';
-import { exitCodes, UsageError } from './exit.ts';
+import type { RegisterVerb } from './context.ts';
+import { UsageError } from './exit.ts';
 import { printable } from './printable.ts';
 import { formatTable } from './table.ts';
+import { addAsking } from './verb.ts';
 
-interface LimitFlags extends ClientOptions {
+interface LimitFlags {
   readonly bandwidth?: string;
   readonly requests?: string;
   readonly reset?: boolean;
@@ -26,27 +17,29 @@ interface LimitFlags extends ClientOptions {
 
 export const registerUfs: RegisterVerb = (program, context) => {
   const ufs = program.command('ufs').description('limits of origins, for all workers together');
-  const list = ufs.command('list').description('list the limits of origins').addOption(formatOption());
-  coordinatorOption(list);
-  runs(list, context, async (flags: ClientOptions & { readonly format?: Format }) => {
-    const rows = await withClient(context, flags, (client) => client.ufs());
-    if (flags.format === 'JSON') printJson(context.io, rows);
-    else context.io.stdout.write(formatTable(columns, rows.map(cellsOf)));
-    return exitCodes.done;
+  addAsking(ufs, context, {
+    name: 'list',
+    description: 'list the limits of origins',
+    examples: ['primed ufs list', 'primed ufs list --format json'],
+    ask: (client) => client.ufs(),
+    text: (rows) => formatTable(columns, rows.map(cellsOf)),
   });
-
-  const limit = ufs
-    .command('limit')
-    .description('limit what all workers together ask of an origin, from now on')
-    .argument('<path>', 's3://bucket, s3:// for all buckets without a limit of their own, or file:///dir')
-    .argument('[none]', '`none` lifts both limits')
-    .option('--bandwidth <size>', 'bytes a second, such as 2GB, or none')
-    .option('--requests <count>', 'requests a second of all kinds, or none')
-    .option('--reset', 'the limits of the configuration hold again');
-  coordinatorOption(limit);
-  runs(limit, context, (path: string, none: string | undefined, flags: LimitFlags) =>
-    setLimit(context, path, none, flags),
-  );
+  addAsking<LimitFlags, UfsInfo>(ufs, context, {
+    name: 'limit',
+    description: 'limit what all workers together ask of an origin, from now on',
+    operands: [
+      ['<path>', 's3://bucket, s3:// for all buckets without a limit of their own, or file:///dir'],
+      ['[none]', '`none` lifts both limits'],
+    ],
+    flags: [
+      ['--bandwidth <size>', 'bytes a second, such as 2GB, or none'],
+      ['--requests <count>', 'requests a second of all kinds, or none'],
+      ['--reset', 'the limits of the configuration hold again'],
+    ],
+    examples: ['primed ufs limit s3://datasets --bandwidth 2GB --requests 3000', 'primed ufs limit s3://datasets none'],
+    ask: setLimit,
+    text: (row) => `Limits of ${row.origin}: bandwidth ${bandwidthOf(row)}, requests ${requestsOf(row)}.\n`,
+  });
 };
 
 const columns = ['ORIGIN', 'BANDWIDTH', 'REQUESTS', 'SOURCE', 'IN USE BY'];
@@ -77,11 +70,11 @@ function ratesOf(share: Rates): string {
 }
 
 async function setLimit(
-  context: CliContext,
+  client: PrimedClient,
+  { bandwidth, requests, reset }: LimitFlags,
   path: string,
   none: string | undefined,
-  { bandwidth, requests, reset, ...flags }: LimitFlags,
-): Promise<number> {
+): Promise<UfsInfo> {
   if (none !== undefined && none.toLowerCase() !== 'none')
     throw new UsageError(`'${none}' is no limit: write none, or --bandwidth and --requests.`);
   const ways = [none !== undefined, reset === true, bandwidth !== undefined || requests !== undefined];
@@ -92,8 +85,5 @@ async function setLimit(
   if (bandwidth !== undefined) rateOf('bandwidth', bandwidth);
   if (requests !== undefined) rateOf('requests', requests);
   const change = none === undefined ? { bandwidth, requests, reset } : { bandwidth: 'none', requests: 'none' };
-  const row = await withClient(context, flags, (client: PrimedClient) => client.limitUfs(path, change));
-  const limits = `bandwidth ${bandwidthOf(row)}, requests ${requestsOf(row)}`;
-  context.io.stdout.write(`Limits of ${row.origin}: ${limits}.\n`);
-  return exitCodes.done;
+  return client.limitUfs(path, change);
 }

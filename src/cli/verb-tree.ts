@@ -1,5 +1,6 @@
 /** The command line as data: what completion and the manual page are made of. */
 import type { Command } from 'commander';
+import { examplesOf } from './verb.ts';
 
 export interface Flag {
   /** `--size`; of a flag that can be turned off `--no-kill`. */
@@ -18,6 +19,8 @@ export interface Verb {
   /** `<id>`, `[path]`. */
   readonly operands: readonly string[];
   readonly flags: readonly Flag[];
+  /** Whole command lines. */
+  readonly examples: readonly string[];
   readonly verbs: readonly Verb[];
 }
 
@@ -31,6 +34,7 @@ export function verbTree(command: Command, words: readonly string[] = []): Verb 
       return operand.required ? `<${name}>` : `[${name}]`;
     }),
     flags: command.options.filter(({ hidden }) => !hidden).map(flagOf),
+    examples: examplesOf(command),
     verbs: command
       .createHelp()
       .visibleCommands(command)

@@ -2,37 +2,20 @@
 import type { WorkerInfo } from '../client/types.ts';
 import { addressOf } from '../core/membership.ts';
 import { formatSize } from '../core/sizes.ts';
-import {
-  type ClientOptions,
-  coordinatorOption,
-  type Format,
-  formatOption,
-  printJson,
-  type RegisterVerb,
-  runs,
-  withClient,
-} from './context.ts';
-import { exitCodes } from './exit.ts';
+import type { RegisterVerb } from './context.ts';
 import { printable } from './printable.ts';
 import { formatTable } from './table.ts';
-
-interface ListFlags extends ClientOptions {
-  readonly format?: Format;
-}
+import { addAsking } from './verb.ts';
 
 const columns = ['ID', 'STATE', 'ADDRESS', 'ZONE', 'CAPACITY', 'FREE', 'FILES', 'EPOCH', 'LAST SEEN', 'VERSION'];
 
 export const registerWorkerList: RegisterVerb = (worker, context) => {
-  const command = worker
-    .command('list')
-    .description('list the workers that the coordinator knows')
-    .addOption(formatOption());
-  coordinatorOption(command);
-  runs(command, context, async (flags: ListFlags) => {
-    const workers = await withClient(context, flags, (client) => client.workers());
-    if (flags.format === 'JSON') printJson(context.io, workers);
-    else context.io.stdout.write(formatTable(columns, workers.map(cellsOf)) + workers.map(reasonOf).join(''));
-    return exitCodes.done;
+  addAsking(worker, context, {
+    name: 'list',
+    description: 'list the workers that the coordinator knows',
+    examples: ['primed worker list', 'primed worker list --format json'],
+    ask: (client) => client.workers(),
+    text: (workers) => formatTable(columns, workers.map(cellsOf)) + workers.map(reasonOf).join(''),
   });
 };
 

@@ -1,8 +1,8 @@
 /** `primed worker …`: without a verb behind it the daemon of that name, where one is registered; else verbs about workers. */
 import type { PrimedClient } from '../client/client.ts';
 import type { WorkerInfo } from '../client/types.ts';
-import { type ClientOptions, coordinatorOption, type RegisterVerb, runs, withClient } from './context.ts';
-import { exitCodes } from './exit.ts';
+import type { RegisterVerb } from './context.ts';
+import { addAsking } from './verb.ts';
 import { registerWorkerList } from './worker-list.ts';
 
 export const registerWorker: RegisterVerb = (program, context) => {
@@ -12,27 +12,34 @@ export const registerWorker: RegisterVerb = (program, context) => {
   registerWorkerList(worker, context);
 
   /** A verb about one worker that answers one line. */
-  const verb = (
+  const verb = <A>(
     name: string,
     description: string,
-    act: (client: PrimedClient, id: string) => Promise<string>,
+    act: { ask: (client: PrimedClient, id: string) => Promise<A>; text: (answer: A) => string },
   ): void => {
-    const command = worker.command(name).description(description).argument('<id>', 'as `primed worker list` shows it');
-    coordinatorOption(command);
-    runs(command, context, async (id: string, flags: ClientOptions) => {
-      context.io.stdout.write(`${await withClient(context, flags, (client) => act(client, id))}\n`);
-      return exitCodes.done;
+    addAsking(worker, context, {
+      name,
+      description,
+      operands: [['<id>', 'as `primed worker list` shows it']],
+      examples: [`primed worker ${name} node-7`],
+      ask: (client, _flags, id: string) => act.ask(client, id),
+      text: (answer) => `${act.text(answer)}\n`,
     });
   };
-  verb('drain', 'give a worker no new segments; it keeps and serves what it has', async (client, id) =>
-    afterDrain(await client.drainWorker(id)),
-  );
-  verb('undrain', 'give a worker new segments again', async (client, id) =>
-    afterUndrain(await client.undrainWorker(id)),
-  );
-  verb('remove', 'forget a worker until it registers again', async (client, id) => {
-    await client.removeWorker(id);
-    return `Worker '${id}' is forgotten until it registers again.`;
+  verb('drain', 'give a worker no new segments; it keeps and serves what it has', {
+    ask: (client, id) => client.drainWorker(id),
+    text: afterDrain,
+  });
+  verb('undrain', 'give a worker new segments again', {
+    ask: (client, id) => client.undrainWorker(id),
+    text: afterUndrain,
+  });
+  verb('remove', 'forget a worker until it registers again', {
+    ask: async (client, id) => {
+      await client.removeWorker(id);
+      return { id, removed: true };
+    },
+    text: ({ id }) => `Worker '${id}' is forgotten until it registers again.`,
   });
 };
 

@@ -84,7 +84,19 @@ test.each([
   [[path, '--path', path], 'exactly one of <path> and --path'],
   [[path, '--submit', '--stop'], '--submit and --stop exclude each other'],
   [[path, '--stop', '--dry-run'], '--dry-run means nothing together with --stop'],
-  [[path, '--submit', '--format', 'JSON'], '--format means nothing together with --submit'],
 ])('%j is bad usage', async (args, message) => {
   expect(await free(...args)).toMatchObject({ code: 2, err: expect.stringContaining(message) });
+});
+
+test('with JSON asked for, submitting and stopping answer one document, and a missing job leaves none', async () => {
+  const submitted = await free(path, '--submit', '--format', 'json');
+  expect(JSON.parse(submitted.out)).toMatchObject({ success: true, jobId: expect.any(String) });
+  coordinator.jobs.active.add(path);
+  const stopped = await free(path, '--stop', '--format', 'json');
+  expect(JSON.parse(stopped.out)).toMatchObject({ success: true });
+  expect(await free('s3://b/none/', '--progress', '--format', 'json')).toMatchObject({
+    code: 4,
+    out: '',
+    err: expect.stringContaining('cannot be found'),
+  });
 });

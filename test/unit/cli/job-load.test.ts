@@ -264,7 +264,7 @@ test('flags that would mean nothing are refused', async () => {
     [['--submit', '--stop'], '--submit and --stop exclude each other.'],
     [['--stop', '--verify', '--batch-size', '3'], '--verify, --batch-size mean nothing together with --stop.'],
     [['--progress', '--replicas', '2'], '--replicas means nothing together with --progress.'],
-    [['--submit', '--format', 'JSON'], '--format means nothing together with --submit.'],
+    [['--submit', '--verbose'], '--verbose means nothing together with --submit.'],
   ] as const) {
     const io = world();
     expect(await load(io, path, ...args)).toBe(2);
