@@ -91,9 +91,11 @@ test.each([
 test('with JSON asked for, submitting and stopping answer one document, and a missing job leaves none', async () => {
   const submitted = await free(path, '--submit', '--format', 'json');
   expect(JSON.parse(submitted.out)).toMatchObject({ success: true, jobId: expect.any(String) });
+  script('RUNNING');
   coordinator.jobs.active.add(path);
   const stopped = await free(path, '--stop', '--format', 'json');
   expect(JSON.parse(stopped.out)).toMatchObject({ success: true });
+  coordinator.jobs.onSnapshot = () => undefined;
   expect(await free('s3://b/none/', '--progress', '--format', 'json')).toMatchObject({
     code: 4,
     out: '',
