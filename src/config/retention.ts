@@ -7,6 +7,7 @@ import { choice, duration, flag, integer, size, text } from './forms.ts';
 export interface RetentionConfig {
   readonly eviction: 'lru' | 'none';
   readonly rules: readonly RetentionRule[];
+  readonly removedLimitMs: number;
 }
 
 const closed = { additionalProperties: false } as const;
@@ -57,6 +58,13 @@ export const retentionSchema = Type.Object(
         'What goes when a load needs room: `lru` files that were not used for longest, `none` nothing; then the load is refused.',
       default: 'lru',
     }),
+    removed_limit: duration({
+      description:
+        'How long a client may go on reading a file that was removed or replaced. Until then the file keeps its room; afterwards the answer is cut off.',
+      default: '30m',
+      minimum: 1000,
+      maximum: 7 * 86_400_000,
+    }),
     rule: Type.Optional(Type.Array(ruleSchema, { maxItems: mostRules })),
   },
   { ...closed, description: 'What stays in the stores of a worker when room is needed.' },
@@ -65,6 +73,7 @@ export const retentionSchema = Type.Object(
 export function retentionOf({ values, counts }: Draft): RetentionConfig {
   return {
     eviction: values.get('store.eviction') as 'lru' | 'none',
+    removedLimitMs: values.get('store.removed_limit') as number,
     rules: Array.from({ length: counts.get('store.rule') ?? 0 }, (_, index) => {
       const get = <T>(name: string): T | undefined => values.get(`store.rule[${index}].${name}`) as T | undefined;
       const [ttlMs, quotaBytes] = [get<number>('ttl'), get<number>('quota')];

@@ -39,8 +39,8 @@ interface Reading {
 
 export class Answers {
   readonly #options: AnswersOptions;
-  /** Bodies that wait for something. */
-  readonly #bodies = new Set<AbortController>();
+  /** Bodies that wait for something, by what they are of. */
+  readonly #bodies = new Map<AbortController, FileId>();
   #onIdle: (() => void) | undefined;
 
   constructor(options: AnswersOptions) {
@@ -77,9 +77,18 @@ export class Answers {
     }
   }
 
+  /** Ends the bodies of these files. */
+  cut(files: readonly FileId[]): void {
+    for (const [body, file] of this.#bodies) {
+      if (body.signal.aborted || !files.includes(file)) continue;
+      this.#options.row.add(servingColumns.cutBodies, 1);
+      body.abort();
+    }
+  }
+
   /** Ends bodies; resolves when none is under way. */
   async close(): Promise<void> {
-    for (const body of this.#bodies) body.abort();
+    for (const body of this.#bodies.keys()) body.abort();
     if (this.#bodies.size === 0) return;
     await new Promise<void>((resolve) => {
       this.#onIdle = resolve;
@@ -140,7 +149,7 @@ export class Answers {
       cancelled: () => {
         if (body === undefined) {
           body = new AbortController();
-          this.#bodies.add(body);
+          this.#bodies.set(body, order.file.record.fileId);
           response.once('close', left);
           if (response.destroyed) body.abort();
         }

@@ -126,15 +126,20 @@ async function sendByNode(context: BodyContext, order: BodyOrder): Promise<BodyE
   }
   let sentBytes = 0;
   let failed: SendOutcome | undefined;
+  const cancelled = order.cancelled();
   async function* pieces(): AsyncGenerator<Uint8Array> {
     for (let doneBytes = 0; doneBytes < range.length; ) {
+      if (cancelled.aborted) {
+        failed = 'cancelled';
+        return;
+      }
       const offset = range.offset + doneBytes;
       const skip = offset % pageBytes;
       const length = Math.min(pageBytes - skip, range.length - doneBytes);
       const piece = Buffer.allocUnsafeSlow(length);
       while (!sender.copy(runOf(context, file, { offset, length }), skip, piece)) {
         const ahead = runOf(context, file, window(range, doneBytes));
-        const { outcome } = await sender.load(ahead, order.cancelled());
+        const { outcome } = await sender.load(ahead, cancelled);
         if (outcome === 'sent') continue;
         failed = outcome;
         return;

@@ -83,6 +83,7 @@ const beat = setInterval(() => {
   row.set(servingColumns.readBytes, sender.readBytes);
   tellTouched();
   view.letGo();
+  answers.cut(view.overdue());
 }, beatMs);
 
 port.on('message', (message: ToServing) => {

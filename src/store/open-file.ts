@@ -13,7 +13,7 @@ import type { Volume } from './volume.ts';
 const readAhead = 2;
 
 /** Where it is known what is read, so that it stays. */
-export type HeldReads = Pick<Readers, 'enter' | 'leave' | 'block'>;
+export type HeldReads = Pick<Readers, 'enter' | 'leave' | 'block' | 'isOverdue'>;
 
 export class CachedFile implements OpenFile {
   readonly record: FileRecord;
@@ -139,6 +139,7 @@ export class CachedFile implements OpenFile {
 
   /** A fresh buffer for each page: the consumer may keep it as long as it likes. */
   async #readPage(page: number): Promise<Uint8Array> {
+    if (this.#readers.isOverdue(this.record.fileId)) throw removedLongAgo(this.record);
     const { lengthBytes, checksum, extents } = this.#locate(page);
     const buffer = makeAligned(alignUp(lengthBytes));
     this.#reading++;
@@ -174,6 +175,11 @@ export function checkRange({ path, sizeBytes }: FileRecord, { offset, length }: 
   if (offset >= 0 && length >= 0 && end <= sizeBytes) return;
   const message = `bytes ${offset} to ${end} of ${path} were asked for, it has ${sizeBytes}`;
   throw new PrimedError('RANGE_INVALID', message, { path, offset, length, sizeBytes });
+}
+
+function removedLongAgo({ path }: FileRecord): PrimedError {
+  const message = `${path} was removed or replaced longer ago than store.removed_limit; what was still read of it is cut off`;
+  return new PrimedError('FILE_NOT_CACHED', message, { path });
 }
 
 function hex(checksum: number): string {

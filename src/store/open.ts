@@ -61,6 +61,7 @@ export async function openLocalStore(options: StoreOptions, hooks: CommitHooks =
       log: options.log,
       ledgerFlushMs: options.ledgerFlushMs,
       otherReads: options.otherReads,
+      removedLimitMs: options.retention?.removedLimitMs,
       hooks,
       ...{ retention, usage, evicts: options.retention?.eviction !== 'none' },
       observe: {

@@ -12,6 +12,7 @@ import type { Space } from './space.ts';
 interface Left {
   readonly extents: readonly Extent[];
   readonly run: RunId | undefined;
+  readonly sinceMs: number;
 }
 
 interface Reading {
@@ -29,15 +30,27 @@ export class Readers {
   /** Blocks that left the index, or are about to, of files that may be read. */
   readonly #retired = new Map<FileId, ReadonlyMap<number, Block>>();
 
+  readonly #now: () => number;
   readonly #others: OtherReads | undefined;
+  readonly #removedLimitMs: number;
   /** Gone from the index, and read by other threads. */
   readonly #leftToOthers = new Map<FileId, Left>();
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(index: IndexDb, space: Space, others?: OtherReads) {
-    this.#index = index;
-    this.#space = space;
-    this.#others = others;
+  constructor(parts: {
+    index: IndexDb;
+    space: Space;
+    /** In ms. */
+    now: () => number;
+    others: OtherReads | undefined;
+    /** How long after its removal a file may be read. Undefined: to the end. */
+    removedLimitMs: number | undefined;
+  }) {
+    this.#index = parts.index;
+    this.#space = parts.space;
+    this.#now = parts.now;
+    this.#others = parts.others;
+    this.#removedLimitMs = parts.removedLimitMs ?? Number.POSITIVE_INFINITY;
   }
 
   /** What is still read by others then is free when the store is opened again. */
@@ -63,6 +76,16 @@ export class Readers {
     return this.#reading.has(file) || this.#others?.isRead(file) === true;
   }
 
+  /** Whether the file was removed so long ago that nobody may read on. */
+  isOverdue(file: FileId): boolean {
+    const left = this.#reading.get(file)?.left;
+    return left !== undefined && this.#isOver(left);
+  }
+
+  #isOver({ sinceMs }: Left): boolean {
+    return this.#now() - sinceMs >= this.#removedLimitMs;
+  }
+
   /** The commit that is being made removes these blocks from the index. */
   retire(file: FileId, blocks: ReadonlyMap<number, Block>): void {
     this.#retired.set(file, blocks);
@@ -74,16 +97,15 @@ export class Readers {
    */
   retired(file: FileId, extents: readonly Extent[], run?: RunId): void {
     const reading = this.#reading.get(file);
-    if (reading) {
-      reading.left = { extents, run };
-      return;
-    }
-    this.#release(file, { extents, run });
+    const left = { extents, run, sinceMs: this.#now() };
+    if (reading) reading.left = left;
+    else this.#release(file, left);
   }
 
   #release(file: FileId, left: Left): void {
     if (this.#others?.isRead(file) === true) {
       this.#leftToOthers.set(file, left);
+      if (this.#isOver(left)) this.#others.cut(file);
       this.#timer ??= setTimeout(() => this.#lookAgain(), lookAgainMs).unref();
       return;
     }

@@ -1,22 +1,29 @@
 /**
  * Which files other threads are reading, in shared memory: their extents are not given out again before.
  *
- *   row of a thread:  | cells in use, at most | file | file | 0 | ... |      64-bit cells, one writer a row
+ *   row of a thread:  | cells in use, at most | cuts | file | -file | 0 | ... |      64-bit cells
  *
  * A reader writes the id of the file into a cell, and looks after that whether the index still has the file. Who frees an
  * extent looks at the cells after the commit that took the file out of the index. So either the reader finds it gone, or it
  * is found reading: hazard pointers, with the index in the place of the pointer.
+ *
+ * A thread writes its own row. But who frees may turn a file into its negative: the thread is to end the reads of it, and finds
+ * those by the number of cuts, which is raised after each.
  */
 import assert from 'node:assert/strict';
 import type { FileId } from '../core/types.ts';
 
 /** Distinct files that one thread reads at once; one more is read by the main thread. */
 export const cellsOfThread = 16_384;
-const rowCells = 1 + cellsOfThread;
+const cutsCell = 1;
+const firstCell = 2;
+const rowCells = firstCell + cellsOfThread;
 
 /** Whether somebody outside of this thread reads a file. */
 export interface OtherReads {
   isRead(file: FileId): boolean;
+  /** Who reads it is to end that soon. Said again as long as somebody does. */
+  cut(file: FileId): void;
 }
 
 /** All rows, as the thread that frees sees them. */
@@ -32,13 +39,29 @@ export class SharedReads implements OtherReads {
   }
 
   isRead(file: FileId): boolean {
-    const wanted = BigInt(file);
-    for (let thread = 0; thread < this.#threads; thread += 1) {
-      const row = thread * rowCells;
-      const used = Number(Atomics.load(this.#cells, row));
-      for (let cell = 1; cell <= used; cell += 1) if (Atomics.load(this.#cells, row + cell) === wanted) return true;
-    }
+    for (let thread = 0; thread < this.#threads; thread += 1) if (this.#cellOf(thread, file) !== undefined) return true;
     return false;
+  }
+
+  cut(file: FileId): void {
+    for (let thread = 0; thread < this.#threads; thread += 1) {
+      const cell = this.#cellOf(thread, file);
+      if (cell === undefined) continue;
+      // The thread may leave it at this moment, and have another file in the cell.
+      const was = Atomics.compareExchange(this.#cells, cell, BigInt(file), BigInt(-file));
+      if (was === BigInt(file) || was === BigInt(-file)) Atomics.add(this.#cells, thread * rowCells + cutsCell, 1n);
+    }
+  }
+
+  #cellOf(thread: number, file: FileId): number | undefined {
+    const [wanted, cut] = [BigInt(file), BigInt(-file)];
+    const row = thread * rowCells;
+    const end = row + firstCell + Number(Atomics.load(this.#cells, row));
+    for (let cell = row + firstCell; cell < end; cell += 1) {
+      const value = Atomics.load(this.#cells, cell);
+      if (value === wanted || value === cut) return cell;
+    }
+    return undefined;
   }
 
   /** Of a thread that is gone. */
@@ -54,6 +77,7 @@ export class ThreadReads {
   readonly #files = new Map<FileId, { cell: number; readers: number }>();
   readonly #free: number[] = [];
   #used = 0;
+  #seenCuts = 0n;
 
   constructor(buffer: SharedArrayBuffer, thread: number) {
     this.#cells = new BigInt64Array(buffer, thread * rowCells * BigInt64Array.BYTES_PER_ELEMENT, rowCells);
@@ -88,11 +112,19 @@ export class ThreadReads {
     this.#free.push(reading.cell);
   }
 
+  /** Files whose reads are to end, of which somebody has said so since the last call. */
+  cuts(): FileId[] {
+    const cuts = Atomics.load(this.#cells, cutsCell);
+    if (cuts === this.#seenCuts) return [];
+    this.#seenCuts = cuts;
+    return [...this.#files].filter(([, { cell }]) => Atomics.load(this.#cells, cell) < 0n).map(([file]) => file);
+  }
+
   #newCell(): number | undefined {
     if (this.#used === cellsOfThread) return undefined;
     this.#used += 1;
     // Before anything is in it: nobody who looks afterwards stops short of it.
     Atomics.store(this.#cells, 0, BigInt(this.#used));
-    return this.#used;
+    return firstCell + this.#used - 1;
   }
 }

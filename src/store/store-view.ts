@@ -90,6 +90,11 @@ export class StoreView {
     this.#idle.clear();
   }
 
+  /** Files that are read here although they were removed long ago: to be closed. */
+  overdue(): FileId[] {
+    return this.#reads.cuts();
+  }
+
   /** Every file must have been closed. */
   async close(): Promise<void> {
     this.letGo();
@@ -124,6 +129,7 @@ export class StoreView {
     const readers = {
       enter: () => undefined,
       leave: () => undefined,
+      isOverdue: () => false,
       block: (_: FileId, at: number) => blocks.get(at),
     };
     const file = new CachedFile({ record, inline, readers, volumes: [] });

@@ -82,6 +82,7 @@ export interface StoreParts {
   readonly hooks: CommitHooks;
   readonly observe: StoreObserver;
   readonly otherReads: OtherReads | undefined;
+  readonly removedLimitMs: number | undefined;
   /** Gives up the lock of the index. */
   readonly unlock: () => void;
   readonly retention: Retention;
@@ -116,7 +117,7 @@ export class LocalStore implements Store {
     this.#space = space;
     this.#ledgers = new Ledgers(index);
     this.#loading = new LoadingFiles(index, parts.loadingLeft);
-    this.#readers = new Readers(index, space, parts.otherReads);
+    this.#readers = new Readers({ index, space, now, others: parts.otherReads, removedLimitMs: parts.removedLimitMs });
     this.#nextId = parts.firstId;
     this.#idsEnd = parts.firstId;
     const [ledgers, loading, readers] = [this.#ledgers, this.#loading, this.#readers];

@@ -204,6 +204,8 @@ export interface RetentionOptions {
   /** What goes to make room: files that were not used for longest, or nothing. */
   readonly eviction: 'lru' | 'none';
   readonly rules: readonly RetentionRule[];
+  /** How long what is removed or replaced may still be read. Undefined: to the end. */
+  readonly removedLimitMs?: number;
 }
 
 export interface PathSummary {

@@ -30,6 +30,8 @@ export const servingLayout = sharedLayout(
     'heartbeats',
     'connections',
     'bodies',
+    /** Bodies that were cut off, because their file was removed long ago. */
+    'cutBodies',
   ],
   { ...seconds, firstByteSeconds },
 );

@@ -598,6 +598,15 @@ export const workerMetrics = {
     serving: { sum: 'bodies' },
     help: 'Bodies that serving threads are sending.',
   },
+  s3CutBodies: {
+    name: 'primed_s3_bodies_cut_total',
+    type: 'counter',
+    unit: 'count',
+    role: 'worker',
+    stability: 'experimental',
+    serving: { sum: 'cutBodies' },
+    help: 'Bodies that were cut off because their object had been removed or replaced for `store.removed_limit`.',
+  },
   servingReadBytes: {
     name: 'primed_serving_read_bytes_total',
     type: 'counter',

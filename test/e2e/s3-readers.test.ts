@@ -108,23 +108,9 @@ it(`serves others as before while ${readers} clients are slow, and forgets those
 
 it('gives all of a file that is freed while a client reads it, and keeps its room until then', async () => {
   const { s3 } = scene.daemon.ports;
-  const answer = await new Promise<IncomingMessage>((resolve, reject) => {
-    get({ host: '127.0.0.1', port: s3, path: `/demo/${large.key}` }, resolve).once('error', reject);
-  });
-  expect(answer.statusCode).toBe(200);
-  const pieces: Buffer[] = [];
-  const begun = await new Promise<Buffer>((resolve) => answer.once('data', resolve));
-  answer.pause();
-  pieces.push(begun);
-
-  const path = `s3://demo/${large.key}`;
-  const free = (verb: string): Promise<Answer> =>
-    call(scene.daemon.api, 'POST', `/api/v1/master/${verb}_job/free`, {
-      path,
-      ...(verb === 'submit' ? {} : { format: 'JSON' }),
-    });
-  expect((await free('submit')).status).toBe(200);
-  await expect.poll(async () => (await free('progress')).text, { timeout: 30_000 }).toContain('SUCCEEDED');
+  const { answer, begun } = await beginAndPause(scene);
+  const pieces = [begun];
+  await freeLarge(scene);
   expect((await rawRequest(s3, `/demo/${large.key}`)).status).toBe(404);
   expect(await gauge('primed_store_used_bytes')).toBeGreaterThanOrEqual(large.sizeBytes);
 
@@ -133,7 +119,46 @@ it('gives all of a file that is freed while a client reads it, and keeps its roo
   await expect.poll(() => gauge('primed_store_used_bytes'), { timeout: 30_000 }).toBeLessThan(large.sizeBytes);
 });
 
-async function gauge(name: string): Promise<number> {
-  const { text } = await call(`http://127.0.0.1:${scene.daemon.ports.http}`, 'GET', '/metrics');
+it('cuts off who still reads a freed file when store.removed_limit is over, and has its room then', async () => {
+  const other = await openScene({ daemon: { env: { PRIMED_STORE_REMOVED_LIMIT: '1s' } } });
+  try {
+    await loaded(other.daemon.api, 's3://demo/data/');
+    const { answer } = await beginAndPause(other);
+    await freeLarge(other);
+    await expect.poll(() => gauge('primed_store_used_bytes', other), { timeout: 30_000 }).toBeLessThan(large.sizeBytes);
+    expect(await gauge('primed_s3_bodies_cut_total', other)).toBe(1);
+    const rest = async (): Promise<void> => {
+      for await (const _ of answer);
+    };
+    await expect(rest()).rejects.toThrow('aborted');
+  } finally {
+    await other.close();
+  }
+});
+
+/** A client that has the beginning of the large object, and takes no more. */
+async function beginAndPause({ daemon }: Scene): Promise<{ answer: IncomingMessage; begun: Buffer }> {
+  const answer = await new Promise<IncomingMessage>((resolve, reject) => {
+    get({ host: '127.0.0.1', port: daemon.ports.s3, path: `/demo/${large.key}` }, resolve).once('error', reject);
+  });
+  expect(answer.statusCode).toBe(200);
+  const begun = await new Promise<Buffer>((resolve) => answer.once('data', resolve));
+  answer.pause();
+  return { answer, begun };
+}
+
+async function freeLarge({ daemon }: Scene): Promise<void> {
+  const path = `s3://demo/${large.key}`;
+  const free = (verb: string): Promise<Answer> =>
+    call(daemon.api, 'POST', `/api/v1/master/${verb}_job/free`, {
+      path,
+      ...(verb === 'submit' ? {} : { format: 'JSON' }),
+    });
+  expect((await free('submit')).status).toBe(200);
+  await expect.poll(async () => (await free('progress')).text, { timeout: 30_000 }).toContain('SUCCEEDED');
+}
+
+async function gauge(name: string, of = scene): Promise<number> {
+  const { text } = await call(`http://127.0.0.1:${of.daemon.ports.http}`, 'GET', '/metrics');
   return Number(new RegExp(`^${name} (\\S+)$`, 'm').exec(text)?.[1]);
 }

@@ -16,7 +16,7 @@ function load(contents: string) {
 }
 
 test('rules say what a prefix is worth; without them what was not used for longest goes', () => {
-  expect(load('').store).toEqual({ eviction: 'lru', rules: [] });
+  expect(load('').store).toEqual({ eviction: 'lru', rules: [], removedLimitMs: 1_800_000 });
   const rules = [
     '[[store.rule]]\nprefix = "s3://models/"\npriority = 10',
     '[[store.rule]]\nprefix = "file:///nas/"\nttl = "1d"\nquota = "2GB"',
@@ -24,6 +24,7 @@ test('rules say what a prefix is worth; without them what was not used for longe
   ];
   expect(load(`[store]\neviction = "none"\n${rules.join('\n')}`).store).toEqual({
     eviction: 'none',
+    removedLimitMs: 1_800_000,
     rules: [
       { prefix: 's3://models/', priority: 10, pinned: false },
       { prefix: 'file:///nas/', priority: 0, pinned: false, ttlMs: 86_400_000, quotaBytes: 2 * GiB },

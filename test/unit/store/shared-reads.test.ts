@@ -62,11 +62,18 @@ describe('a view of the store', () => {
   let shared: SharedReads;
   let store: Store;
   let view: StoreView;
+  let nowMs: number;
 
   beforeEach(async () => {
     fixture = makeFixture();
     shared = new SharedReads(1);
-    store = await openLocalStore({ ...fixture.options, otherReads: shared });
+    nowMs = 1_800_000_000_000;
+    store = await openLocalStore({
+      ...fixture.options,
+      now: () => nowMs,
+      retention: { eviction: 'lru', rules: [], removedLimitMs: 1000 },
+      otherReads: shared,
+    });
     const reads = new ThreadReads(shared.buffer, 0);
     view = new StoreView({
       indexDir: fixture.options.indexDir,
@@ -132,6 +139,45 @@ describe('a view of the store', () => {
     }
   });
 
+  test('who reads what was removed is told to end when the limit is over, and not before', async () => {
+    const { usedBytes } = store.usage();
+    const [slow, quick] = [opened('large'), opened('small')];
+    await store.remove(path('large'));
+    await expect.poll(() => shared.isRead(slow.record.fileId)).toBe(true);
+    nowMs += 999;
+    // Both were looked at since when the room of the other one is free.
+    await store.remove(path('small'));
+    quick.close();
+    view.letGo();
+    await expect.poll(() => store.usage().usedBytes).toBeLessThan(usedBytes);
+    expect(view.overdue()).toEqual([]);
+    nowMs += 1;
+    await expect.poll(() => view.overdue()).toEqual([slow.record.fileId]);
+    // Until it has ended, it is read, and said again.
+    expect(shared.isRead(slow.record.fileId)).toBe(true);
+    await expect.poll(() => view.overdue()).toEqual([slow.record.fileId]);
+    slow.close();
+    view.letGo();
+    expect(shared.isRead(slow.record.fileId)).toBe(false);
+    await expect.poll(() => store.usage().usedBytes).toBe(0);
+    expect(view.overdue()).toEqual([]);
+  });
+
+  test('this thread reads no page more of what was removed longer ago than the limit', async () => {
+    const file = store.open(path('large'))!;
+    const pieces = file.read({ offset: 0, length: large.sizeBytes })[Symbol.asyncIterator]();
+    await pieces.next();
+    await store.remove(path('large'));
+    nowMs += 999;
+    expect((await pieces.next()).done).toBe(false);
+    nowMs += 1;
+    const rest = async (): Promise<void> => {
+      while ((await pieces.next()).done !== true);
+    };
+    await expect(rest()).rejects.toMatchObject({ code: 'FILE_NOT_CACHED' });
+    file.close();
+  });
+
   test('does not open what is not whole, and holds nothing then', async () => {
     expect(view.open(path('unknown'), () => undefined)).toBeUndefined();
     await store.putMetadata('load-2' as never, [entry('known', 77)]);
@@ -190,7 +236,7 @@ test('a cell that one thread writes is seen by another', async () => {
     const { workerData, parentPort } = require('node:worker_threads');
     const cells = new BigInt64Array(workerData);
     Atomics.store(cells, 0, 1n);
-    Atomics.store(cells, 1, 42n);
+    Atomics.store(cells, 2, 42n);
     parentPort.postMessage('written');`;
   const worker = new Worker(writes, { eval: true, workerData: shared.buffer });
   await new Promise((resolve) => worker.once('message', resolve));
