@@ -1,7 +1,7 @@
 /**
  * Which files other threads are reading, in shared memory: their extents are not given out again before.
  *
- *   row of a thread:  | cells in use, at most | cuts | file | -file | 0 | ... |      64-bit cells
+ *   row of a thread:  | cuts | file | -file | 0 | ... 16 cells | file | 0 | ... | ... 1,024 buckets      64-bit cells
  *
  * A reader writes the id of the file into a cell, and looks after that whether the index still has the file. Who frees an
  * extent looks at the cells after the commit that took the file out of the index. So either the reader finds it gone, or it
@@ -9,14 +9,18 @@
  *
  * A thread writes its own row. But who frees may turn a file into its negative: the thread is to end the reads of it, and finds
  * those by the number of cuts, which is raised after each.
+ *
+ * The id says the bucket, so that whoever evicts thousands of files looks at 16 cells for each, however many are read.
  */
 import assert from 'node:assert/strict';
 import type { FileId } from '../core/types.ts';
 
-/** Distinct files that one thread reads at once; one more is read by the main thread. */
-export const cellsOfThread = 16_384;
-const cutsCell = 1;
-const firstCell = 2;
+const cutsCell = 0;
+const firstCell = 1;
+const bucketsOfThread = 1024;
+const cellsOfBucket = 16;
+/** Distinct files that one thread reads at once, at most: one whose bucket is full is read by the main thread. */
+export const cellsOfThread = bucketsOfThread * cellsOfBucket;
 const rowCells = firstCell + cellsOfThread;
 
 /** Whether somebody outside of this thread reads a file. */
@@ -55,9 +59,8 @@ export class SharedReads implements OtherReads {
 
   #cellOf(thread: number, file: FileId): number | undefined {
     const [wanted, cut] = [BigInt(file), BigInt(-file)];
-    const row = thread * rowCells;
-    const end = row + firstCell + Number(Atomics.load(this.#cells, row));
-    for (let cell = row + firstCell; cell < end; cell += 1) {
+    const first = thread * rowCells + bucketOf(file);
+    for (let cell = first; cell < first + cellsOfBucket; cell += 1) {
       const value = Atomics.load(this.#cells, cell);
       if (value === wanted || value === cut) return cell;
     }
@@ -75,8 +78,6 @@ export class SharedReads implements OtherReads {
 export class ThreadReads {
   readonly #cells: BigInt64Array;
   readonly #files = new Map<FileId, { cell: number; readers: number }>();
-  readonly #free: number[] = [];
-  #used = 0;
   #seenCuts = 0n;
 
   constructor(buffer: SharedArrayBuffer, thread: number) {
@@ -88,14 +89,14 @@ export class ThreadReads {
     return this.#files.size;
   }
 
-  /** False: there is no cell left. */
+  /** False: there is no cell left for it. */
   enter(file: FileId): boolean {
     const reading = this.#files.get(file);
     if (reading !== undefined) {
       reading.readers += 1;
       return true;
     }
-    const cell = this.#free.pop() ?? this.#newCell();
+    const cell = this.#freeCell(file);
     if (cell === undefined) return false;
     Atomics.store(this.#cells, cell, BigInt(file));
     this.#files.set(file, { cell, readers: 1 });
@@ -109,7 +110,6 @@ export class ThreadReads {
     if (reading.readers > 0) return;
     Atomics.store(this.#cells, reading.cell, 0n);
     this.#files.delete(file);
-    this.#free.push(reading.cell);
   }
 
   /** Files whose reads are to end, of which somebody has said so since the last call. */
@@ -120,11 +120,14 @@ export class ThreadReads {
     return [...this.#files].filter(([, { cell }]) => Atomics.load(this.#cells, cell) < 0n).map(([file]) => file);
   }
 
-  #newCell(): number | undefined {
-    if (this.#used === cellsOfThread) return undefined;
-    this.#used += 1;
-    // Before anything is in it: nobody who looks afterwards stops short of it.
-    Atomics.store(this.#cells, 0, BigInt(this.#used));
-    return firstCell + this.#used - 1;
+  #freeCell(file: FileId): number | undefined {
+    const first = bucketOf(file);
+    for (let cell = first; cell < first + cellsOfBucket; cell += 1) if (this.#cells[cell] === 0n) return cell;
+    return undefined;
   }
+}
+
+/** The first cell of its bucket. Ids are given in turn: what was loaded together is spread evenly. */
+function bucketOf(file: FileId): number {
+  return firstCell + (file % bucketsOfThread) * cellsOfBucket;
 }

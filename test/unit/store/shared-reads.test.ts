@@ -53,6 +53,34 @@ describe('the cells', () => {
     shared.clear(1);
     expect(shared.isRead(id(cellsOfThread))).toBe(false);
   });
+
+  test('are few for each file that is asked about, however many are or were read', () => {
+    const shared = new SharedReads(2);
+    const threads = [0, 1].map((thread) => new ThreadReads(shared.buffer, thread));
+    for (const reads of threads) for (let file = 1; file <= 5000; file += 1) expect(reads.enter(id(file))).toBe(true);
+    const load = vi.spyOn(Atomics, 'load');
+    try {
+      expect(shared.isRead(id(5001))).toBe(false);
+      expect(load.mock.calls.length).toBeGreaterThan(0);
+      expect(load.mock.calls.length).toBeLessThanOrEqual(32);
+    } finally {
+      load.mockRestore();
+    }
+  });
+
+  test('of which a bucket is full leave room for other files', () => {
+    const shared = new SharedReads(1);
+    const reads = new ThreadReads(shared.buffer, 0);
+    const inOneBucket = Array.from({ length: 17 }, (_, at) => id(5 + at * 1024));
+    const last = inOneBucket.pop()!;
+    for (const file of inOneBucket) expect(reads.enter(file)).toBe(true);
+    expect(reads.enter(last)).toBe(false);
+    expect(reads.enter(id(6))).toBe(true);
+    reads.leave(inOneBucket[3]!);
+    expect(reads.enter(last)).toBe(true);
+    expect(shared.isRead(last)).toBe(true);
+    expect(shared.isRead(inOneBucket[3]!)).toBe(false);
+  });
 });
 
 describe('a view of the store', () => {
@@ -235,8 +263,7 @@ test('a cell that one thread writes is seen by another', async () => {
   const writes = `
     const { workerData, parentPort } = require('node:worker_threads');
     const cells = new BigInt64Array(workerData);
-    Atomics.store(cells, 0, 1n);
-    Atomics.store(cells, 2, 42n);
+    Atomics.store(cells, 1 + 42 * 16, 42n);
     parentPort.postMessage('written');`;
   const worker = new Worker(writes, { eval: true, workerData: shared.buffer });
   await new Promise((resolve) => worker.once('message', resolve));
