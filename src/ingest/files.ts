@@ -103,6 +103,7 @@ export class Files {
     if (admitted !== undefined) {
       await admitted;
       if (run.stopping) return stoppedOutcome(entry);
+      if (run.lost !== undefined && source === undefined) throw run.lost;
     }
     const feed = source?.follow === true ? new Feed(begun.missing, this.#partBytes) : undefined;
     return new Promise((resolve) => {
@@ -292,8 +293,11 @@ export class Files {
       this.#complete(run, file);
       return;
     }
+    const missingBytes = bytesOf(begun.missing);
+    await this.#store.admit(begun.fileId, path, missingBytes);
+    if (run.stopping) return;
     file.unplanned = partsOf(begun.missing, this.#partBytes);
-    file.unplannedBytes = bytesOf(begun.missing);
+    file.unplannedBytes = missingBytes;
     file.loadedBytes = begun.ownBytes;
     file.skippedBytes = sizeBytes - file.unplannedBytes - begun.ownBytes;
     run.queueOf(file).planning.push(file);

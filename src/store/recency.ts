@@ -47,6 +47,8 @@ export class Recency {
   #writing: ReadonlyMap<FileId, number> = new Map();
   /** What is on its way into classes that have a quota, by file. */
   readonly #coming = new Map<FileId, { readonly class: number; readonly bytes: number }>();
+  /** The same, by class: it is asked for with each file that begins, while thousands are on their way. */
+  readonly #comingBytes = new Map<number, number>();
   readonly #gone = new Set<number>();
   /** The same, in a ring: looking for the oldest entry of a Set costs a walk over those that were deleted. */
   readonly #goneRing = new Float64Array(goneKept);
@@ -82,18 +84,26 @@ export class Recency {
 
   /** Of the class, with what is on its way into it. */
   expectedBytesOf(of: number): number {
-    let sum = this.bytesOf(of);
-    for (const coming of this.#coming.values()) if (coming.class === of) sum += coming.bytes;
-    return sum;
+    return this.bytesOf(of) + this.#comingBytesOf(of);
   }
 
   expect(file: FileId, of: number, bytes: number): void {
-    this.#coming.set(file, { class: of, bytes: bytes + (this.#coming.get(file)?.bytes ?? 0) });
+    const before = this.#coming.get(file)?.bytes ?? 0;
+    this.expectNoMore(file);
+    this.#coming.set(file, { class: of, bytes: before + bytes });
+    this.#comingBytes.set(of, this.#comingBytesOf(of) + before + bytes);
   }
 
   /** It is there, or will not come. */
   expectNoMore(file: FileId): void {
+    const coming = this.#coming.get(file);
+    if (coming === undefined) return;
     this.#coming.delete(file);
+    this.#comingBytes.set(coming.class, this.#comingBytesOf(coming.class) - coming.bytes);
+  }
+
+  #comingBytesOf(of: number): number {
+    return this.#comingBytes.get(of) ?? 0;
   }
 
   // --- who was used when

@@ -1,5 +1,6 @@
 /** A worker with its real parts: lanes, a store in a temporary folder, and the embedded origin. */
 import { join } from 'node:path';
+import type { RetentionRule } from '../../../src/core/retention.ts';
 import { defaultRetry } from '../../../src/core/retry.ts';
 import type { Log, ManifestEntry, UfsPath } from '../../../src/core/types.ts';
 import { defaultSegmentBytes, MiB } from '../../../src/core/units.ts';
@@ -37,7 +38,11 @@ const quiet: Log = { debug() {}, info() {}, warn() {}, error() {} };
 export async function openBench(
   options: OriginOptions = {},
   storeBytes = 512 * MiB,
-  more: { readonly origin?: EmbeddedOrigin; readonly peerAccess?: PeerAccess } = {},
+  more: {
+    readonly origin?: EmbeddedOrigin;
+    readonly peerAccess?: PeerAccess;
+    readonly rules?: readonly RetentionRule[];
+  } = {},
 ): Promise<Bench> {
   const folder = temporaryFolder('worker');
   const origin = more.origin ?? (await startTestOrigin(options));
@@ -49,6 +54,7 @@ export async function openBench(
     now: Date.now,
     log: quiet,
     ledgerFlushMs: 50,
+    ...(more.rules === undefined ? {} : { retention: { rules: more.rules, eviction: 'lru' as const } }),
   });
   const origins = openOrigins({ ufs: [], timeouts, retry: { attempts: 2 }, log: quiet });
   const observed = { retries: [] as string[], limits: [] as number[], badPages: 0 };
