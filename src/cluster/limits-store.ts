@@ -54,12 +54,15 @@ function openSetStore<T>(dir: string, name: string): SetStore<T> {
   }
   if (found === undefined) meta.putSync('format', format);
   const version = (): number => meta.get('version') ?? 0;
-  const commit = async (write: () => void): Promise<void> => {
-    await root.batch(() => {
-      write();
+  /** `write` reads what the changes before it have left, also those that are not durable yet. */
+  const commit = async <Result>(write: () => Result): Promise<Result> => {
+    const result = await root.transaction(() => {
+      const written = write();
       void meta.put('version', version() + 1);
+      return written;
     });
     await root.flushed;
+    return result;
   };
   return {
     all: () => Array.from(rows.getRange(), ({ value }) => value),
@@ -68,11 +71,12 @@ function openSetStore<T>(dir: string, name: string): SetStore<T> {
     get version() {
       return version();
     },
-    async update(key, next) {
-      const row = next(rows.get(key));
-      await commit(() => void rows.put(key, row));
-      return row;
-    },
+    update: (key, next) =>
+      commit(() => {
+        const row = next(rows.get(key));
+        void rows.put(key, row);
+        return row;
+      }),
     remove: (key) => commit(() => void rows.remove(key)),
     onChange: () => () => undefined,
     close: () => root.close(),
