@@ -39,8 +39,10 @@ for unit in primed-worker primed-coordinator; do
   [ -f "$root/lib/systemd/system/$unit.service" ] || { echo "no unit $unit"; exit 1; }
 done
 inside primed version
-[ -s "$root/usr/share/primed/prometheus/primed.rules.yml" ] && [ -s "$root/usr/share/primed/grafana/primed.json" ]
-[ -s "$root/usr/share/man/man1/primed.1.gz" ] && [ -s "$root/usr/share/bash-completion/completions/primed" ]
+for file in primed/prometheus/primed.rules.yml primed/grafana/primed.json doc/primed/MONITORING.md man/man1/primed.1.gz \
+  bash-completion/completions/primed; do
+  [ -s "$root/usr/share/$file" ] || { echo "no $file"; exit 1; }
+done
 
 say 'run: the demo, by the user of the daemons'
 inside setpriv --reuid primed --regid primed --clear-groups primed demo --size 64MB --data /var/lib/primed | tail -n 20

@@ -7,6 +7,7 @@ import { GetObjectCommand, S3Client } from '@aws-sdk/client-s3';
 import { Agent, request } from 'undici';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { plainEnvironment } from '../../bench/support/process.ts';
+import { firstEndMs } from '../../src/certificate-ends.ts';
 import { MiB } from '../../src/core/units.ts';
 import type { EmbeddedOrigin } from '../../src/demo/origin/api.ts';
 import { type Authority, makeAuthority } from '../support/certificate.ts';
@@ -56,7 +57,9 @@ async function ask(
       ...{ dispatcher, method, headers: { authorization: `Bearer ${token}` } },
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
     });
-    return { status: answer.statusCode, body: (await answer.body.json()) as Record<string, unknown> };
+    const text = await answer.body.text();
+    const isJson = answer.headers['content-type']?.includes('json') === true;
+    return { status: answer.statusCode, text, body: (isJson ? JSON.parse(text) : {}) as Record<string, unknown> };
   } finally {
     await dispatcher.close();
   }
@@ -66,6 +69,13 @@ const submit = (options: object) =>
   ask('/api/v1/master/submit_job/load', { method: 'POST' as never, body: { path, options } });
 const stateOf = async () =>
   (await ask(`/api/v1/master/progress_job/load?path=${encodeURIComponent(path)}&format=JSON`)).body;
+
+/** The value of a metric that is shown once. */
+async function metric(name: string, token: string): Promise<number> {
+  const { text } = await ask('/metrics', { token });
+  const line = text.split('\n').find((one) => one.startsWith(`${name} `));
+  return Number(line?.slice(name.length));
+}
 
 /** A connection of its own, and who has signed the certificate that the port showed it. */
 function dial(port: number): Promise<TLSSocket> {
@@ -144,6 +154,7 @@ it('a configuration with errors changes nothing, and all of them are logged', as
   expect(level).toBe('error');
   expect(reason).toMatch(/2 errors:\n.*primed\.toml:\d+: log\.level: .*\n.*primed\.toml:\d+: job\.max_active: /);
   expect((await ask('/api/v1/ufs')).status).toBe(200);
+  expect(await metric('primed_config_refused', 'one')).toBe(1);
 });
 
 it('tokens and keys of the S3 port are exchanged', async () => {
@@ -152,6 +163,7 @@ it('tokens and keys of the S3 port are exchanged', async () => {
   expect((await ask('/api/v1/ufs', { token: 'one' })).status).toBe(401);
   expect((await ask('/api/v1/ufs', { token: 'two' })).status).toBe(200);
   expect(daemon.log()).not.toMatch(/"(one|two)"/);
+  expect(await metric('primed_config_refused', 'two')).toBe(0);
   const read = async (secretAccessKey: string): Promise<number | undefined> => {
     const client = new S3Client({
       ...{ endpoint: daemon.s3, region: 'us-east-1', forcePathStyle: true, maxAttempts: 1 },
@@ -176,7 +188,8 @@ it('tokens and keys of the S3 port are exchanged', async () => {
 
 describe('certificates that are replaced without a signal', () => {
   it('are refused where the key is another one, and used when it has come', async () => {
-    const { cert, key } = first.sign('node');
+    // Of another length, so that its end is not that of the one before.
+    const { cert, key } = first.sign('node', 5);
     writeFileSync(at('cert.pem'), cert);
     await expect
       .poll(() => daemon.log(), soon)
@@ -185,6 +198,8 @@ describe('certificates that are replaced without a signal', () => {
     writeFileSync(at('key.pem'), key);
     await expect.poll(() => issuerAt(daemon.ports.s3), soon).toBe('first');
     expect(await issuerAt(daemon.ports.api)).toBe('first');
+    const ends = 'primed_certificate_expiry_timestamp_seconds{use="node"}';
+    expect(await metric(ends, 'two')).toBe(firstEndMs(cert)! / 1000);
   });
 
   it('do not end the daemon when they are gone', async () => {

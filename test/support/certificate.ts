@@ -19,7 +19,7 @@ export function makeCertificate(days = 2): Certificate {
 export interface Authority {
   readonly cert: string;
   /** Of a node: for servers and for clients. */
-  sign(name: string): Certificate;
+  sign(name: string, days?: number): Certificate;
 }
 
 export function makeAuthority(name: string): Authority {
@@ -27,11 +27,11 @@ export function makeAuthority(name: string): Authority {
     const ca = issue(dir, name, ['-addext', 'basicConstraints=critical,CA:TRUE']);
     return {
       cert: ca.cert,
-      sign: (node) =>
+      sign: (node, days = 2) =>
         inFolder((at) => {
           writeFileSync(join(at, 'ca-key'), ca.key);
           writeFileSync(join(at, 'ca-cert'), ca.cert);
-          return issue(at, node, ['-CA', join(at, 'ca-cert'), '-CAkey', join(at, 'ca-key')]);
+          return issue(at, node, ['-CA', join(at, 'ca-cert'), '-CAkey', join(at, 'ca-key'), '-days', `${days}`]);
         }),
     };
   });

@@ -164,6 +164,7 @@ describe('room for a load', () => {
   test('is never made where eviction is none', async () => {
     await open({ eviction: 'none' });
     await load(['a', 'b'], 16 * MiB);
+    expect(store.usage().evictableBytes).toBe(0);
     const refused = store.reserveMore(second!.run, 1);
     await expect(refused).rejects.toThrow(/nothing is evicted \(store\.eviction = "none"\)/);
     expect(here()).toEqual(['a', 'b']);
