@@ -46,6 +46,8 @@ export class Scrub {
   #place: Place;
   #writtenMs = 0;
   #owedMs = 0;
+  /** Pages of this round that the drive did not give. */
+  #unreadable = 0;
   #done: Promise<void> = Promise.resolve();
 
   constructor(options: ScrubOptions) {
@@ -77,6 +79,9 @@ export class Scrub {
         const { begunMs, checkedBytes } = this.#place;
         const seconds = (wallMs() - begunMs) / 1000;
         this.#options.observe.round(seconds);
+        if (this.#unreadable > 0)
+          log.error({ pages: this.#unreadable }, 'pages could not be read by the scrub: their drive may be failing');
+        this.#unreadable = 0;
         if (checkedBytes > 0) log.info({ checkedBytes, seconds }, 'everything that is cached was read again');
         const left = restMs(pace, begunMs, wallMs());
         await pause(checkedBytes === 0 ? Math.min(left, emptyRestMs) : left, signal);
@@ -136,12 +141,20 @@ export class Scrub {
   }
 
   async #checkPage(opened: OpenFile, offset: number, length: number): Promise<void> {
-    const { repairs, observe } = this.#options;
+    const { repairs, observe, log } = this.#options;
     try {
       for await (const _bytes of opened.read({ offset, length }));
     } catch (error) {
       if (!(error instanceof PrimedError) || !error.code.startsWith('STORE_')) throw error;
-      if (error.code === 'STORE_CORRUPT') await repairs.repair(opened.record, offset / pageBytes);
+      const page = offset / pageBytes;
+      if (error.code !== 'STORE_CORRUPT') {
+        // The first one says it at once. A drive that is gone altogether would say it of every page.
+        this.#unreadable += 1;
+        const facts = { path: opened.record.path, page, error: error.message };
+        if (this.#unreadable === 1) log.error(facts, 'a page could not be read by the scrub');
+        return;
+      }
+      await repairs.repair(opened.record, page);
     }
     observe.checked(length);
   }
