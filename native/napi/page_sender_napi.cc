@@ -210,10 +210,10 @@ napi_value openCall(napi_env env, napi_callback_info info) {
   return handle;
 }
 
-// senderSend(handle, token, socket, head, words, count, skipBytes, lengthBytes, inlineBytes): bytes behind the head that the
+// senderSend(handle, token, socket, head, words, count, skipBytes, lengthBytes, inlineBytes, copied): bytes behind the head that the
 // socket took at once; with fewer than lengthBytes the callback is called. -errno: nothing more is sent.
 napi_value sendCall(napi_env env, napi_callback_info info) {
-  const Arguments<9> arguments(env, info);
+  const Arguments<10> arguments(env, info);
   SenderBinding* self = arguments.complete ? senderOf(env, arguments.at[0]) : nullptr;
   double token, skip, length, atOnce;
   int32_t socket;
@@ -226,6 +226,7 @@ napi_value sendCall(napi_env env, napi_callback_info info) {
   order.socket = socket;
   order.skipBytes = static_cast<uint32_t>(skip);
   order.lengthBytes = static_cast<uint64_t>(length);
+  PRIMED_NAPI(napi_get_value_bool(env, arguments.at[9], &order.copied));
   if (!getLatin1(env, arguments.at[3], &order.head)) return nullptr;
   if (!readPages(env, arguments.at[4], arguments.at[5], &order.pages)) return nullptr;
   if (order.pages.empty()) {
@@ -235,8 +236,7 @@ napi_value sendCall(napi_env env, napi_callback_info info) {
   int64_t sent = 0;
   if (socket >= 0) {
     if (self->sender.isCrowded()) self->sender.limitUnsent(socket);
-    sent = trySend(self->cache, socket, order.head, order.pages, order.skipBytes, order.lengthBytes,
-                   static_cast<uint64_t>(atOnce));
+    sent = trySend(self->cache, order, static_cast<uint64_t>(atOnce));
     if (sent < 0) return makeNumber(env, static_cast<double>(sent));
     const auto ofHead = std::min(static_cast<size_t>(sent), order.head.size());
     order.head.erase(0, ofHead);

@@ -36,10 +36,10 @@ int64_t nowMs() {
 }
 
 // Bytes that the kernel took, 0 for none now, or -errno.
-int64_t sendSome(PageCache& cache, int socket, uint32_t slot, uint32_t from, uint32_t length) {
+int64_t sendSome(PageCache& cache, int socket, uint32_t slot, uint32_t from, uint32_t length, bool copied) {
   for (;;) {
     ssize_t sent;
-    if (length <= copyBytes) {
+    if (copied || length <= copyBytes) {
       sent = send(socket, cache.address(slot) + from, length, MSG_DONTWAIT | MSG_NOSIGNAL);
     } else {
       off_t offset = static_cast<off_t>(cache.offset(slot) + from);
@@ -67,8 +67,8 @@ int64_t sendBytes(int socket, const std::string& head, const uint8_t* body, size
 
 }  // namespace
 
-int64_t trySend(PageCache& cache, int socket, const std::string& head, const std::vector<StoredPage>& pages,
-                uint32_t skipBytes, uint64_t lengthBytes, uint64_t mostBytes) {
+int64_t trySend(PageCache& cache, const SendOrder& order, uint64_t mostBytes) {
+  const auto& [token, socket, pages, skipBytes, lengthBytes, head, copied] = order;
   if (!head.empty()) {
     uint32_t slot;
     const bool ready = cache.find(pages[0].key, &slot);
@@ -86,7 +86,7 @@ int64_t trySend(PageCache& cache, int socket, const std::string& head, const std
     const uint64_t left = std::min(lengthBytes, mostBytes) - done;
     if (left == 0 || !cache.find(page.key, &slot)) break;
     const auto wanted = static_cast<uint32_t>(std::min<uint64_t>(left, page.lengthBytes - from));
-    const int64_t sent = sendSome(cache, socket, slot, from, wanted);
+    const int64_t sent = sendSome(cache, socket, slot, from, wanted, copied);
     cache.release(slot);
     if (sent < 0) return sent;
     done += static_cast<uint64_t>(sent);
@@ -330,7 +330,7 @@ void PageSender::advance(uint64_t token, Job& job) {
     const StoredPage& page = job.order.pages[job.page];
     const uint64_t left = job.order.lengthBytes - job.sent;
     const auto wanted = static_cast<uint32_t>(std::min<uint64_t>(left, page.lengthBytes - job.inPage));
-    const int64_t sent = sendSome(cache_, job.order.socket, job.slot, job.inPage, wanted);
+    const int64_t sent = sendSome(cache_, job.order.socket, job.slot, job.inPage, wanted, job.order.copied);
     if (sent < 0) {
       finish(token, job, SendOutcome::gone);
       return;

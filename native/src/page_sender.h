@@ -58,6 +58,7 @@ struct SendOrder {
   uint32_t skipBytes;  // of the first page
   uint64_t lengthBytes;
   std::string head = {};  // goes before them
+  bool copied = false;    // no page is lent to the socket
 };
 
 class SenderSink {
@@ -76,10 +77,9 @@ struct SenderLimits {
   int stallMs;           // for a page
 };
 
-// The head, and as much of the range as is cached and the socket takes without waiting; at most `mostBytes` of it. Bytes of both
-// together, or -errno when the socket is broken.
-int64_t trySend(PageCache& cache, int socket, const std::string& head, const std::vector<StoredPage>& pages,
-                uint32_t skipBytes, uint64_t lengthBytes, uint64_t mostBytes);
+// The head of an order, and as much of the range as is cached and the socket takes without waiting; at most `mostBytes` of it.
+// Bytes of both together, or -errno when the socket is broken.
+int64_t trySend(PageCache& cache, const SendOrder& order, uint64_t mostBytes);
 // Copies a range whose pages are all cached. False: some are not, and nothing is to be read of `target`.
 bool tryCopy(PageCache& cache, const std::vector<StoredPage>& pages, uint32_t skipBytes, uint64_t lengthBytes,
              uint8_t* target);

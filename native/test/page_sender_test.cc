@@ -123,7 +123,7 @@ void testInFlight(uint32_t pairBytes) {
   const uint32_t slot = fill(cache, 1, 0xaa, pairBytes);
   Pair pair;
   const std::vector<StoredPage> pages = {{{1, 0}, cachePageBytes, cachePageBytes, 0, {}}};
-  const int64_t taken = trySend(cache, pair.server, "", pages, 0, cachePageBytes, cachePageBytes);
+  const int64_t taken = trySend(cache, {1, pair.server, pages, 0, cachePageBytes}, cachePageBytes);
   CHECK(taken > 100'000);
   bool reused = false;
   for (uint64_t file = 2; file < 8; file++) reused = fill(cache, file, 0xbb, pairBytes) == slot || reused;
@@ -151,6 +151,20 @@ class Ends final : public SenderSink {
   std::condition_variable changed_;
   std::map<uint64_t, std::pair<SendOutcome, uint64_t>> ends_;
 };
+
+// A copy is all that the kernel has: what becomes of the page afterwards is not to be seen. Of what is lent it is, so that the
+// page is filled anew here, which the cache never does.
+void testCopied(bool copied) {
+  PageCache cache(2 * frameBytes);
+  CHECK(cache.open() == 0);
+  const uint32_t slot = fill(cache, 1, 0xaa);
+  Pair pair;
+  const int64_t taken = trySend(cache, {1, pair.server, {{{1, 0}, cachePageBytes, cachePageBytes, 0, {}}}, 0, 300'000, "", copied}, 300'000);
+  CHECK(taken > 50'000);
+  memset(cache.address(slot), 0xbb, cachePageBytes);
+  const uint8_t seen = copied ? 0xaa : 0xbb;
+  for (const uint8_t byte : readFrom(pair.client, static_cast<size_t>(taken))) CHECK(byte == seen);
+}
 
 // Some pages, the last one short, each in two pieces that lie apart.
 struct StoredFile {
@@ -196,7 +210,7 @@ void testHeads() {
   for (const uint64_t length : {uint64_t(100), uint64_t(200'000)}) {
     Pair pair;
     const std::string head = "HTTP/1.1 200 OK\r\n\r\n";
-    const int64_t taken = trySend(cache, pair.server, head, pages, 77, length, length);
+    const int64_t taken = trySend(cache, {1, pair.server, pages, 77, length, head}, length);
     CHECK(taken == static_cast<int64_t>(head.size() + length));
     const auto got = readFrom(pair.client, static_cast<size_t>(taken));
     CHECK(memcmp(got.data(), head.data(), head.size()) == 0);
@@ -210,7 +224,7 @@ void testHeads() {
   const int few = 65'536;
   setsockopt(pair.server, SOL_SOCKET, SO_SNDBUF, &few, sizeof few);
   std::string head(16u << 20, 'h');
-  const int64_t taken = trySend(cache, pair.server, head, pages, 0, file.size(), file.size());
+  const int64_t taken = trySend(cache, {1, pair.server, pages, 0, file.size(), head}, file.size());
   CHECK(taken > 0 && taken < static_cast<int64_t>(head.size()));
   CHECK(sender.start({1, pair.server, pages, 0, file.size(), head.substr(static_cast<size_t>(taken))}) == 0);
   const auto got = readFrom(pair.client, head.size() + file.size());
@@ -221,7 +235,7 @@ void testHeads() {
   CHECK(sender.close(limitMs));
 }
 
-void testSends(bool uring) {
+void testSends(bool uring, bool copied) {
   const StoredFile file;
   // A third of what is read by all at once.
   PageCache cache(2 * frameBytes);
@@ -234,7 +248,7 @@ void testSends(bool uring) {
   Pair pairs[readers];
   std::vector<std::thread> threads;
   for (int i = 0; i < readers; i++) {
-    CHECK(sender.start({uint64_t(i), pairs[i].server, file.pages(), skip, file.size() - skip}) == 0);
+    CHECK(sender.start({uint64_t(i), pairs[i].server, file.pages(), skip, file.size() - skip, "", copied}) == 0);
     threads.emplace_back([&, i] {
       const auto got = readFrom(pairs[i].client, file.size() - skip);
       CHECK(got.size() == file.size() - skip);
@@ -313,7 +327,8 @@ void testPageSender() {
   testClock();
   testWaiters();
   for (const uint32_t pairBytes : {cachePageBytes, frameBytes}) testInFlight(pairBytes);
-  for (const bool uring : {true, false}) testSends(uring);
+  for (const bool copied : {true, false}) testCopied(copied);
+  for (const bool uring : {true, false}) testSends(uring, !uring);
   testHeads();
   testBadPage();
   testStalled();

@@ -152,7 +152,7 @@ export const configSchema = Type.Object(
         read_cache: Type.Optional(
           size({
             description:
-              'Memory for pages of files that were read on the S3 port, beside `memory_budget`; it is taken as files are read, and kept.',
+              'Memory for pages of files that were read on the S3 port, beside `memory_budget`; it is taken as files are read, and kept. What clients have not taken yet may keep half as much again.',
             minimum: leastReadCacheBytes,
             unset: 'an eighth of the memory of the machine (or of its control group)',
           }),

@@ -63,6 +63,7 @@ export interface Addon {
     skipBytes: number,
     lengthBytes: number,
     inlineBytes: number,
+    copied: boolean,
   ): number;
   senderHas(handle: SenderHandle, file: number, page: number): boolean;
   senderCopy(

@@ -160,7 +160,7 @@ export class PageSender {
 
   /** Brings the first page into the cache, and begins with the next ones. The page may be gone again by the time that it is asked for. */
   load(run: PageRun, cancelled?: AbortSignal): Promise<Sent> | Sent {
-    const order = { socket: -1, head: '', run, skipBytes: 0, lengthBytes: 1, inlineBytes: 0 };
+    const order = { socket: -1, head: '', run, skipBytes: 0, lengthBytes: 1, inlineBytes: 0, copied: true };
     return this.send(order, cancelled && (() => cancelled));
   }
 
@@ -176,6 +176,8 @@ export class PageSender {
       skipBytes: number;
       lengthBytes: number;
       inlineBytes: number;
+      /** Else the kernel keeps the memory of pages until the client has them, whatever becomes of the cache. */
+      copied: boolean;
     },
     cancelled?: () => AbortSignal,
   ): Promise<Sent> | Sent {
@@ -192,6 +194,7 @@ export class PageSender {
       order.skipBytes,
       lengthBytes,
       order.inlineBytes,
+      order.copied,
     );
     if (taken < 0) return { outcome: 'gone', sentBytes: 0 };
     if (taken === lengthBytes) return { outcome: 'sent', sentBytes: taken };

@@ -7,9 +7,8 @@ import { type PageRun, type PageSender, type SendOutcome, type Sent, WrittenPage
 import { openBody, sendBody } from '../server/body.ts';
 import type { ViewedFile } from '../store/index.ts';
 import { segmentBytes } from '../store/layout.ts';
+import { type Borrowers, copiedBytes } from './borrowers.ts';
 
-/** Up to here a body that Node writes is one piece. */
-const pieceBytes = 16 * KiB;
 /** What one answer writes on the thread that serves others, too. */
 const inlineBytes = 256 * KiB;
 
@@ -19,6 +18,7 @@ export interface BodyContext {
   readonly descriptors: readonly number[];
   /** Longest time that a client may take over a page. */
   readonly stallMs: number;
+  readonly borrowers: Borrowers;
 }
 
 export interface BodyOrder {
@@ -69,7 +69,7 @@ function sendChecked(context: BodyContext, order: BodyOrder): BodyEnd | Promise<
     response.flushHeaders();
     return written(socket).then(() => sendWindows(context, order, 0));
   }
-  const sending = sendPart(context, order, { fd, head, run, part });
+  const sending = sendPart(context, order, { socket, fd, head, run, part });
   if (!(sending instanceof Promise) && sending.outcome === 'sent' && part.length === range.length) {
     response.end();
     return sending;
@@ -89,10 +89,11 @@ async function sendWindows(
   let next = begun;
   while (sentBytes < range.length) {
     if (next === undefined) {
-      const fd = response.socket === null ? undefined : descriptorOf(response.socket);
-      if (fd === undefined || response.destroyed) return { outcome: 'gone', sentBytes };
+      const { socket } = response;
+      const fd = socket === null ? undefined : descriptorOf(socket);
+      if (socket === null || fd === undefined || response.destroyed) return { outcome: 'gone', sentBytes };
       const part = window(range, sentBytes);
-      next = sendPart(context, order, { fd, head: '', run: runOf(context, file, part), part });
+      next = sendPart(context, order, { socket, fd, head: '', run: runOf(context, file, part), part });
     }
     const sent = await next;
     next = undefined;
@@ -104,19 +105,20 @@ async function sendWindows(
 }
 
 function sendPart(
-  { sender }: BodyContext,
+  { sender, borrowers }: BodyContext,
   { cancelled }: BodyOrder,
-  { fd, head, run, part }: { fd: number; head: string; run: PageRun; part: ByteRange },
+  { socket, fd, head, run, part }: { socket: Socket; fd: number; head: string; run: PageRun; part: ByteRange },
 ): Sent | Promise<Sent> {
   const skipBytes = part.offset % pageBytes;
-  return sender.send({ socket: fd, head, run, skipBytes, lengthBytes: part.length, inlineBytes }, cancelled);
+  const copied = part.length <= copiedBytes || !borrowers.admits(socket);
+  return sender.send({ socket: fd, head, run, skipBytes, lengthBytes: part.length, inlineBytes, copied }, cancelled);
 }
 
 /** Where Node has to write itself, as it does for TLS: page by page, each copied. */
 async function sendByNode(context: BodyContext, order: BodyOrder): Promise<BodyEnd> {
   const { range, response, writeHead, file } = order;
   const { sender, stallMs } = context;
-  if (range.length <= pieceBytes) {
+  if (range.length <= copiedBytes) {
     const piece = Buffer.allocUnsafe(range.length);
     if (sender.copy(runOf(context, file, range), range.offset % pageBytes, piece)) {
       writeHead();

@@ -16,6 +16,7 @@ import type { S3AccessOptions } from '../server/s3/access.ts';
 import { maxS3Connections } from '../server/s3/connections.ts';
 import type { SharedReads } from '../store/index.ts';
 import type { ServingCounters } from '../telemetry/serving-columns.ts';
+import { borrowersOf } from './borrowers.ts';
 import type { FromServing, ServingStart, ToServing } from './protocol.ts';
 
 export interface ServingOptions {
@@ -97,6 +98,7 @@ export async function openServing(options: ServingOptions): Promise<Serving> {
       engine: options.engine,
       loads: Math.max(leastLoads, Math.min(mostLoads, loads)),
       maxConnections: Math.ceil(maxConnections / threads),
+      borrowers: borrowersOf(cacheBytes, threads),
       stallMs,
       graceMs,
       mainPath: options.mainPath,

@@ -6,7 +6,7 @@
  *                 | no, or a page is bad: over a Unix socket to the S3 server of the main thread, streamed both ways
  *
  * Who is in it: `pool` starts and ends the threads, for the main thread; `thread` is where one begins; `answers` decides
- * about a request, `body` sends what was decided, `pass-on` hands over.
+ * about a request, `body` sends what was decided (`borrowers`: to whom without a copy), `pass-on` hands over.
  *
  * Who waits for whom: a body waits for the disk and for its client, and holds neither a page nor a thread meanwhile. What a
  * thread reads keeps its extents by store/shared-reads. Nothing survives a crash, and nothing needs to.
@@ -35,6 +35,8 @@ export interface ServingStart {
   /** Pages that this thread reads at once at most. */
   readonly loads: number;
   readonly maxConnections: number;
+  /** Connections that pages are lent to, at most. */
+  readonly borrowers: number;
   /** Longest time that a client may take over a page. */
   readonly stallMs: number;
   /** How long bodies may go on after the stop. */

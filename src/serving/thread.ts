@@ -15,6 +15,7 @@ import { StoreView, ThreadReads } from '../store/index.ts';
 import { servingColumns, servingLayout } from '../telemetry/serving-columns.ts';
 import { attachSharedCounters } from '../telemetry/shared-counters.ts';
 import { Answers } from './answers.ts';
+import { Borrowers } from './borrowers.ts';
 import { MainThread } from './pass-on.ts';
 import type { FromServing, ServingStart, ToServing } from './protocol.ts';
 
@@ -45,6 +46,7 @@ const answers = new Answers({
   view,
   sender,
   descriptors: view.descriptors,
+  borrowers: new Borrowers(start.borrowers),
   stallMs: start.stallMs,
   access: new S3Access(start.access),
   domains: start.domains,
