@@ -7,6 +7,7 @@
  */
 import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { abortable } from '../../core/abortable.ts';
 import { PrimedError } from '../../core/errors.ts';
 import { restMs, type ScrubPace, scrubRate } from '../../core/scrub.ts';
 import type { Log, UfsPath } from '../../core/types.ts';
@@ -154,7 +155,8 @@ export class Scrub {
         if (this.#unreadable === 1) log.error(facts, 'a page could not be read by the scrub');
         return;
       }
-      await repairs.repair(opened.record, page);
+      // A source may take long; whoever closes this does not wait for it.
+      await abortable(repairs.repair(opened.record, page), this.#abort.signal);
     }
     observe.checked(length);
   }
