@@ -117,7 +117,7 @@ async function open({ config, input, log, opened }: Opening, onFatal: (error: Er
   );
   opened.origins = origins;
   const ready = (): { ready: boolean; reason?: string } => {
-    const reason = opened.ready ? opened.trouble?.() : 'starting or stopping';
+    const reason = opened.ready ? (opened.hungDisk?.() ?? opened.trouble?.()) : 'starting or stopping';
     return reason === undefined ? { ready: true } : { ready: false, reason };
   };
   showHealth(telemetry, { ready, refusedConfig: () => opened.refusedConfig !== undefined });

@@ -102,7 +102,7 @@ function ownUrl({ config, live }: NodeBase): string {
 /** The worker's side. */
 export function etcdRegistrar(
   base: NodeBase,
-  self: Pick<RegistrarOptions, 'id' | 'address' | 'figures' | 'observe'>,
+  self: Pick<RegistrarOptions, 'id' | 'address' | 'figures' | 'holdBack' | 'observe'>,
 ): Registrar {
   const registrar = openEtcdRegistrar({ ...commonOf(base), ...self });
   base.opened.trouble = () => {

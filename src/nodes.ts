@@ -38,6 +38,7 @@ import type { PeerOrder } from './core/peers.ts';
 import type { PinList } from './core/retention.ts';
 import { formatSize } from './core/sizes.ts';
 import type { Log, WorkerId } from './core/types.ts';
+import { watchDisk } from './disk-watch.ts';
 import { etcdCoordinators, etcdJobs, etcdLimits, etcdPins, etcdRegistrar, etcdRegistry } from './etcd-nodes.ts';
 import { type IngestWorker, openIngest } from './ingest/index.ts';
 import type { Live } from './live.ts';
@@ -95,6 +96,8 @@ export interface Opened {
   etcd?: Etcd;
   /** What stands in the way of being ready, in a few words; asked at each look at the health. */
   trouble?: () => string | undefined;
+  /** Why the disk of the store is taken for hung. */
+  hungDisk?: () => string | undefined;
   members?: RegistryMembers;
   limits?: CoordinatorLimits;
   pins?: ClusterPins;
@@ -175,6 +178,7 @@ export async function openWorkerSide(base: NodeBase, onFatal: (error: Error) => 
     peerAccess: nodeProof(base),
   });
   opened.worker = worker;
+  opened.hungDisk = watchDisk({ store, lanes: counters, limitMs: settings.diskTimeoutMs, log });
   if (settings.diskEngine === 'auto' && engine === 'threads') {
     const { reason } = await probeDiskEngine();
     log.warn({ reason }, 'io_uring is not to be had here: stores are written by threads, which cost more CPU');
@@ -421,6 +425,7 @@ export function joinCluster(base: NodeBase): void {
       const { capacityBytes, freeBytes, files } = store.usage();
       return { capacityBytes, freeBytes: Math.max(0, freeBytes), files };
     },
+    ...(opened.hungDisk && { holdBack: opened.hungDisk }),
     observe: observeLease(telemetry),
   };
   const registrar =

@@ -26,7 +26,8 @@ import type { Clock, Log, Random, WorkerId } from '../core/types.ts';
 import type { Compare, Etcd, EtcdEntry, Lease, Operation } from './etcd/index.ts';
 import type { Registrar, RegistrarOptions } from './registrar.ts';
 
-export interface EtcdRegistrarOptions extends Pick<RegistrarOptions, 'id' | 'address' | 'figures' | 'observe'> {
+export interface EtcdRegistrarOptions
+  extends Pick<RegistrarOptions, 'id' | 'address' | 'figures' | 'holdBack' | 'observe'> {
   readonly etcd: Etcd;
   /** Of the keys of workers; ends with a slash. */
   readonly prefix: string;
@@ -128,7 +129,12 @@ class EtcdRegistrar implements Registrar {
 
   /** Registers, or looks after the registration. Resolves with the time to the next step. */
   async #step(signal: AbortSignal): Promise<number> {
-    const { leaseMs, log } = this.#options;
+    const { leaseMs, log, holdBack } = this.#options;
+    const reason = holdBack?.();
+    if (reason !== undefined) {
+      this.#leave(reason);
+      return leaseMs * lookShare;
+    }
     try {
       if (this.#held === undefined) await this.#register(signal);
       else await this.#look(this.#held, signal);
@@ -141,6 +147,15 @@ class EtcdRegistrar implements Registrar {
     this.#problem = undefined;
     this.#failures = 0;
     return leaseMs * lookShare;
+  }
+
+  /** Until the next step that finds it may be a member: then it registers as after a loss. */
+  #leave(reason: string): void {
+    this.#problem = reason;
+    if (this.#held === undefined) return;
+    const { epoch } = this.#held;
+    this.#options.log.error({ ...this.#facts, epoch, reason }, 'this worker leaves the cluster until it may return');
+    this.#end();
   }
 
   async #register(signal: AbortSignal): Promise<void> {
@@ -247,11 +262,8 @@ class EtcdRegistrar implements Registrar {
     this.#problem = reason;
     this.#options.observe?.renewed(code === 'ETCD_UNAVAILABLE' ? 'unanswered' : 'refused');
     if (this.#held !== undefined && endings.has(code)) {
-      const { epoch, lease } = this.#held;
-      log.warn({ ...this.#facts, epoch, code, reason }, 'the registration has ended');
-      this.#held = undefined;
-      void lease.revoke().catch(() => {});
-      this.#tell(undefined);
+      log.warn({ ...this.#facts, epoch: this.#held.epoch, code, reason }, 'the registration has ended');
+      this.#end();
       return 0;
     }
     if (this.#trouble !== code) {
@@ -263,6 +275,13 @@ class EtcdRegistrar implements Registrar {
       );
     }
     return this.#backOff();
+  }
+
+  #end(): void {
+    const lease = this.#held?.lease;
+    this.#held = undefined;
+    void lease?.revoke().catch(() => {});
+    this.#tell(undefined);
   }
 
   /** Doubles up to the time between two looks; half of it is random, so that workers do not come back all together. */

@@ -30,6 +30,8 @@ export interface RegistrarOptions {
   readonly address: Omit<WorkerReport, 'protocol' | keyof WorkerFigures>;
   /** Asked at each call; must be cheap. */
   readonly figures: () => WorkerFigures;
+  /** Why this worker must not be a member now; undefined: it may. Asked at each call; must be cheap. */
+  readonly holdBack?: () => string | undefined;
   readonly log: Log;
   readonly random?: Random;
   readonly observe?: LeaseObserver;
@@ -134,7 +136,12 @@ class HttpRegistrar implements Registrar {
   async #call(): Promise<number> {
     const startedMs = performance.now();
     const epoch = this.#epoch;
-    const { address, figures } = this.#options;
+    const { address, figures, holdBack } = this.#options;
+    const reason = holdBack?.();
+    if (reason !== undefined) {
+      await this.#leave(reason);
+      return this.#leaseMs * renewShare;
+    }
     try {
       const answer = await this.#transport.json<{ epoch: number; leaseMs: number }>({
         method: 'PUT',
@@ -198,6 +205,16 @@ class HttpRegistrar implements Registrar {
     const ceilingMs = Math.min(this.#leaseMs * renewShare, firstRetryMs * 2 ** this.#failures);
     this.#failures = Math.min(this.#failures + 1, 30);
     return ceilingMs / 2 + ((this.#options.random ?? Math.random)() * ceilingMs) / 2;
+  }
+
+  /** Until the next call that finds it may be a member: then it registers as after a loss. */
+  async #leave(reason: string): Promise<void> {
+    this.#problem = reason;
+    const epoch = this.#epoch;
+    if (epoch === undefined) return;
+    this.#options.log.error({ ...this.#facts, epoch, reason }, 'this worker leaves the cluster until it may return');
+    this.#setEpoch(undefined);
+    await this.#goodbye(epoch);
   }
 
   async #goodbye(epoch: number): Promise<void> {

@@ -55,6 +55,7 @@ export interface Config {
     readonly servingThreads: number;
     readonly readCacheBytes: number;
     readonly diskEngine: 'auto' | 'io_uring' | 'threads';
+    readonly diskTimeoutMs: number;
     readonly stores: readonly StorePlace[];
   };
   readonly cluster: {
@@ -137,6 +138,7 @@ export function configOf(role: Role, draft: Draft): Config {
       servingThreads: servingThreadsOf(draft),
       readCacheBytes: readCacheOf(draft),
       diskEngine: get('worker.disk_engine'),
+      diskTimeoutMs: get('worker.disk_timeout'),
       // In a file that all roles share they may lie on disks that this machine does not have.
       stores: role === 'coordinator' ? [] : storesOf(draft),
     },

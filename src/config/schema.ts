@@ -180,6 +180,12 @@ export const configSchema = Type.Object(
           description: 'How stores are written; `auto` takes io_uring where the kernel allows it.',
           default: 'auto',
         }),
+        disk_timeout: duration({
+          description:
+            'A disk that has not ended a write, a read or a flush of the store for so long is taken for hung: the worker is not ready, and leaves the cluster until the disk has ended them, so that others load and serve what it had.',
+          default: '30s',
+          minimum: 1_000,
+        }),
         store_size: Type.Optional(
           room({
             description:

@@ -61,6 +61,14 @@ export class LaneDisk {
     this.#start(buffer, transfers, false, done);
   }
 
+  /** How long the oldest transfer has been waited for. */
+  waitMs(nowMs: number): number {
+    let oldestMs = nowMs;
+    for (const operation of this.#operations)
+      if (operation !== undefined) oldestMs = Math.min(oldestMs, operation.group.startedMs);
+    return nowMs - oldestMs;
+  }
+
   close(): Promise<void> {
     return this.#queue.close();
   }

@@ -50,8 +50,10 @@ export default async function lane(start: LaneStart): Promise<void> {
   const checker = new CheckRunner({ disk, row, post });
   const stopLoopWatch = publishEventLoop(row);
   const sweep = setInterval(() => {
+    const nowMs = performance.now();
     row.add(laneColumns.heartbeats, 1);
-    runner.sweep(performance.now());
+    row.set(laneColumns.diskWaitMs, disk.waitMs(nowMs));
+    runner.sweep(nowMs);
   }, sweepMs);
 
   const takeSlot = (): number => {

@@ -66,6 +66,8 @@ export class GroupCommit {
   readonly #observe: StoreObserver;
   #queue: Operation[] = [];
   #running: Promise<void> | undefined;
+  /** Since when the disk has been waited for. */
+  #waitsSinceMs: number | undefined;
   #broken: PrimedError | undefined;
 
   constructor(options: {
@@ -85,6 +87,11 @@ export class GroupCommit {
   /** Why nothing can be committed any more. */
   get broken(): PrimedError | undefined {
     return this.#broken;
+  }
+
+  /** How long the disk has been waited for, by the sync or commit under way. */
+  get diskWaitMs(): number {
+    return this.#waitsSinceMs === undefined ? 0 : performance.now() - this.#waitsSinceMs;
   }
 
   enqueue(operation: Operation): void {
@@ -131,7 +138,8 @@ export class GroupCommit {
     let stores = 0;
     for (const operation of operations) stores |= operation.stores;
     const startedMs = performance.now();
-    await Promise.all(this.#volumes.filter((_, i) => (stores & (1 << i)) !== 0).map((volume) => volume.sync()));
+    const written = this.#volumes.filter((_, i) => (stores & (1 << i)) !== 0);
+    await this.#waitFor(() => Promise.all(written.map((volume) => volume.sync())));
     const syncedMs = performance.now();
     if (stores !== 0) this.#observe.onSync?.(syncedMs - startedMs);
     await this.#hooks.beforeCommit?.();
@@ -139,13 +147,22 @@ export class GroupCommit {
     for (const operation of operations) operation.apply(changes);
     changes.finish();
     await this.#hooks.inCommit?.();
-    if (changes.count > 0) await this.#index.commit(() => changes.write(), changes.count);
+    if (changes.count > 0) await this.#waitFor(() => this.#index.commit(() => changes.write(), changes.count));
     this.#observe.onCommit?.(performance.now() - syncedMs);
     await this.#hooks.afterCommit?.();
     changes.settle();
     for (const operation of operations) operation.done();
     const { onShown } = this.#observe;
     if (onShown !== undefined) for (const path of changes.shown()) onShown(path);
+  }
+
+  async #waitFor(disk: () => Promise<unknown>): Promise<void> {
+    this.#waitsSinceMs = performance.now();
+    try {
+      await disk();
+    } finally {
+      this.#waitsSinceMs = undefined;
+    }
   }
 
   #break(error: unknown, operations: readonly Operation[]): void {

@@ -155,6 +155,10 @@ export class LocalStore implements Store {
     this.#keeping.start();
   }
 
+  diskWaitMs(): number {
+    return this.#commits.diskWaitMs;
+  }
+
   usage(): StoreUsage {
     const { capacityBytes, unusedBytes, reservedBytes } = this.#space;
     const { files, blocks } = this.#parts.counters;

@@ -218,6 +218,8 @@ export interface PathSummary {
 export interface Store {
   readonly files: readonly StoreFile[];
   usage(): StoreUsage;
+  /** How long the disk has been waited for, by the flush or the commit under way; 0: there is none. */
+  diskWaitMs(): number;
 
   /** Sets what `run` may still allocate, of what is free. Throws STORE_NO_ROOM with needed and free bytes; then nothing changed. */
   reserve(run: RunId, bytes: number): void;

@@ -52,6 +52,8 @@ const levels = [
   'partsInFlight',
   'slotsInUse',
   'queuedParts',
+  /** Since when the oldest transfer with the disk has been under way. */
+  'diskWaitMs',
   'loopDelayP99Ms',
   'loopDelayMaxMs',
   'loopUtilization',

@@ -54,9 +54,9 @@ interface TestWorker {
 function worker(
   endpoints: readonly string[],
   id: string,
-  given: { httpPort?: number; zone?: string } = {},
+  given: { httpPort?: number; zone?: string; holdBack?: () => string | undefined } = {},
 ): TestWorker {
-  const { httpPort = 28_080, zone } = given;
+  const { httpPort = 28_080, zone, holdBack } = given;
   const log = memoryLog();
   const etcd = clientOf(endpoints);
   const epochs: (number | undefined)[] = [];
@@ -71,6 +71,7 @@ function worker(
     id: id as WorkerId,
     address: { host: '127.0.0.1', httpPort, s3Port: 29_998, version: 'test', ...(zone === undefined ? {} : { zone }) },
     figures: () => ({ capacityBytes: 1000, freeBytes: 600, files: made.files }),
+    ...(holdBack === undefined ? {} : { holdBack }),
   });
   registrar.onEpoch((epoch) => epochs.push(epoch));
   onTestFinished(() => registrar.close());
@@ -345,4 +346,19 @@ test('lost workers beyond those that are kept are forgotten, the oldest first', 
   const node = coordinator(endpoints);
   await expect.poll(() => node.registry.workers().length, eventually).toBe(mostLostKept + 1);
   expect(states(node)).toMatchObject({ w1: 'LIVE', x0000: 'LOST' });
+});
+
+test('a worker that must not be a member leaves at once, says why, and comes back under a new epoch', async () => {
+  const { endpoints } = await serverFor();
+  const node = coordinator(endpoints);
+  let reason: string | undefined;
+  const one = worker(endpoints, 'w1', { holdBack: () => reason });
+  await expect.poll(() => states(node), eventually).toEqual({ w1: 'LIVE' });
+  const before = await epochOf(one);
+  reason = 'its disk hangs';
+  await expect.poll(() => states(node).w1, eventually).not.toBe('LIVE');
+  expect([one.registrar.epoch(), one.registrar.problem()]).toEqual([undefined, reason]);
+  reason = undefined;
+  await expect.poll(() => states(node).w1, eventually).toBe('LIVE');
+  expect(await epochOf(one)).toBeGreaterThan(before);
 });

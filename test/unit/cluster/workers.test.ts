@@ -43,9 +43,15 @@ interface TestWorker {
 function worker(
   url: string,
   id: string,
-  given: { httpPort?: number; token?: string; zone?: string; observe?: LeaseObserver } = {},
+  given: {
+    httpPort?: number;
+    token?: string;
+    zone?: string;
+    observe?: LeaseObserver;
+    holdBack?: () => string | undefined;
+  } = {},
 ): TestWorker {
-  const { httpPort = 28_080, token, zone, observe } = given;
+  const { httpPort = 28_080, token, zone, observe, holdBack } = given;
   const log = memoryLog();
   const epochs: (number | undefined)[] = [];
   const made = { log, epochs, files: 1 } as TestWorker & { registrar: Registrar };
@@ -57,6 +63,7 @@ function worker(
     log,
     ...(token === undefined ? {} : { token }),
     ...(observe === undefined ? {} : { observe }),
+    ...(holdBack === undefined ? {} : { holdBack }),
   });
   registrar.onEpoch((epoch) => epochs.push(epoch));
   cleanups.push(() => registrar.close());
@@ -344,4 +351,19 @@ test('what is no coordinator is asked again with patience, and a coordinator tha
   await expect.poll(() => one.registrar.epoch(), eventually).toBe(1);
   expect(rowOf(later, 'w1')?.state).toBe('LIVE');
   await expect(one.registrar.close()).resolves.toBeUndefined();
+});
+
+test('a worker that must not be a member leaves at once, says why, and comes back under a new epoch', async () => {
+  const node = await coordinator();
+  let reason: string | undefined;
+  const one = worker(node.url, 'w1', { holdBack: () => reason });
+  await expect.poll(() => rowOf(node, 'w1')?.state, eventually).toBe('LIVE');
+  await expect.poll(() => one.registrar.epoch(), eventually).toBeDefined();
+  const before = one.registrar.epoch()!;
+  reason = 'its disk hangs';
+  await expect.poll(() => rowOf(node, 'w1')?.state, eventually).not.toBe('LIVE');
+  expect([one.registrar.epoch(), one.registrar.problem()]).toEqual([undefined, reason]);
+  reason = undefined;
+  await expect.poll(() => one.registrar.epoch(), eventually).toBeGreaterThan(before);
+  expect(rowOf(node, 'w1')?.state).toBe('LIVE');
 });

@@ -57,6 +57,7 @@ test('without anything given there is a complete configuration on loopback', () 
       socketsPerLane: 64,
       smallObjectMaxBytes: MiB,
       diskEngine: 'auto',
+      diskTimeoutMs: 30_000,
     },
     ingest: {
       retry: {
