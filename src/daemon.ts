@@ -24,11 +24,11 @@ import { Reload } from './reload.ts';
 import { type WatchedThreads, watchThreads } from './service-manager.ts';
 import { hearSignals, notOfClosing } from './signals.ts';
 import { statusLine } from './status-line.ts';
-import { type LaneCounters, laneColumns } from './telemetry/lane-columns.ts';
+import { laneColumns } from './telemetry/lane-columns.ts';
 import { type LevelLog, makeLog } from './telemetry/log.ts';
 import { makeTelemetry } from './telemetry/registry.ts';
 import { servingColumns } from './telemetry/serving-columns.ts';
-import type { Column } from './telemetry/shared-counters.ts';
+import { valuesOf } from './telemetry/shared-counters.ts';
 
 /** After a signal: running parts end or are dropped, state is saved. */
 const closeLimitMs = 5_000;
@@ -148,7 +148,7 @@ function watched({ lanes, servingCounters }: Opened): WatchedThreads[] {
     {
       name: 'lane',
       fact: 'lane',
-      beats: () => (lanes === undefined ? [] : beatsOf(lanes, lanes.rows, laneColumns.heartbeats)),
+      beats: () => (lanes === undefined ? [] : valuesOf(lanes, lanes.rows, laneColumns.heartbeats)),
     },
     {
       name: 'serving thread',
@@ -157,13 +157,9 @@ function watched({ lanes, servingCounters }: Opened): WatchedThreads[] {
       beats: () =>
         servingCounters === undefined
           ? []
-          : beatsOf(servingCounters, servingCounters.rows - 1, servingColumns.heartbeats),
+          : valuesOf(servingCounters, servingCounters.rows - 1, servingColumns.heartbeats),
     },
   ];
-}
-
-function beatsOf(counters: Pick<LaneCounters, 'at'>, rows: number, column: Column): number[] {
-  return Array.from({ length: rows }, (_, row) => counters.at(row, column));
 }
 
 /** What this machine has made of the settings that say nothing, or a share. */
@@ -208,6 +204,7 @@ async function close(opened: Opened, log: Log): Promise<void> {
   const steps = {
     reload: () => opened.reload?.close(),
     watch: () => opened.unwatch?.(),
+    guard: () => opened.unguard?.(),
     registrar: () => opened.registrar?.close(),
     desk: () => opened.desk?.close(),
     control: () => opened.control?.close(),

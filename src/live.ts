@@ -7,6 +7,7 @@ import type { LoadOptions } from './core/job.ts';
 import { defaultLoadOptions } from './core/load-options.ts';
 import type { ClientTls } from './core/node-tls.ts';
 import { ReadPolicies } from './core/read-policy.ts';
+import type { GuardSettings } from './core/reader-guard.ts';
 import type { RetrySettings } from './core/retry.ts';
 import { type NodeTls, readEtcdTls, readNodeTls } from './node-tls.ts';
 import type { S3AccessOptions } from './server/s3/access.ts';
@@ -21,6 +22,7 @@ export interface Live {
   readonly loadDefaults: Changing<LoadOptions>;
   readonly s3: Changing<S3AccessOptions>;
   readonly policies: ReadPolicies;
+  readonly guard: Changing<GuardSettings>;
   readonly tls: NodeTls;
   /** For connections to etcd; empty where there is none. */
   readonly etcdTls: ClientTls;
@@ -36,6 +38,7 @@ export function makeLive(config: Config): Live {
     loadDefaults: loadDefaultsOf(config),
     s3: { keys: s3.keys, anonymous: s3.anonymous },
     policies: new ReadPolicies(config.reading),
+    guard: { ...config.worker.guard },
     tls: readNodeTls(config),
     etcdTls: cluster.etcd === undefined ? {} : readEtcdTls(cluster.etcd),
   };
@@ -54,6 +57,7 @@ export function changeLive(live: Live, config: Config, changed: (path: string) =
   if (changed('ingest.')) Object.assign(live.retry, ingest.retry);
   if (changed('job.batch_size')) live.loadDefaults.batchSize = config.job.batchSize;
   if (changed('reading.') || changed('ufs[')) live.policies.configure(config.reading);
+  if (changed('worker.')) Object.assign(live.guard, config.worker.guard);
   if (changed('s3.')) Object.assign(live.s3, { keys: s3.keys, anonymous: s3.anonymous });
 }
 

@@ -43,11 +43,13 @@ import { etcdCoordinators, etcdJobs, etcdLimits, etcdPins, etcdRegistrar, etcdRe
 import { type IngestWorker, openIngest } from './ingest/index.ts';
 import type { Live } from './live.ts';
 import {
+  observeGuard,
   observeJobs,
   observeLease,
   observeS3,
   observeStore,
   observeWorker,
+  readersSeen,
   showJobs,
   showLimits,
   showServing,
@@ -58,6 +60,7 @@ import type { ReadableOrigins } from './origin/types.ts';
 import { type CoordinatorLimits, type NodeLimits, openCoordinatorLimits } from './origin-limits.ts';
 import { openPathIds, type PagesOrder, pagesOf } from './pages.ts';
 import { probeDiskEngine, systemClock } from './platform/index.ts';
+import { guardReaders } from './reader-guard.ts';
 import { openReading, type Reading } from './reading.ts';
 import type { Reload } from './reload.ts';
 import { fsHere } from './server/fs-here.ts';
@@ -66,10 +69,10 @@ import { buildApiServer, buildWorkerServer, nodeAccessOf } from './servers.ts';
 import { mainAddress, openServing, type Serving } from './serving/pool.ts';
 import { openStore, type PathIds, SharedReads } from './store/index.ts';
 import type { Store } from './store/types.ts';
-import { type LaneCounters, laneLayout } from './telemetry/lane-columns.ts';
+import { type LaneCounters, laneColumns, laneLayout } from './telemetry/lane-columns.ts';
 import type { Telemetry } from './telemetry/registry.ts';
 import { type ServingCounters, servingLayout } from './telemetry/serving-columns.ts';
-import { makeSharedCounters } from './telemetry/shared-counters.ts';
+import { makeSharedCounters, valuesOf } from './telemetry/shared-counters.ts';
 
 /** What is open by now, and what is being closed. */
 export interface Opened {
@@ -115,6 +118,8 @@ export interface Opened {
   openServing?: () => Promise<number>;
   serving?: Serving;
   servingCounters?: ServingCounters;
+  /** Ends that loads give way to readers. */
+  unguard?: () => void;
 }
 
 export interface NodeBase {
@@ -158,7 +163,7 @@ export async function openWorkerSide(base: NodeBase, onFatal: (error: Error) => 
   const counters = makeSharedCounters(laneLayout, settings.lanes);
   telemetry.attachLanes(counters);
   opened.lanes = counters;
-  const { worker, engine, slots } = await openIngest({
+  const { worker, engine, slots, threads } = await openIngest({
     store,
     origins,
     log,
@@ -199,6 +204,14 @@ export async function openWorkerSide(base: NodeBase, onFatal: (error: Error) => 
     ...(config.role === 'worker' ? { own: { store, source, landings: worker.landings, reading } } : {}),
   });
   openS3Side(base, { store, reads, source, engine, onFatal });
+  opened.unguard = guardReaders({
+    ...{ lanes: threads, settings: live.guard, log },
+    seen: () => ({
+      ...readersSeen(opened.servingCounters!),
+      turns: valuesOf(counters, counters.rows, laneColumns.heartbeats),
+    }),
+    onTurn: observeGuard(telemetry),
+  });
   const { capacityBytes, files, blocks } = store.usage();
   return { diskEngine: engine, lanes: settings.lanes, slots, capacity: formatSize(capacityBytes), files, blocks };
 }

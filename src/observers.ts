@@ -6,12 +6,14 @@ import type { Registry } from './cluster/registry.ts';
 import type { JobObserver, JobService } from './cluster/types.ts';
 import { jobStates } from './core/job.ts';
 import { isMember, workerStates } from './core/membership.ts';
+import type { GuardSeen } from './core/reader-guard.ts';
 import { movingStates, StillJobs } from './core/still-jobs.ts';
 import type { Clock } from './core/types.ts';
 import type { IngestWorker } from './ingest/index.ts';
 import type { LimitObserver } from './ingest/origin-limiter.ts';
 import type { WorkerObserver } from './ingest/types.ts';
 import type { ReadableOrigins } from './origin/types.ts';
+import type { ReaderGuardOptions } from './reader-guard.ts';
 import { statusClass } from './server/metrics.ts';
 import type { S3GatewayOptions } from './server/s3/index.ts';
 import type { Serving } from './serving/pool.ts';
@@ -203,6 +205,18 @@ export function showServing({ counters, gauges, onScrape }: Telemetry, serving: 
     counters.readLooks.inc({ result: 'local' }, looks - seen);
     seen = looks;
   });
+}
+
+/** What serving threads answer by themselves, and send now. */
+export function readersSeen(row: ServingCounters): Pick<GuardSeen, 'reads' | 'open'> {
+  return { reads: answeredByThreads(row), open: row.total(servingColumns.bodies) };
+}
+
+export function observeGuard({ counters, gauges }: Telemetry): ReaderGuardOptions['onTurn'] {
+  return (mode, seconds) => {
+    gauges.loadYields.set(mode === 'yielding' ? 1 : 0);
+    if (mode !== 'full') counters.loadYielded.inc({ mode }, seconds);
+  };
 }
 
 function answeredByThreads(counters: ServingCounters): number {

@@ -1,7 +1,10 @@
 // A client of an HTTP/1.1 server that costs as little as one can: GET or HEAD on keep-alive sockets by one thread (epoll),
 // bodies received and dropped, the time of each answer taken. The first surprise ends it.
 //
-//   reader --port N --connections N --requests N [--method GET|HEAD] [--range-bytes N] [--order sequential|random]
+//   reader --port N --connections N --requests N [--method GET|HEAD] [--range-bytes N] [--order sequential|random] [--rate N]
+//
+// With --rate, so many requests a second are due, evenly spread, whatever became of those before; the time of an answer counts from
+// when its request was due, also where every connection was busy then. Without it each connection asks again at once.
 //
 // Objects come on standard input, one a line: "<bytes> <request path>". Ranges are taken from all of them together, one after
 // the other or anywhere (at multiples of their size, but for the last bytes of an object); without --range-bytes objects are
@@ -18,6 +21,7 @@
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -38,6 +42,7 @@ struct connection {
 
 static struct {
   int port, connections, random, head;
+  double rate;
   uint64_t requests, rangeBytes;
 } options;
 
@@ -47,7 +52,10 @@ static uint64_t rangeCount, sent, answered, totalBytes, seed = 88172645463325252
 static struct connection connections[connectionsMax];
 static double *tookSeconds;
 static char dropped[dropBytes];
-static int epollFd;
+static int epollFd, timerFd;
+static double firstDueAt;
+static struct connection *idle[connectionsMax];
+static int idleCount;
 
 static void fail(const char *format, ...) {
   va_list arguments;
@@ -101,6 +109,8 @@ static const struct object *objectOf(uint64_t range) {
   return &objects[low];
 }
 
+static double dueAt(uint64_t request) { return firstDueAt + (double)request / options.rate; }
+
 static void sendRequest(struct connection *connection) {
   uint64_t range = (options.random ? nextRandom() : sent) % rangeCount;
   const struct object *object = objectOf(range);
@@ -116,7 +126,7 @@ static void sendRequest(struct connection *connection) {
                         object->path, options.port, rangeLine);
   connection->headLength = connection->received = 0;
   connection->inBody = 0;
-  connection->startedAt = wallSeconds();
+  connection->startedAt = options.rate > 0 ? dueAt(sent) : wallSeconds();
   sent += 1;
   if (send(connection->fd, text, (size_t)length, MSG_NOSIGNAL) != length) fail("send: %s", strerror(errno));
 }
@@ -154,8 +164,31 @@ static void onReadable(struct connection *connection) {
   if (!connection->inBody || (!options.head && connection->received < connection->expected)) return;
   tookSeconds[answered++] = wallSeconds() - connection->startedAt;
   totalBytes += connection->received;
-  if (sent < options.requests) sendRequest(connection);
-  else connection->inBody = 0;
+  connection->inBody = 0;
+  if (options.rate > 0) idle[idleCount++] = connection;
+  else if (sent < options.requests) sendRequest(connection);
+}
+
+/** Asks for everything that is due while a connection is free, and sets the timer for what is due next. */
+static void sendDue(void) {
+  while (sent < options.requests && idleCount > 0 && dueAt(sent) <= wallSeconds()) sendRequest(idle[--idleCount]);
+  if (sent == options.requests || idleCount == 0) return;
+  double at = dueAt(sent);
+  struct itimerspec when = {.it_value = {.tv_sec = (time_t)at, .tv_nsec = (long)((at - (double)(time_t)at) * 1e9)}};
+  timerfd_settime(timerFd, TFD_TIMER_ABSTIME, &when, NULL);
+}
+
+static void openTimer(void) {
+  timerFd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK);
+  struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL};
+  epoll_ctl(epollFd, EPOLL_CTL_ADD, timerFd, &event);
+  firstDueAt = wallSeconds();
+  for (int i = options.connections - 1; i >= 0; i -= 1) idle[idleCount++] = &connections[i];
+}
+
+static void onTimer(void) {
+  uint64_t expirations;
+  if (read(timerFd, &expirations, sizeof expirations) < 0 && errno != EAGAIN) fail("timer: %s", strerror(errno));
 }
 
 static void readOptions(int count, char **words) {
@@ -167,6 +200,7 @@ static void readOptions(int count, char **words) {
     else if (strcmp(name, "--range-bytes") == 0) options.rangeBytes = strtoull(value, NULL, 10);
     else if (strcmp(name, "--order") == 0) options.random = strcmp(value, "random") == 0;
     else if (strcmp(name, "--method") == 0) options.head = strcmp(value, "HEAD") == 0;
+    else if (strcmp(name, "--rate") == 0) options.rate = atof(value);
     else fail("unknown option %s", name);
   }
   if (options.port <= 0 || options.requests == 0) fail("usage: reader --port N --connections N --requests N …");
@@ -203,13 +237,19 @@ int main(int count, char **words) {
   epollFd = epoll_create1(0);
   for (int i = 0; i < options.connections; i += 1) openConnection(&connections[i]);
   double wallStart = wallSeconds(), cpuStart = cpuSeconds();
-  for (int i = 0; i < options.connections && sent < options.requests; i += 1) sendRequest(&connections[i]);
+  if (options.rate > 0) openTimer();
+  else
+    for (int i = 0; i < options.connections && sent < options.requests; i += 1) sendRequest(&connections[i]);
   struct epoll_event events[connectionsMax];
   while (answered < options.requests) {
+    if (options.rate > 0) sendDue();
     int ready = epoll_wait(epollFd, events, connectionsMax, 30000);
     if (ready < 0 && errno == EINTR) continue;
     if (ready <= 0) fail(ready == 0 ? "nothing happened for 30 s" : "epoll_wait failed");
-    for (int i = 0; i < ready; i += 1) onReadable(events[i].data.ptr);
+    for (int i = 0; i < ready; i += 1) {
+      if (events[i].data.ptr == NULL) onTimer();
+      else onReadable(events[i].data.ptr);
+    }
   }
   double wall = wallSeconds() - wallStart, cpu = cpuSeconds() - cpuStart;
   qsort(tookSeconds, answered, sizeof *tookSeconds, byTime);

@@ -1,5 +1,6 @@
 /** Builds and runs reader.c, the client by which serving is measured. */
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
+import { text } from 'node:stream/consumers';
 import type { DatasetObject } from '../support/dataset.ts';
 import { cpuSecondsOf } from '../support/process.ts';
 import { built } from './built.ts';
@@ -17,6 +18,8 @@ export interface ReadOrder {
   readonly rangeBytes?: number;
   readonly order?: 'sequential' | 'random';
   readonly method?: 'GET' | 'HEAD';
+  /** Requests a second that are due, whatever became of those before. Undefined: each connection asks again at once. */
+  readonly rate?: number;
 }
 
 export interface Reading extends Transfer {
@@ -28,23 +31,51 @@ export interface Reading extends Transfer {
 
 /** `cpuSeconds` are the servers'. Throws with the words of the client where an answer is not what it should be. */
 export function runReader(order: ReadOrder): Reading {
-  const words = [
+  const cpuBefore = cpuOf(order);
+  const { status, stdout, stderr, error } = spawnSync(built('reader'), wordsOf(order), {
+    ...{ input: inputOf(order), encoding: 'utf8', timeout: limitMs },
+  });
+  if (status !== 0) throw new Error(`the reader failed: ${stderr || error}`);
+  return reading(stdout, cpuOf(order) - cpuBefore);
+}
+
+/** The same, while something else goes on. */
+export async function readMeanwhile(order: ReadOrder): Promise<Reading> {
+  const cpuBefore = cpuOf(order);
+  const client = spawn(built('reader'), wordsOf(order), { stdio: ['pipe', 'pipe', 'pipe'], timeout: limitMs });
+  const status = new Promise<number | null>((resolve, reject) => {
+    client.once('error', reject);
+    client.once('close', resolve);
+  });
+  client.stdin.end(inputOf(order));
+  const [stdout, stderr] = await Promise.all([text(client.stdout), text(client.stderr)]);
+  if ((await status) !== 0) throw new Error(`the reader failed: ${stderr}`);
+  return reading(stdout, cpuOf(order) - cpuBefore);
+}
+
+const limitMs = 600_000;
+
+function wordsOf(order: ReadOrder): string[] {
+  return [
     ...['--port', String(order.port)],
     ...['--connections', String(order.connections)],
     ...['--requests', String(order.requests)],
     ...['--order', order.order ?? 'sequential'],
     ...['--method', order.method ?? 'GET'],
     ...(order.rangeBytes === undefined ? [] : ['--range-bytes', String(order.rangeBytes)]),
+    ...(order.rate === undefined ? [] : ['--rate', String(order.rate)]),
   ];
-  const lines = order.objects.map(({ key, bytes }) => `${bytes} /${order.bucket}/${key}`);
-  const cpu = (): number => order.servers.reduce((sum, pid) => sum + cpuSecondsOf(pid), 0);
-  const before = cpu();
-  const done = spawnSync(built('reader'), words, {
-    input: `${lines.join('\n')}\n`,
-    encoding: 'utf8',
-    timeout: 600_000,
-  });
-  if (done.status !== 0) throw new Error(`the reader failed: ${done.stderr || done.error}`);
-  const said = JSON.parse(done.stdout) as Omit<Reading, 'clientCpuSeconds'>;
-  return { ...said, clientCpuSeconds: said.cpuSeconds, cpuSeconds: cpu() - before };
+}
+
+function inputOf({ objects, bucket }: ReadOrder): string {
+  return `${objects.map(({ key, bytes }) => `${bytes} /${bucket}/${key}`).join('\n')}\n`;
+}
+
+function cpuOf({ servers }: ReadOrder): number {
+  return servers.reduce((sum, pid) => sum + cpuSecondsOf(pid), 0);
+}
+
+function reading(stdout: string, cpuSeconds: number): Reading {
+  const said = JSON.parse(stdout) as Omit<Reading, 'clientCpuSeconds'>;
+  return { ...said, clientCpuSeconds: said.cpuSeconds, cpuSeconds };
 }

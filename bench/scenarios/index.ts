@@ -7,6 +7,7 @@ import { manifest } from './manifest.ts';
 import { memory } from './memory.ts';
 import { micro } from './micro.ts';
 import { radosgw } from './radosgw.ts';
+import { readers } from './readers.ts';
 import { replicas } from './replicas.ts';
 import { ring } from './ring.ts';
 import { scaling } from './scaling.ts';
@@ -31,6 +32,7 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
   manifest,
   sharing,
   serving,
+  readers,
   replicas,
   failover,
   micro,

@@ -4,7 +4,8 @@
 
 NAPI_MODULE_INIT() {
   using namespace primed;
-  for (const auto add : {addChecksums, addDiskQueue, addFiles, addPageSender, addSdNotify, addSlots, addThreadName})
+  for (const auto add : {addChecksums, addDiskQueue, addFiles, addPageSender, addSdNotify, addSlots, addThreadName,
+                         addThreadPriority})
     PRIMED_NAPI(add(env, exports));
   return exports;
 }

@@ -71,6 +71,7 @@ napi_status addFiles(napi_env env, napi_value exports);
 napi_status addSlots(napi_env env, napi_value exports);
 napi_status addSdNotify(napi_env env, napi_value exports);
 napi_status addThreadName(napi_env env, napi_value exports);
+napi_status addThreadPriority(napi_env env, napi_value exports);
 napi_status addPageSender(napi_env env, napi_value exports);
 
 }  // namespace primed

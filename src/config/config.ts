@@ -4,6 +4,7 @@ import { isIP } from 'node:net';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { limitedOrigin, makeLimit, type OriginLimit } from '../core/origin-limits.ts';
+import type { GuardSettings } from '../core/reader-guard.ts';
 import type { RetrySettings } from '../core/retry.ts';
 import type { ScrubPace } from '../core/scrub.ts';
 import { lanesOf, memoryBudgetOf, readCacheOf, type StorePlace, servingThreadsOf, storesOf } from './defaults.ts';
@@ -54,6 +55,7 @@ export interface Config {
     readonly smallObjectMaxBytes: number;
     readonly servingThreads: number;
     readonly readCacheBytes: number;
+    readonly guard: GuardSettings;
     readonly diskEngine: 'auto' | 'io_uring' | 'threads';
     readonly diskTimeoutMs: number;
     readonly stores: readonly StorePlace[];
@@ -137,6 +139,7 @@ export function configOf(role: Role, draft: Draft): Config {
       smallObjectMaxBytes: get('worker.small_object_max'),
       servingThreads: servingThreadsOf(draft),
       readCacheBytes: readCacheOf(draft),
+      guard: { enabled: get('worker.yield_to_readers'), floor: get('worker.load_floor') },
       diskEngine: get('worker.disk_engine'),
       diskTimeoutMs: get('worker.disk_timeout'),
       // In a file that all roles share they may lie on disks that this machine does not have.

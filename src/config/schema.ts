@@ -157,6 +157,19 @@ export const configSchema = Type.Object(
             unset: 'an eighth of the memory of the machine (or of its control group)',
           }),
         ),
+        yield_to_readers: flag({
+          live: true,
+          description:
+            'While cached files are read on the S3 port, loads have what readers and the rest of the machine leave of the cores.',
+          default: true,
+        }),
+        load_floor: number({
+          live: true,
+          description: 'Where that is nothing, the share of the time in which loads run as they would without readers.',
+          default: 0.05,
+          minimum: 0.01,
+          maximum: 0.9,
+        }),
         part_size: size({
           description: 'One ranged GET of a large object; a multiple of 1 MiB.',
           default: '8MB',

@@ -2,6 +2,7 @@
 import type { RetrySettings } from '../core/retry.ts';
 import type { Log } from '../core/types.ts';
 import type { Origins, OriginTimeouts } from '../origin/types.ts';
+import type { ThreadId } from '../platform/thread-priority.ts';
 import type { Store } from '../store/types.ts';
 import { LanePool } from './lanes.ts';
 import { type LimitBoard, makeLimitBoard } from './limit-board.ts';
@@ -44,7 +45,7 @@ const mostSlots = 64;
 /** Starts the lanes and the worker that feeds them. Throws NATIVE_MISSING. */
 export async function openIngest(
   options: IngestOptions,
-): Promise<{ worker: IngestWorker; engine: string; slots: number }> {
+): Promise<{ worker: IngestWorker; engine: string; slots: number; threads: readonly ThreadId[] }> {
   const board = makeRunBoard(options.lanes);
   const { board: limitBoard, limiter } = options.limits ?? unlimited();
   const affordable = Math.floor(options.slotBudgetBytes / (options.partBytes * options.lanes));
@@ -77,7 +78,7 @@ export async function openIngest(
     ...(options.peerAccess === undefined ? {} : { peerAccess: options.peerAccess }),
     observe: options.observe,
   });
-  return { worker, engine: lanes.engine, slots: lanes.count * lanes.slotsPerLane };
+  return { worker, engine: lanes.engine, slots: lanes.count * lanes.slotsPerLane, threads: lanes.threads };
 }
 
 function unlimited(): { board: LimitBoard; limiter: OriginLimiter } {

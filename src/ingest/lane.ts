@@ -11,6 +11,7 @@ import { makeRangeClient } from '../origin/range-client.ts';
 import { openDirect } from '../platform/files.ts';
 import { makeSlots } from '../platform/slots.ts';
 import { nameThread } from '../platform/thread-name.ts';
+import { threadId } from '../platform/thread-priority.ts';
 import { publishEventLoop } from '../telemetry/event-loop.ts';
 import { laneColumns, laneLayout } from '../telemetry/lane-columns.ts';
 import { attachSharedCounters } from '../telemetry/shared-counters.ts';
@@ -98,7 +99,7 @@ export default async function lane(start: LaneStart): Promise<void> {
       }
     });
   });
-  post({ type: 'ready', engine: disk.engine, direct: stores.map((file) => file.direct) });
+  post({ type: 'ready', engine: disk.engine, direct: stores.map((file) => file.direct), thread: threadId() });
   await closed;
   clearInterval(sweep);
   stopLoopWatch();

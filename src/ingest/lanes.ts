@@ -10,6 +10,7 @@ import { MessageChannel, type MessagePort } from 'node:worker_threads';
 import { Piscina } from 'piscina';
 import { PrimedError } from '../core/errors.ts';
 import type { OriginTimeouts } from '../origin/types.ts';
+import type { ThreadId } from '../platform/thread-priority.ts';
 import type { StoreFile } from '../store/types.ts';
 import type { LimitBoard } from './limit-board.ts';
 import type { CheckDone, CheckUnit, FromLane, LaneStart, ToLane, WriteDone, WriteUnit } from './protocol.ts';
@@ -36,6 +37,7 @@ interface Lane {
   readonly port: MessagePort;
   readonly ended: Promise<void>;
   freeSlots: number;
+  thread: ThreadId | undefined;
   readonly answers: Map<number, Answer>;
 }
 
@@ -90,12 +92,13 @@ export class LanePool {
         limitBoard: options.limitBoard.buffer,
       };
       const ended = pool.run(start, { transferList: [port2] }) as Promise<void>;
-      const lane: Lane = { port: port1, ended, freeSlots: options.slotsPerLane, answers: new Map() };
+      const lane: Lane = { port: port1, ended, freeSlots: options.slotsPerLane, thread: undefined, answers: new Map() };
       lanes.push(lane);
       const started = new Promise<void>((resolve) => {
         port1.on('message', (message: FromLane) => {
           if (message.type === 'ready') {
             engines.push(message.engine);
+            lane.thread = message.thread;
             resolve();
           } else answer(lane, index, message);
         });
@@ -134,6 +137,11 @@ export class LanePool {
   /** Over all lanes. */
   get freeSlots(): number {
     return this.#lanes.reduce((sum, { freeSlots }) => sum + freeSlots, 0);
+  }
+
+  /** Of all lanes, for whoever sets their priority. */
+  get threads(): readonly ThreadId[] {
+    return this.#lanes.flatMap(({ thread }) => (thread === undefined ? [] : [thread]));
   }
 
   nextUnitId(): number {

@@ -1,5 +1,6 @@
 /** What crosses between the worker's main thread and a lane, by a message port. Plain data, columns rather than rows. */
 import type { LaneCredentials, LaneOrigin, OriginFailure, OriginTimeouts } from '../origin/types.ts';
+import type { ThreadId } from '../platform/thread-priority.ts';
 
 export interface LaneStart {
   readonly port: import('node:worker_threads').MessagePort;
@@ -113,6 +114,11 @@ export interface CheckDone {
 }
 
 export type FromLane =
-  | { readonly type: 'ready'; readonly engine: string; readonly direct: readonly boolean[] }
+  | {
+      readonly type: 'ready';
+      readonly engine: string;
+      readonly direct: readonly boolean[];
+      readonly thread: ThreadId;
+    }
   | WriteDone
   | CheckDone;

@@ -39,6 +39,10 @@ export interface Addon {
   releaseMapped(path: string): number;
   sdNotify(socketPath: string, state: string): number;
   nameThread(name: string): void;
+  threadId(): number;
+  /** 0, or errno; so is the next one. */
+  setIdle(thread: number, idle: boolean): number;
+  mayComeBack(): number;
   /** An address that is good in every thread, or -errno. */
   pageCacheOpen(capacityBytes: number): number;
   pageCacheClose(cache: number): void;

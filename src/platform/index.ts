@@ -10,6 +10,7 @@
  * - the page cache of the process and the sender of a serving thread (`openPageCache`, `PageSender`), and sockets that
  *   threads share a port by (`listenShared`);
  * - checksums over memory in place (`crc32c`, `crc64nvme`, `pageChecksums`);
+ * - threads that give way to all others (`setYielding`);
  * - `sdNotify`, `nameThread` and `systemClock`.
  *
  * Nothing here decides anything, and nothing waits but `close()` and `allocateFile`. Nothing survives a crash.
@@ -45,4 +46,5 @@ export {
 export { type SdNotified, sdNotify } from './sd-notify.ts';
 export { makeAligned, makeSlots } from './slots.ts';
 export { nameThread } from './thread-name.ts';
+export { mayYield, setYielding, type ThreadId, threadId } from './thread-priority.ts';
 export type { DiskEngine, DiskQueue, DiskQueueOptions, OpenedFile, Slots } from './types.ts';

@@ -133,3 +133,8 @@ export function attachSharedCounters(buffer: SharedArrayBuffer, layout: SharedLa
     },
   };
 }
+
+/** One column of the first `rows` rows. */
+export function valuesOf(counters: Pick<SharedCounters, 'at'>, rows: number, column: Column): number[] {
+  return Array.from({ length: rows }, (_, row) => counters.at(row, column));
+}

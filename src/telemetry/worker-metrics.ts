@@ -633,6 +633,23 @@ export const workerMetrics = {
     stability: 'stable',
     help: 'Verified pages of files in memory, for the S3 port (`worker.read_cache` is the most).',
   },
+  loadYields: {
+    name: 'primed_load_yields_to_readers',
+    type: 'gauge',
+    unit: 'count',
+    role: 'worker',
+    stability: 'stable',
+    help: '1 while loads have only what readers of cached data leave of the cores (`worker.yield_to_readers`).',
+  },
+  loadYielded: {
+    name: 'primed_load_yielded_seconds_total',
+    type: 'counter',
+    unit: 'seconds',
+    role: 'worker',
+    stability: 'stable',
+    labels: { mode: ['yielding', 'breath'] },
+    help: 'Time in which loads gave way to readers (`yielding`), and in which they did not although there were readers, because they had got nothing (`breath`, `worker.load_floor`).',
+  },
   memoryBudget: {
     name: 'primed_memory_budget_bytes',
     type: 'gauge',

@@ -1,12 +1,14 @@
 /** The S3 port of the real binary over the real store; what the gateway does with odd requests is in its unit tests. */
 
 import { once } from 'node:events';
+import { readdirSync, readFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { HeadObjectCommand, paginateListObjectsV2, S3Client } from '@aws-sdk/client-s3';
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { afterAll, beforeAll, expect, it, vi } from 'vitest';
 import { MiB } from '../../src/core/units.ts';
 import { contentAt } from '../../src/demo/origin/content.ts';
+import { mayYield } from '../../src/platform/index.ts';
 import { call, check, loaded } from '../support/api.ts';
 import { expectContent, listedBy, manifestEntry, smallDataset, testCredentials } from '../support/origin.ts';
 import { rawRequest } from '../support/raw-http.ts';
@@ -178,3 +180,47 @@ it('a page that rots on the SSD is never served, and check names it', async () =
   expect(await check(scene.daemon.api, path)).toMatchObject({ ok: true, badPageCount: 0 });
   await scene.readBack(smallDataset);
 });
+
+it('lets loads have what readers leave: lanes give way while somebody reads, and come back', async () => {
+  const lanes = lanePolicies(scene.daemon.pid);
+  expect(lanes.length).toBeGreaterThan(0);
+  const all = (policy: number) => lanes.every((lane) => lane() === policy);
+  // A system that would not let them come back has them stay as they are; the log says so.
+  if (mayYield().refused !== undefined) {
+    expect(scene.daemon.log()).toContain('loads do not give way to readers');
+    return;
+  }
+  await vi.waitFor(() => expect(all(schedOther)).toBe(true), { timeout: 20_000 });
+  await vi.waitFor(
+    async () => {
+      await rawRequest(scene.daemon.ports.s3, `/demo/${large.key}`, { headers: { range: 'bytes=0-99' } });
+      expect(all(schedIdle)).toBe(true);
+    },
+    { timeout: 20_000 },
+  );
+  await vi.waitFor(() => expect(all(schedOther)).toBe(true), { timeout: 20_000 });
+  const text = await (await fetch(`${scene.daemon.api}/metrics`)).text();
+  expect(text).toMatch(/primed_load_yielded_seconds_total\{mode="yielding"\}/);
+});
+
+const schedOther = 0;
+const schedIdle = 5;
+
+/** What each lane's thread is scheduled as, field 41 of proc_pid_stat(5), asked each time. */
+function lanePolicies(pid: number): (() => number)[] {
+  const tasks = `/proc/${pid}/task`;
+  const isLane = (tid: string) => readFileSync(join(tasks, tid, 'comm'), 'utf8').startsWith('lane-');
+  // The thread that waits for the kernel, which has the name too, only wakes the other one up.
+  const lowest = new Map<string, string>();
+  for (const tid of readdirSync(tasks).filter(isLane)) {
+    const name = readFileSync(join(tasks, tid, 'comm'), 'utf8');
+    const known = lowest.get(name);
+    if (known === undefined || Number(tid) < Number(known)) lowest.set(name, tid);
+  }
+  return [...lowest.values()].map((tid) => () => {
+    const fields = readFileSync(join(tasks, tid, 'stat'), 'utf8')
+      .split(') ')[1]!
+      .split(' ');
+    return Number(fields[38]);
+  });
+}
