@@ -6,6 +6,7 @@
 import type { RegisterVerb } from './cli/context.ts';
 import { runs } from './cli/context.ts';
 import { daemonVerb } from './cli/daemon-verb.ts';
+import { doctorVerb } from './cli/doctor.ts';
 import { UsageError } from './cli/exit.ts';
 import { processIo } from './cli/io.ts';
 import { runCli } from './cli/run.ts';
@@ -62,6 +63,8 @@ function sizeOf(text: string): number {
   }
 }
 
-const code = await runCli(process.argv.slice(2), processIo(), [...daemons, demo]);
+const doctor = doctorVerb(async (input, paths) => (await import('./doctor/doctor.ts')).examineNode(input, paths));
+
+const code = await runCli(process.argv.slice(2), processIo(), [...daemons, demo, doctor]);
 // not process.exit: what standard output still holds is to be written
 process.exitCode = code;

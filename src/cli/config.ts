@@ -12,7 +12,7 @@ import { printable } from './printable.ts';
 import { formatTable } from './table.ts';
 import { addVerb, type Flags, say } from './verb.ts';
 
-const roles: readonly Role[] = ['standalone', 'coordinator', 'worker'];
+export const roles: readonly Role[] = ['standalone', 'coordinator', 'worker'];
 
 type ConfigFlags = Flags<Record<string, unknown> & { readonly role: Role }>;
 

@@ -57,7 +57,7 @@ export function defaultBudget(memoryBytes: number, lanes: number): number {
 }
 
 /** What the process may have: the machine's, or less where its control group says so. */
-function memoryBytes(): number {
+export function memoryBytes(): number {
   const limit = process.constrainedMemory();
   return limit > 0 ? Math.min(limit, totalmem()) : totalmem();
 }

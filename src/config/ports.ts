@@ -56,7 +56,8 @@ export async function checkPorts(draft: Draft, role: Role, inUse: 'error' | 'fou
   await Promise.all(opened.map((server) => new Promise((resolve) => server.close(resolve))));
 }
 
-function listenOn(listen: { host: string; port: number }): Promise<Server> {
+/** Rejects as `listen` does. */
+export function listenOn(listen: { host: string; port: number }): Promise<Server> {
   return new Promise((resolve, reject) => {
     const server = createServer((socket) => socket.destroy());
     server.once('error', reject).listen(listen, () => resolve(server));

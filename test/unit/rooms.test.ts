@@ -19,6 +19,7 @@ const arrows: Readonly<Record<string, readonly string[]>> = {
   serving: ['core', 'platform', 'telemetry', 'store', 'server'],
   server: ['core', 'config', 'telemetry', 'store', 'ingest', 'cluster'],
   cli: ['core', 'config', 'client'],
+  doctor: ['core', 'config', 'client', 'origin', 'platform', 'store'],
   demo: ['core', 'client', 'server', 'config'],
 };
 
