@@ -2,6 +2,7 @@
 import { closeSync, mkdtempSync, openSync, readSync, rmSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { afterEach, beforeEach } from 'vitest';
 import type { ByteRange, Extent, FileId, LoadId, Log, ManifestEntry, RunId, UfsPath } from '../../src/core/types.ts';
 import { alignUp, MiB, pageBytes } from '../../src/core/units.ts';
 import { pageChecksums } from '../../src/platform/index.ts';
@@ -155,4 +156,35 @@ export async function readObject(store: Store, at: UfsPath, range?: ByteRange): 
   } finally {
     file.close();
   }
+}
+
+/**
+ * Each test of the file has a store of its own, which `use` is given whenever it is opened.
+ * Returns how to close it and open it again: with hooks, or as a larger one that has nothing in it.
+ */
+export function storeOfEach(
+  use: (store: Store, fixture: Fixture) => void,
+): (how?: { readonly hooks?: CommitHooks; readonly sizeBytes?: number }) => Promise<void> {
+  let fixture: Fixture;
+  let store: Store;
+  const open = async (hooks?: CommitHooks): Promise<void> => {
+    store = await fixture.open(hooks);
+    use(store, fixture);
+  };
+  beforeEach(async () => {
+    fixture = makeFixture();
+    await open();
+  });
+  afterEach(async () => {
+    await store.close();
+    fixture.remove();
+  });
+  return async ({ hooks, sizeBytes } = {}) => {
+    await store.close();
+    if (sizeBytes !== undefined) {
+      fixture.remove();
+      fixture = makeFixture({ sizeBytes });
+    }
+    await open(hooks);
+  };
 }

@@ -1,29 +1,13 @@
 /** Stat, list, summary, metadata and removal, as a user of the store sees them. */
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import type { LoadId } from '../../../src/core/types.ts';
 import { MiB } from '../../../src/core/units.ts';
 import type { Store } from '../../../src/store/types.ts';
-import {
-  entry,
-  type Fixture,
-  load,
-  loadObject,
-  makeFixture,
-  path,
-  run,
-  writePart,
-} from '../../support/store-fixture.ts';
+import { entry, load, loadObject, path, run, storeOfEach, writePart } from '../../support/store-fixture.ts';
 
-let fixture: Fixture;
 let store: Store;
-
-beforeEach(async () => {
-  fixture = makeFixture();
-  store = await fixture.open();
-});
-afterEach(async () => {
-  await store.close();
-  fixture.remove();
+const reopen = storeOfEach((opened) => {
+  store = opened;
 });
 
 async function halfLoaded(name: string): Promise<void> {
@@ -72,8 +56,7 @@ describe('listing', () => {
     await loadObject(store, entry('c', 10));
     await halfLoaded('b');
     await halfLoaded('d');
-    await store.close();
-    store = await fixture.open();
+    await reopen();
     await halfLoaded('a');
     store.beginFile({ run, load, entry: entry('e', 5), reuse: 'any', partBytes: MiB });
     expect(names({ prefix: '' })).toEqual(['a', 'c']);
@@ -116,8 +99,7 @@ describe('metadata', () => {
     await store.putMetadata('l2' as LoadId, [versioned, entry('plain', 2 ** 45)]);
     await loadObject(store, entry('a', 5000));
     await store.putMetadata(load, [entry('a', 5000)]);
-    await store.close();
-    store = await fixture.open();
+    await reopen();
     expect(store.stat(path('v'))).toEqual({
       ...versioned,
       state: 'metadata',

@@ -1,10 +1,10 @@
 /** Which run has fetched what of a file: kept with its pages, so that a job can be told what it loaded after whatever came between. */
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import type { ByteRange, FileId, LoadId, ManifestEntry, RunId, StoreIndex } from '../../../src/core/types.ts';
 import { defaultSegmentBytes, MiB } from '../../../src/core/units.ts';
 import { LoadingFile } from '../../../src/store/loading-file.ts';
 import type { Begun, Fetched, Store } from '../../../src/store/types.ts';
-import { entry, type Fixture, load, makeFixture, run, writePart } from '../../support/store-fixture.ts';
+import { entry, load, run, storeOfEach, writePart } from '../../support/store-fixture.ts';
 
 const resumed = 'run-2' as RunId;
 const other = { run: 'run-3' as RunId, load: 'load-3' as LoadId };
@@ -16,21 +16,10 @@ const [first, second, last] = [0, 2 * MiB, 4 * MiB].map((offset) => ({
 })) as [ByteRange, ByteRange, ByteRange];
 const rest = { offset: 4 * MiB, length: 2 * MiB + 500 };
 
-let fixture: Fixture;
 let store: Store;
-beforeEach(async () => {
-  fixture = makeFixture();
-  store = await fixture.open();
+const restart = storeOfEach((opened) => {
+  store = opened;
 });
-afterEach(async () => {
-  await store.close();
-  fixture.remove();
-});
-
-async function restart(): Promise<void> {
-  await store.close();
-  store = await fixture.open();
-}
 
 interface By {
   readonly run?: RunId;

@@ -1,5 +1,5 @@
 /** How files begin, land, are resumed, given up and completed; and what the ledger says of it. */
-import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { emptyLedger, type FileId, type LoadId, type RunId } from '../../../src/core/types.ts';
 import { defaultSegmentBytes, MiB } from '../../../src/core/units.ts';
 import { LoadingFile } from '../../../src/store/loading-file.ts';
@@ -10,10 +10,10 @@ import {
   type Fixture,
   load,
   loadObject,
-  makeFixture,
   path,
   readObject,
   run,
+  storeOfEach,
   writePart,
 } from '../../support/store-fixture.ts';
 
@@ -21,20 +21,10 @@ const otherRun = 'run-2' as RunId;
 const otherLoad = 'load-2' as LoadId;
 let fixture: Fixture;
 let store: Store;
-
-beforeEach(async () => {
-  fixture = makeFixture();
-  store = await fixture.open();
+const reopen = storeOfEach((opened, its) => {
+  store = opened;
+  fixture = its;
 });
-afterEach(async () => {
-  await store.close();
-  fixture.remove();
-});
-
-async function reopen(): Promise<void> {
-  await store.close();
-  store = await fixture.open();
-}
 
 function begin(
   object: ReturnType<typeof entry>,
@@ -121,10 +111,7 @@ describe('loading a file', () => {
 
   test('a file of several segments has a block for each, and none of them is in memory when complete', async () => {
     const size = 2 * defaultSegmentBytes + 3 * MiB;
-    await store.close();
-    fixture.remove();
-    fixture = makeFixture({ sizeBytes: 160 * MiB });
-    store = await fixture.open();
+    await reopen({ sizeBytes: 160 * MiB });
     const object = entry('large', size);
     const begun = begin(object, { partBytes: 48 * MiB });
     // 48 MiB does not divide a segment: no part crosses one all the same.
@@ -415,10 +402,11 @@ describe('a run that ends', () => {
   test('keeps nothing in memory of a half-loaded file whose parts become durable after it', async () => {
     const restore = vi.spyOn(LoadingFile.prototype, 'restore');
     let ends = false;
-    await store.close();
-    store = await fixture.open({
-      inCommit: async () => {
-        if (ends) store.unreserve(run);
+    await reopen({
+      hooks: {
+        inCommit: async () => {
+          if (ends) store.unreserve(run);
+        },
       },
     });
     try {

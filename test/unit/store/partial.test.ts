@@ -1,5 +1,5 @@
 /** Files of which this store has parts: how ranges are loaded, shown, added to, and taken away; and what a crash leaves. */
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { beforeEach, describe, expect, test } from 'vitest';
 import {
   type ByteRange,
   type FileId,
@@ -13,12 +13,11 @@ import type { Begun, OpenFile, Store } from '../../../src/store/types.ts';
 import {
   contentOf,
   entry,
-  type Fixture,
   load,
   loadObject,
-  makeFixture,
   readObject,
   run,
+  storeOfEach,
   writePart,
 } from '../../support/store-fixture.ts';
 
@@ -30,22 +29,10 @@ const second = { offset: 2 * MiB, length: 2 * MiB };
 const last = { offset: 4 * MiB, length: 2 * MiB + 500 };
 const whole = { offset: 0, length: object.sizeBytes };
 
-let fixture: Fixture;
 let store: Store;
-
-beforeEach(async () => {
-  fixture = makeFixture();
-  store = await fixture.open();
+const reopen = storeOfEach((opened) => {
+  store = opened;
 });
-afterEach(async () => {
-  await store.close();
-  fixture.remove();
-});
-
-async function reopen(): Promise<void> {
-  await store.close();
-  store = await fixture.open();
-}
 
 interface Order {
   readonly of?: ManifestEntry;
@@ -149,10 +136,7 @@ describe('a range', () => {
   });
 
   test('of many segments: those that are whole are not kept in memory, and are where they were', async () => {
-    await store.close();
-    fixture.remove();
-    fixture = makeFixture({ sizeBytes: 200 * MiB });
-    store = await fixture.open();
+    await reopen({ sizeBytes: 200 * MiB });
     const large = entry('large', 3 * defaultSegmentBytes);
     const segment = (index: number): ByteRange => ({
       offset: index * defaultSegmentBytes,
@@ -388,9 +372,8 @@ describe('at one time', () => {
   test('what is begun anew, and then gone on with, while a part of it becomes durable, loses none of its pages', async () => {
     await loadRange(first);
     await store.show(object);
-    await store.close();
     let inCommit = (): void => {};
-    store = await fixture.open({ inCommit: async () => inCommit() });
+    await reopen({ hooks: { inCommit: async () => inCommit() } });
     const { fileId } = begin(second);
     const part = writePart(store, { fileId, entry: object, range: second });
     let again: Begun | undefined;
@@ -484,8 +467,7 @@ describe('after a crash', () => {
       const die = async (): Promise<void> => {
         if (armed) throw new Error('the machine has stopped');
       };
-      await store.close();
-      store = await fixture.open(at === 'before commit' ? { beforeCommit: die } : { afterCommit: die });
+      await reopen({ hooks: at === 'before commit' ? { beforeCommit: die } : { afterCommit: die } });
       armed = true;
       await expect(store.show(object)).rejects.toThrow('the machine has stopped');
       armed = false;

@@ -1,6 +1,6 @@
 /** Reading: ranges, checksums, files that are replaced or removed while they are read, fragments, tmpfs. */
 import { closeSync, openSync, statfsSync, writeSync } from 'node:fs';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import type { LoadId } from '../../../src/core/types.ts';
 import { MiB } from '../../../src/core/units.ts';
 import type { Store } from '../../../src/store/types.ts';
@@ -13,19 +13,15 @@ import {
   path,
   readObject,
   run,
+  storeOfEach,
   writePart,
 } from '../../support/store-fixture.ts';
 
 let fixture: Fixture;
 let store: Store;
-
-beforeEach(async () => {
-  fixture = makeFixture();
-  store = await fixture.open();
-});
-afterEach(async () => {
-  await store.close();
-  fixture.remove();
+const reopen = storeOfEach((opened, its) => {
+  store = opened;
+  fixture = its;
 });
 
 async function collect(pieces: AsyncIterable<Uint8Array>): Promise<Buffer> {
@@ -176,8 +172,7 @@ test('a file in many fragments is read whole', async () => {
   const part = writePart(store, { fileId, entry: object, range: { offset: 0, length: object.sizeBytes } });
   expect(part.extents.length).toBe(515);
   await store.land(run, [part]);
-  await store.close();
-  store = await fixture.open();
+  await reopen();
   expect(store.usage().usedBytes).toBe(515 * 4096);
   expect((await readObject(store, object.path)).equals(contentOf(object))).toBe(true);
 });
