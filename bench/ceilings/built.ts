@@ -1,4 +1,4 @@
-/** The C programs of this folder, compiled at first use, and again when their source is newer. */
+/** The C programs of this folder, compiled at first use, and again when a source is newer. */
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
@@ -6,9 +6,11 @@ import { projectRoot, resultsDir } from '../support/workspace.ts';
 
 /** Where the program is. Throws with the compiler's words. */
 export function built(name: 'receiver' | 'reader'): string {
-  const source = join(projectRoot, 'bench', 'ceilings', `${name}.c`);
+  const folder = join(projectRoot, 'bench', 'ceilings');
+  const source = join(folder, `${name}.c`);
+  const sources = [source, join(folder, 'common.h')];
   const output = join(resultsDir, 'build', name);
-  if (existsSync(output) && statSync(output).mtimeMs >= statSync(source).mtimeMs) return output;
+  if (existsSync(output) && sources.every((one) => statSync(output).mtimeMs >= statSync(one).mtimeMs)) return output;
   mkdirSync(join(resultsDir, 'build'), { recursive: true });
   const done = spawnSync('cc', ['-O2', '-Wall', '-o', output, source], { encoding: 'utf8' });
   if (done.error)

@@ -10,19 +10,9 @@
 // the other or anywhere (at multiples of their size, but for the last bytes of an object); without --range-bytes objects are
 // read whole. Prints {"requests","bytes","seconds","cpuSeconds","p50Ms","p99Ms"}.
 #define _GNU_SOURCE
-#include <arpa/inet.h>
-#include <errno.h>
-#include <netinet/tcp.h>
-#include <stdarg.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include "common.h"
 #include <sys/epoll.h>
-#include <sys/resource.h>
-#include <sys/socket.h>
 #include <sys/timerfd.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { headBytesMax = 8192, connectionsMax = 1024, dropBytes = 1 << 20 };
@@ -57,29 +47,6 @@ static double firstDueAt;
 static struct connection *idle[connectionsMax];
 static int idleCount;
 
-static void fail(const char *format, ...) {
-  va_list arguments;
-  va_start(arguments, format);
-  fputs("reader: ", stderr);
-  vfprintf(stderr, format, arguments);
-  fputc('\n', stderr);
-  va_end(arguments);
-  exit(1);
-}
-
-static double wallSeconds(void) {
-  struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
-}
-
-static double cpuSeconds(void) {
-  struct rusage usage;
-  getrusage(RUSAGE_SELF, &usage);
-  return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
-         (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
-}
-
 /** xorshift64: the same ranges in every run. */
 static uint64_t nextRandom(void) {
   seed ^= seed << 13;
@@ -89,12 +56,7 @@ static uint64_t nextRandom(void) {
 }
 
 static void openConnection(struct connection *connection) {
-  connection->fd = socket(AF_INET, SOCK_STREAM, 0);
-  struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)options.port)};
-  inet_pton(AF_INET, "127.0.0.1", &address.sin_addr);
-  if (connect(connection->fd, (struct sockaddr *)&address, sizeof address) < 0) fail("connect: %s", strerror(errno));
-  int on = 1;
-  setsockopt(connection->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  connection->fd = connectTo("127.0.0.1", options.port);
   struct epoll_event event = {.events = EPOLLIN, .data.ptr = connection};
   epoll_ctl(epollFd, EPOLL_CTL_ADD, connection->fd, &event);
 }

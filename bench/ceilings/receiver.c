@@ -9,23 +9,13 @@
 // Objects come on standard input, one a line: "<bytes> <request path>". Prints {"bytes","seconds","cpuSeconds"}.
 // Needs libc and kernel headers only: io_uring is used through its system calls.
 #define _GNU_SOURCE
-#include <arpa/inet.h>
-#include <errno.h>
+#include "common.h"
 #include <fcntl.h>
 #include <linux/io_uring.h>
-#include <netinet/tcp.h>
-#include <stdarg.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
-#include <sys/socket.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { headBytesMax = 8192, connectionsMax = 256, ringEntries = 512, alignBytes = 4096 };
@@ -61,16 +51,6 @@ static int *slotsFree;
 static int slotCount, slotsFreeCount;
 static uint64_t totalBytes, fileBytes;
 static int epollFd, fileFd = -1;
-
-static void fail(const char *format, ...) {
-  va_list arguments;
-  va_start(arguments, format);
-  fputs("receiver: ", stderr);
-  vfprintf(stderr, format, arguments);
-  fputc('\n', stderr);
-  va_end(arguments);
-  exit(1);
-}
 
 static uint64_t alignUp(uint64_t bytes) { return (bytes + alignBytes - 1) & ~(uint64_t)(alignBytes - 1); }
 
@@ -145,13 +125,7 @@ static void reapWrites(void) {
 // ---- the origin ----
 
 static void openConnection(struct connection *connection) {
-  connection->fd = socket(AF_INET, SOCK_STREAM, 0);
-  struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)options.port)};
-  if (inet_pton(AF_INET, options.host, &address.sin_addr) != 1) fail("%s is not an IPv4 address", options.host);
-  if (connect(connection->fd, (struct sockaddr *)&address, sizeof address) < 0)
-    fail("connect to %s:%d: %s", options.host, options.port, strerror(errno));
-  int on = 1;
-  setsockopt(connection->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  connection->fd = connectTo(options.host, options.port);
   connection->slot = -1;
   struct epoll_event event = {.events = EPOLLIN, .data.ptr = connection};
   epoll_ctl(epollFd, EPOLL_CTL_ADD, connection->fd, &event);
@@ -292,19 +266,6 @@ static void openSlots(void) {
     slotsFree[slotsFreeCount] = slotsFreeCount;
     slotsFreeCount += 1;
   }
-}
-
-static double wallSeconds(void) {
-  struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
-}
-
-static double cpuSeconds(void) {
-  struct rusage usage;
-  getrusage(RUSAGE_SELF, &usage);
-  return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
-         (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
 }
 
 int main(int count, char **words) {
