@@ -3,12 +3,10 @@ import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import type { FastifyInstance } from 'fastify';
 import { Type } from 'typebox';
 import type { JobService } from '../cluster/types.ts';
-import { PrimedError } from '../core/errors.ts';
 import { booleanOf } from '../core/load-options.ts';
 import { bodyFields, bodyOrQueryFields } from './fields.ts';
-import { findJob } from './find-job.ts';
+import { answerProgress, answerStop } from './job-answers.ts';
 import { apiBodyLimitBytes } from './json-body.ts';
-import { answerReport } from './report-answer.ts';
 import { answers, answersOf, FreeReport, flagField, reported, Submitted, strict } from './schemas.ts';
 
 const path = Type.String({
@@ -51,14 +49,7 @@ export function freeRoutes(scope: FastifyInstance, jobs: JobService): void {
         response: answersOf(reported(FreeReport), [404]),
       },
       preValidation: bodyOrQueryFields,
-      handler: async ({ body }, reply) => {
-        const { path: asked } = body;
-        return answerReport(reply, body, async () => {
-          const job = await findJob(jobs, asked, 'FREE');
-          if (job !== undefined) return job;
-          throw new PrimedError('JOB_NOT_FOUND', `Free for path '${asked}' cannot be found.`, { path: asked });
-        });
-      },
+      handler: async ({ body }, reply) => answerProgress(jobs, { type: 'FREE', handle: body.path }, body, reply),
     });
   }
 
@@ -68,14 +59,6 @@ export function freeRoutes(scope: FastifyInstance, jobs: JobService): void {
     url: '/api/v1/master/stop_job/free',
     schema: { tags, summary: 'Stop the free of a path', body: StopBody, response: answers(Submitted, [404]) },
     preValidation: bodyOrQueryFields,
-    handler: async ({ body: { path: asked } }) => {
-      const stopped = await jobs.stop(asked, 'FREE');
-      const jobId = jobs.snapshot(asked, 'FREE')?.jobId;
-      if (!stopped || jobId === undefined) {
-        const message = `Cannot find free job for path ${asked}, it might have already been stopped or finished`;
-        throw new PrimedError('JOB_NOT_FOUND', message, { path: asked });
-      }
-      return { success: true, jobId, path: asked, message: `Free '${asked}' is successfully stopped.` };
-    },
+    handler: async ({ body: { path: handle } }) => answerStop(jobs, { type: 'FREE', handle }),
   });
 }

@@ -15,12 +15,11 @@ import { bandwidthText, defaultLoadOptions, parseLoadOptions } from '../core/loa
 import { rateOf } from '../core/origin-limits.ts';
 import { listRow } from '../core/report.ts';
 import { bodyFields, bodyOrQueryFields, onlyOne, wordOf } from './fields.ts';
-import { findJob } from './find-job.ts';
 import { freeRoutes } from './free-api.ts';
+import { answerProgress, answerStop } from './job-answers.ts';
 import { acceptAnyContentType, acceptGetBodies, apiBodyLimitBytes } from './json-body.ts';
 import { loadRoutes } from './load-api.ts';
 import { forParent } from './plugin.ts';
-import { answerReport } from './report-answer.ts';
 import {
   answers,
   answersOf,
@@ -97,14 +96,8 @@ function routes(scope: FastifyInstance, jobs: JobService, defaults: LoadOptions)
         response: answersOf(reported(LoadReport), [404]),
       },
       preValidation: bodyOrQueryFields,
-      handler: async ({ body }, reply) => {
-        const { path: asked } = sourceOf(body);
-        return answerReport(reply, body, async () => {
-          const job = await findJob(jobs, asked);
-          if (job !== undefined) return job;
-          throw new PrimedError('JOB_NOT_FOUND', `Load for path '${asked}' cannot be found.`, { path: asked });
-        });
-      },
+      handler: async ({ body }, reply) =>
+        answerProgress(jobs, { type: 'LOAD', handle: sourceOf(body).path }, body, reply),
     });
   }
 
@@ -114,16 +107,7 @@ function routes(scope: FastifyInstance, jobs: JobService, defaults: LoadOptions)
     url: '/api/v1/master/stop_job/load',
     schema: { tags, summary: 'Stop the load of a path', body: StopBody, response: answers(Submitted, [404]) },
     preValidation: bodyOrQueryFields,
-    handler: async ({ body }) => {
-      const { path: asked } = sourceOf(body);
-      const stopped = await jobs.stop(asked);
-      const jobId = jobs.snapshot(asked)?.jobId;
-      if (!stopped || jobId === undefined) {
-        const message = `Cannot find load job for path ${asked}, it might have already been stopped or finished`;
-        throw new PrimedError('JOB_NOT_FOUND', message, { path: asked });
-      }
-      return { success: true, jobId, path: asked, message: `Load '${asked}' is successfully stopped.` };
-    },
+    handler: async ({ body }) => answerStop(jobs, { type: 'LOAD', handle: sourceOf(body).path }),
   });
 
   app.route({

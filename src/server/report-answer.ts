@@ -5,7 +5,7 @@ import { booleanOf } from '../core/load-options.ts';
 import { jsonReport, textReport } from '../core/report.ts';
 import { wordOf } from './fields.ts';
 
-interface ReportFields {
+export interface ReportFields {
   readonly format?: string;
   readonly verbose?: string | boolean;
 }
