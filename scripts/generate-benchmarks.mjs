@@ -12,7 +12,7 @@ const markers = { begin: '<!-- figures: begin (npm run bench -- all --publish) -
 
 /** The order of the documents; anything else follows by name. */
 const order = [
-  ...['load', 'small', 'tls', 'radosgw', 'stores', 'cycles', 'memory', 'start', 'scrape', 'ring'],
+  ...['load', 'small', 'tls', 'serving', 'radosgw', 'stores', 'cycles', 'memory', 'start', 'scrape', 'ring'],
   ...['scaling', 'replicas', 'sharing', 'manifest', 'failover', 'micro'],
 ];
 const rankOf = (name) => (order.includes(name) ? order.indexOf(name) : order.length);

@@ -17,6 +17,7 @@
 //
 // A pin keeps a frame where it is. Pins are short: nobody waits for a socket with one.
 #pragma once
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <mutex>
@@ -82,6 +83,9 @@ class PageCache {
   int fd() const { return fd_; }
   uint64_t capacityBytes() const { return capacityBytes_; }
   uint64_t usedBytes();
+
+  // Under way at all senders of this cache.
+  std::atomic<uint32_t> jobs{0};
 
  private:
   enum class State : uint8_t { absent, loading, ready };

@@ -145,7 +145,7 @@ int PageSender::open(bool uring) {
 }
 
 void PageSender::limitUnsent(int socket) const {
-  const uint64_t share = unsentBytes / (underWay_.load(std::memory_order_relaxed) + 1);
+  const uint64_t share = unsentBytes / (cache_.jobs.load(std::memory_order_relaxed) + 1);
   const auto most = static_cast<int>(std::min(std::max(share, leastUnsentBytes), mostUnsentBytes));
   // Where the kernel has no such limit, its buffers are as large as it makes them.
   setsockopt(socket, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &most, sizeof most);
@@ -159,7 +159,7 @@ int PageSender::start(SendOrder&& order) {
     order.socket = fcntl(order.socket, F_DUPFD_CLOEXEC, 0);
     if (order.socket < 0) return errno;
   }
-  underWay_.fetch_add(1, std::memory_order_relaxed);
+  cache_.jobs.fetch_add(1, std::memory_order_relaxed);
   job->inPage = order.skipBytes;
   job->order = std::move(order);
   post({Message::Kind::start, token, 0, 0, std::move(job)});
@@ -459,7 +459,7 @@ void PageSender::endIfIdle(uint64_t token, Job& job) {
   const uint64_t sent = job.sent;
   const SendOutcome outcome = job.outcome;
   jobs_.erase(token);
-  underWay_.fetch_sub(1, std::memory_order_relaxed);
+  cache_.jobs.fetch_sub(1, std::memory_order_relaxed);
   sink_.done(token, outcome, sent);
 }
 

@@ -97,7 +97,7 @@ class PageSender final : public PageWaiter, public DiskSink {
   // of TCP the kernel cuts off clients that are not to blame.
   void limitUnsent(int socket) const;
   // So many that a share is less than what a listening socket gives to its connections.
-  bool isCrowded() const { return underWay_.load(std::memory_order_relaxed) >= unsentBytes / mostUnsentBytes; }
+  bool isCrowded() const { return cache_.jobs.load(std::memory_order_relaxed) >= unsentBytes / mostUnsentBytes; }
   void cancel(uint64_t token);
   // Ends every job, and waits for the reads that run. False: a disk did not answer in time.
   bool close(int limitMs);
@@ -166,7 +166,6 @@ class PageSender final : public PageWaiter, public DiskSink {
   bool started_ = false;
   std::atomic<bool> stopping_{false};
   std::atomic<uint64_t> readBytes_{0};
-  std::atomic<uint32_t> underWay_{0};
 
   std::mutex inboxMutex_;
   std::vector<Message> inbox_;

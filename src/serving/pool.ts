@@ -142,6 +142,7 @@ export async function openServing(options: ServingOptions): Promise<Serving> {
     await Promise.all(ended);
     closePageCache(cache);
   };
+  let ending: Promise<void> | undefined;
   try {
     await inTime(Promise.all(ready));
   } catch (error) {
@@ -156,7 +157,10 @@ export async function openServing(options: ServingOptions): Promise<Serving> {
     setAccess: ({ keys, anonymous }) => tell({ type: 'access', access: { keys, anonymous } }),
     setReading: ({ base, origins, rules }) => tell({ type: 'reading', reading: { base, origins, rules } }),
     setTls: (tls) => tell({ type: 'tls', tls }),
-    close: end,
+    close: () => {
+      ending ??= end();
+      return ending;
+    },
   };
 }
 
