@@ -112,7 +112,9 @@ function descriptionOf({ queries }: Panel): string {
 }
 
 function dataSource(): object {
-  return { type: 'datasource', name: 'datasource', label: 'Data source', query: 'prometheus', current: {}, hide: 0 };
+  const named = { type: 'datasource', name: 'datasource', label: 'Data source', query: 'prometheus' };
+  // At each opening of the dashboard.
+  return { ...named, current: {}, options: [], regex: '', refresh: 1, hide: 0 };
 }
 
 /** One that offers the values of a label, all of them at first; a label that nobody has set is among "all". */
@@ -126,6 +128,8 @@ function variable(label: string, where: string): object {
     definition: query,
     query: { query, refId: 'StandardVariableQuery' },
     current: { selected: true, text: 'All', value: '$__all' },
+    options: [],
+    regex: '',
     includeAll: true,
     allValue: '.*',
     multi: true,
