@@ -120,7 +120,11 @@ async function open({ config, input, log, opened }: Opening, onFatal: (error: Er
     const reason = opened.ready ? (opened.hungDisk?.() ?? opened.trouble?.()) : 'starting or stopping';
     return reason === undefined ? { ready: true } : { ready: false, reason };
   };
-  showHealth(telemetry, { ready, refusedConfig: () => opened.refusedConfig !== undefined });
+  showHealth(telemetry, {
+    ready,
+    refusedConfig: () => opened.refusedConfig !== undefined,
+    hungDisk: () => opened.hungDisk?.() !== undefined,
+  });
   showCertificates(telemetry, live);
   const base: NodeBase = { config, live, log, telemetry, origins, limits, ready, opened };
   const facts: Record<string, unknown> = { version: PRIMED_VERSION, role, cores: availableParallelism() };

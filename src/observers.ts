@@ -33,6 +33,7 @@ export function observeWorker({ counters, gauges, histograms }: Telemetry): Work
     discarded: (reason, bytes) => counters.originDiscarded.inc({ reason }, bytes),
     landed: (milliseconds) => histograms.landSeconds.observe(milliseconds / msPerSecond),
     checksumFailed: (pages) => counters.checksumFailures.inc({ reader: 'verify' }, pages),
+    readFailed: () => counters.storeReadErrors.inc({ reader: 'verify' }),
   };
 }
 
@@ -62,11 +63,12 @@ export function showLimits(telemetry: Telemetry, limits: OriginLimits): void {
 export function observeStore({
   histograms,
   counters,
-}: Telemetry): Pick<StoreOptions, 'onSync' | 'onCommit' | 'onBadPage' | 'onEvicted'> {
+}: Telemetry): Pick<StoreOptions, 'onSync' | 'onCommit' | 'onBadPage' | 'onReadError' | 'onEvicted'> {
   return {
     onSync: (milliseconds) => histograms.storeSyncSeconds.observe(milliseconds / msPerSecond),
     onCommit: (milliseconds) => histograms.storeCommitSeconds.observe(milliseconds / msPerSecond),
     onBadPage: ({ reader }) => counters.checksumFailures.inc({ reader }),
+    onReadError: (reader) => counters.storeReadErrors.inc({ reader }),
     onEvicted(reason, { files, bytes }) {
       counters.storeEvictions.inc({ reason }, files);
       counters.storeEvictedBytes.inc({ reason }, bytes);
@@ -188,9 +190,14 @@ export function observeLease({ counters }: Telemetry): LeaseObserver {
 /** What the health of a node says, and of its configuration. */
 export function showHealth(
   { gauges, onScrape }: Telemetry,
-  health: { readonly ready: () => { ready: boolean }; readonly refusedConfig: () => boolean },
+  health: {
+    readonly ready: () => { ready: boolean };
+    readonly refusedConfig: () => boolean;
+    readonly hungDisk: () => boolean;
+  },
 ): void {
   onScrape(() => {
+    gauges.diskHung.set(health.hungDisk() ? 1 : 0);
     gauges.ready.set(health.ready().ready ? 1 : 0);
     gauges.configRefused.set(health.refusedConfig() ? 1 : 0);
   });

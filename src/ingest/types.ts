@@ -119,6 +119,8 @@ export interface WorkerObserver {
   /** From parts handed to the store until they are durable. */
   landed(milliseconds: number): void;
   checksumFailed(pages: number): void;
+  /** A read of the store by a lane, which the operating system failed. */
+  readFailed(): void;
 }
 
 /** Queues of the worker now, over all runs. */

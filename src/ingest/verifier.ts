@@ -293,6 +293,7 @@ export class Verifier {
     if (message.type !== 'checked') return;
     const bad = new Set(message.badPages);
     if (bad.size > 0) this.#observe.checksumFailed(bad.size);
+    if (message.readError !== undefined) this.#observe.readFailed();
     let index = 0;
     let digestAt = 0;
     for (const { task, pages } of pieces) {

@@ -15,7 +15,7 @@ import { PrimedError } from '../core/errors.ts';
 import type { EvictionReason } from '../core/eviction.ts';
 import type { Changes } from './changes.ts';
 import type { IndexDb } from './index-db.ts';
-import type { BadPage, Removed } from './types.ts';
+import type { BadPage, Reader, Removed } from './types.ts';
 import type { Volume } from './volume.ts';
 
 export interface Operation {
@@ -52,6 +52,8 @@ export interface StoreObserver {
   readonly onCommit?: ((milliseconds: number) => void) | undefined;
   /** A read met a page without its checksum. */
   readonly onBadPage?: ((bad: BadPage) => void) | undefined;
+  /** The operating system did not give a page that somebody wanted to read. */
+  readonly onReadError?: ((reader: Reader) => void) | undefined;
   /** Files were evicted. */
   readonly onEvicted?: ((reason: EvictionReason, removed: Removed) => void) | undefined;
   /** A file is visible, and durable. */

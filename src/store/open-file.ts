@@ -22,6 +22,7 @@ export class CachedFile implements OpenFile {
   readonly #by: Reader;
   readonly #volumes: readonly Pick<Volume, 'path' | 'read' | 'write' | 'sync'>[];
   readonly #onBadPage: ((bad: BadPage) => void) | undefined;
+  readonly #onReadError: ((reader: Reader) => void) | undefined;
   #closed = false;
   /** Reads that run; the file is left only when none does. */
   #reading = 0;
@@ -36,8 +37,10 @@ export class CachedFile implements OpenFile {
     /** Only `read` and what mends need them. */
     volumes: readonly Pick<Volume, 'path' | 'read' | 'write' | 'sync'>[];
     onBadPage?: ((bad: BadPage) => void) | undefined;
+    onReadError?: ((reader: Reader) => void) | undefined;
   }) {
     this.#onBadPage = spec.onBadPage;
+    this.#onReadError = spec.onReadError;
     this.#by = spec.by ?? 'serve';
     this.record = spec.record;
     this.#inline = spec.inline;
@@ -149,6 +152,9 @@ export class CachedFile implements OpenFile {
         await this.#volumes[store]!.read(buffer.subarray(at, at + length), offset);
         at += length;
       }
+    } catch (error) {
+      if (error instanceof PrimedError && error.code === 'STORE_IO') this.#onReadError?.(this.#by);
+      throw error;
     } finally {
       this.#reading--;
       if (this.#closed && this.#reading === 0) this.#readers.leave(this.record.fileId);

@@ -68,6 +68,7 @@ export async function openLocalStore(options: StoreOptions, hooks: CommitHooks =
         onSync: options.onSync,
         onCommit: options.onCommit,
         onBadPage: options.onBadPage,
+        onReadError: options.onReadError,
         onShown: options.onShown,
         onEvicted: options.onEvicted,
       },

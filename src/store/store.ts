@@ -549,7 +549,8 @@ export class LocalStore implements Store {
 
   #reader(record: FileRecord, inline: Block | undefined, by: Reader = 'serve'): CachedFile {
     const { volumes, observe } = this.#parts;
-    return new CachedFile({ record, inline, by, readers: this.#readers, volumes, onBadPage: observe.onBadPage });
+    const { onBadPage, onReadError } = observe;
+    return new CachedFile({ record, inline, by, readers: this.#readers, volumes, onBadPage, onReadError });
   }
 
   async close(): Promise<void> {

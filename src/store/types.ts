@@ -358,6 +358,8 @@ export interface StoreOptions {
   readonly onSync?: (milliseconds: number) => void;
   readonly onCommit?: (milliseconds: number) => void;
   readonly onBadPage?: (bad: BadPage) => void;
+  /** The operating system did not give a page that somebody wanted to read. */
+  readonly onReadError?: (reader: Reader) => void;
   /** Files were evicted. */
   readonly onEvicted?: (reason: EvictionReason, removed: Removed) => void;
   /** Threads that read files of this store by views of their own (store-view.ts). */

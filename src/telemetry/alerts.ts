@@ -263,11 +263,21 @@ export const alerts: readonly Alert[] = [
     name: 'PrimedDiskErrors',
     group: 'store',
     severity: 'critical',
-    expr: `${grown('diskWriteErrors', '15m')} > 0`,
+    expr: `${grown('diskWriteErrors', '15m')} + sum without (reader) (${grown('storeReadErrors', '15m')}) > 0`,
     for: '0m',
-    summary: `The operating system refuses writes to the store of ${at}`,
+    summary: `The operating system fails reads or writes of the store of ${at}`,
     description:
       'Look into the kernel log (dmesg) and at the SSD (smartctl). Drain the worker before the SSD is replaced.',
+  },
+  {
+    name: 'PrimedDiskHangs',
+    group: 'store',
+    severity: 'critical',
+    expr: `${name('diskHung')} == 1`,
+    for: '0m',
+    summary: `The SSD of ${at} does not answer`,
+    description:
+      'The worker has left the cluster until the SSD answers; others load and serve what it had. dmesg and smartctl say more.',
   },
   {
     name: 'PrimedDiskSlow',

@@ -6,6 +6,8 @@ import type { servingColumns } from './serving-columns.ts';
 /** Where a metric comes from when lanes count it: folded from shared memory at each scrape. */
 export type LaneSource =
   | { readonly sum: keyof typeof laneColumns }
+  /** The largest of all lanes. */
+  | { readonly largest: keyof typeof laneColumns; readonly scale?: number }
   /** One value a thread, label `thread`; the main thread has one too. */
   | { readonly perThread: keyof typeof laneColumns; readonly scale?: number }
   | { readonly failures: true }

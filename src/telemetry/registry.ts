@@ -225,6 +225,11 @@ function foldedValues(
   lanes: LaneCounters | undefined,
 ): Folded['values'] {
   if ('sum' in source) return [{ labels: {}, value: lanes?.total(laneColumns[source.sum]) ?? 0 }];
+  if ('largest' in source) {
+    const column = laneColumns[source.largest];
+    const values = Array.from({ length: lanes?.rows ?? 0 }, (_, index) => lanes?.at(index, column) ?? 0);
+    return [{ labels: {}, value: Math.max(0, ...values) * (source.scale ?? 1) }];
+  }
   if ('failures' in source) {
     return failureCauses.map((cause) => ({
       labels: { cause },

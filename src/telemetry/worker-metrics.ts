@@ -341,6 +341,23 @@ export const workerMetrics = {
     lane: { sum: 'writeErrors' },
     help: 'Writes that the operating system refused.',
   },
+  diskWaitSeconds: {
+    name: 'primed_disk_wait_seconds',
+    type: 'gauge',
+    unit: 'seconds',
+    role: 'worker',
+    stability: 'experimental',
+    lane: { largest: 'diskWaitMs', scale: 0.001 },
+    help: 'How long the oldest write or read of a lane that has not ended is under way now.',
+  },
+  diskHung: {
+    name: 'primed_disk_hung',
+    type: 'gauge',
+    unit: 'count',
+    role: 'worker',
+    stability: 'stable',
+    help: '1 while a write, read or flush of the store has not ended within `worker.disk_timeout`, otherwise 0.',
+  },
   checksumBytes: {
     name: 'primed_checksum_bytes_total',
     type: 'counter',
@@ -452,6 +469,15 @@ export const workerMetrics = {
     help: 'Pages read from the SSD that did not have their checksum, by who read them.',
   },
 
+  storeReadErrors: {
+    name: 'primed_store_read_errors_total',
+    type: 'counter',
+    unit: 'count',
+    role: 'worker',
+    stability: 'stable',
+    labels: { reader: ['serve', 'verify', 'scrub'] },
+    help: 'Reads of the SSD that the operating system failed, by who read.',
+  },
   repairedPages: {
     name: 'primed_store_repaired_pages_total',
     type: 'counter',

@@ -191,10 +191,15 @@ const cases: Readonly<Record<Alert['name'], Case>> = {
     quiet: [{ primed_read_not_kept_total: always(5) }],
   },
   PrimedDiskErrors: {
-    fires: { primed_disk_write_errors_total: '0 1+0x100' },
+    fires: {
+      primed_disk_write_errors_total: always(0),
+      'primed_store_read_errors_total{reader="serve"}': '0 1+0x100',
+      'primed_store_read_errors_total{reader="scrub"}': always(2),
+    },
     at: '8m',
-    quiet: [{ primed_disk_write_errors_total: always(1) }],
+    quiet: [{ primed_disk_write_errors_total: always(1), 'primed_store_read_errors_total{reader="serve"}': always(1) }],
   },
+  PrimedDiskHangs: { fires: { primed_disk_hung: always(1) }, at: '5m', quiet: [{ primed_disk_hung: always(0) }] },
   PrimedDiskSlow: {
     fires: {
       'primed_store_sync_seconds_bucket{le="5"}': always(0),

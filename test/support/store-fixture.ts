@@ -8,7 +8,7 @@ import { alignUp, MiB, pageBytes } from '../../src/core/units.ts';
 import { pageChecksums } from '../../src/platform/index.ts';
 import type { CommitHooks } from '../../src/store/commit.ts';
 import { openLocalStore } from '../../src/store/open.ts';
-import type { BadPage, LandedPart, Store, StoreOptions } from '../../src/store/types.ts';
+import type { BadPage, LandedPart, Reader, Store, StoreOptions } from '../../src/store/types.ts';
 
 export const run = 'run-1' as RunId;
 export const load = 'load-1' as LoadId;
@@ -61,7 +61,13 @@ export interface Fixture {
 
 /** @param options.parent another file system than that of the temporary folder. */
 export function makeFixture(
-  options: { stores?: number; sizeBytes?: number; parent?: string; onBadPage?: (bad: BadPage) => void } = {},
+  options: {
+    stores?: number;
+    sizeBytes?: number;
+    parent?: string;
+    onBadPage?: (bad: BadPage) => void;
+    onReadError?: (reader: Reader) => void;
+  } = {},
 ): Fixture {
   const dir = mkdtempSync(join(options.parent ?? tmpdir(), 'primed-store-'));
   const log = memoryLog();
@@ -76,6 +82,7 @@ export function makeFixture(
     // Longer than any test: nothing is committed that the test did not ask for.
     ledgerFlushMs: 1_000_000,
     ...(options.onBadPage && { onBadPage: options.onBadPage }),
+    ...(options.onReadError && { onReadError: options.onReadError }),
   };
   return {
     dir,

@@ -145,13 +145,17 @@ test('of several certificates the first end counts, and what is none has no end'
   expect(firstEndMs('')).toBeUndefined();
 });
 
-test('health and a refused configuration are shown', async () => {
+test('health, a refused configuration and a disk that hangs are shown', async () => {
   const telemetry = makeTelemetry({ processMetrics: false });
   let [ready, refused] = [false, true];
-  showHealth(telemetry, { ready: () => ({ ready }), refusedConfig: () => refused });
+  let hung = false;
+  showHealth(telemetry, { ready: () => ({ ready }), refusedConfig: () => refused, hungDisk: () => hung });
+  expect(await samples(telemetry, 'primed_disk_hung')).toEqual({ primed_disk_hung: 0 });
   expect(await samples(telemetry, 'primed_ready')).toEqual({ primed_ready: 0 });
   expect(await samples(telemetry, 'primed_config_refused')).toEqual({ primed_config_refused: 1 });
   [ready, refused] = [true, false];
+  hung = true;
+  expect(await samples(telemetry, 'primed_disk_hung')).toEqual({ primed_disk_hung: 1 });
   expect(await samples(telemetry, 'primed_ready')).toEqual({ primed_ready: 1 });
   expect(await samples(telemetry, 'primed_config_refused')).toEqual({ primed_config_refused: 0 });
   telemetry.close();

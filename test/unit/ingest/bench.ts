@@ -21,7 +21,7 @@ export interface Bench {
   readonly origin: EmbeddedOrigin;
   readonly store: Store;
   readonly worker: IngestWorker;
-  readonly observed: { retries: string[]; limits: number[]; badPages: number };
+  readonly observed: { retries: string[]; limits: number[]; badPages: number; failedReads: number };
   /** The manifest below a prefix, as the origin lists it now. */
   list(prefix?: string): Promise<ManifestEntry[]>;
   /** One object as HEAD describes it. */
@@ -57,13 +57,16 @@ export async function openBench(
     ...(more.rules === undefined ? {} : { retention: { rules: more.rules, eviction: 'lru' as const } }),
   });
   const origins = openOrigins({ ufs: [], timeouts, retry: { attempts: 2 }, log: quiet });
-  const observed = { retries: [] as string[], limits: [] as number[], badPages: 0 };
+  const observed = { retries: [] as string[], limits: [] as number[], badPages: 0, failedReads: 0 };
   const observe: WorkerObserver = {
     retried: (cause) => observed.retries.push(cause),
     slowedDown() {},
     concurrencyLimit: (requests) => observed.limits.push(requests),
     discarded() {},
     landed() {},
+    readFailed: () => {
+      observed.failedReads += 1;
+    },
     checksumFailed: (pages) => {
       observed.badPages += pages;
     },

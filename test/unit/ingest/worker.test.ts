@@ -1,4 +1,4 @@
-import { openSync, writeSync } from 'node:fs';
+import { openSync, truncateSync, writeSync } from 'node:fs';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { ledgerDifference, type ManifestEntry, type RunId } from '../../../src/core/types.ts';
 import { KiB, MiB } from '../../../src/core/units.ts';
@@ -207,6 +207,22 @@ describe('verification', () => {
     expect(bad?.error?.message).toMatch(/large.*page 17/);
     expect(bench.observed.badPages).toBe(1);
     expect(specs).toHaveLength(6);
+    await balanced(run);
+  });
+
+  it('tells of a page that the operating system does not give', async () => {
+    const { entries } = await placed([large]);
+    const run = bench.start();
+    await loadAll(run, entries);
+    const { path: place, sizeBytes } = bench.store.files[0]!;
+    const file = bench.store.open(entries[0]!.path);
+    truncateSync(place, Math.max(...[...file.pages()].flatMap(({ extents }) => extents.map(({ offset }) => offset))));
+    file.close();
+    const outcome = await bench.worker.verify(run, entries[0]!);
+    // What is lost no other test asks for.
+    truncateSync(place, sizeBytes);
+    expect(outcome).toMatchObject({ ok: false, error: { code: 'STORE_IO' } });
+    expect(bench.observed.failedReads).toBe(1);
     await balanced(run);
   });
 

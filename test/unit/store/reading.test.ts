@@ -1,6 +1,6 @@
 /** Reading: ranges, checksums, files that are replaced or removed while they are read, fragments, tmpfs. */
-import { closeSync, openSync, statfsSync, writeSync } from 'node:fs';
-import { describe, expect, test } from 'vitest';
+import { closeSync, openSync, statfsSync, truncateSync, writeSync } from 'node:fs';
+import { afterAll, describe, expect, test } from 'vitest';
 import type { LoadId } from '../../../src/core/types.ts';
 import { MiB } from '../../../src/core/units.ts';
 import type { Store } from '../../../src/store/types.ts';
@@ -92,6 +92,30 @@ describe('a page that is not what was written', () => {
       (await collect(file.read({ offset: 2 * MiB, length: MiB }))).equals(contentOf(object).subarray(2 * MiB)),
     ).toBe(true);
     file.close();
+  });
+});
+
+describe('a page that the operating system does not give', () => {
+  const failed: string[] = [];
+  const cut = makeFixture({ onReadError: (reader) => failed.push(reader) });
+  afterAll(() => cut.remove());
+
+  test('is told of with who wanted it, and is an error of the store', async () => {
+    const shortened = await cut.open();
+    try {
+      const object = entry('a', 3 * MiB);
+      await loadObject(shortened, object);
+      for (const by of ['serve', 'scrub'] as const) {
+        const file = shortened.open(object.path, { by });
+        truncateSync(shortened.files[0]!.path, [...file.pages()][1]!.extents[0]!.offset);
+        await expect(collect(file.read({ offset: MiB, length: 5 }))).rejects.toMatchObject({ code: 'STORE_IO' });
+        expect((await collect(file.read({ offset: 0, length: 5 }))).length).toBe(5);
+        file.close();
+      }
+      expect(failed).toEqual(['serve', 'scrub']);
+    } finally {
+      await shortened.close();
+    }
   });
 });
 

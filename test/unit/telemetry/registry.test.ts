@@ -55,6 +55,8 @@ test('what lanes count is folded at the scrape, and goes on rising', async () =>
   lanes.row(1).add(laneColumns.originBytes, 11);
   lanes.row(1).add(laneFailureColumns.reset, 2);
   lanes.row(1).set(laneColumns.loopDelayMaxMs, 250);
+  lanes.row(0).set(laneColumns.diskWaitMs, 1500);
+  lanes.row(1).set(laneColumns.diskWaitMs, 20);
   lanes.row(0).observe(laneHistograms.diskWriteMs, 3);
   lanes.row(1).observe(laneHistograms.diskWriteMs, 60_000);
   expect(await samples(telemetry, 'primed_origin_bytes_total')).toEqual({ primed_origin_bytes_total: 111 });
@@ -68,6 +70,7 @@ test('what lanes count is folded at the scrape, and goes on rising', async () =>
     ['main', 'lane0', 'lane1'].map((thread) => `primed_event_loop_delay_max_seconds{thread="${thread}"}`),
   );
   expect(delays['primed_event_loop_delay_max_seconds{thread="lane1"}']).toBe(0.25);
+  expect(await samples(telemetry, 'primed_disk_wait')).toEqual({ primed_disk_wait_seconds: 1.5 });
   const write = await samples(telemetry, 'primed_disk_write_seconds');
   expect(write['primed_disk_write_seconds_bucket{le="0.0025"}']).toBe(0);
   expect(write['primed_disk_write_seconds_bucket{le="0.005"}']).toBe(1);
