@@ -361,7 +361,7 @@ export class ClusterFiles implements ReadableFiles {
             .versionLike(file)
             .holdings.filter(({ holder }) => !without.includes(holder) && (holder === here || peerOf(holder)));
           const ordered = inOrder(usable, turn, (holder) => suspects.has({ id: holder }));
-          return origin === undefined ? ordered : [...ordered, originHolding(file, origin.segmentBytes)];
+          return origin === undefined ? ordered : [...ordered, originHolding(file, origin.segmentBytes, range)];
         },
         open: async (piece) => {
           if (piece.holder === atOrigin) return origin!.read(file, piece);

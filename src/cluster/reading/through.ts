@@ -16,6 +16,7 @@ import {
   sameVersion,
   type UfsPath,
 } from '../../core/types.ts';
+import { alignDown } from '../../core/units.ts';
 import type { ObjectDetails } from '../../origin/types.ts';
 import type { Found, FoundFile, OpenedFile } from './found.ts';
 import type { Located } from './located.ts';
@@ -34,10 +35,14 @@ export interface ThroughOptions {
   readonly shownOf: (version: HeldVersion) => FoundFile;
 }
 
-/** The origin as a holder: everything, cut where placement cuts, for each segment is another one's. */
-export function originHolding({ sizeBytes }: ObjectVersion, segmentBytes: number): Holding {
+/**
+ * The origin as a holder of what is wanted: everything, cut where placement cuts, for each segment is another one's. Not of the
+ * whole object: it is asked for at each piece, and one of terabytes has very many segments.
+ */
+export function originHolding({ sizeBytes }: ObjectVersion, segmentBytes: number, wanted: ByteRange): Holding {
   const ranges: ByteRange[] = [];
-  for (let offset = 0; offset < sizeBytes; offset += segmentBytes)
+  const end = Math.min(sizeBytes, wanted.offset + wanted.length);
+  for (let offset = alignDown(wanted.offset, segmentBytes); offset < end; offset += segmentBytes)
     ranges.push({ offset, length: Math.min(segmentBytes, sizeBytes - offset) });
   return { holder: atOrigin, ranges };
 }
