@@ -9,6 +9,7 @@
  */
 import assert from 'node:assert/strict';
 import { deflateRawSync, inflateRawSync } from 'node:zlib';
+import { commonStart } from '../core/common-start.ts';
 import type { ErrorCode } from '../core/errors.ts';
 import type { FileFailure } from '../core/job.ts';
 import type { ManifestEntry, UfsPath } from '../core/types.ts';
@@ -86,17 +87,4 @@ function unpackEtags(packed: Uint8Array | string[]): readonly string[] {
   return Array.from({ length: packed.byteLength / md5Bytes }, (_, at) =>
     hex.slice(at * 2 * md5Bytes, (at + 1) * 2 * md5Bytes),
   );
-}
-
-/** Never splits a surrogate pair: half of one would not survive UTF-8. */
-function commonStart(entries: readonly ManifestEntry[]): string {
-  let start: string = entries[0]?.path ?? '';
-  for (const { path } of entries) {
-    if (path.startsWith(start)) continue;
-    let length = 0;
-    while (start.charCodeAt(length) === path.charCodeAt(length)) length += 1;
-    start = start.slice(0, length);
-  }
-  const last = start.charCodeAt(start.length - 1);
-  return last >= 0xd800 && last <= 0xdbff ? start.slice(0, -1) : start;
 }

@@ -2,6 +2,7 @@
  * Entries, segments and results as they cross: a column for each field rather than an object for each row.
  * What is the same in all rows of a column is not sent.
  */
+import { commonStart } from '../../core/common-start.ts';
 import { isWhole, type Segment } from '../../core/segments.ts';
 import type { ManifestEntry, ObjectVersion, UfsPath } from '../../core/types.ts';
 import { msgpack } from '../msgpack.ts';
@@ -41,9 +42,9 @@ const results: readonly SegmentOutcome['result'][] = ['loaded', 'skipped', 'fail
 
 export function packEntries(entries: readonly ManifestEntry[]): EntryColumns {
   const count = entries.length;
-  const length = commonLength(entries);
+  const start = commonStart(entries);
   const columns: EntryColumns = [
-    count === 0 ? '' : entries[0]!.path.slice(0, length),
+    start,
     new Array<string>(count),
     new Array<string>(count),
     new Array<number>(count),
@@ -53,7 +54,7 @@ export function packEntries(entries: readonly ManifestEntry[]): EntryColumns {
   const [, ends, etags, sizes, modified] = columns;
   for (let at = 0; at < count; at += 1) {
     const { path, etag, sizeBytes, lastModifiedMs } = entries[at]!;
-    ends[at] = path.slice(length);
+    ends[at] = path.slice(start.length);
     etags[at] = etag;
     sizes[at] = sizeBytes;
     modified[at] = lastModifiedMs;
@@ -195,22 +196,6 @@ function unpackVersion(packed: 0 | 1 | Version, wanted: ManifestEntry | undefine
   const [etag, sizeBytes, lastModifiedMs, versionId] = packed;
   const version = { etag, sizeBytes, lastModifiedMs };
   return versionId === null ? version : { ...version, versionId };
-}
-
-/** Never splits a surrogate pair: half of one would not survive UTF-8. */
-function commonLength(entries: readonly ManifestEntry[]): number {
-  if (entries.length < 2) return 0;
-  const first = entries[0]!.path;
-  let start: string = first;
-  for (const { path } of entries) {
-    if (path.startsWith(start)) continue;
-    let same = 0;
-    while (first.charCodeAt(same) === path.charCodeAt(same)) same += 1;
-    start = first.slice(0, same);
-  }
-  const { length } = start;
-  const last = first.charCodeAt(length - 1);
-  return last >= 0xd800 && last <= 0xdbff ? length - 1 : length;
 }
 
 function checkColumns(count: number, ...columns: readonly (readonly unknown[] | null)[]): void {
