@@ -45,16 +45,20 @@ function cachedOf({ loadedBytes, skippedBytes = 0 }: JobRow): number | undefined
   return loadedBytes === undefined ? undefined : loadedBytes + skippedBytes;
 }
 
-function nameOf({ path, indexFile, paths, alias }: JobRow): string {
-  if (paths !== undefined) return `${alias ?? unknown} (${paths.length} paths)`;
-  return path ?? `${indexFile ?? unknown} (index file)`;
+/** What it is about. */
+export function pathsOf({ path, indexFile, paths = [] }: JobRow): string[] {
+  return [path, indexFile, ...paths].filter((one) => one !== undefined);
 }
 
-function cellsOf(row: JobRow): string[] {
+/** The same, for people. */
+export function pathOf({ path, indexFile, paths, alias }: JobRow): string {
+  if (paths !== undefined) return printable(`${alias ?? unknown} (${paths.length} paths)`);
+  return printable(path ?? `${indexFile ?? unknown} (index file)`);
+}
+
+/** Files, bytes, failures. */
+export function amountsOf(row: JobRow): string[] {
   return [
-    row.jobId,
-    row.type,
-    row.state,
     share(row.freedFiles ?? row.processedFiles, row.files, String),
     share(
       row.options?.loadMetadataOnly === true ? row.bytes : (row.freedBytes ?? cachedOf(row)),
@@ -62,7 +66,9 @@ function cellsOf(row: JobRow): string[] {
       formatSize,
     ),
     String(row.failures ?? 0),
-    row.submittedAt ?? unknown,
-    printable(nameOf(row)),
   ];
+}
+
+function cellsOf(row: JobRow): string[] {
+  return [row.jobId, row.type, row.state, ...amountsOf(row), row.submittedAt ?? unknown, pathOf(row)];
 }

@@ -1,9 +1,11 @@
 /** `primed job …` */
 import type { RegisterVerb } from './context.ts';
 import { registerJobFree } from './job-free.ts';
+import { registerJobHistory } from './job-history.ts';
 import { registerJobLimit } from './job-limit.ts';
 import { registerJobList } from './job-list.ts';
 import { registerJobLoad } from './job-load.ts';
+import { registerJobRetry } from './job-retry.ts';
 
 export const registerJob: RegisterVerb = (program, context) => {
   const job = program.command('job').description('submit, watch and stop loads, and free what they have cached');
@@ -11,4 +13,6 @@ export const registerJob: RegisterVerb = (program, context) => {
   registerJobFree(job, context);
   registerJobLimit(job, context);
   registerJobList(job, context);
+  registerJobHistory(job, context);
+  registerJobRetry(job, context);
 };

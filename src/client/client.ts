@@ -104,6 +104,14 @@ export class PrimedClient {
     return this.#job({ method: 'POST', path: '/api/v1/master/limit_job/load', body: { path, bandwidth } });
   }
 
+  /**
+   * Submits a load of exactly the files that an ended load did not get. `job`: its id, path, index file or alias. Rejects
+   * with JOB_NOT_FOUND, JOB_CONFLICT while it runs, REQUEST_INVALID where nothing failed or not every name is kept.
+   */
+  retryFailed(job: string): Promise<Submitted> {
+    return this.#job({ method: 'POST', path: '/api/v1/master/retry_job/load', body: { job } });
+  }
+
   list({ type = 'LOAD', state }: { type?: string; state?: JobState | 'ALL' } = {}): Promise<readonly JobRow[]> {
     const query = { 'job-type': type.toUpperCase(), 'job-state': state };
     return this.#job({ method: 'GET', path: '/api/v1/master/list_job', query });

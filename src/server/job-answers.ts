@@ -41,7 +41,7 @@ export async function answerStop(
 }
 
 /** Also when another coordinator has taken it a moment ago. */
-async function findJob(jobs: JobService, { type, handle }: AskedJob): Promise<JobSnapshot | undefined> {
+export async function findJob(jobs: JobService, { type, handle }: AskedJob): Promise<JobSnapshot | undefined> {
   const known = jobs.snapshot(handle, type);
   if (known !== undefined) return known;
   await jobs.caughtUp();

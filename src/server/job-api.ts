@@ -20,6 +20,7 @@ import { answerProgress, answerStop } from './job-answers.ts';
 import { acceptAnyContentType, acceptGetBodies, apiBodyLimitBytes } from './json-body.ts';
 import { loadRoutes } from './load-api.ts';
 import { forParent } from './plugin.ts';
+import { retryRoutes } from './retry-api.ts';
 import {
   answers,
   answersOf,
@@ -64,6 +65,7 @@ export const jobApi: FastifyPluginCallback<JobApiOptions> = forParent((app, opti
     routes(scope, jobs, defaults);
     freeRoutes(scope, jobs);
     loadRoutes(scope, jobs, defaults);
+    retryRoutes(scope, jobs);
   });
   done();
 });

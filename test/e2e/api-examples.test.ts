@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { GiB } from '../../src/core/units.ts';
-import { ended, loaded } from '../support/api.ts';
+import { call, ended, loaded } from '../support/api.ts';
 import { run } from '../support/cli.ts';
 import { smallDataset } from '../support/origin.ts';
 import { openScene, type Scene } from '../support/scene.ts';
@@ -62,6 +62,21 @@ it('free', async () => {
   expect(JSON.parse(await shell(submit))).toMatchObject({ success: true });
   expect(JSON.parse(await shell(progress))).toMatchObject({ type: 'FREE', dryRun: true });
   expect(await shell(stop)).toMatch(notRunning);
+});
+
+it('what failed, once more', async () => {
+  const { api } = scene.daemon;
+  const [retry] = examplesOf('What failed, once more') as [string];
+  await ended(api, 's3://demo/data/');
+  expect(JSON.parse(await shell(retry)).message).toMatch(/^No file of load [0-9a-f-]{36} failed/);
+
+  const late = 's3://demo/late/a.bin';
+  await call(api, 'POST', '/api/v1/load', { paths: [late, 's3://demo/more/x.bin'], alias: 'late' });
+  expect(await ended(api, 'late')).toMatchObject({ mJobState: 'FAILED', mFailedFileCount: 1 });
+  scene.origin.add({ key: 'late/a.bin', sizeBytes: 10 });
+  const again = await call(api, 'POST', '/api/v1/master/retry_job/load', { job: 'late' });
+  expect(again.json()).toMatchObject({ success: true, path: late });
+  expect(await ended(api, late)).toMatchObject({ mJobState: 'SUCCEEDED', mProcessedFileCount: 1, loadedFiles: 1 });
 });
 
 it('pages and files', async () => {
