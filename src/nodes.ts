@@ -17,6 +17,7 @@ import { fsCluster } from './cluster/reading/fs-cluster.ts';
 import type { FsSource } from './cluster/reading/fs-source.ts';
 import { KnownPeers, noPeers } from './cluster/reading/known-peers.ts';
 import { nobody, PeerClient } from './cluster/reading/peer-client.ts';
+import type { Written } from './cluster/reading/written.ts';
 import { openRegistrar, type Registrar } from './cluster/registrar.ts';
 import { openRegistry, type Registrations, type Registry } from './cluster/registry.ts';
 import {
@@ -34,6 +35,7 @@ import { slotShare } from './config/defaults.ts';
 import type { LiveText } from './core/live.ts';
 import { isMember } from './core/membership.ts';
 import type { ClientTls } from './core/node-tls.ts';
+import type { WritableOrigins } from './core/passed-write.ts';
 import type { PeerOrder } from './core/peers.ts';
 import type { PinList } from './core/retention.ts';
 import { formatSize } from './core/sizes.ts';
@@ -59,7 +61,7 @@ import {
 import type { ReadableOrigins } from './origin/types.ts';
 import { type CoordinatorLimits, type NodeLimits, openCoordinatorLimits } from './origin-limits.ts';
 import { openPathIds, type PagesOrder, pagesOf } from './pages.ts';
-import { probeDiskEngine, systemClock } from './platform/index.ts';
+import { crc32c, crc64nvme, probeDiskEngine, systemClock } from './platform/index.ts';
 import { guardReaders } from './reader-guard.ts';
 import { openReading, type Reading } from './reading.ts';
 import type { Reload } from './reload.ts';
@@ -79,7 +81,7 @@ export interface Opened {
   ready: boolean;
   closing?: string;
   telemetry?: Telemetry;
-  origins?: ReadableOrigins;
+  origins?: ReadableOrigins & WritableOrigins;
   store?: Store;
   /** Closes after the store, which tells it what has become visible. */
   pathIds?: PathIds;
@@ -126,7 +128,7 @@ export interface NodeBase {
   readonly config: Config;
   readonly log: Log;
   readonly telemetry: Telemetry;
-  readonly origins: ReadableOrigins;
+  readonly origins: ReadableOrigins & WritableOrigins;
   readonly limits: NodeLimits;
   readonly live: Live;
   readonly ready: () => { ready: boolean; reason?: string };
@@ -203,7 +205,7 @@ export async function openWorkerSide(base: NodeBase, onFatal: (error: Error) => 
     pages: pagesOf({ config, origins, ids, ...reading }),
     ...(config.role === 'worker' ? { own: { store, source, landings: worker.landings, reading } } : {}),
   });
-  openS3Side(base, { store, reads, source, engine, onFatal });
+  openS3Side(base, { store, reads, source, engine, onFatal, written: reading.written });
   opened.unguard = guardReaders({
     ...{ lanes: threads, settings: live.guard, log },
     seen: () => ({
@@ -218,10 +220,17 @@ export async function openWorkerSide(base: NodeBase, onFatal: (error: Error) => 
 
 /** The S3 server of this thread, and how to start those threads that have the port, once it listens. */
 function openS3Side(
-  { config, live, log, telemetry, opened }: NodeBase,
-  parts: { store: Store; reads: SharedReads; source: FsSource; engine: string; onFatal: (error: Error) => void },
+  { config, live, log, telemetry, opened, origins }: NodeBase,
+  parts: {
+    store: Store;
+    reads: SharedReads;
+    source: FsSource;
+    written: Written;
+    engine: string;
+    onFatal: (error: Error) => void;
+  },
 ): void {
-  const { store, reads, source, engine, onFatal } = parts;
+  const { store, reads, source, written, engine, onFatal } = parts;
   const { worker: settings, indexDir } = config;
   const { domains } = config.s3;
   const redirect = config.s3.redirect && { redirect: { tls: config.tls.s3 && live.tls.server !== undefined } };
@@ -233,6 +242,10 @@ function openS3Side(
   const row = counters.row(threads);
   opened.s3 = buildS3Server({
     ...{ files: source.files, log, access: live.s3, inside, domains },
+    writes: {
+      ...{ origins, policies: live.policies, sums: { crc32c, crc64nvme } },
+      written: (paths) => written.everywhere(paths),
+    },
     ...redirect,
     ...observeS3(row),
   });

@@ -105,7 +105,7 @@ export function observeJobs({ counters, histograms }: Telemetry): JobObserver {
 }
 
 /** The same origins, with their listings counted and timed. */
-export function observedOrigins(origins: ReadableOrigins, { counters, histograms }: Telemetry): ReadableOrigins {
+export function observedOrigins<T extends ReadableOrigins>(origins: T, { counters, histograms }: Telemetry): T {
   return {
     ...origins,
     async list(prefix, options) {

@@ -8,6 +8,7 @@ import { ReadRuns } from './cluster/reading/origin/runs.ts';
 import type { PeerClient } from './cluster/reading/peer-client.ts';
 import { Repairs } from './cluster/reading/repair.ts';
 import { Scrub } from './cluster/reading/scrub.ts';
+import { Written } from './cluster/reading/written.ts';
 import type { Log } from './core/types.ts';
 import type { IngestWorker } from './ingest/index.ts';
 import type { NodeBase } from './nodes.ts';
@@ -19,6 +20,7 @@ export interface Reading {
   readonly repairs: Repairs;
   readonly files: ClusterFiles;
   readonly scrub: Scrub;
+  readonly written: Written;
   /** Ends what is under way; before the worker closes. */
   close(): Promise<void>;
 }
@@ -29,7 +31,7 @@ export function openReading(
     readonly store: Store;
     readonly worker: IngestWorker;
     readonly peers: Peers;
-    readonly client: Pick<PeerClient, 'stat' | 'list' | 'read' | 'through' | 'versionAt'>;
+    readonly client: Pick<PeerClient, 'stat' | 'list' | 'read' | 'through' | 'versionAt' | 'written'>;
   },
 ): Reading {
   const { store, worker, peers, client } = of;
@@ -79,7 +81,11 @@ export function openReading(
     await scrub.close();
     await runs.close();
   };
-  return { reads, repairs, files, scrub, close };
+  const written = new Written({
+    ...{ store, reads, peers, client, log },
+    drop: (record) => dropOutdated(record, { worker, log }),
+  });
+  return { reads, repairs, files, scrub, written, close };
 }
 
 /** What the origin has in another version, or no more, is of no use to anyone: its readers keep it as long as they read. */

@@ -5,6 +5,7 @@ import type { ClusterPins } from './cluster/pins.ts';
 import type { FsSource } from './cluster/reading/fs-source.ts';
 import type { OriginReads } from './cluster/reading/origin/reads.ts';
 import type { Repairs } from './cluster/reading/repair.ts';
+import type { Written } from './cluster/reading/written.ts';
 import type { Registrations, Registry } from './cluster/registry.ts';
 import type { JobService } from './cluster/types.ts';
 import type { NodeAccess } from './cluster/wire/node-check.ts';
@@ -47,6 +48,7 @@ export interface ServerOptions {
 export interface ReadThrough {
   readonly reads: OriginReads;
   readonly repairs: Repairs;
+  readonly written: Written;
 }
 
 /** A submission is a page of JSON; more is a mistake. */
@@ -106,7 +108,7 @@ export function buildWorkerServer(
     app.register(peerData, { store, onServed, repairs: reading.repairs, ...access });
     app.register(peerThrough, { reads: reading.reads, onServed, ...access });
     app.register(peerFollow, { store, landings, ...access });
-    app.register(peerFiles, { store, source, names: pages.names, ...access });
+    app.register(peerFiles, { store, source, names: pages.names, written: reading.written, ...access });
   }
   return app;
 }

@@ -1,6 +1,6 @@
 /** `[reading]`: what becomes of reads of what is not cached, and how old what is cached may be. */
 import Type from 'typebox';
-import { type ReadRule, type ReadRules, readThroughWays } from '../core/read-policy.ts';
+import { ReadPolicies, type ReadRule, type ReadRules, readThroughWays } from '../core/read-policy.ts';
 import { MiB } from '../core/units.ts';
 import type { Draft } from './draft.ts';
 import { choice, duration, size, text } from './forms.ts';
@@ -29,8 +29,17 @@ const maxAge = (unset: string) =>
     unset,
   });
 
+const write = (unset: string) =>
+  choice(['refuse', 'through'], {
+    live: true,
+    description:
+      'What becomes of writes on the S3 port: `refuse`, 405; `through`, they are passed to the origin with its credentials. What is written through is read with `max_age = "0s"`. Of s3:// only, on all workers before the first write.',
+    unset,
+  });
+
 /** Beside the settings of an origin. */
 export const readSettings = {
+  write: Type.Optional(write('`refuse`')),
   read_through: Type.Optional(ways({ unset: '`reading.read_through`' })),
   max_age: Type.Optional(maxAge('`reading.max_age`')),
 };
@@ -43,6 +52,7 @@ const ruleSchema = Type.Object(
     }),
     read_through: Type.Optional(ways({ unset: 'as of the origin' })),
     max_age: Type.Optional(maxAge('as of the origin')),
+    write: Type.Optional(write('as of the origin')),
   },
   { additionalProperties: false, description: 'How a part of an origin is read; it goes before what `[[ufs]]` says.' },
 );
@@ -88,6 +98,28 @@ export function checkReading(draft: Draft, complain: (draft: Draft, key: string,
   for (const [index, { prefix }] of rulesIn(draft, 'reading.rule').entries())
     if (!/^(s3:\/\/([^/]+(\/.*)?)?|file:\/\/\/.*)$/.test(prefix))
       complain(draft, `reading.rule[${index}].prefix`, `must be s3://bucket/… or file:///dir, not "${prefix}"`);
+  const reading = readingOf(draft);
+  const policies = new ReadPolicies(reading);
+  const tables = { ufs: reading.origins, 'reading.rule': reading.rules };
+  for (const [table, rules] of Object.entries(tables))
+    for (const [index, { prefix, writes, maxAgeMs }] of rules.entries()) {
+      const at = (name: string): string => `${table}[${index}].${name}`;
+      const policy = policies.of(prefix);
+      if (writes === true && !prefix.startsWith('s3://'))
+        complain(draft, at('write'), 'only what is of s3:// is written through');
+      if (policy.writes === true && policy.readThrough === 'never')
+        complain(
+          draft,
+          at(writes === true ? 'write' : 'read_through'),
+          `${prefix} is written through, and then read_through must be "pass" or "always": what was written has to be found`,
+        );
+      if (policy.writes === true && maxAgeMs !== undefined && maxAgeMs > 0)
+        complain(
+          draft,
+          at('max_age'),
+          `${prefix} is written through, and then the origin is asked at each read: remove it`,
+        );
+    }
 }
 
 function rulesIn({ values, counts }: Draft, table: string): ReadRule[] {
@@ -95,10 +127,12 @@ function rulesIn({ values, counts }: Draft, table: string): ReadRule[] {
     const get = <T>(name: string): T | undefined => values.get(`${table}[${index}].${name}`) as T | undefined;
     const readThrough = get<ReadRule['readThrough']>('read_through');
     const maxAgeMs = get<number>('max_age');
+    const write = get<string>('write');
     return {
       prefix: get<string>('prefix') ?? '',
       ...(readThrough && { readThrough }),
       ...(maxAgeMs === undefined ? {} : { maxAgeMs }),
+      ...(write === undefined ? {} : { writes: write === 'through' }),
     };
   });
 }

@@ -13,6 +13,8 @@ export interface S3Config {
     readonly secretAccessKey: string;
     /** Empty: everything. */
     readonly prefixes: readonly string[];
+    /** Whether it may write where writes are passed through. */
+    readonly writes: boolean;
   }[];
 }
 
@@ -23,10 +25,15 @@ const keySchema = Type.Object(
     prefixes: Type.Optional(
       text({
         live: true,
-        description: 'What the key may read: `s3://bucket/…`, with commas between them.',
+        description: 'What the key is for: `s3://bucket/…`, with commas between them.',
         unset: 'everything',
       }),
     ),
+    write: flag({
+      live: true,
+      description: 'The key may write as well, below its prefixes, where `write = "through"` lets anybody write.',
+      default: false,
+    }),
   },
   { additionalProperties: false, description: 'A key by which requests to the S3 port are signed.' },
 );
@@ -65,6 +72,7 @@ export function s3Of({ values, counts }: Draft): S3Config {
       accessKeyId: get(`s3.key[${index}].access_key_id`)!,
       secretAccessKey: get(`s3.key[${index}].secret_access_key`)!,
       prefixes: listIn(get(`s3.key[${index}].prefixes`)),
+      writes: values.get(`s3.key[${index}].write`) === true,
     })),
   };
 }

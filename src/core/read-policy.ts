@@ -12,6 +12,11 @@ export interface ReadPolicy {
   readonly readThrough: ReadThrough;
   /** Undefined: an object never changes, and what is cached of it is right. 0: the origin is asked at each read. */
   readonly maxAgeMs: number | undefined;
+  /**
+   * Writes are passed through to the origin. Then `maxAgeMs` is 0, whatever else is said: a read that begins after a write has
+   * been answered must not be given what was before it, on any worker, be it told of the write or not.
+   */
+  readonly writes?: boolean;
 }
 
 export interface ReadRule extends Partial<ReadPolicy> {
@@ -49,10 +54,17 @@ export class ReadPolicies {
     if (!this.readsAny) return this.#base;
     const rule = matching(this.#rules, path);
     const origin = matching(this.#origins, path);
-    return {
-      readThrough: rule?.readThrough ?? origin?.readThrough ?? this.#base.readThrough,
-      maxAgeMs: rule?.maxAgeMs ?? origin?.maxAgeMs ?? this.#base.maxAgeMs,
-    };
+    const readThrough = rule?.readThrough ?? origin?.readThrough ?? this.#base.readThrough;
+    if (rule?.writes ?? origin?.writes ?? false) return { readThrough, maxAgeMs: 0, writes: true };
+    return { readThrough, maxAgeMs: rule?.maxAgeMs ?? origin?.maxAgeMs ?? this.#base.maxAgeMs };
+  }
+
+  /** Whether anything that begins so is written through. */
+  mayWriteBelow(prefix: string): boolean {
+    const written = [...this.#rules, ...this.#origins].some(
+      (one) => one.writes === true && one.prefix.startsWith(prefix),
+    );
+    return written || this.of(prefix).writes === true;
   }
 
   /** Buckets that rules name, and of which something may be read at the origin. */

@@ -5,6 +5,7 @@
  * open. Every bucket and every file root that was used has an origin index, by which lanes know it.
  */
 import { PrimedError } from '../core/errors.ts';
+import type { WritableOrigins } from '../core/passed-write.ts';
 import type { Log, UfsPath } from '../core/types.ts';
 import { type Bucket, type CredentialProvider, credentialProviderOf, type OriginRetry, openBucket } from './aws.ts';
 import { type FileControl, makeFileControl } from './file-control.ts';
@@ -14,6 +15,7 @@ import { headBySdk, listBySdk, originError, readBySdk } from './s3-control.ts';
 import { levelBySdk, rangeBySdk } from './s3-reading.ts';
 import type { LaneCredentials, OriginTimeouts, ReadableOrigins, RequestGate } from './types.ts';
 import { type Located, locate, type UfsEntry } from './ufs.ts';
+import { type BucketWriter, makeBucketWriter } from './writer.ts';
 
 export type { OriginRetry } from './aws.ts';
 export type { UfsEntry } from './ufs.ts';
@@ -40,6 +42,7 @@ interface S3Slot {
   readonly entry: UfsEntry;
   bucket: Promise<Bucket> | undefined;
   lean: LeanList | undefined;
+  writer: BucketWriter | undefined;
 }
 interface FileSlot {
   readonly kind: 'file';
@@ -47,7 +50,7 @@ interface FileSlot {
 }
 
 /** Opens nothing yet: each bucket is opened when it is first used. */
-export function openOrigins(options: OriginsOptions): ReadableOrigins {
+export function openOrigins(options: OriginsOptions): ReadableOrigins & WritableOrigins {
   const { ufs, timeouts, retry, log, gate } = options;
   const slots: (S3Slot | FileSlot)[] = [];
   const indexOf = new Map<string, number>();
@@ -70,7 +73,15 @@ export function openOrigins(options: OriginsOptions): ReadableOrigins {
     const index = slots.length;
     slots.push(
       located.kind === 's3'
-        ? { kind: 's3', index, bucketName: located.bucket, entry: located.entry, bucket: undefined, lean: undefined }
+        ? {
+            kind: 's3',
+            index,
+            bucketName: located.bucket,
+            entry: located.entry,
+            bucket: undefined,
+            lean: undefined,
+            writer: undefined,
+          }
         : { kind: 'file', control: makeFileControl({ root: located.root, log }) },
     );
     indexOf.set(name, index);
@@ -153,7 +164,7 @@ export function openOrigins(options: OriginsOptions): ReadableOrigins {
     return (await slot.lean.page(query)) ?? listBySdk(bucket, slot.bucketName, query);
   };
 
-  const origins: ReadableOrigins = {
+  const origins: ReadableOrigins & WritableOrigins = {
     resolve(path) {
       const { located, index } = find(path);
       return { path: located.path, originIndex: index, key: located.key };
@@ -249,14 +260,31 @@ export function openOrigins(options: OriginsOptions): ReadableOrigins {
       return onBucket(slot, located.path, (bucket) => levelBySdk(bucket, slot.bucketName, order));
     },
 
+    async write(path, write) {
+      const { located, slot, index } = find(path);
+      if (slot.kind === 'file')
+        throw new PrimedError('PATH_INVALID', `${path}: only what is of s3:// is written through`, { path });
+      const bucket = await onBucket(slot, path, (opened) => Promise.resolve(opened));
+      slot.writer ??= makeBucketWriter(bucket, timeouts);
+      await gate?.admit(index, write.signal);
+      return slot.writer.send(located.path, located.key, write);
+    },
+
+    isSameOrigin(one, other) {
+      const [a, b] = [locate(one, ufs).entry, locate(other, ufs).entry];
+      // What is below no entry lies where the environment says.
+      return a === b || (!ufs.includes(a) && !ufs.includes(b));
+    },
+
     async close() {
       for (const slot of slots) {
         if (slot.kind !== 's3' || slot.bucket === undefined) continue;
         // Not waited for: one that is opening may wait for credentials that never come.
         slot.bucket.then((bucket) => bucket.client.destroy()).catch(() => undefined);
-        await slot.lean?.close();
+        await Promise.all([slot.lean?.close(), slot.writer?.close()]);
         slot.bucket = undefined;
         slot.lean = undefined;
+        slot.writer = undefined;
       }
     },
   };

@@ -6,6 +6,7 @@
  *   GET  /internal/v1/list?…        a page of `core/listing`, each path with its rows
  *   GET  /internal/v1/path/<id>     `{"path":…}` of the id of a path, as the page API has them; empty where none is known
  *   POST /internal/v1/check?path=   lines, as of the file API
+ *   POST /internal/v1/written       `{"paths":[…]}`: what lies here of them is out of date, and is gone with the answer
  */
 import type { FastifyPluginCallback } from 'fastify';
 import type { FsSource } from '../cluster/reading/fs-source.ts';
@@ -13,8 +14,10 @@ import { heldIn, heldRow } from '../cluster/reading/held-row.ts';
 import { pageHere } from '../cluster/reading/list-here.ts';
 import type { LocalFiles } from '../cluster/reading/located.ts';
 import type { PathNames } from '../cluster/reading/path-names.ts';
+import type { Written } from '../cluster/reading/written.ts';
 import { PrimedError } from '../core/errors.ts';
 import type { HeldFile } from '../core/holdings.ts';
+import type { UfsPath } from '../core/types.ts';
 import { checkAnswers } from './check-answers.ts';
 import { admitNodes, type PeerAccess, pathOfTarget } from './peer-request.ts';
 
@@ -22,6 +25,7 @@ export interface PeerFilesOptions extends PeerAccess {
   readonly store: LocalFiles;
   readonly source: Pick<FsSource, 'check'>;
   readonly names: Pick<PathNames, 'pathHere'>;
+  readonly written: Pick<Written, 'here'>;
 }
 
 const checkLimits = { turnWaitMs: 30_000, progressEveryMs: 500, closeGraceMs: 1_000 };
@@ -71,6 +75,18 @@ export const peerFiles: FastifyPluginCallback<PeerFilesOptions> = (app, options,
     method: 'POST',
     url: '/internal/v1/check',
     handler: (request, reply) => checked(String((request.query as Record<string, unknown>).path ?? ''), request, reply),
+  });
+  app.route({
+    ...route,
+    method: 'POST',
+    url: '/internal/v1/written',
+    handler: async (request) => {
+      const { paths } = (request.body ?? {}) as { paths?: unknown };
+      if (!Array.isArray(paths) || paths.some((path) => typeof path !== 'string'))
+        throw new PrimedError('REQUEST_INVALID', 'paths: a worker says which paths were written');
+      await options.written.here(paths as UfsPath[]);
+      return {};
+    },
   });
   done();
 };

@@ -44,7 +44,17 @@ export class MainThread {
     });
     // Of a body that nobody wants to have the rest stays where it is: the answer closes the connection.
     incoming.on('error', () => outgoing.destroy());
-    incoming.pipe(outgoing);
+    if (incoming.headers.expect === undefined) {
+      incoming.pipe(outgoing);
+      return;
+    }
+    // The client waits for the word of the main thread, and so does its body.
+    outgoing.once('continue', () => {
+      if (response.destroyed) return;
+      response.writeContinue();
+      incoming.pipe(outgoing);
+    });
+    outgoing.flushHeaders();
   }
 
   /**

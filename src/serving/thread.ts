@@ -72,6 +72,8 @@ const server = serverFor((request, response) => {
   if (turn === undefined) answers.answer(request, response);
   else void turn.then((isOurs) => isOurs && answers.answer(request, response));
 });
+// Whether a body is wanted the main thread says.
+server.on('checkContinue', (request, response) => server.emit('request', request, response));
 server.on('clientError', (error, socket) => answerClientError(error, socket as Socket));
 server.maxConnections = start.maxConnections;
 server.keepAliveTimeout = keepAliveMs;
@@ -97,7 +99,8 @@ port.on('message', (message: ToServing) => {
 server.listen({ fd: start.listenFd }, () => post({ type: 'ready' }));
 
 function serverFor(listener: RequestListener): Server {
-  const options = { requestTimeout: requestTimeoutMs, ...timeouts(requestTimeoutMs).http };
+  const { requestTimeout, http } = timeouts(requestTimeoutMs);
+  const options = { requestTimeout, ...http };
   if (start.tls === undefined) return createServer(options, listener);
   return createTlsServer({ ...options, ...tlsOptions(start.tls) }, listener);
 }

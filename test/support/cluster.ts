@@ -37,6 +37,8 @@ export async function openCluster(order: {
   readonly env?: Readonly<Record<string, string>>;
   /** The configuration file of the coordinator. */
   readonly config?: string;
+  /** The configuration file of each worker. */
+  readonly workerConfig?: string;
   /** Of each worker. */
   readonly storeSize?: string;
 }): Promise<Cluster> {
@@ -53,6 +55,9 @@ export async function openCluster(order: {
   if (order.config !== undefined) writeFileSync(config, order.config);
   const args = order.config === undefined ? [] : ['--config', config];
   const coordinator = await startDaemon({ role: 'coordinator', dataDir, storeSize: null, env, args });
+  const workerConfig = join(folder.path, 'worker.toml');
+  if (order.workerConfig !== undefined) writeFileSync(workerConfig, order.workerConfig);
+  const workerArgs = order.workerConfig === undefined ? [] : ['--config', workerConfig];
   const ports = new Map<string, DaemonPorts>();
   /** How often a worker has said that it takes part. */
   const joined = (id: string): number => {
@@ -76,6 +81,7 @@ export async function openCluster(order: {
         dataDir: cluster.dataDir(id),
         storeSize: order.storeSize ?? '512MB',
         env: { ...env, PRIMED_CLUSTER_ID: id, PRIMED_COORDINATOR: cluster.coordinator.api },
+        args: workerArgs,
         ...(known === undefined ? {} : { ports: known }),
       });
       ports.set(id, daemon.ports);

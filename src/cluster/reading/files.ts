@@ -77,11 +77,16 @@ export class ClusterFiles implements ReadableFiles {
   }
 
   #foundHere(record: FileRecord): Found {
-    const { store, onLook } = this.#options;
+    const { store, onLook, origin } = this.#options;
     const { path } = record;
     onLook?.('local');
     const open = (): OpenedFile => {
       const opened = store!.open(path);
+      // What was just asked about is this version: a load that ends now may show one that was there before.
+      if (origin?.policyOf(path).writes === true && !sameVersion(opened.record, record)) {
+        opened.close();
+        throw new PrimedError('ORIGIN_CHANGED', `${path} is being replaced: try again`, { path });
+      }
       // Replaced in the meantime by a version of which only a part is here.
       if (opened.record.state === 'complete') return this.#openHere(opened);
       opened.close();

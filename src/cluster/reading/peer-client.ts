@@ -39,6 +39,8 @@ const defaults = { connections: 16, connectMs: 1_000, headMs: 5_000, silenceMs: 
 const maxTextBytes = 32 * 1024 * 1024;
 /** A check waits for its turn there, and says something whenever a page has been read. */
 const checkSilenceMs = 60_000;
+/** Who has written waits for it. */
+const toldMs = 1_000;
 /** Within a body that comes from the origin: longer than an origin may be silent. */
 const throughSilenceMs = 65_000;
 
@@ -133,6 +135,14 @@ export class PeerClient {
     return sensible(peer, () => JSON.parse(text) as { object?: ObjectDetails; ageMs: number });
   }
 
+  /** What lies there of paths that were written is out of date. */
+  async written(peer: Peer, paths: readonly UfsPath[]): Promise<void> {
+    const headers = { 'content-type': 'application/json' };
+    const body = JSON.stringify({ paths });
+    const answer = await this.#open(peer, '/internal/v1/written', { method: 'POST', headers, body, headMs: toldMs });
+    await textOf(peer, answer);
+  }
+
   /** Lines of a check that runs there, in JSON. */
   async check(peer: Peer, path: string, signal: AbortSignal): Promise<AsyncIterable<Buffer>> {
     const target = `/internal/v1/check?${new URLSearchParams({ path })}`;
@@ -157,6 +167,7 @@ export class PeerClient {
     options: {
       method?: 'GET' | 'POST';
       headers?: Record<string, string>;
+      body?: string;
       signal?: AbortSignal;
       headMs?: number;
       silenceMs?: number;
@@ -171,6 +182,7 @@ export class PeerClient {
       const answer = await request(`${peer.url}${target}`, {
         method,
         dispatcher: options.dispatcher ?? this.#agent,
+        ...(options.body === undefined ? {} : { body: options.body }),
         // A sign of life: it waits for the origin.
         onInfo: () => timer.refresh(),
         headers: { ...headers, ...bearer(token) },
@@ -195,9 +207,10 @@ const alone = (): never => {
   throw new PrimedError('INTERNAL', 'there is no other worker to ask');
 };
 /** For those who are alone. */
-export const nobody: Pick<PeerClient, 'stat' | 'list' | 'read' | 'pathOf' | 'through' | 'versionAt'> = {
+export const nobody: Pick<PeerClient, 'stat' | 'list' | 'read' | 'pathOf' | 'through' | 'versionAt' | 'written'> = {
   ...{ stat: alone, list: alone, read: alone, through: alone, versionAt: alone },
   pathOf: alone,
+  written: alone,
 };
 
 /** Whole UFS paths, as a lane writes them. */

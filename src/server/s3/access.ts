@@ -1,12 +1,14 @@
 /** Who may ask the S3 port for what: keys, each with the prefixes that it is for, and whether nobody in particular may. */
 import { timingSafeEqual } from 'node:crypto';
 import { S3Error } from './errors.ts';
-import { type Judgement, type S3Credentials, SignatureJudge } from './signature.ts';
+import { type Judgement, type S3Credentials, SignatureJudge, type SignatureProof } from './signature.ts';
 import type { SignedRequest } from './signing.ts';
 
 export interface S3Key extends S3Credentials {
   /** `s3://bucket/…`: what begins with one of them. Empty: everything. */
   readonly prefixes: readonly string[];
+  /** Whether it is for writing too. */
+  readonly writes?: boolean;
 }
 
 export interface S3AccessOptions {
@@ -25,12 +27,17 @@ export interface Sight {
   readonly signed: boolean;
   /** `s3://bucket/key`, or of a listing `s3://bucket/prefix`. */
   reads(path: string): boolean;
+  /** Whether it may be written, where writes are passed through at all. */
+  writes(path: string): boolean;
+  /** What the chunks of the body are signed on. Undefined: chunks are not looked at, or not signed. */
+  readonly proof?: SignatureProof;
   /** Whether any path of the bucket may be read. */
   knows(bucket: string): boolean;
 }
 
-const everything: Sight = { signed: true, reads: () => true, knows: () => true };
-const anybody: Sight = { ...everything, signed: false };
+const everything: Sight = { signed: true, reads: () => true, writes: () => true, knows: () => true };
+/** Reads what is there; who writes says who he is. */
+const anybody: Sight = { ...everything, signed: false, writes: () => false };
 
 export class S3Access {
   readonly #options: S3AccessOptions;
@@ -61,7 +68,7 @@ export class S3Access {
     if (this.#judge === undefined || this.#isInside(request)) return everything;
     const judgement: Judgement<S3Key> = this.#judge.judge(request, nowMs, resourcePath);
     if (judgement.kind === 'refused') throw new S3Error(judgement.refusal.code, judgement.refusal.message);
-    if (judgement.kind === 'signed') return sightOf(judgement.by.prefixes);
+    if (judgement.kind === 'signed') return sightOf(judgement.by, judgement.proof);
     if (anonymous) return anybody;
     throw new S3Error('AccessDenied', 'Access Denied: the request is not signed.');
   }
@@ -74,11 +81,13 @@ export class S3Access {
   }
 }
 
-function sightOf(prefixes: readonly string[]): Sight {
-  if (prefixes.length === 0) return everything;
+function sightOf({ prefixes, writes = false }: S3Key, proof: SignatureProof | undefined): Sight {
+  const reads = (path: string): boolean => prefixes.length === 0 || prefixes.some((prefix) => path.startsWith(prefix));
   return {
     signed: true,
-    reads: (path) => prefixes.some((prefix) => path.startsWith(prefix)),
-    knows: (bucket) => prefixes.some((prefix) => prefix.startsWith(`s3://${bucket}/`)),
+    reads,
+    writes: (path) => writes && reads(path),
+    knows: (bucket) => prefixes.length === 0 || prefixes.some((prefix) => prefix.startsWith(`s3://${bucket}/`)),
+    ...(proof && { proof }),
   };
 }

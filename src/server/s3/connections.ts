@@ -11,12 +11,15 @@ const mostAhead = 32;
 
 /** Of the server of the main thread: all of them together come from serving threads. */
 export const maxS3Connections = 4096;
-/** A request of ours is a head alone, so that a client that takes longer is not serious. */
+/** Of the head of a request. A body may take as long as bytes of it come; who reads it looks after that. */
 export const requestTimeoutMs = 30_000;
 
 /** Looked at four times in that time: what a connection waits for in vain ends a quarter later at most. */
 export function timeouts(requestTimeout: number) {
-  return { requestTimeout, http: { headersTimeout: requestTimeout, connectionsCheckingInterval: requestTimeout / 4 } };
+  return {
+    requestTimeout: 0,
+    http: { headersTimeout: requestTimeout, connectionsCheckingInterval: requestTimeout / 4 },
+  };
 }
 
 interface Line {

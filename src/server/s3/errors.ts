@@ -7,9 +7,13 @@ const statusOf = {
   AccessDenied: 403,
   AuthorizationHeaderMalformed: 400,
   AuthorizationQueryParametersError: 400,
+  BadDigest: 400,
   BadRequest: 400,
+  EntityTooLarge: 400,
   ExpiredToken: 400,
+  IncompleteBody: 400,
   InvalidAccessKeyId: 403,
+  InvalidDigest: 400,
   InvalidRequest: 400,
   InvalidToken: 400,
   RequestHeaderSectionTooLarge: 400,
@@ -25,7 +29,9 @@ const statusOf = {
   InvalidRange: 416,
   InvalidURI: 400,
   KeyTooLongError: 400,
+  MalformedXML: 400,
   MethodNotAllowed: 405,
+  MissingContentLength: 411,
   NoSuchBucket: 404,
   NoSuchKey: 404,
   NoSuchVersion: 404,
@@ -33,6 +39,7 @@ const statusOf = {
   PreconditionFailed: 412,
   ServiceUnavailable: 503,
   SlowDown: 503,
+  XAmzContentSHA256Mismatch: 400,
 } as const;
 export type S3Code = keyof typeof statusOf;
 

@@ -24,8 +24,10 @@ import type { S3Address } from './address.ts';
 import { admit, commonHeaders, operationOf, requestIds, type S3Operation } from './admission.ts';
 import { bucketsXml, listingXml, locationXml, versioningXml } from './bucket.ts';
 import { answerClientError, maxS3Connections, requestTimeoutMs, timeouts, turnOnConnection } from './connections.ts';
-import { errorXml, S3Error, s3ErrorOf } from './errors.ts';
+import { errorXml, s3ErrorOf } from './errors.ts';
 import { answerObject, noSuchBucket } from './object.ts';
+import { answerWrite, readOnly, type WriteOptions } from './write.ts';
+import { asksForUploads } from './write-operation.ts';
 
 /** For the metrics: what was asked, the HTTP status, and the time to the end of the answer. */
 export interface S3Answered {
@@ -49,6 +51,8 @@ export interface S3GatewayOptions {
   readonly redirect?: { readonly tls: boolean };
   /** Bodies under way at once; each holds the page that is being sent and what the store reads ahead: about 3 MiB. */
   readonly maxBodies?: number;
+  /** Where writes go; undefined: nowhere. */
+  readonly writes?: WriteOptions;
   /** Longest wait for a turn; after it 503 SlowDown. */
   readonly turnWaitMs?: number;
   /** Longest time that a client may take over 1 MiB before it is cut off. */
@@ -66,6 +70,9 @@ export interface S3GatewayOptions {
 /** 32 bodies of 3 MiB: less than a fifth of the worker's default memory budget. */
 const defaults = { maxBodies: 32, turnWaitMs: 30_000, stallMs: 60_000, closeGraceMs: 1_000 };
 
+/** At once; each holds what is on its way of its body, some hundred KiB. */
+const mostWrites = 64;
+
 /** The whole S3 server, not yet listening. Its router never sees the target: keys are not paths. */
 export function buildS3Server(options: S3GatewayOptions): FastifyInstance {
   const app = fastifyOver(options.tls, {
@@ -76,6 +83,8 @@ export function buildS3Server(options: S3GatewayOptions): FastifyInstance {
     rewriteUrl: () => '/',
   });
   app.server.maxConnections = maxS3Connections;
+  // Whether its body is wanted is said when that is known.
+  app.server.on('checkContinue', (request, response) => app.server.emit('request', request, response));
   app.register(s3Gateway, options);
   return app;
 }
@@ -93,6 +102,10 @@ export const s3Gateway: FastifyPluginCallback<S3GatewayOptions> = (app, options,
   const context = { files, turns, stallMs: limits.stallMs, onServed, ...(redirect && { redirect }) };
   const access = new S3Access(options.access ?? { keys: [], anonymous: true }, options.inside);
   const domains = options.domains ?? [];
+  const writeContext = options.writes && {
+    ...{ ...options.writes, access, domains, stallMs: limits.stallMs },
+    turns: new Turns({ limit: mostWrites, waitLimitMs: limits.turnWaitMs }),
+  };
   const startedAtMs = Date.now();
   const ids = requestIds();
 
@@ -110,16 +123,12 @@ export const s3Gateway: FastifyPluginCallback<S3GatewayOptions> = (app, options,
       onAnswered?.({ operation, status: reply.raw.statusCode, seconds });
     });
     reply.headers(commonHeaders(ids()));
-    if (request.method !== 'GET' && request.method !== 'HEAD') {
-      reply.header('allow', 'GET, HEAD').header('connection', 'close');
-      throw new S3Error(
-        'MethodNotAllowed',
-        'The specified method is not allowed against this resource: the cache is read-only, write to the origin.',
-        {
-          details: { Method: request.method },
-        },
-      );
+    if (writeContext !== undefined && isWrite(request)) {
+      await watch(reply, answerWrite(writeContext, request, reply));
+      return reply;
     }
+    if (!isRead(request)) throw readOnly(request.method);
+    return undefined;
   });
 
   const answer = async (request: FastifyRequest, reply: FastifyReply): Promise<void> => {
@@ -144,6 +153,9 @@ export const s3Gateway: FastifyPluginCallback<S3GatewayOptions> = (app, options,
     const error = s3ErrorOf(thrown);
     if (error.httpStatus === 500)
       log.error({ err: error.cause ?? error, target: request.originalUrl }, 'a request on the S3 port failed');
+    // The rest of a body that is not wanted may still be on its way.
+    if (!request.raw.complete) reply.header('connection', 'close');
+    if (error.code === 'MethodNotAllowed') reply.header('allow', 'GET, HEAD');
     for (const name of ['content-length', 'content-range', 'content-type']) reply.removeHeader(name);
     const id = String(reply.getHeader('x-amz-request-id') ?? '');
     const resource = request.originalUrl.split('?', 1)[0]!;
@@ -158,6 +170,14 @@ export const s3Gateway: FastifyPluginCallback<S3GatewayOptions> = (app, options,
 
   done();
 };
+
+function isRead({ method }: FastifyRequest): boolean {
+  return method === 'GET' || method === 'HEAD';
+}
+
+function isWrite(request: FastifyRequest): boolean {
+  return !isRead(request) || (request.method === 'GET' && asksForUploads(request.originalUrl));
+}
 
 /** Fastify takes a resolved `undefined` for "nothing sent yet" unless it is given the reply. */
 async function handled(

@@ -40,9 +40,18 @@ export interface Refusal {
   readonly message: string;
 }
 
+/** What a signature of Version 4 was made with: chunks of the body are signed with the same, each on the one before. */
+export interface SignatureProof {
+  readonly key: Buffer;
+  readonly scope: string;
+  readonly amzDate: string;
+  /** Of the request, in hex. */
+  readonly signature: string;
+}
+
 /** Who asks, or why that is not believed; `unsigned`: nobody in particular. */
 export type Judgement<C extends S3Credentials = S3Credentials> =
-  | { readonly kind: 'signed'; readonly by: C }
+  | { readonly kind: 'signed'; readonly by: C; readonly proof?: SignatureProof }
   | { readonly kind: 'unsigned' }
   | { readonly kind: 'refused'; readonly refusal: Refusal };
 
@@ -177,7 +186,8 @@ export class SignatureJudge<C extends S3Credentials = S3Credentials> {
     const given = Buffer.from(signature, 'hex');
     if (!isEqual(signatureV4(request, facts), given) && !isEqual(signatureV4(request, facts, true), given))
       throw mismatch();
-    return { kind: 'signed', by: known };
+    const { key, scope, amzDate } = facts;
+    return { kind: 'signed', by: known, proof: { key, scope, amzDate, signature } };
   }
 
   #known(accessKeyId: string): C {

@@ -156,7 +156,8 @@ export class OriginReads {
 
   /** Whether what is cached is given although the origin could not be asked. */
   mayBeStale(path: UfsPath, error: unknown): boolean {
-    if (!this.#options.serveStale || !isAway(error)) return false;
+    // What is written through may have been written: what is cached of it is not known to have been right a moment ago.
+    if (!this.#options.serveStale || this.policyOf(path).writes === true || !isAway(error)) return false;
     const { observe, log, now } = this.#options;
     observe.stale();
     if (now() - this.#staleLoggedMs > staleLogMs) {

@@ -74,10 +74,18 @@ export async function openReading(...ids: string[]): Promise<ReadingStage> {
     const names = new PathNames({ ids, peers, client });
     const app = Fastify({ forceCloseConnections: true });
     const asked: string[] = [];
+    const written: string[] = [];
     app.addHook('onRequest', async ({ raw }) => void asked.push(raw.url ?? ''));
     installErrorHandler(app);
     app.register(peerData, { store, log, clusterToken: token });
-    app.register(peerFiles, { store, source: fsHere(store, files), names, log, clusterToken: token });
+    app.register(peerFiles, {
+      store,
+      source: fsHere(store, files),
+      names,
+      log,
+      clusterToken: token,
+      written: { here: async (paths) => void written.push(...paths) },
+    });
     await app.listen({ host: '127.0.0.1', port: 0 });
     const { port } = app.server.address() as AddressInfo;
     const peer: Peer = { id, url: `http://127.0.0.1:${port}`, takes: true };

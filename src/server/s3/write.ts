@@ -1,0 +1,238 @@
+/**
+ * Writes: passed to the origin where configuration says so, else 405.
+ *
+ * ```
+ *  client ── serving thread ── main thread: who may? ── body, checked piece by piece ── the origin, signed by its own keys
+ *                                              answer ◀── what is cached is dropped ◀── its answer
+ * ```
+ *
+ * A body is nowhere as a whole. What turns out wrong at its end (checksum, signature of a chunk, length) does so before its last piece
+ * has left, and then the origin has no whole body, and keeps what it had.
+ */
+import { createHash } from 'node:crypto';
+import { Readable } from 'node:stream';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { PassedAnswer, WritableOrigins } from '../../core/passed-write.ts';
+import type { ReadPolicies } from '../../core/read-policy.ts';
+import type { UfsPath } from '../../core/types.ts';
+import type { Turns } from '../turns.ts';
+import type { S3Access, Sight } from './access.ts';
+import { hostedBucket, parseAddress, type S3Address, splitTarget } from './address.ts';
+import type { CrcSums } from './checks.ts';
+import { copySourceOf } from './copy-source.ts';
+import { deletionsLimitBytes, deletionsOf, deletionsXml } from './delete-objects.ts';
+import { S3Error } from './errors.ts';
+import { type WriteBody, writeBodyOf } from './write-body.ts';
+import { passedHeaders, passedParameters, type WriteOperation, writeOperationOf } from './write-operation.ts';
+
+export interface WriteOptions {
+  readonly origins: WritableOrigins;
+  readonly policies: Pick<ReadPolicies, 'of' | 'mayWriteBelow'>;
+  /** Of the platform, for checksums of bodies. */
+  readonly sums: CrcSums;
+  /** Something may have become of them: resolves when what is cached of them is gone. Does not reject. */
+  readonly written: (paths: readonly UfsPath[]) => Promise<void>;
+}
+
+export interface WriteContext extends WriteOptions {
+  readonly access: S3Access;
+  readonly domains: readonly string[];
+  readonly turns: Turns;
+  /** Longest time that a client may take over the next bytes of a body. */
+  readonly stallMs: number;
+}
+
+/** Of an answer with an error: a page of XML. */
+const mostErrorBytes = 64 * 1024;
+/** Of a body that is not wanted: so much of it is taken off the connection, so that its sender reads why. */
+const mostUnwantedBytes = 1024 * 1024;
+const unwantedMs = 2_000;
+
+interface Write {
+  readonly operation: WriteOperation;
+  readonly address: S3Address;
+  readonly sight: Sight;
+  readonly bucket: UfsPath;
+}
+
+/** Answers a request that `isWrite`. Throws S3Error, PrimedError ORIGIN_*. */
+export async function answerWrite(context: WriteContext, request: FastifyRequest, reply: FastifyReply): Promise<void> {
+  const left = new AbortController();
+  const onClose = (): void => left.abort(new S3Error('RequestTimeout', 'The client has gone.'));
+  reply.raw.once('close', onClose);
+  try {
+    const write = admitted(context, request);
+    const giveBack = await context.turns.take();
+    try {
+      await send(context, { ...write, request, reply, signal: left.signal });
+    } finally {
+      giveBack();
+    }
+  } catch (error) {
+    await takeOff(request, context.stallMs);
+    throw error;
+  } finally {
+    reply.raw.off('close', onClose);
+  }
+}
+
+/** Who asks, for what, and whether he may. */
+function admitted({ access, domains, policies }: WriteContext, request: FastifyRequest): Write {
+  const { headers, originalUrl: target } = request;
+  const method = request.raw.method!;
+  const hosted = hostedBucket(headers.host, domains);
+  const address = parseAddress(target, hosted);
+  const bucket = `s3://${address.bucket}/` as UfsPath;
+  const path = `${bucket}${address.key}`;
+  const isOpen = address.key === '' ? policies.mayWriteBelow(bucket) : policies.of(path).writes === true;
+  if (!isOpen || address.bucket === '') throw readOnly(method);
+  const { path: rawPath, search } = splitTarget(target);
+  const signed = { method, rawPath, rawQuery: search, headers };
+  const sight = access.sight(signed, hosted === undefined ? rawPath : `/${hosted}${rawPath}`);
+  const operation = writeOperationOf(method, address, headers);
+  const allowed =
+    operation === 'ListMultipartUploads'
+      ? sight.writes(`${bucket}${address.query.get('prefix') ?? ''}`)
+      : operation === 'DeleteObjects' || sight.writes(path);
+  if (!allowed) throw mayNot();
+  return { operation, address, sight, bucket };
+}
+
+interface Sending extends Write {
+  readonly request: FastifyRequest;
+  readonly reply: FastifyReply;
+  readonly signal: AbortSignal;
+}
+
+async function send(context: WriteContext, order: Sending): Promise<void> {
+  const { operation, address, sight, bucket, request, reply, signal } = order;
+  const { origins, stallMs, sums } = context;
+  const headers = passedHeaders(operation, request.headers);
+  const path = `${bucket}${address.key}` as UfsPath;
+  if (operation === 'CopyObject' || operation === 'UploadPartCopy') {
+    const source = copySourceOf(request.headers['x-amz-copy-source'] as string);
+    if (!sight.reads(source.path)) throw mayNot();
+    if (!origins.isSameOrigin(source.path, path))
+      throw new S3Error('NotImplemented', 'What is copied must lie at the same origin.');
+    headers['x-amz-copy-source'] = source.header;
+  }
+  const isDeletion = operation === 'DeleteObjects';
+  const body = writeBodyOf(request.raw, {
+    ...{ stallMs, sums },
+    ...(sight.proof && { proof: sight.proof }),
+    ...(isDeletion ? { limit: deletionsLimitBytes } : {}),
+  });
+  if (request.headers.expect?.toLowerCase() === '100-continue') reply.raw.writeContinue();
+  const { paths, passing } = isDeletion
+    ? await deletion(context, order, body, headers)
+    : { paths: changes.has(operation) ? [path] : [], passing: { body: body.pieces(), length: body.length } };
+  const sha256 = isDeletion ? undefined : body.sha256;
+  let answer: PassedAnswer;
+  try {
+    answer = await origins.write(path, {
+      ...{ method: request.raw.method!, headers, signal, ...passing },
+      query: passedParameters(operation, address.query),
+      ...(sha256 === undefined ? {} : { sha256 }),
+    });
+  } catch (error) {
+    // The origin may have got all of it all the same.
+    await context.written(paths);
+    throw error;
+  }
+  await context.written(paths);
+  await give(answer, reply);
+}
+
+/** After which objects are not what they were. */
+const changes: ReadonlySet<WriteOperation> = new Set([
+  ...(['PutObject', 'CopyObject', 'DeleteObject', 'DeleteObjects', 'CompleteMultipartUpload'] as const),
+]);
+
+/** All of its keys must be open to whoever asks. */
+async function deletion(
+  { policies }: WriteContext,
+  { sight, bucket }: Sending,
+  { pieces }: WriteBody,
+  headers: Record<string, string>,
+) {
+  const read: Buffer[] = [];
+  for await (const piece of pieces()) read.push(piece);
+  const { objects, quiet } = deletionsOf(Buffer.concat(read).toString('utf8'));
+  const paths = objects.map(({ key }) => `${bucket}${key}` as UfsPath);
+  if (!paths.every((path) => sight.writes(path))) throw mayNot();
+  if (!paths.every((path) => policies.of(path).writes === true)) throw readOnly('POST');
+  const document = Buffer.from(deletionsXml(objects, quiet));
+  // S3 asks for it, and it is of the document that is sent.
+  headers['content-md5'] = createHash('md5').update(document).digest('base64');
+  headers['content-type'] = 'application/xml';
+  return { paths, passing: { body: only(document), length: document.length } };
+}
+
+async function* only(bytes: Buffer): AsyncGenerator<Buffer> {
+  yield bytes;
+}
+
+const answered =
+  /^(etag|content-type|content-length|last-modified|location|x-amz-(?!request-id$|id-2$|bucket-region$)[a-z0-9-]+)$/;
+
+/** As the origin says it, its refusals too: but not what it says to this daemon, and not to the client. */
+async function give({ status, headers, body }: PassedAnswer, reply: FastifyReply): Promise<void> {
+  const isOver = status < 300 || (status >= 400 && status !== 403 && status !== 401);
+  if (!isOver) {
+    const code = /<Code>([^<]{1,64})<\/Code>/.exec(await textOf(body))?.[1] ?? String(status);
+    const message = `The origin refuses the daemon what is to be written: ${code}.`;
+    throw new S3Error(status < 400 ? 'ServiceUnavailable' : 'AccessDenied', message);
+  }
+  for (const [name, value] of Object.entries(headers))
+    if (answered.test(name) && value !== undefined) reply.header(name, value);
+  reply.code(status);
+  if (status === 204 || headers['content-length'] === '0') {
+    await textOf(body);
+    reply.removeHeader('content-length');
+    await reply.send();
+  } else await reply.send(Readable.from(body, { objectMode: false }));
+}
+
+/** The beginning of it. */
+async function textOf(body: PassedAnswer['body']): Promise<string> {
+  let text = '';
+  for await (const piece of body) {
+    text += String(piece);
+    if (text.length > mostErrorBytes) break;
+  }
+  return text;
+}
+
+async function takeOff({ raw }: FastifyRequest, stallMs: number): Promise<void> {
+  if (raw.complete || raw.destroyed || raw.headers.expect !== undefined) return;
+  const until = AbortSignal.timeout(Math.min(unwantedMs, stallMs));
+  let taken = 0;
+  await new Promise<void>((resolve) => {
+    const over = (): void => {
+      raw.off('data', take).off('end', over).off('close', over);
+      raw.pause();
+      resolve();
+    };
+    const take = (piece: Buffer): void => {
+      taken += piece.length;
+      if (taken > mostUnwantedBytes) over();
+    };
+    raw.on('data', take).once('end', over).once('close', over).once('error', over);
+    until.addEventListener('abort', over, { once: true });
+    raw.resume();
+  });
+}
+
+/** Of what is not written through; nothing is said of anything else. */
+export function readOnly(method: string): S3Error {
+  const message =
+    'The specified method is not allowed against this resource: the cache is read-only, write to the origin.';
+  return new S3Error('MethodNotAllowed', message, { details: { Method: method } });
+}
+
+function mayNot(): S3Error {
+  return new S3Error(
+    'AccessDenied',
+    'Access Denied: the key that signed this, or nobody in particular, may not write here.',
+  );
+}

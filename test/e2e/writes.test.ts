@@ -1,0 +1,229 @@
+/** Writes on the S3 port, passed to the origin: read at once through every worker, and wrong bodies leave what was there. */
+import { createHash, randomBytes } from 'node:crypto';
+import { connect } from 'node:net';
+import { Readable } from 'node:stream';
+import {
+  CopyObjectCommand,
+  DeleteObjectCommand,
+  DeleteObjectsCommand,
+  GetObjectCommand,
+  HeadObjectCommand,
+  PutObjectCommand,
+  type S3Client,
+} from '@aws-sdk/client-s3';
+import { afterAll, expect, it } from 'vitest';
+import { KiB, MiB } from '../../src/core/units.ts';
+import { ended, submit } from '../support/api.ts';
+import { type Cluster, openCluster, segmentBytes } from '../support/cluster.ts';
+import { s3Of } from '../support/scene.ts';
+
+const Bucket = 'demo';
+const large = { key: 'data/large.bin', sizeBytes: 3 * segmentBytes + 5 };
+const workerConfig = `
+[reading]
+read_through = "always"
+[[ufs]]
+prefix = "s3://demo/"
+write = "through"
+[[reading.rule]]
+prefix = "s3://demo/closed/"
+write = "refuse"
+`;
+let cluster: Cluster;
+let one: S3Client;
+let two: S3Client;
+
+/** One for all: opened by whichever test comes first. */
+async function ready(): Promise<void> {
+  cluster ??= await openCluster({
+    workers: ['w1', 'w2'],
+    origin: { objects: [large, { key: 'closed/a', sizeBytes: 10 }] },
+    workerConfig,
+  });
+  [one, two] = [...cluster.workers.values()].map((worker) => s3Of(worker)) as [S3Client, S3Client];
+}
+afterAll(async () => {
+  one?.destroy();
+  two?.destroy();
+  await cluster?.close();
+});
+
+async function got(client: S3Client, Key: string): Promise<Buffer> {
+  const { Body } = await client.send(new GetObjectCommand({ Bucket, Key }));
+  return Buffer.from(await Body!.transformToByteArray());
+}
+
+const put = (client: S3Client, Key: string, Body: Buffer, more = {}) =>
+  client.send(new PutObjectCommand({ Bucket, Key, Body, ...more }));
+
+it('what one worker was given is what another gives from then on, and what was deleted is gone', async () => {
+  await ready();
+  const bodies = [0, 1, 70 * KiB, 2 * segmentBytes + 1].map((length) => randomBytes(length));
+  for (const [at, body] of bodies.entries()) {
+    const [writer, reader] = at % 2 === 0 ? [one, two] : [two, one];
+    await put(writer, 'w/same key+ü.bin', body, { ContentType: 'text/x', Metadata: { a: 'b' } });
+    for (const client of [reader, writer]) expect((await got(client, 'w/same key+ü.bin')).equals(body)).toBe(true);
+  }
+  const head = await two.send(new HeadObjectCommand({ Bucket, Key: 'w/same key+ü.bin' }));
+  expect(head.ContentType).toBe('text/x');
+  await one.send(new DeleteObjectCommand({ Bucket, Key: 'w/same key+ü.bin' }));
+  await expect(got(two, 'w/same key+ü.bin')).rejects.toMatchObject({ name: 'NoSuchKey' });
+  await expect(put(one, 'closed/a', Buffer.from('x'))).rejects.toMatchObject({ name: 'MethodNotAllowed' });
+});
+
+it('two writers and readers on both workers: no reader is given what was there before a write that was answered', async () => {
+  await ready();
+  const key = 'w/race.bin';
+  const size = 64 * KiB;
+  /** Of the last write that was answered before a read began, and of the last that was begun. */
+  let answered = 0;
+  let begun = 0;
+  const stamped = (n: number): Buffer => Buffer.alloc(size, String(n).padStart(8, '0'));
+  const numberIn = (body: Buffer): number => {
+    const n = Number(body.toString('latin1', 0, 8));
+    expect(body.equals(stamped(n))).toBe(true);
+    return n;
+  };
+  await put(one, key, stamped(0));
+  const writes = (async () => {
+    for (let n = 1; n <= 30; n += 1) {
+      begun = n;
+      await put(n % 2 === 0 ? one : two, key, stamped(n));
+      answered = n;
+      expect(numberIn(await got(n % 2 === 0 ? two : one, key))).toBe(n);
+    }
+  })();
+  let reads = 0;
+  const reader = async (client: S3Client): Promise<void> => {
+    while (answered < 30) {
+      const least = answered;
+      // An answer that a write overtakes may be cut off; it is asked for again.
+      const body = await got(client, key).catch(() => undefined);
+      if (body === undefined) continue;
+      reads += 1;
+      const n = numberIn(body);
+      expect(n).toBeGreaterThanOrEqual(least);
+      expect(n).toBeLessThanOrEqual(begun);
+    }
+  };
+  await Promise.all([writes, reader(one), reader(two), reader(one), reader(two)]);
+  expect(reads).toBeGreaterThan(0);
+  for (let round = 0; round < 8; round += 1) {
+    await Promise.all([put(one, key, stamped(100 + round)), put(two, key, stamped(200 + round))]);
+    const [a, b] = await Promise.all([got(one, key), got(two, key)]);
+    expect([100 + round, 200 + round]).toContain(numberIn(a!));
+    expect(numberIn(b!)).toBe(numberIn(a!));
+  }
+});
+
+it('what is written in the middle of a load is what is read afterwards', async () => {
+  await ready();
+  const { api } = cluster.coordinator;
+  cluster.origin.setKnobs({ bytesPerSecond: 4 * MiB });
+  const sent = (): number => cluster.origin.stats().bytesByKey[large.key] ?? 0;
+  await submit(api, `s3://${Bucket}/${large.key}`);
+  await expect.poll(sent, { timeout: 20_000, interval: 5 }).toBeGreaterThan(0);
+  const next = randomBytes(segmentBytes + 11);
+  await put(two, large.key, next);
+  // The load was not through.
+  expect(sent()).toBeLessThan(large.sizeBytes);
+  cluster.origin.setKnobs({ bytesPerSecond: 0 });
+  for (const client of [one, two]) expect((await got(client, large.key)).equals(next)).toBe(true);
+  await ended(api, `s3://${Bucket}/${large.key}`);
+  for (const client of [one, two]) expect((await got(client, large.key)).equals(next)).toBe(true);
+});
+
+it('copies, deletes by the list, and streams of the SDK with their checksum behind them', async () => {
+  await ready();
+  const body = randomBytes(300 * KiB);
+  await one.send(
+    new PutObjectCommand({
+      ...{ Bucket, Key: 'w/streamed', ContentLength: body.length, ChecksumAlgorithm: 'CRC32' },
+      Body: Readable.from([body.subarray(0, 100_000), body.subarray(100_000)]),
+    }),
+  );
+  expect((await got(two, 'w/streamed')).equals(body)).toBe(true);
+  const keys = ['w/streamed', 'w/<&>"'];
+  await put(one, keys[1]!, Buffer.from('x'));
+  const Objects = keys.map((Key) => ({ Key }));
+  const refused = await one
+    .send(new DeleteObjectsCommand({ Bucket, Delete: { Objects: [...Objects, { Key: 'closed/a' }] } }))
+    .catch((error: Error) => error.name);
+  expect(refused).toBe('MethodNotAllowed');
+  const copied = await one
+    .send(new CopyObjectCommand({ Bucket, Key: 'w/copy', CopySource: `other/${keys[0]}` }))
+    .catch((error: Error) => error.name);
+  expect(copied).not.toBe('MethodNotAllowed');
+});
+
+/** Sends a PUT as it is written, and gives the status and code of the answer; undefined: there was none. */
+async function rawPut(
+  target: string,
+  headers: Record<string, string>,
+  body: Buffer,
+  isCut: boolean,
+): Promise<string | undefined> {
+  const { hostname, port } = new URL([...cluster.workers.values()][0]!.s3);
+  const head = Object.entries({ host: 'x', ...headers }).map(([name, value]) => `${name}: ${value}\r\n`);
+  const socket = connect(Number(port), hostname);
+  let answer = '';
+  socket.setEncoding('latin1').on('data', (text: string) => {
+    answer += text;
+  });
+  socket.write(Buffer.concat([Buffer.from(`PUT ${target} HTTP/1.1\r\n${head.join('')}\r\n`), body]), () => {
+    if (isCut) socket.end();
+  });
+  await new Promise((resolve) => socket.once('close', resolve).on('error', () => undefined));
+  const status = /^HTTP\/1\.1 (\d+)/.exec(answer)?.[1];
+  return status && `${status} ${/<Code>([^<]+)/.exec(answer)?.[1] ?? ''}`.trim();
+}
+
+it('a body that is not what the request says leaves the object that was there', async () => {
+  await ready();
+  const body = randomBytes(200 * KiB);
+  const key = 'w/kept.bin';
+  await put(one, key, body);
+  const bad = randomBytes(150 * KiB);
+  const length = { 'content-length': String(bad.length) };
+  const trailed = (crc: string): Buffer =>
+    Buffer.concat([
+      Buffer.from(`${bad.length.toString(16)}\r\n`),
+      bad,
+      Buffer.from(`\r\n0\r\nx-amz-checksum-crc32:${crc}\r\n\r\n`),
+    ]);
+  const trailing = {
+    ...{ 'x-amz-content-sha256': 'STREAMING-UNSIGNED-PAYLOAD-TRAILER', 'x-amz-trailer': 'x-amz-checksum-crc32' },
+    ...{ 'content-encoding': 'aws-chunked', 'x-amz-decoded-content-length': String(bad.length) },
+    'content-length': String(trailed('AAAAAA==').length),
+  };
+  const sha = createHash('sha256').update('other').digest('hex');
+  const cases: [string, Record<string, string>, Buffer, (string | undefined)[]][] = [
+    ['sha256', { ...length, 'x-amz-content-sha256': sha }, bad, ['400 XAmzContentSHA256Mismatch']],
+    ['md5', { ...length, 'content-md5': 'AAAAAAAAAAAAAAAAAAAAAA==' }, bad, ['400 BadDigest']],
+    ['crc32', { ...length, 'x-amz-checksum-crc32': 'AAAAAA==' }, bad, ['400 BadDigest']],
+    [
+      'empty',
+      { 'content-length': '0', 'x-amz-content-sha256': sha },
+      Buffer.alloc(0),
+      ['400 XAmzContentSHA256Mismatch'],
+    ],
+    ['trailer', trailing, trailed('AAAAAA=='), ['400 BadDigest']],
+    [
+      'chunks cut off',
+      trailing,
+      trailed('AAAAAA==').subarray(0, 100_000),
+      [undefined, '400 BadRequest', '400 RequestTimeout'],
+    ],
+    ['cut off', { 'content-length': '400000' }, bad, [undefined, '400 BadRequest', '400 RequestTimeout']],
+    ['no length', { 'transfer-encoding': 'chunked' }, Buffer.from('1\r\nx\r\n0\r\n\r\n'), ['411 MissingContentLength']],
+    ['an ACL', { ...length, 'x-amz-acl': 'public-read' }, bad, ['501 NotImplemented']],
+  ];
+  const before = cluster.origin.requests.length;
+  for (const [name, headers, sent, wanted] of cases) {
+    const said = await rawPut(`/${Bucket}/${key}`, { connection: 'close', ...headers }, sent, name.includes('cut off'));
+    expect([name, wanted.includes(said), said]).toEqual([name, true, said]);
+    expect([name, (await got(two, key)).equals(body)]).toEqual([name, true]);
+  }
+  const done = cluster.origin.requests.slice(before).filter(({ method, status }) => method === 'PUT' && status < 300);
+  expect(done).toEqual([]);
+});
