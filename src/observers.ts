@@ -21,7 +21,7 @@ import type { Store, StoreOptions } from './store/types.ts';
 import { statusClasses } from './telemetry/metric-row.ts';
 import type { Telemetry } from './telemetry/registry.ts';
 import { answerColumnOf, type ServingCounters, secondsSlotOf, servingColumns } from './telemetry/serving-columns.ts';
-import type { CounterRow } from './telemetry/shared-counters.ts';
+import { type Column, type CounterRow, valuesOf } from './telemetry/shared-counters.ts';
 
 const msPerSecond = 1000;
 
@@ -203,14 +203,19 @@ export function showHealth(
   });
 }
 
-/** What serving threads answer by themselves is cached here. */
-export function showServing({ counters, gauges, onScrape }: Telemetry, serving: Serving, row: ServingCounters): void {
-  let seen = 0;
+/** What serving threads answer by themselves is cached here: it counts as what the main thread finds and reads in this store. */
+export function showServing(
+  { counters, gauges, onScrape }: Telemetry,
+  serving: Pick<Serving, 'cachedBytes'>,
+  row: ServingCounters,
+): void {
+  let seen = { looks: 0, bytes: 0 };
   onScrape(() => {
     gauges.pageCacheBytes.set(serving.cachedBytes());
-    const looks = answeredByThreads(row);
-    counters.readLooks.inc({ result: 'local' }, looks - seen);
-    seen = looks;
+    const now = { looks: answeredByThreads(row), bytes: sumOf(threadsOf(row, servingColumns.servedBytes)) };
+    counters.readLooks.inc({ result: 'local' }, now.looks - seen.looks);
+    counters.readBytes.inc({ source: 'local' }, now.bytes - seen.bytes);
+    seen = now;
   });
 }
 
@@ -227,12 +232,17 @@ export function observeGuard({ counters, gauges }: Telemetry): ReaderGuardOption
 }
 
 function answeredByThreads(counters: ServingCounters): number {
-  let sum = 0;
-  // The last row is that of the main thread.
-  for (let thread = 0; thread < counters.rows - 1; thread += 1)
-    for (const code of statusClasses)
-      for (const operation of ['get', 'head'] as const) sum += counters.at(thread, answerColumnOf(operation, code));
-  return sum;
+  const columns = statusClasses.flatMap((code) => (['get', 'head'] as const).map((one) => answerColumnOf(one, code)));
+  return sumOf(columns.flatMap((column) => threadsOf(counters, column)));
+}
+
+/** The last row is that of the main thread. */
+function threadsOf(counters: ServingCounters, column: Column): number[] {
+  return valuesOf(counters, counters.rows - 1, column);
+}
+
+function sumOf(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0);
 }
 
 /** Counts and times the answers of the S3 port, also those that were cut off. */

@@ -513,7 +513,7 @@ export const workerMetrics = {
     help: 'How long the last whole round of the scrub took; 0 until one has ended.',
   },
 
-  // reads of what is not cached
+  // reads, by where their bytes were
   readLooks: {
     name: 'primed_read_looks_total',
     type: 'counter',
@@ -521,7 +521,7 @@ export const workerMetrics = {
     role: 'worker',
     stability: 'stable',
     labels: { result: ['local', 'cluster', 'miss', 'absent'] },
-    help: 'Looks for a file that somebody wants to read, on the main thread, by where it was: whole here, at least in part on some worker, at the origin only, nowhere.',
+    help: 'Looks for a file that somebody wants to read, on every port and thread, by where it was: whole here (a hit), at least in part on some worker, at the origin only (a miss), nowhere.',
   },
   readBytes: {
     name: 'primed_read_bytes_total',
@@ -530,7 +530,7 @@ export const workerMetrics = {
     role: 'worker',
     stability: 'stable',
     labels: { source: ['local', 'peer', 'origin', 'pass'] },
-    help: 'Bytes given to readers on the main thread, by source: this store, another worker, the origin by way of this store, the origin without being kept.',
+    help: 'Bytes given to readers, on every port and thread, by source: this store, or its pages in memory, another worker, the origin by way of this store, the origin without being kept.',
   },
   readNotKept: {
     name: 'primed_read_not_kept_total',

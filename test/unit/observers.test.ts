@@ -6,11 +6,19 @@ import { PrimedError } from '../../src/core/errors.ts';
 import { countStates, type JobSnapshot } from '../../src/core/job.ts';
 import type { WorkerRow, WorkerState } from '../../src/core/membership.ts';
 import { emptyLedger, type UfsPath } from '../../src/core/types.ts';
-import { observedOrigins, observeLimits, showHealth, showJobs, showLimits, showWorkers } from '../../src/observers.ts';
+import {
+  observedOrigins,
+  observeLimits,
+  showHealth,
+  showJobs,
+  showLimits,
+  showServing,
+  showWorkers,
+} from '../../src/observers.ts';
 import type { ReadableOrigins } from '../../src/origin/types.ts';
 import { laneLayout } from '../../src/telemetry/lane-columns.ts';
 import { makeTelemetry, type Telemetry } from '../../src/telemetry/registry.ts';
-import { servingLayout } from '../../src/telemetry/serving-columns.ts';
+import { answerColumnOf, servingColumns, servingLayout } from '../../src/telemetry/serving-columns.ts';
 import { makeSharedCounters } from '../../src/telemetry/shared-counters.ts';
 import { makeAuthority, makeCertificate } from '../support/certificate.ts';
 
@@ -53,6 +61,32 @@ test('metrics of a daemon are fewer than 3,000 series, however many jobs, origin
   expect(Object.keys(shown).length).toBeLessThan(3_000);
   expect(shown['primed_jobs{state="RUNNING"}']).toBe(1_250);
   expect(shown['primed_workers{state="LIVE"}']).toBe(2_000);
+});
+
+test('hits and bytes of this store are counted once, whichever thread has answered', async () => {
+  const telemetry = makeTelemetry({ processMetrics: false });
+  const serving = makeSharedCounters(servingLayout, 3);
+  showServing(telemetry, { cachedBytes: () => 7 }, serving);
+  const counted = async () => {
+    const { 'primed_read_looks_total{result="local"}': hits, 'primed_read_bytes_total{source="local"}': bytes } =
+      await samples(telemetry);
+    return { hits, bytes };
+  };
+  for (const [thread, operation, bytes] of [
+    [0, 'get', 100],
+    [1, 'head', 0],
+    // By the main thread, which has told of the same bytes itself.
+    [2, 'get', 1000],
+  ] as const) {
+    serving.row(thread).add(answerColumnOf(operation, '2xx'), 1);
+    serving.row(thread).add(servingColumns.servedBytes, bytes);
+  }
+  telemetry.counters.readBytes.inc({ source: 'local' }, 1000);
+  expect(await counted()).toEqual({ hits: 2, bytes: 1100 });
+  expect(await counted()).toEqual({ hits: 2, bytes: 1100 });
+  serving.row(1).add(servingColumns.servedBytes, 50);
+  expect(await counted()).toEqual({ hits: 2, bytes: 1150 });
+  telemetry.close();
 });
 
 test('a limit that is lifted leaves its place to another', async () => {
