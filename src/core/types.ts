@@ -40,6 +40,14 @@ export interface ByteRange {
   readonly length: number;
 }
 
+/** A part of an object, as it was uploaded. */
+export interface ObjectPart {
+  /** Not empty. */
+  readonly range: ByteRange;
+  /** Parts of the object. */
+  readonly parts: number;
+}
+
 /** A contiguous run of a store file; offset and length are multiples of `alignBytes`. */
 export interface Extent {
   readonly store: StoreIndex;

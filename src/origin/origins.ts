@@ -12,6 +12,7 @@ import { type FileControl, makeFileControl } from './file-control.ts';
 import { type LeanList, makeLeanList } from './lean-list.ts';
 import { type ListedPage, type ListQuery, listKeysMax, listPage } from './listed.ts';
 import { headBySdk, listBySdk, originError, readBySdk } from './s3-control.ts';
+import { partBySdk } from './s3-parts.ts';
 import { levelBySdk, rangeBySdk } from './s3-reading.ts';
 import type { LaneCredentials, OriginTimeouts, ReadableOrigins, RequestGate } from './types.ts';
 import { type Located, locate, type UfsEntry } from './ufs.ts';
@@ -252,6 +253,13 @@ export function openOrigins(options: OriginsOptions): ReadableOrigins & Writable
       } catch (error) {
         throw originError(error, located.path);
       }
+    },
+
+    async part(version, number, signal) {
+      const { located, slot } = find(version.path);
+      if (slot.kind === 'file') return undefined;
+      const of = { bucket: slot.bucketName, key: located.key, version, number };
+      return onBucket(slot, located.path, (bucket) => partBySdk(bucket, of, signal));
     },
 
     async level(bucketPath, order) {

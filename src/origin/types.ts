@@ -6,7 +6,7 @@
  * and says in one word what went wrong. It makes ONE attempt: whether and when to try again is decided by
  * core/retry on the worker's main thread, which is also where 503 and 429 slow the whole worker down.
  */
-import type { ByteRange, ManifestEntry, ObjectVersion, UfsPath } from '../core/types.ts';
+import type { ByteRange, ManifestEntry, ObjectPart, ObjectVersion, UfsPath } from '../core/types.ts';
 
 /** How a lane reaches the objects of one bucket or root. Plain data: it crosses to the lane once per origin. */
 export type LaneOrigin =
@@ -225,6 +225,8 @@ export interface OriginLevel {
 
 /** What readers of what is not cached need besides. */
 export interface ReadableOrigins extends Origins {
+  /** Where a part of this version lies, numbered from 1. Undefined where the origin does not say, or has another version. */
+  part(version: ManifestEntry, number: number, signal?: AbortSignal): Promise<ObjectPart | undefined>;
   /**
    * A range of one version, exactly, on the main thread: for what is not kept. Rejects with ORIGIN_CHANGED where the origin has
    * another version.

@@ -2,7 +2,12 @@
 
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { HeadObjectCommand, ListObjectsV2Command, type ListObjectsV2CommandOutput } from '@aws-sdk/client-s3';
+import {
+  GetObjectCommand,
+  HeadObjectCommand,
+  ListObjectsV2Command,
+  type ListObjectsV2CommandOutput,
+} from '@aws-sdk/client-s3';
 import { afterEach, expect, it } from 'vitest';
 import { makeRing, segmentKey, workerIdentity } from '../../src/core/ring.ts';
 import { KiB, MiB } from '../../src/core/units.ts';
@@ -52,9 +57,18 @@ it('a miss is read from the origin, kept, and given from then on without it', as
   expect([before.ContentLength, gets(large.key)]).toEqual([large.sizeBytes, 0]);
   await scene.readBack(objects);
   for (const { key, sizeBytes } of objects) expect([key, gets(key)]).toEqual([key, sizeBytes]);
+  // Where a part lies is asked of the origin once; its bytes are in the cache.
+  const second = { Bucket: 'demo', Key: large.key, PartNumber: 2 };
+  const part = await client.send(new GetObjectCommand(second));
+  expectContent(await part.Body!.transformToByteArray(), large, 8 * MiB, 8 * MiB);
+  const parts = { PartsCount: 13, ContentRange: `bytes ${8 * MiB}-${16 * MiB - 1}/${large.sizeBytes}` };
+  expect(part).toMatchObject(parts);
+  const last = await client.send(new HeadObjectCommand({ ...second, PartNumber: 13 }));
+  expect(last).toMatchObject({ PartsCount: 13, ContentLength: 4 * MiB + 4097 });
   const fault = origin.setFault({ operation: '*', fault: { kind: 'status', status: 500 } });
   const head = await client.send(new HeadObjectCommand({ Bucket: 'demo', Key: large.key }));
   expect(head.ContentLength).toBe(large.sizeBytes);
+  expect(await client.send(new HeadObjectCommand(second))).toMatchObject(parts);
   client.destroy();
   expectContent(await body(`${daemon.s3}/demo/${large.key}`), large);
   expect([origin.fired(fault), gets(large.key)]).toEqual([0, large.sizeBytes]);

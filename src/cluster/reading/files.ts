@@ -14,6 +14,7 @@ import { bytesOf, runFrom } from '../../core/ranges.ts';
 import {
   type ByteRange,
   type Log,
+  type ObjectPart,
   type ObjectVersion,
   type Random,
   sameVersion,
@@ -197,6 +198,10 @@ export class ClusterFiles implements ReadableFiles {
     const own = store === undefined ? [] : [named(here, pageHere(store, order))];
     const { items, next } = mergePages([...own, ...pages], order.maxKeys);
     return { items: items.map(heldItem), ...(next === undefined ? {} : { next }) };
+  }
+
+  async part(file: FoundFile, number: number): Promise<ObjectPart | undefined> {
+    return this.#options.origin?.part(file, number);
   }
 
   get namedBuckets(): readonly string[] {

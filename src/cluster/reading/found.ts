@@ -1,7 +1,7 @@
 /** What servers see of files, whoever has them. */
 import type { ListingOrder } from '../../core/listing.ts';
 import type { Peer } from '../../core/peers.ts';
-import type { ByteRange, ObjectVersion, UfsPath } from '../../core/types.ts';
+import type { ByteRange, ObjectPart, ObjectVersion, UfsPath } from '../../core/types.ts';
 
 /** What is known of a file before its bytes are. */
 export interface FoundFile extends ObjectVersion {
@@ -51,6 +51,10 @@ export interface ReadableFiles {
   list(order: ListingOrder): Promise<ListedPage>;
   /** Whether anything is known below a prefix, what is loading included. */
   knows(prefix: string): boolean | Promise<boolean>;
+  /**
+   * Where a part of an object lies that was uploaded in parts. Undefined, or absent: nobody says. Rejects with ORIGIN_*.
+   */
+  part?(file: FoundFile, number: number): Promise<ObjectPart | undefined>;
   /** Buckets that configuration names as readable, cached or not; of others it is known when something of them is cached. */
   readonly namedBuckets: readonly string[];
 }

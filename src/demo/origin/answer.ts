@@ -69,6 +69,8 @@ export interface ObjectRequest {
   readonly versioned: boolean;
   /** Stated when the client asks for checksums. */
   readonly checksums: readonly ChecksumName[];
+  /** A part by its number, in place of a range. */
+  readonly partNumber?: number;
   /** From a fault: the Range header is not looked at. */
   readonly ignoreRange: boolean;
   /** From a fault: the head speaks of a range, or the body is one, this many bytes further on. */
@@ -91,7 +93,12 @@ export function objectAnswer(table: ObjectTable, object: StoredObject, request: 
     throw new S3Refusal(412, 'PreconditionFailed', 'At least one of the pre-conditions you specified did not hold');
   }
   if (verdict === 'not-modified') return { status: 304, headers, length: 0 };
-  const range = request.ignoreRange ? undefined : parseRange(request.header('range'), object.sizeBytes);
+  const part = request.partNumber === undefined ? undefined : table.partOf(object, request.partNumber);
+  if (request.partNumber !== undefined && part === undefined) {
+    throw new S3Refusal(416, 'InvalidPartNumber', 'The requested partnumber is not satisfiable');
+  }
+  if (part?.parts !== undefined) headers['x-amz-mp-parts-count'] = String(part.parts);
+  const range = request.ignoreRange ? undefined : (part ?? parseRange(request.header('range'), object.sizeBytes));
   if (range === 'unsatisfiable') {
     throw new S3Refusal(416, 'InvalidRange', 'The requested range is not satisfiable', {
       'Content-Range': `bytes */${object.sizeBytes}`,

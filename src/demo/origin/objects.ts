@@ -179,6 +179,19 @@ export class ObjectTable {
     return etag;
   }
 
+  /** Where a part lies of an object that looks like a multipart upload, numbered from 1; any other is one part. Undefined: there is none. */
+  partOf(
+    object: StoredObject,
+    number: number,
+  ): { offset: number; length: number; parts: number | undefined } | undefined {
+    const shape = /-(\d+)$/.exec(this.etagOf(object));
+    if (shape === null) return number === 1 ? { offset: 0, length: object.sizeBytes, parts: undefined } : undefined;
+    const parts = Number(shape[1]);
+    const offset = (number - 1) * partBytesOfEtag;
+    if (number < 1 || number > parts) return undefined;
+    return { offset, length: Math.min(partBytesOfEtag, object.sizeBytes - offset), parts };
+  }
+
   /** Whole-object checksum in base64; undefined for objects that are too large to have one. */
   checksumOf(object: StoredObject, name: ChecksumName): string | undefined {
     if (object.body === undefined && object.sizeBytes > this.#checksumMaxBytes) return undefined;

@@ -92,6 +92,7 @@ export class Routes {
       throw new S3Refusal(404, 'NoSuchKey', 'The specified key does not exist.');
     }
     const shift = fault?.kind === 'wrong-range' ? fault : undefined;
+    const partNumber = target.query.get('partNumber');
     return objectAnswer(this.#table, object, {
       isHead: request.method === 'HEAD',
       header: (name) => {
@@ -100,6 +101,7 @@ export class Routes {
       },
       versioned: this.#versioned,
       checksums: this.#checksums,
+      ...(partNumber === null ? {} : { partNumber: Number(partNumber) }),
       ignoreRange: fault?.kind === 'whole-body',
       shift: {
         headBytes: shift !== undefined && shift.where !== 'body' ? shift.shiftBytes : 0,

@@ -52,7 +52,8 @@ function decodePath(rawPath: string): string {
 }
 
 function operationOf(method: string, bucket: string, key: string, query: URLSearchParams): Operation {
-  if (unsupported.some((name) => query.has(name))) return 'Unknown';
+  const isPartRead = method === 'GET' || method === 'HEAD';
+  if (unsupported.some((name) => query.has(name) && !(name === 'partNumber' && isPartRead))) return 'Unknown';
   if (bucket === '') return method === 'GET' ? 'ListBuckets' : 'Unknown';
   if (key === '') {
     if (method === 'HEAD') return 'HeadBucket';

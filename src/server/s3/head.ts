@@ -3,7 +3,7 @@
  * is known of the object. Knows no server: the same for whoever writes it.
  */
 import { putAttributes, versionIn } from '../../core/attributes.ts';
-import type { ByteRange, ObjectVersion } from '../../core/types.ts';
+import type { ByteRange, ObjectPart, ObjectVersion } from '../../core/types.ts';
 import { judge, type RequestHeaders } from './conditions.ts';
 import { S3Error } from './errors.ts';
 
@@ -38,16 +38,18 @@ export function asksForHeaders(query: ReadonlyMap<string, string>): boolean {
 /**
  * Of a cached version. Throws S3Error PreconditionFailed, InvalidRange, InvalidPart, InvalidPartNumber, NoSuchVersion,
  * InvalidArgument for an override that no header can carry.
+ * @param known where the part lies that `partToFind` has named
  */
 export function headOf(
   record: KnownObject,
   requestHeaders: RequestHeaders,
   query: ReadonlyMap<string, string>,
+  known?: ObjectPart,
 ): ObjectHead {
   const version = versionOf(record);
   const asked = query.get('versionId') ?? '';
   if (asked !== '' && asked !== (version ?? 'null')) throw noSuchVersion(asked);
-  const asPart = isPart(record, requestHeaders, query);
+  const part = partOf(record, partNumberOf(record, requestHeaders, query), known);
   const verdict = judge(requestHeaders, record);
   const headers = versionHeaders(record, asked === '' ? version : asked);
   if (verdict.kind === 'not-modified') {
@@ -65,26 +67,40 @@ export function headOf(
       headers: { 'content-range': `bytes */${record.sizeBytes}` },
     });
   }
-  const range = verdict.kind === 'part' ? verdict.range : { offset: 0, length: record.sizeBytes };
+  const range = verdict.kind === 'part' ? verdict.range : (part?.range ?? { offset: 0, length: record.sizeBytes });
   // An empty object has no byte range to name, so that its part 1 is plain 200.
-  const partial = verdict.kind === 'part' || (asPart && record.sizeBytes > 0);
+  const partial = verdict.kind === 'part' || (part !== undefined && record.sizeBytes > 0);
   const checksums = !partial && requestHeaders['x-amz-checksum-mode'] === 'ENABLED' ? 'checksums' : undefined;
   putAttributes(headers, record.attributes, checksums);
   putOverrides(headers, query);
+  if (part?.parts !== undefined) headers['x-amz-mp-parts-count'] = String(part.parts);
   headers['content-length'] = String(range.length);
   if (!partial) return { status: 200, headers, range };
   headers['content-range'] = `bytes ${range.offset}-${range.offset + range.length - 1}/${record.sizeBytes}`;
   return { status: 206, headers, range };
 }
 
-/** What of a multipart ETag says how many parts there were; their sizes are said by nothing that a cache has. */
+/** What of a multipart ETag says how many parts there were. */
 const partsShape = /^[0-9a-f]{32}-([1-9]\d{0,4})$/;
 const mostParts = 10_000;
 
-/** Whether the whole of the object is asked for as its only part. */
-function isPart({ etag }: KnownObject, headers: RequestHeaders, query: ReadonlyMap<string, string>): boolean {
+/** The part of an object of several whose place has to be known for `headOf`. Throws S3Error as that does. */
+export function partToFind(
+  record: KnownObject,
+  headers: RequestHeaders,
+  query: ReadonlyMap<string, string>,
+): number | undefined {
+  const number = partNumberOf(record, headers, query);
+  return number !== undefined && (partsOf(record) ?? 1) > 1 ? number : undefined;
+}
+
+function partNumberOf(
+  record: KnownObject,
+  headers: RequestHeaders,
+  query: ReadonlyMap<string, string>,
+): number | undefined {
   const text = query.get('partNumber') ?? '';
-  if (text === '') return false;
+  if (text === '') return undefined;
   const part = /^\d{1,5}$/.test(text) ? Number(text) : 0;
   if (part < 1 || part > mostParts) {
     throw new S3Error('InvalidArgument', `Part number must be an integer between 1 and ${mostParts}, inclusive`, {
@@ -94,10 +110,32 @@ function isPart({ etag }: KnownObject, headers: RequestHeaders, query: ReadonlyM
   if (headers.range !== undefined) {
     throw new S3Error('InvalidRequest', 'Cannot specify both Range header and partNumber query parameter');
   }
-  const parts = Number(partsShape.exec(etag)?.[1] ?? 1);
-  if (part > parts) throw new S3Error('InvalidPartNumber', 'The requested partnumber is not satisfiable');
-  if (parts === 1) return true;
-  throw new S3Error('InvalidPart', 'It is not known here where the parts of the object begin: read it by ranges.');
+  if (part > (partsOf(record) ?? 1)) {
+    throw new S3Error('InvalidPartNumber', 'The requested partnumber is not satisfiable');
+  }
+  return part;
+}
+
+/** Undefined: it was not uploaded in parts. */
+function partsOf({ etag }: KnownObject): number | undefined {
+  const text = partsShape.exec(etag)?.[1];
+  return text === undefined ? undefined : Number(text);
+}
+
+/** What is asked for by a part's number. Undefined: nothing is. */
+function partOf(
+  record: KnownObject,
+  number: number | undefined,
+  known: ObjectPart | undefined,
+): { readonly range: ByteRange; readonly parts: number | undefined } | undefined {
+  if (number === undefined) return undefined;
+  const parts = partsOf(record);
+  if (parts === undefined || parts === 1) return { range: { offset: 0, length: record.sizeBytes }, parts };
+  if (known?.parts === parts) return known;
+  throw new S3Error(
+    'InvalidPart',
+    'It is not known here where the parts of the object begin: read it by ranges, or have the worker read through (reading.read_through) from an origin that says so.',
+  );
 }
 
 /** A cache keeps one version of a key; of an origin that numbers none it is called `null`. */

@@ -7,7 +7,7 @@ import { openBody, sendBody } from '../body.ts';
 import type { Turns } from '../turns.ts';
 import { type S3Address, splitTarget } from './address.ts';
 import { S3Error } from './errors.ts';
-import { headOf, type ObjectHead } from './head.ts';
+import { headOf, type ObjectHead, partToFind } from './head.ts';
 import { maySendOn, sentOn } from './redirect.ts';
 
 export interface ObjectContext {
@@ -36,14 +36,14 @@ export async function answerObject(
   if (request.method === 'HEAD') {
     const file = await found.settled();
     if (file.state === 'partial') throw notCached(file);
-    sendHead(reply, headOfFile(file, address, request));
+    sendHead(reply, await headOfFile(context.files, file, address, request));
     return;
   }
   const giveBack = await context.turns.take();
   let opened: OpenedFile | undefined;
   try {
     opened = found.open();
-    const head = await preparedHead(opened, address, request);
+    const head = await preparedHead(context.files, opened, address, request);
     const { range } = head;
     if (range === undefined) {
       sendHead(reply, head);
@@ -83,9 +83,14 @@ function sentElsewhere(
 const mostLooks = 4;
 
 /** Of what was opened, not of what was looked up: it may have been replaced in between. Its range can be read. */
-async function preparedHead(opened: OpenedFile, address: S3Address, request: FastifyRequest): Promise<ObjectHead> {
+async function preparedHead(
+  files: ReadableFiles,
+  opened: OpenedFile,
+  address: S3Address,
+  request: FastifyRequest,
+): Promise<ObjectHead> {
   for (let looks = 0; looks < mostLooks; looks += 1) {
-    const head = headOfFile(opened.file, address, request);
+    const head = await headOfFile(files, opened.file, address, request);
     if (head.range === undefined) return head;
     try {
       if (await opened.prepare(head.range)) return head;
@@ -98,9 +103,15 @@ async function preparedHead(opened: OpenedFile, address: S3Address, request: Fas
 }
 
 /** A loading file is in no listing either; where an earlier version is whole, that one was found. */
-function headOfFile(file: FoundFile, { query }: S3Address, { headers }: FastifyRequest): ObjectHead {
+async function headOfFile(
+  files: ReadableFiles,
+  file: FoundFile,
+  { query }: S3Address,
+  { headers }: FastifyRequest,
+): Promise<ObjectHead> {
   if (file.state === 'loading') throw notCached(file);
-  return headOf(file, headers, query);
+  const number = partToFind(file, headers, query);
+  return headOf(file, headers, query, number === undefined ? undefined : await files.part?.(file, number));
 }
 
 function sendHead(reply: FastifyReply, { status, headers }: ObjectHead): void {

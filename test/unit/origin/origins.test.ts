@@ -4,7 +4,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { PrimedError } from '../../../src/core/errors.ts';
 import type { ManifestEntry, UfsPath } from '../../../src/core/types.ts';
 import { openOrigins, type UfsEntry } from '../../../src/origin/origins.ts';
-import type { Origins } from '../../../src/origin/types.ts';
+import type { Origins, ReadableOrigins } from '../../../src/origin/types.ts';
 import { timeouts } from './raw-server.ts';
 
 type Handler = (request: IncomingMessage, url: URL, response: ServerResponse) => void;
@@ -37,7 +37,7 @@ afterEach(async () => {
   await new Promise((resolve) => server.close(resolve));
 });
 
-function open(entry: Partial<UfsEntry> = {}, more: { attempts?: number } = {}): Origins {
+function open(entry: Partial<UfsEntry> = {}, more: { attempts?: number } = {}): ReadableOrigins {
   const ufs = [
     {
       prefix: 's3://',
@@ -395,4 +395,51 @@ test('read streams an object, and notices when it is cut', async () => {
   expect(await collect()).toBe(100_000);
   cut = true;
   await expect(collect()).rejects.toMatchObject({ code: 'ORIGIN_RESET' });
+});
+
+describe('part', () => {
+  const version = { path: p('s3://b/k'), etag: 'e-3', sizeBytes: 25, lastModifiedMs: 0 };
+  const right = {
+    'content-range': 'bytes 10-19/25',
+    'content-length': '10',
+    'x-amz-mp-parts-count': '3',
+    etag: '"e-3"',
+  };
+  const says = (status: number, headers: Record<string, string>): void => {
+    handle = (_request, _url, response) => void response.writeHead(status, headers).end();
+  };
+
+  test('is the range that the origin names for this very version', async () => {
+    const conditions: unknown[] = [];
+    handle = (request, url, response) => {
+      conditions.push([request.method, url.pathname, url.searchParams.get('partNumber'), request.headers['if-match']]);
+      response.writeHead(206, right).end();
+    };
+    expect(await open({ pathStyle: true }).part(version, 2)).toEqual({ range: { offset: 10, length: 10 }, parts: 3 });
+    expect(conditions).toEqual([['HEAD', '/b/k', '2', '"e-3"']]);
+  });
+
+  test.each([
+    ['a server that does not know parts', 200, { 'content-length': '25', etag: '"e-3"' }],
+    ['no count of parts', 206, { ...right, 'x-amz-mp-parts-count': '' }],
+    ['another object', 206, { ...right, 'content-range': 'bytes 10-19/26' }],
+    ['another version', 206, { ...right, etag: '"e-4"' }],
+    ['a range beyond the end', 206, { ...right, 'content-range': 'bytes 20-29/25' }],
+    ['a length that is another', 206, { ...right, 'content-length': '9' }],
+    ['a version that has changed', 412, {}],
+    ['an object that is gone', 404, {}],
+    ['no such part', 416, {}],
+  ])('is not known from %s', async (_what, status, headers) => {
+    says(status, headers);
+    expect(await open({ pathStyle: true }).part(version, 2)).toBeUndefined();
+  });
+
+  test('an origin that refuses, or fails, is an error', async () => {
+    says(403, {});
+    await expect(open({ pathStyle: true }).part(version, 2)).rejects.toMatchObject({ code: 'ORIGIN_DENIED' });
+    says(500, {});
+    await expect(open({ pathStyle: true }).part(version, 2)).rejects.toMatchObject({
+      code: expect.stringMatching(/^ORIGIN_/),
+    });
+  });
 });

@@ -13,7 +13,14 @@
 import { PrimedError } from '../../../core/errors.ts';
 import type { ListingOrder } from '../../../core/listing.ts';
 import type { ReadPolicies, ReadPolicy } from '../../../core/read-policy.ts';
-import { type ByteRange, type Log, type ManifestEntry, sameVersion, type UfsPath } from '../../../core/types.ts';
+import {
+  type ByteRange,
+  type Log,
+  type ManifestEntry,
+  type ObjectPart,
+  sameVersion,
+  type UfsPath,
+} from '../../../core/types.ts';
 import type { OriginLimiter } from '../../../ingest/origin-limiter.ts';
 import type { ObjectDetails, ReadableOrigins } from '../../../origin/types.ts';
 import type { ListedPage } from '../found.ts';
@@ -21,6 +28,7 @@ import type { Peers } from '../known-peers.ts';
 import { Suspects } from '../located.ts';
 import type { PeerClient } from '../peer-client.ts';
 import { type Fillings, NoRoom } from './filling.ts';
+import { Parts } from './parts.ts';
 import { type Seen, Versions } from './versions.ts';
 
 /** Told about what only the metrics want to know. */
@@ -37,7 +45,7 @@ export interface ReadObserver {
 
 export interface OriginReadsOptions {
   readonly policies: ReadPolicies;
-  readonly origins: Pick<ReadableOrigins, 'head' | 'resolve' | 'readRange' | 'level'>;
+  readonly origins: Pick<ReadableOrigins, 'head' | 'resolve' | 'readRange' | 'level' | 'part'>;
   readonly limiter: Pick<OriginLimiter, 'enter' | 'leave' | 'spend'>;
   readonly fillings: Pick<Fillings, 'read'>;
   readonly peers: Peers;
@@ -61,6 +69,7 @@ const staleLogMs = 60_000;
 export class OriginReads {
   readonly #options: OriginReadsOptions;
   readonly #versions: Versions;
+  readonly #parts: Parts;
   readonly #suspects = new Suspects();
   /** Paths of which no answer counts that was given before. */
   readonly #doubted = new Set<UfsPath>();
@@ -69,6 +78,9 @@ export class OriginReads {
   constructor(options: OriginReadsOptions) {
     this.#options = options;
     this.#versions = new Versions({ ask: (path, maxAgeMs) => this.#ask(path, maxAgeMs), now: options.now });
+    this.#parts = new Parts((version, number) =>
+      options.origins.part(version, number, AbortSignal.timeout(headLimitMs)),
+    );
   }
 
   policyOf(path: string): ReadPolicy {
@@ -94,6 +106,14 @@ export class OriginReads {
     const { object } = await this.#versions.at(path, maxAgeMs);
     this.#doubted.delete(path);
     return object;
+  }
+
+  /**
+   * Where a part of a version lies, numbered from 1. Undefined where the origin does not say, has another version, or is not
+   * to be asked by readers. Rejects with ORIGIN_*.
+   */
+  async part(version: ManifestEntry, number: number): Promise<ObjectPart | undefined> {
+    return this.reads(version.path) ? this.#parts.of(version, number) : undefined;
   }
 
   /** Buckets that are known by configuration, whether or not anything of them is cached. */
