@@ -264,9 +264,12 @@ export class IngestWorker implements Worker {
     return { complete: state === 'complete', bytes, ours: loadId === load, ...this.#store.fetched(run, best) };
   }
 
-  /** False: it is being removed. */
+  /** For those runs of the load that would use it. False: it is being removed. */
   #hold(load: LoadId, record: FileRecord): boolean {
-    for (const [run, { spec }] of this.#runs) if (spec.load === load && !this.#store.hold(run, record)) return false;
+    for (const [run, { spec }] of this.#runs) {
+      const isOfUse = spec.load === load && (spec.reuse === 'any' || record.loadId === load);
+      if (isOfUse && !this.#store.hold(run, record)) return false;
+    }
     return true;
   }
 
