@@ -148,3 +148,30 @@ it('a file that vanishes between its listing and its reading fails by name; the 
   expect(whole).toMatchObject({ mTotalFileCount: 4, skippedFiles: 3, loadedFiles: 1, mLoadedByteCount: MiB });
   expect(sha256(await cat(daemon, at(gone!.key)))).toBe(sha256(gone!.bytes));
 });
+
+it('a file that nobody has loaded is read through the page API, kept, and read anew when it has changed', async () => {
+  const other = openPlace('file-through');
+  try {
+    const nas = join(other.path, 'nas');
+    mkdirSync(nas);
+    const toml = `[reading]\nread_through = "always"\nmax_age = "0s"\n[[ufs]]\nprefix = "file://${nas}"\n`;
+    const through = await other.start(toml);
+    const path = `file://${nas}/dir file`;
+    const read = async (): Promise<[number, string]> => {
+      const query = `ufsFullPath=${encodeURIComponent(path)}&offset=0&length=-1`;
+      const answer = await fetch(`http://127.0.0.1:${through.ports.http}/v1/range/${pathId(path)}?${query}`);
+      return [answer.status, sha256(Buffer.from(await answer.arrayBuffer()))];
+    };
+    expect((await read())[0]).toBe(404);
+    for (const bytes of [patterned(9 * MiB + 4097, 6), patterned(2 * MiB + 1, 7), patterned(1, 8)]) {
+      writeFileSync(join(nas, 'next'), bytes);
+      renameSync(join(nas, 'next'), join(nas, 'dir file'));
+      await expect.poll(read, { timeout: 10_000 }).toEqual([200, sha256(bytes)]);
+      expect(await read()).toEqual([200, sha256(bytes)]);
+    }
+    unlinkSync(join(nas, 'dir file'));
+    await expect.poll(async () => (await read())[0], { timeout: 10_000 }).toBe(404);
+  } finally {
+    await other.close();
+  }
+});

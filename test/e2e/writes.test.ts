@@ -28,6 +28,10 @@ write = "through"
 [[reading.rule]]
 prefix = "s3://demo/closed/"
 write = "refuse"
+[[reading.rule]]
+prefix = "s3://demo/hidden/"
+write = "refuse"
+read_through = "never"
 `;
 let cluster: Cluster;
 let one: S3Client;
@@ -153,7 +157,11 @@ it('copies, deletes by the list, and streams of the SDK with their checksum behi
   const copied = await one
     .send(new CopyObjectCommand({ Bucket, Key: 'w/copy', CopySource: `other/${keys[0]}` }))
     .catch((error: Error) => error.name);
-  expect(copied).not.toBe('MethodNotAllowed');
+  expect(copied).toBe('NotImplemented');
+  const hidden = await one
+    .send(new CopyObjectCommand({ Bucket, Key: 'w/copy', CopySource: `${Bucket}/hidden/a` }))
+    .catch((error: Error) => error.name);
+  expect(hidden).toBe('AccessDenied');
 });
 
 /** Sends a PUT as it is written, and gives the status and code of the answer; undefined: there was none. */

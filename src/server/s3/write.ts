@@ -84,16 +84,19 @@ function admitted({ access, domains, policies }: WriteContext, request: FastifyR
   const address = parseAddress(target, hosted);
   const bucket = `s3://${address.bucket}/` as UfsPath;
   const path = `${bucket}${address.key}`;
-  const isOpen = address.key === '' ? policies.mayWriteBelow(bucket) : policies.of(path).writes === true;
+  const listed = `${bucket}${address.query.get('prefix') ?? ''}`;
+  // Of deletions each key is looked at when the list of them has been read.
+  const isOpen =
+    address.key === '' && method === 'POST'
+      ? policies.mayWriteBelow(bucket)
+      : policies.of(address.key === '' ? listed : path).writes === true;
   if (!isOpen || address.bucket === '') throw readOnly(method);
   const { path: rawPath, search } = splitTarget(target);
   const signed = { method, rawPath, rawQuery: search, headers };
   const sight = access.sight(signed, hosted === undefined ? rawPath : `/${hosted}${rawPath}`);
   const operation = writeOperationOf(method, address, headers);
   const allowed =
-    operation === 'ListMultipartUploads'
-      ? sight.writes(`${bucket}${address.query.get('prefix') ?? ''}`)
-      : operation === 'DeleteObjects' || sight.writes(path);
+    operation === 'ListMultipartUploads' ? sight.writes(listed) : operation === 'DeleteObjects' || sight.writes(path);
   if (!allowed) throw mayNot();
   return { operation, address, sight, bucket };
 }
@@ -106,12 +109,13 @@ interface Sending extends Write {
 
 async function send(context: WriteContext, order: Sending): Promise<void> {
   const { operation, address, sight, bucket, request, reply, signal } = order;
-  const { origins, stallMs, sums } = context;
+  const { origins, policies, stallMs, sums } = context;
   const headers = passedHeaders(operation, request.headers);
   const path = `${bucket}${address.key}` as UfsPath;
   if (operation === 'CopyObject' || operation === 'UploadPartCopy') {
     const source = copySourceOf(request.headers['x-amz-copy-source'] as string);
-    if (!sight.reads(source.path)) throw mayNot();
+    // What is not read through this port is not copied to where it is.
+    if (!sight.reads(source.path) || policies.of(source.path).readThrough === 'never') throw mayNot();
     if (!origins.isSameOrigin(source.path, path))
       throw new S3Error('NotImplemented', 'What is copied must lie at the same origin.');
     headers['x-amz-copy-source'] = source.header;
