@@ -4,6 +4,8 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -320,6 +322,21 @@ void testStalled() {
   CHECK(ends.take(2).first == SendOutcome::cancelled);
 }
 
+// Where the kernel gives no huge pages everything is as it was, of small ones.
+void testWithoutHugePages() {
+  CHECK(prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0) == 0);
+  {
+    PageCache cache(2 * frameBytes);
+    CHECK(cache.open() == 0);
+    uint8_t* frame = cache.address(fill(cache, 1, 0xaa, frameBytes));
+    constexpr int collapse = 25;  // MADV_COLLAPSE
+    CHECK(madvise(frame, frameBytes, collapse) != 0);
+  }
+  testInFlight(frameBytes);
+  testSends(true, false);
+  CHECK(prctl(PR_SET_THP_DISABLE, 0, 0, 0, 0) == 0);
+}
+
 }  // namespace
 
 void testPageSender() {
@@ -329,6 +346,7 @@ void testPageSender() {
   for (const uint32_t pairBytes : {cachePageBytes, frameBytes}) testInFlight(pairBytes);
   for (const bool copied : {true, false}) testCopied(copied);
   for (const bool uring : {true, false}) testSends(uring, !uring);
+  testWithoutHugePages();
   testHeads();
   testBadPage();
   testStalled();
