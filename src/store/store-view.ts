@@ -115,12 +115,20 @@ export class StoreView {
       }
       const record = decodeFile(bytes, path);
       if (record.state !== 'complete') return undefined;
-      if (!this.#reads.enter(record.fileId)) return undefined;
+      if (!this.#enter(record.fileId)) return undefined;
       // Seen again when it is held: it may have been removed since the first look.
       if (this.#look(path)?.equals(bytes) === true) return this.#keep(path, record, bytes);
       this.#reads.leave(record.fileId);
     }
     return undefined;
+  }
+
+  /** What is held for nobody must not be in the way of what is read. */
+  #enter(file: FileId): boolean {
+    if (this.#reads.enter(file)) return true;
+    if (this.#idle.size === 0) return false;
+    this.letGo();
+    return this.#reads.enter(file);
   }
 
   #keep(path: UfsPath, record: FileRecord, bytes: Buffer): Held {

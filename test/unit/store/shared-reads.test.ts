@@ -90,6 +90,7 @@ describe('a view of the store', () => {
   let shared: SharedReads;
   let store: Store;
   let view: StoreView;
+  let reads: ThreadReads;
   let nowMs: number;
 
   beforeEach(async () => {
@@ -102,7 +103,7 @@ describe('a view of the store', () => {
       retention: { eviction: 'lru', rules: [], removedLimitMs: 1000 },
       otherReads: shared,
     });
-    const reads = new ThreadReads(shared.buffer, 0);
+    reads = new ThreadReads(shared.buffer, 0);
     view = new StoreView({
       indexDir: fixture.options.indexDir,
       storePaths: store.files.map((file) => file.path),
@@ -225,6 +226,21 @@ describe('a view of the store', () => {
     file.close();
     view.letGo();
     expect(shared.isRead(fileId)).toBe(false);
+  });
+
+  test('what is held for nobody makes room for what is read', async () => {
+    const file = opened('large');
+    const { fileId } = file.record;
+    file.close();
+    // As many as there are cells for, in the place of the one that is held: the thread is given none but that.
+    const others = Array.from({ length: cellsOfThread }, (_, at) => id(1_000_000 + at));
+    const entered = others.filter((other) => reads.enter(other));
+    expect(entered.length).toBe(cellsOfThread - 1);
+    expect(view.open(path('small'), () => undefined)).toBeUndefined();
+    expect(shared.isRead(fileId)).toBe(false);
+    const again = opened('large');
+    again.close();
+    for (const other of entered) reads.leave(other);
   });
 
   test('a file that is replaced is the new one for those that come later', async () => {
