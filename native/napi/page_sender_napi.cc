@@ -236,6 +236,8 @@ napi_value sendCall(napi_env env, napi_callback_info info) {
   int64_t sent = 0;
   if (socket >= 0) {
     if (self->sender.isCrowded()) self->sender.limitUnsent(socket);
+    // A new answer: what is lent is what one leaves, however many the client has asked for ahead.
+    if (!order.copied && !order.head.empty()) order.copied = owes(socket);
     sent = trySend(self->cache, order, static_cast<uint64_t>(atOnce));
     if (sent < 0) return makeNumber(env, static_cast<double>(sent));
     const auto ofHead = std::min(static_cast<size_t>(sent), order.head.size());

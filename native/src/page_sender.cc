@@ -3,8 +3,10 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <linux/sockios.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -66,6 +68,11 @@ int64_t sendBytes(int socket, const std::string& head, const uint8_t* body, size
 }
 
 }  // namespace
+
+bool owes(int socket) {
+  int bytes = 0;
+  return ioctl(socket, SIOCOUTQ, &bytes) == 0 && bytes > 0;
+}
 
 int64_t trySend(PageCache& cache, const SendOrder& order, uint64_t mostBytes) {
   const auto& [token, socket, pages, skipBytes, lengthBytes, head, copied] = order;

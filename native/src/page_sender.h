@@ -77,6 +77,8 @@ struct SenderLimits {
   int stallMs;           // for a page
 };
 
+// Whether the other end has not taken yet what was sent before.
+bool owes(int socket);
 // The head of an order, and as much of the range as is cached and the socket takes without waiting; at most `mostBytes` of it.
 // Bytes of both together, or -errno when the socket is broken.
 int64_t trySend(PageCache& cache, const SendOrder& order, uint64_t mostBytes);

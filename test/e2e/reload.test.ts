@@ -127,7 +127,8 @@ describe('SIGHUP while a load runs', () => {
       /"changed":\["ufs\[0\]\.max_bandwidth","log\.level"\]|"changed":\["log\.level","ufs\[0\]\.max_bandwidth"\]/,
     );
     expect(daemon.log()).toMatch(/"settings":\["worker\.lanes"\].*count only after a restart/);
-    for (const port of Object.values(daemon.ports)) expect(await issuerAt(port)).toBe('second');
+    // The threads of the S3 port are told, and hear it in their turn.
+    for (const port of Object.values(daemon.ports)) await expect.poll(() => issuerAt(port), soon).toBe('second');
     expect((await ask('/api/v1/ufs')).body).toMatchObject([{ bytesPerSecond: 1024 * MiB }]);
     // With the limit of before it would take 20 s.
     await expect.poll(async () => (await stateOf()).mJobState, { timeout: 12_000 }).toBe('SUCCEEDED');
@@ -180,10 +181,11 @@ it('tokens and keys of the S3 port are exchanged', async () => {
       client.destroy();
     }
   };
-  expect([await read('s1'), await read('s2')]).toEqual([200, 403]);
+  const answers = async (): Promise<unknown[]> => [await read('s1'), await read('s2')];
+  await expect.poll(answers, soon).toEqual([200, 403]);
   write('[[s3.key]]\naccess_key_id = "key1"\nsecret_access_key = "s2"\n[log]\nlevel = "info"');
   await reload();
-  expect([await read('s1'), await read('s2')]).toEqual([403, 200]);
+  await expect.poll(answers, soon).toEqual([403, 200]);
 });
 
 describe('certificates that are replaced without a signal', () => {
