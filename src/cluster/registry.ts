@@ -89,6 +89,8 @@ class EmbeddedRegistry implements Registry, Registrations {
   readonly #timer: NodeJS.Timeout;
   readonly #listeners = new Set<() => void>();
   #state: MembersState;
+  /** What listeners were told last: nobody is shown more, or a worker would be listed that segments are not yet placed on. */
+  #told: MembersState;
   #tickedMs: number;
   #closed = false;
 
@@ -100,6 +102,7 @@ class EmbeddedRegistry implements Registry, Registrations {
     this.#rows = this.#root.openDB({ name: 'workers', encoding: 'msgpack' });
     this.#meta = this.#root.openDB({ name: 'meta', encoding: 'msgpack' });
     this.#state = this.#restore();
+    this.#told = this.#state;
     // Times that people can read, of a clock that nobody can set: a lease does not end because of the time of day.
     const startedMs = clock.wallMs() - clock.monotonicMs();
     this.#now = () => startedMs + clock.monotonicMs();
@@ -151,7 +154,11 @@ class EmbeddedRegistry implements Registry, Registrations {
   }
 
   workers(): readonly WorkerRow[] {
-    return [...this.#state.workers.values()].sort((a, b) => (a.id < b.id ? -1 : 1));
+    return Array.from(this.#told.workers.values(), (told) => {
+      const now = this.#state.workers.get(told.id);
+      // Renewals change nothing that anyone is told of, and are shown at once.
+      return now !== undefined && sameMember(now, told) ? now : told;
+    }).sort((a, b) => (a.id < b.id ? -1 : 1));
   }
 
   onChange(listener: () => void): () => void {
@@ -212,6 +219,7 @@ class EmbeddedRegistry implements Registry, Registrations {
   }
 
   #notify(): void {
+    this.#told = this.#state;
     for (const listener of [...this.#listeners]) listener();
   }
 
@@ -242,6 +250,11 @@ class EmbeddedRegistry implements Registry, Registrations {
     ]);
     return { lastEpoch: this.#meta.get('lastEpoch') ?? 0, workers: new Map(rows) };
   }
+}
+
+/** But for its figures and its lease. */
+function sameMember(a: WorkerRow, b: WorkerRow): boolean {
+  return a.epoch === b.epoch && a.state === b.state && a.drains === b.drains;
 }
 
 function membersGone(before: MembersState, after: MembersState): WorkerRow[] {

@@ -21,7 +21,7 @@ it.each([
   // 19 slots, one for each object, and each object takes half a second of a connection
   { kind: 'large', sizeBytes: 128 * KiB, count: 500, counted: 300, knobs: { connectionBytesPerSecond: 256 * KiB } },
   // 64 sockets for the many objects of each slot
-  { kind: 'small', sizeBytes: 2 * KiB, count: 12_000, counted: 5000, knobs: { latencyMs: 40 } },
+  { kind: 'small', sizeBytes: 2 * KiB, count: 6000, counted: 3000, knobs: { latencyMs: 40 } },
 ])('$kind objects: of two loads with priorities 10 and 40, the second is given four fifths', async (sort) => {
   const { sizeBytes, count, counted, knobs } = sort;
   const objects = ['low', 'high'].flatMap((name) =>

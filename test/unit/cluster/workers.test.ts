@@ -134,6 +134,29 @@ test('a worker registers, keeps its epoch over renewals, and is lost at once aft
   expect([rowOf(node, 'w1')?.state, changes]).toEqual(['LOST', 1]);
 });
 
+test('a worker is listed from when those hear of it who place segments, and not before', async () => {
+  const { registry } = await coordinator();
+  const listed = () => registry.workers().map(({ id, state, drains }) => ({ id, state, drains }));
+  let told = listed();
+  registry.onChange(() => {
+    told = listed();
+  });
+  const { instance, ...report } = body();
+  const writes = [
+    () => registry.register({ id: 'w1' as WorkerId, instance, report }),
+    () => registry.drain('w1' as WorkerId),
+    () => registry.remove('w1' as WorkerId),
+  ];
+  for (const write of writes) {
+    const [before, done] = [told, write()];
+    // It is on its way to the disk: nobody has been told.
+    expect([listed(), told]).toEqual([before, before]);
+    await done;
+    expect(told).not.toEqual(before);
+    expect(listed()).toEqual(told);
+  }
+});
+
 test('two workers of one id: the second is refused, by the address of the first, until that one has left', async () => {
   const node = await coordinator();
   const one = worker(node.url, 'w1', { httpPort: 1001 });
