@@ -126,7 +126,8 @@ describe('SIGHUP while a load runs', () => {
     expect(daemon.log()).toMatch(
       /"changed":\["ufs\[0\]\.max_bandwidth","log\.level"\]|"changed":\["log\.level","ufs\[0\]\.max_bandwidth"\]/,
     );
-    expect(daemon.log()).toMatch(/"settings":\["worker\.lanes"\].*count only after a restart/);
+    // The line after the one that was waited for.
+    await expect.poll(() => daemon.log(), soon).toMatch(/"settings":\["worker\.lanes"\].*count only after a restart/);
     // The threads of the S3 port are told, and hear it in their turn.
     for (const port of Object.values(daemon.ports)) await expect.poll(() => issuerAt(port), soon).toBe('second');
     expect((await ask('/api/v1/ufs')).body).toMatchObject([{ bytesPerSecond: 1024 * MiB }]);
