@@ -17,6 +17,8 @@ type Changing<T> = { -readonly [K in keyof T]: T[K] };
 export interface Live {
   /** Undefined: nothing is asked for, until a restart. */
   readonly apiToken: { now: string } | undefined;
+  /** Beside it. */
+  readonly tokens: { now: Config['tokens'] };
   readonly clusterToken: { now: string } | undefined;
   readonly retry: Changing<RetrySettings>;
   readonly loadDefaults: Changing<LoadOptions>;
@@ -33,6 +35,7 @@ export function makeLive(config: Config): Live {
   const { apiToken, cluster, ingest, s3 } = config;
   return {
     apiToken: apiToken === undefined ? undefined : { now: apiToken },
+    tokens: { now: config.tokens },
     clusterToken: cluster.token === undefined ? undefined : { now: cluster.token },
     retry: { ...ingest.retry },
     loadDefaults: loadDefaultsOf(config),
@@ -54,6 +57,7 @@ export function changeLive(live: Live, config: Config, changed: (path: string) =
     (changed('cluster.token') || changed('api_token'))
   )
     live.clusterToken.now = cluster.token;
+  if (changed('token[')) live.tokens.now = config.tokens;
   if (changed('ingest.')) Object.assign(live.retry, ingest.retry);
   if (changed('job.batch_size')) live.loadDefaults.batchSize = config.job.batchSize;
   if (changed('reading.') || changed('ufs[')) live.policies.configure(config.reading);

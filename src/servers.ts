@@ -15,6 +15,7 @@ import type { Log, UfsPath } from './core/types.ts';
 import { MiB } from './core/units.ts';
 import type { Landings } from './ingest/landings.ts';
 import type { Live } from './live.ts';
+import { auditLog } from './server/audit.ts';
 import { bearerAuth } from './server/auth.ts';
 import { installErrorHandler } from './server/errors.ts';
 import { fsApi } from './server/fs-api.ts';
@@ -122,7 +123,7 @@ export function nodeAccessOf({
   return clusterToken === undefined ? {} : { clusterToken };
 }
 
-function buildServer({ live, telemetry, ready }: ServerOptions, port: 'api' | 'worker'): FastifyInstance {
+function buildServer({ live, log, telemetry, ready }: ServerOptions, port: 'api' | 'worker'): FastifyInstance {
   const app = fastifyOver(live.tls.server, {
     logger: false,
     bodyLimit: bodyLimitBytes,
@@ -133,7 +134,8 @@ function buildServer({ live, telemetry, ready }: ServerOptions, port: 'api' | 'w
   const title = port === 'api' ? 'primed: coordinator' : 'primed: worker';
   app.register(openApi, { title, token: live.apiToken !== undefined });
   app.register(requestMetrics, { telemetry, port });
-  app.register(bearerAuth, live.apiToken === undefined ? {} : { token: live.apiToken });
+  app.register(auditLog, { log });
+  app.register(bearerAuth, live.apiToken === undefined ? {} : { token: live.apiToken, others: live.tokens });
   app.register(healthRoutes, { ready });
   app.register(metricsRoutes, { telemetry });
   return app;

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { limitedOrigin, makeLimit, type OriginLimit } from '../core/origin-limits.ts';
 import type { GuardSettings } from '../core/reader-guard.ts';
 import type { RetrySettings } from '../core/retry.ts';
+import type { NamedToken } from '../core/roles.ts';
 import type { ScrubPace } from '../core/scrub.ts';
 import { lanesOf, memoryBudgetOf, readCacheOf, type StorePlace, servingThreadsOf, storesOf } from './defaults.ts';
 import type { Draft, Source } from './draft.ts';
@@ -15,6 +16,7 @@ import { type ReadingConfig, readingOf } from './reading.ts';
 import { type RetentionConfig, retentionOf } from './retention.ts';
 import { type S3Config, s3Of } from './s3.ts';
 import { scrubOf } from './scrub.ts';
+import { tokensOf } from './tokens.ts';
 
 export type Role = 'standalone' | 'coordinator' | 'worker';
 
@@ -44,6 +46,8 @@ export interface Config {
   readonly indexDir: string;
   readonly insecure: boolean;
   readonly apiToken?: string;
+  /** Beside it. */
+  readonly tokens: readonly NamedToken[];
   readonly api: { readonly listen: Listen };
   readonly worker: {
     readonly httpListen: Listen;
@@ -128,6 +132,7 @@ export function configOf(role: Role, draft: Draft): Config {
     indexDir: join(dataDir, 'index'),
     insecure: get('insecure'),
     ...(apiToken === undefined ? {} : { apiToken }),
+    tokens: tokensOf(draft),
     api: { listen: listenAt('api.listen') },
     worker: {
       httpListen: listenAt('worker.http_listen'),

@@ -11,6 +11,7 @@ import { portsOf } from './ports.ts';
 import { checkReading } from './reading.ts';
 import { checkRetention } from './retention.ts';
 import { asksForKeys, checkS3 } from './s3.ts';
+import { checkTokens } from './tokens.ts';
 
 export function checkRules(draft: Draft, role: Role): void {
   checkListening(draft, role);
@@ -21,6 +22,7 @@ export function checkRules(draft: Draft, role: Role): void {
   checkEtcd(draft, role, complain);
   checkTls(draft, role);
   checkS3(draft, complain);
+  checkTokens(draft, complain);
   checkRetention(draft, (key, problem) => complain(draft, key, problem));
   checkReading(draft, complain);
   for (let index = 0; index < (draft.counts.get('ufs') ?? 0); index++) checkUfs(draft, index);

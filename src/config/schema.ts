@@ -13,6 +13,7 @@ import { readingSchema, readSettings } from './reading.ts';
 import { retentionSchema } from './retention.ts';
 import { s3Schema } from './s3.ts';
 import { scrubSchema } from './scrub.ts';
+import { tokenSchema } from './tokens.ts';
 
 const closed = { additionalProperties: false } as const;
 const dayMs = 86_400_000;
@@ -103,6 +104,7 @@ export const configSchema = Type.Object(
       pattern: '^[!-~]+$',
       unset: 'no token is asked for',
     }),
+    token: Type.Optional(Type.Array(tokenSchema, { maxItems: 100 })),
     api: Type.Object(
       {
         listen: listen({

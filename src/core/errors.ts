@@ -82,6 +82,11 @@ export const errorCatalogue = {
     retryable: false,
     help: 'The request carries no valid token; send `Authorization: Bearer <token>` with the configured `api_token` (a worker to its coordinator: `cluster.token`).',
   },
+  FORBIDDEN: {
+    status: 'PERMISSION_DENIED',
+    retryable: false,
+    help: 'The token is known, and its role does not allow this; the message names the role that does. Roles are in `[[token]]` of the configuration.',
+  },
   TOO_BUSY: {
     status: 'UNAVAILABLE',
     retryable: true,

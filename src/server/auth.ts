@@ -1,13 +1,17 @@
-/** The bearer token of the API and worker ports. */
-import type { FastifyPluginCallback } from 'fastify';
-import { tokenCheck } from '../cluster/wire/node-check.ts';
+/** Who may ask what of the API and worker ports: bearer tokens, each with a role. */
+import { createHash, timingSafeEqual } from 'node:crypto';
+import type { FastifyPluginCallback, FastifyRequest } from 'fastify';
 import { PrimedError } from '../core/errors.ts';
-import type { LiveText } from '../core/live.ts';
+import { type LiveText, textOf } from '../core/live.ts';
+import { allows, type Caller, type NamedToken, type TokenRole } from '../core/roles.ts';
 import { forParent } from './plugin.ts';
+import { roleOfRoute } from './route-roles.ts';
 
 export interface AuthOptions {
-  /** Undefined: nothing is asked for. */
+  /** Of the role `admin`. Undefined: nothing is asked for. */
   readonly token?: LiveText;
+  /** Others. Read at each request. */
+  readonly others?: { readonly now: readonly NamedToken[] };
 }
 
 /** What a load balancer or an orchestrator asks, which have no token. */
@@ -18,20 +22,56 @@ declare module 'fastify' {
     /** The route asks for a token of its own, in place of the server's. */
     readonly ownToken?: boolean;
   }
+  interface FastifyRequest {
+    /** Undefined: nobody was asked who he is. */
+    caller?: Caller;
+  }
 }
 
-/** Refuses every request of the server it is registered on, unknown paths included, that lacks the token (UNAUTHENTICATED). */
-export const bearerAuth: FastifyPluginCallback<AuthOptions> = forParent((app, { token }, done) => {
+/**
+ * Refuses every request of the server it is registered on, unknown paths included, that lacks a token (UNAUTHENTICATED), or
+ * whose token has not the role of the route (FORBIDDEN).
+ */
+export const bearerAuth: FastifyPluginCallback<AuthOptions> = forParent((app, { token, others }, done) => {
   if (token !== undefined) {
-    const problemWith = tokenCheck(token, 'api_token of the daemon');
     app.addHook('onRequest', async (request, reply) => {
-      const { url, routeOptions } = request;
+      const { url, method, routeOptions } = request;
       if (openPaths.has(url.split('?', 1)[0]!) || routeOptions.config.ownToken === true) return;
-      const message = problemWith(request.raw);
-      if (message === undefined) return;
-      void reply.header('www-authenticate', 'Bearer');
-      throw new PrimedError('UNAUTHENTICATED', message);
+      const given = /^Bearer +(\S+) *$/i.exec(request.headers.authorization ?? '')?.[1];
+      const known = [{ name: 'api_token', role: 'admin', token: textOf(token) } as const, ...(others?.now ?? [])];
+      const caller = given === undefined ? undefined : callerOf(given, known);
+      if (caller === undefined) {
+        void reply.header('www-authenticate', 'Bearer');
+        const which = given === undefined ? 'no' : 'a wrong';
+        const message = `The request carries ${which} token; send 'Authorization: Bearer <token>' with the api_token of the daemon.`;
+        throw new PrimedError('UNAUTHENTICATED', message);
+      }
+      request.caller = caller;
+      // What is no route is answered 404 to everybody who has a token.
+      if (routeOptions.url !== undefined) needRole(request, roleOfRoute(method, routeOptions.url)?.role ?? 'admin');
     });
   }
   done();
 });
+
+/** Throws FORBIDDEN where the caller's token has not this role; where no tokens are asked for, everybody may everything. */
+export function needRole({ caller }: FastifyRequest, needed: TokenRole): void {
+  if (caller === undefined || allows(caller.role, needed)) return;
+  throw new PrimedError(
+    'FORBIDDEN',
+    `The token '${caller.name}' has the role ${caller.role}; this needs the role ${needed}.`,
+    { role: caller.role, needed },
+  );
+}
+
+/** All of them are compared, so that the time tells nothing. */
+function callerOf(given: string, known: readonly NamedToken[]): Caller | undefined {
+  const shown = digest(given);
+  const right = known.filter(({ token }) => timingSafeEqual(digest(token), shown));
+  return right[0] === undefined ? undefined : { name: right[0].name, role: right[0].role };
+}
+
+/** Of equal length whatever the token, so that comparing says nothing about its length either. */
+function digest(token: string): Buffer {
+  return createHash('sha256').update(token).digest();
+}

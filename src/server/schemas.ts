@@ -33,6 +33,7 @@ export const StatusErrorBody = Type.Object({ status: text, ...errorFields });
 const reasons: Readonly<Record<number, string>> = {
   400: 'A field is missing, unknown or wrong; the message names it',
   401: 'The token is missing or wrong',
+  403: 'The role of the token does not allow it',
   404: 'There is no such thing',
   405: 'The cache is read-only',
   409: 'It cannot be done beside what is under way',
@@ -41,7 +42,7 @@ const reasons: Readonly<Record<number, string>> = {
   503: 'Not at the moment; try again',
 };
 
-/** The answers of a route: of success, and of the failures that it may have. 401 and 500 are everywhere. */
+/** The answers of a route: of success, and of the failures that it may have. 401, 403 and 500 are everywhere. */
 export function answers(
   ok: TSchema,
   statuses: readonly number[] = [],
@@ -56,7 +57,7 @@ export function answersOf(
   statuses: readonly number[] = [],
   error: TSchema = ErrorBody,
 ): Record<string, unknown> {
-  const failures = [...new Set([400, 401, ...statuses])].sort((a, b) => a - b);
+  const failures = [...new Set([400, 401, 403, ...statuses])].sort((a, b) => a - b);
   const failure = (description: string) => ({ description, content: { 'application/json': { schema: error } } });
   return {
     200: ok,

@@ -4,11 +4,12 @@
  * client would take for an answer is one.
  */
 import { type TypeBoxTypeProvider, TypeBoxValidatorCompiler } from '@fastify/type-provider-typebox';
-import type { FastifyPluginCallback } from 'fastify';
+import type { FastifyPluginCallback, FastifyRequest } from 'fastify';
 import { type Static, Type } from 'typebox';
 import type { LoadDesk } from '../cluster/load-desk.ts';
 import { PrimedError } from '../core/errors.ts';
 import { booleanOf } from '../core/load-options.ts';
+import { needRole } from './auth.ts';
 import type { ErrorForm } from './errors.ts';
 import { bodyOrQueryFields, invalidField, wordOf } from './fields.ts';
 import { acceptAnyContentType, apiBodyLimitBytes } from './json-body.ts';
@@ -47,7 +48,8 @@ const Outcome = Type.Object(
 const errorForm: ErrorForm = ({ status, ...body }, request) => {
   const { opType, path } = (request.body ?? request.query ?? {}) as { opType?: unknown; path?: unknown };
   const success = { success: false, path: String(path ?? '') };
-  if (typeof path !== 'string' || path === '' || status === 401) return { status, body: { success: false, ...body } };
+  if (typeof path !== 'string' || path === '' || status === 401 || status === 403)
+    return { status, body: { success: false, ...body } };
   const operation = String(opType).toLowerCase();
   if (operation === 'submit') return { status: 200, body: { ...success, jobId: 'NONE', ...body } };
   if (operation === 'stop') return { status: 200, body: { ...success, ...body } };
@@ -67,14 +69,21 @@ export const workerLoadApi: FastifyPluginCallback<WorkerLoadApiOptions> = (scope
     response: answers(Outcome, [503], ErrorBody),
   };
 
-  const outcome = async ({ path, opType, ...fields }: Static<typeof Fields>): Promise<object> => {
+  const outcome = async (request: FastifyRequest, asked: Static<typeof Fields>): Promise<object> => {
+    const { path, opType, ...fields } = asked;
+    const changes = (action: string): void => {
+      request.auditedAs = action;
+      needRole(request, 'submit');
+    };
     switch (wordOf('opType', opType, ['SUBMIT', 'PROGRESS', 'STOP'])) {
       case 'SUBMIT': {
+        changes('submit load');
         const { jobId, message } = await desk.submit(path, fields);
         reports.forget(path);
         return { success: true, jobId, path, message };
       }
       case 'STOP':
+        changes('stop load');
         nothingElse(fields, []);
         await stopped(desk, path);
         reports.forget(path);
@@ -88,14 +97,14 @@ export const workerLoadApi: FastifyPluginCallback<WorkerLoadApiOptions> = (scope
     ...shared,
     method: 'GET',
     schema: { ...schema, querystring: Fields },
-    handler: ({ query }) => outcome(query),
+    handler: (request) => outcome(request, request.query),
   });
   app.route({
     ...shared,
     method: 'POST',
     schema: { ...schema, body: Fields },
     preValidation: bodyOrQueryFields,
-    handler: ({ body }) => outcome(body),
+    handler: (request) => outcome(request, request.body),
   });
   done();
 };

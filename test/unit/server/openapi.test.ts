@@ -14,6 +14,7 @@ import type { Landings } from '../../../src/ingest/landings.ts';
 import { makeLive } from '../../../src/live.ts';
 import { systemClock } from '../../../src/platform/clock.ts';
 import { fsHere } from '../../../src/server/fs-here.ts';
+import { roleOfRoute } from '../../../src/server/route-roles.ts';
 import { buildApiServer, buildWorkerServer, type ReadThrough } from '../../../src/servers.ts';
 import type { Store } from '../../../src/store/types.ts';
 import { makeTelemetry, type Telemetry } from '../../../src/telemetry/registry.ts';
@@ -109,6 +110,11 @@ describe.each(['api', 'worker'])('the %s port', (port) => {
     expect(routes.length).toBeGreaterThan(5);
     expect(described.sort()).toEqual(routes.sort());
   });
+
+  it('has no route without a role', () => {
+    const routes = routesOf(servers[port]!).map((route) => route.replace(/\{(\w+)\}/g, ':$1').split(' '));
+    expect(routes.filter(([method, url]) => roleOfRoute(method!, url!) === undefined)).toEqual([]);
+  });
 });
 
 function checkOperation(name: string, path: string, operation: Json, tags: ReadonlySet<string>): void {
@@ -146,7 +152,7 @@ it('says of the three generations and of frees what they take and answer', async
   expect(Object.keys(submit.requestBody.content['application/json'].schema.properties.options.properties)).toEqual(
     expect.arrayContaining(['replicas', 'bandwidth', 'skipIfExists', 'fileFilterRegx']),
   );
-  expect(Object.keys(submit.responses)).toEqual(['200', '400', '401', '409', '413', '429', '500', '503']);
+  expect(Object.keys(submit.responses)).toEqual(['200', '400', '401', '403', '409', '413', '429', '500', '503']);
   expect(paths['/api/v1/master/progress_job/load'].get.parameters.map(({ name }: Json) => name)).toContain('verbose');
   expect(Object.keys(paths['/api/v1/load'])).toEqual(expect.arrayContaining(['post', 'get', 'delete']));
   expect(paths['/api/v1/master/submit_job/free']).toBeDefined();
