@@ -5,6 +5,7 @@
  *
  * Tokens are added every 5 ms while somebody uses a limited origin, and at no other time.
  */
+import { PrimedError } from '../core/errors.ts';
 import { limitOf, makeLimit, mostOriginLimits, type OriginDemand, type OriginLimit } from '../core/origin-limits.ts';
 import { leastBurstBytes, makeBucket, refill, type TokenBucket } from '../core/token-bucket.ts';
 import { admitRequest, allowedBytes, bookLimited, type LimitBoard, limitRows } from './limit-board.ts';
@@ -27,6 +28,8 @@ const averageMs = 500;
 const heldShare = 0.1;
 /** Room to grow, for those who are not held back. */
 const growth = 1.25;
+/** A share is given within a second; who has none for so long has lost whoever gives them. */
+const spendLimitMs = 30_000;
 /** So often somebody is told what would be used, while anything is. */
 const announceMs = 500;
 
@@ -179,14 +182,23 @@ export class OriginLimiter {
 
   /**
    * Bytes that came from an origin on the main thread. Resolves when more may be read; whoever reads is between `enter` and
-   * `leave`, so that there is something to wait for.
+   * `leave`, so that there is something to wait for. Rejects with TOO_BUSY where
+   * the share of this process has been nothing for `spendLimitMs`.
    */
   async spend(index: number, bytes: number): Promise<void> {
     const row = this.#rowOf(index);
     if (row === undefined) return;
     bookLimited(this.#board, row.index, bytes);
-    while (this.#rowOf(index) === row && allowedBytes(this.#board, row.index, 1) === 0)
+    let hadShareMs = performance.now();
+    while (this.#rowOf(index) === row && allowedBytes(this.#board, row.index, 1) === 0) {
+      if (row.limit.bytesPerSecond !== 0) hadShareMs = performance.now();
+      else if (performance.now() - hadShareMs >= spendLimitMs) {
+        const { origin } = row.limit;
+        const message = `The limit of ${origin} has left nothing for this read for ${spendLimitMs / 1000} s (primed ufs limit)`;
+        throw new PrimedError('TOO_BUSY', message, { origin });
+      }
       await new Promise((resolve) => setTimeout(resolve, refillMs));
+    }
   }
 
   /** What would be used here of each limited origin, of those that somebody wants something of. */

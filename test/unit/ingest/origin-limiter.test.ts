@@ -83,3 +83,12 @@ it('what is read on the main thread waits for its bytes, and no longer when the 
   // An origin without a limit asks for nothing.
   await limiter.spend(0, 1e12);
 });
+
+it('what is read on the main thread is told when the limit leaves nothing', async () => {
+  limiter.setLimits([makeLimit(origin, { bytesPerSecond: 0 })]);
+  limiter.enter(0);
+  const told = expect(limiter.spend(0, 1)).rejects.toMatchObject({ code: 'TOO_BUSY' });
+  await vi.advanceTimersByTimeAsync(31_000);
+  await told;
+  limiter.leave(0);
+});
