@@ -211,6 +211,7 @@ export async function openWorkerSide(base: NodeBase, onFatal: (error: Error) => 
     seen: () => ({
       ...readersSeen(opened.servingCounters!),
       turns: valuesOf(counters, counters.rows, laneColumns.heartbeats),
+      awaited: reading.isAwaited(),
     }),
     onTurn: observeGuard(telemetry),
   });

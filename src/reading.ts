@@ -21,6 +21,8 @@ export interface Reading {
   readonly files: ClusterFiles;
   readonly scrub: Scrub;
   readonly written: Written;
+  /** Whether lanes fetch what a reader waits for. */
+  isAwaited(): boolean;
   /** Ends what is under way; before the worker closes. */
   close(): Promise<void>;
 }
@@ -85,7 +87,7 @@ export function openReading(
     ...{ store, reads, peers, client, log },
     drop: (record) => dropOutdated(record, { worker, log }),
   });
-  return { reads, repairs, files, scrub, written, close };
+  return { reads, repairs, files, scrub, written, isAwaited: () => fillings.underWayBytes > 0, close };
 }
 
 /** What the origin has in another version, or no more, is of no use to anyone: its readers keep it as long as they read. */

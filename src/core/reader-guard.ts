@@ -7,7 +7,8 @@
  *                                 └──────────────────────────────▲
  *
  * While it yields, a load has what readers and the rest of the machine leave. Where that is nothing, it takes breath: it runs as
- * it would without readers for a share of the time, so that no load stands still for good.
+ * it would without readers for a share of the time, so that no load stands still for good. What is fetched for a reader who waits
+ * for it goes through the same lanes: as long as there is any, nothing yields.
  */
 export type GuardMode = 'full' | 'yielding' | 'breath';
 
@@ -29,6 +30,8 @@ export interface GuardSeen {
   readonly open: number;
   /** Turns of each lane's loop; they only rise. */
   readonly turns: readonly number[];
+  /** Lanes fetch what a reader waits for. */
+  readonly awaited: boolean;
 }
 
 export interface GuardSettings {
@@ -55,7 +58,7 @@ export function nextGuard(before: GuardState, nowMs: number, seen: GuardSeen, se
     readAtMs: seen.reads === before.reads && seen.open === 0 ? before.readAtMs : nowMs,
     ...(turned ? { turnedAtMs: nowMs, turns: seen.turns } : {}),
   };
-  const mode = modeAfter(state, nowMs, settings);
+  const mode = seen.awaited ? 'full' : modeAfter(state, nowMs, settings);
   // What was starved before is no reason against what begins now.
   return mode === state.mode ? state : { ...state, mode, sinceMs: nowMs, turnedAtMs: nowMs, turns: seen.turns };
 }

@@ -16,6 +16,8 @@ interface Turn {
   readonly afterMs: number;
   readonly reads: boolean;
   readonly sending: boolean;
+  /** Lanes fetch what a reader waits for. */
+  readonly awaited: boolean;
   /** Which lanes had a core. */
   readonly turned: readonly boolean[];
 }
@@ -31,6 +33,7 @@ const turns = fc.array(
     afterMs: fc.integer({ min: 50, max: 400 }),
     reads: fc.boolean(),
     sending: fc.boolean(),
+    awaited: fc.constant(false),
     turned: fc.array(fc.boolean(), { minLength: lanes, maxLength: lanes }),
   }),
   { minLength: 1, maxLength: 200 },
@@ -38,7 +41,7 @@ const turns = fc.array(
 const floors = fc.double({ min: 0.01, max: 0.9, noNaN: true });
 
 function run(order: readonly Turn[], settings: (turn: number) => GuardSettings): Told[] {
-  let seen: GuardSeen = { reads: 0, open: 0, turns: new Array(lanes).fill(0) };
+  let seen: GuardSeen = { reads: 0, open: 0, turns: new Array(lanes).fill(0), awaited: false };
   let atMs = 0;
   let state: GuardState = beginGuard(atMs, seen);
   return order.map((turn, index) => {
@@ -47,6 +50,7 @@ function run(order: readonly Turn[], settings: (turn: number) => GuardSettings):
       reads: seen.reads + Number(turn.reads),
       open: Number(turn.sending),
       turns: seen.turns.map((count, lane) => count + Number(turn.turned[lane])),
+      awaited: turn.awaited,
     };
     state = nextGuard(state, atMs, seen, settings(index));
     return { ...turn, atMs, mode: state.mode };
@@ -98,6 +102,22 @@ test('it is switched off and on while it runs', () => {
       const told = run(order, (turn) => ({ enabled: enabled[turn]!, floor: 0.1 }));
       for (const [turn, { mode, reads, sending }] of told.entries()) {
         if (!enabled[turn]) expect(mode).toBe('full');
+        else if (reads || sending) expect(mode).not.toBe('full');
+      }
+    }),
+  );
+});
+
+test('while a reader waits for what lanes fetch, nothing yields, and afterwards it does again', () => {
+  const some = turns.chain((order) =>
+    fc
+      .array(fc.boolean(), { minLength: order.length, maxLength: order.length })
+      .map((awaited) => order.map((turn, at) => ({ ...turn, awaited: awaited[at]! }))),
+  );
+  fc.assert(
+    fc.property(some, floors, (order, floor) => {
+      for (const { mode, awaited, reads, sending } of run(order, () => ({ enabled: true, floor }))) {
+        if (awaited) expect(mode).toBe('full');
         else if (reads || sending) expect(mode).not.toBe('full');
       }
     }),

@@ -60,6 +60,11 @@ export class Fillings {
     this.#options = options;
   }
 
+  /** Bytes that readers wait for, or soon will. */
+  get underWayBytes(): number {
+    return this.#underWayBytes;
+  }
+
   /**
    * @param end of what belongs on this worker: nothing behind it is fetched ahead
    * @throws NoRoom; ORIGIN_CHANGED when the origin has another version; ORIGIN_*, STORE_*
