@@ -3,6 +3,7 @@
  * segments, where the origin states one that can be joined from those (a CRC of the full object; no MD5, no SHA).
  */
 import { abortable } from '../core/abortable.ts';
+import type { Checksums } from '../core/attributes.ts';
 import { type ErrorReport, reportOf } from '../core/errors.ts';
 import { type Segment, segmentsOf } from '../core/segments.ts';
 import { type ByteRange, type ManifestEntry, sameVersion } from '../core/types.ts';
@@ -51,7 +52,9 @@ export async function verifyFile(
       verdicts.find(({ verdict }) => verdict === 'bad') ?? verdicts.find(({ verdict }) => verdict === 'gone');
     if (wrong !== undefined || stated === undefined) return wrong ?? { verdict: 'right' };
     const sums = checked.flatMap(({ outcome }) => outcome.sums ?? []);
-    if (isSumOf(file, stated, sums) !== false) return { verdict: 'right' };
+    const same = isSumOf(file, stated, sums);
+    if (same === true) await Promise.allSettled(checked.map(({ member }) => tell(run, file, member, stated.checksums)));
+    if (same !== false) return { verdict: 'right' };
     // Each page has its checksum, so every reader would be given these bytes, and every later load would skip them.
     await Promise.allSettled(checked.map(({ member }) => member.link.discard(run.spec.run, file)));
     const { path } = file;
@@ -66,6 +69,8 @@ interface StatedSum {
   readonly kind: JoinedKind;
   /** As S3 writes it: base64. */
   readonly sum: string;
+  /** All that the origin states. */
+  readonly checksums: Checksums;
 }
 
 /** Undefined: the origin states none of this version that can be joined, or does not answer; the pages are checked all the same. */
@@ -77,9 +82,10 @@ async function statedSum(
   try {
     const found = await abortable(origins.head(file.path, run.signal), run.signal);
     if (!sameVersion(found, file)) return undefined;
-    const { crc64nvme, crc32c } = found.checksums;
-    if (crc64nvme !== undefined) return { kind: 'crc64nvme', sum: crc64nvme };
-    return crc32c === undefined ? undefined : { kind: 'crc32c', sum: crc32c };
+    const { checksums } = found;
+    const { crc64nvme, crc32c } = checksums;
+    if (crc64nvme !== undefined) return { kind: 'crc64nvme', sum: crc64nvme, checksums };
+    return crc32c === undefined ? undefined : { kind: 'crc32c', sum: crc32c, checksums };
   } catch {
     return undefined;
   }
@@ -99,6 +105,12 @@ function isSumOf(file: ManifestEntry, { kind, sum }: StatedSum, sums: readonly R
 
 function lengthOf(ranges: readonly ByteRange[]): number {
   return ranges.reduce((sum, { length }) => sum + length, 0);
+}
+
+/** May fail: readers are told what any worker knows that has some of the file, and its bytes are right all the same. */
+async function tell(run: FleetRun, file: ManifestEntry, member: Member, checksums: Checksums): Promise<void> {
+  await run.enter(member);
+  await member.link.stateChecksums(run.spec.run, file, checksums);
 }
 
 type Checked = Pick<VerifyOutcome, 'ok' | 'badPages' | 'wholeObject' | 'error' | 'sums'>;

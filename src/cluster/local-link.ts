@@ -1,4 +1,5 @@
 /** The worker of this process, as the coordinator speaks to it. */
+import type { Checksums } from '../core/attributes.ts';
 import type { PrimedError } from '../core/errors.ts';
 import type { OriginDemand, OriginLimit } from '../core/origin-limits.ts';
 import type { PeerList } from '../core/peers.ts';
@@ -62,6 +63,10 @@ export class LocalLink implements WorkerLink {
 
   discard(_run: RunId, file: ManifestEntry): Promise<void> {
     return this.#worker.discard(file);
+  }
+
+  stateChecksums(_run: RunId, file: ManifestEntry, checksums: Checksums): Promise<void> {
+    return this.#worker.stateChecksums(file, checksums);
   }
 
   loadMetadata(run: RunId, entries: readonly ManifestEntry[]): Promise<void> {

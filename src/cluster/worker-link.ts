@@ -2,6 +2,7 @@
  * A worker as the coordinator sees it: in this process, or at the other end of a wire. Everything is about segments; files
  * are the coordinator's.
  */
+import type { Checksums } from '../core/attributes.ts';
 import { type ErrorReport, PrimedError } from '../core/errors.ts';
 import type { OriginDemand, OriginLimit } from '../core/origin-limits.ts';
 import type { PeerList } from '../core/peers.ts';
@@ -98,6 +99,8 @@ export interface WorkerLink {
   abandon(run: RunId, file: ManifestEntry, reason: DiscardReason): Promise<void>;
   /** Removes what the worker has of this version, visible or not: a page of it is bad. Nobody may be loading it. */
   discard(run: RunId, file: ManifestEntry): Promise<void>;
+  /** What the origin states of the whole of this version was compared with its bytes: readers of it are told from now on. */
+  stateChecksums(run: RunId, file: ManifestEntry, checksums: Checksums): Promise<void>;
   loadMetadata(run: RunId, entries: readonly ManifestEntry[]): Promise<void>;
   /** Every page of these segments of the file; the whole object too, when they are all of it, else the sums that are asked for. */
   verify(run: RunId, file: ManifestEntry, segments: readonly Segment[], sums?: JoinedKind): Promise<VerifyOutcome>;

@@ -46,6 +46,15 @@ const checksumCodes = new Set(
     .map((name) => codeOf[name]!),
 );
 
+/** Of a whole object, in base64, by the name that S3 has for each. */
+export interface Checksums {
+  readonly crc64nvme?: string;
+  readonly crc32c?: string;
+  readonly crc32?: string;
+  readonly sha256?: string;
+  readonly sha1?: string;
+}
+
 /** Names of the headers that are kept, but for user metadata, in lower case. */
 export const attributeNames: readonly string[] = Object.keys(codeOf);
 
@@ -121,6 +130,20 @@ export function putAttributes(headers: Record<string, string>, text: string, als
     }
   }
   headers['content-type'] ??= plainType;
+}
+
+export function hasChecksums(text: string): boolean {
+  return text !== '' && text.split('\n').some((line) => checksumCodes.has(line[0]!));
+}
+
+/** The text with checksums of the whole object, in place of what it said of the same ones. */
+export function withChecksums(text: string, checksums: Checksums): string {
+  const lines = Object.entries(checksums)
+    .map(([kind, sum]: [string, string]) => lineOf(checksumPrefix + kind, sum))
+    .filter((line) => line !== '');
+  const told = new Set(lines.map((line) => line[0]));
+  const others = text.split('\n').filter((line) => line !== '' && !told.has(line[0]));
+  return bounded([...others, ...lines].join('\n'));
 }
 
 function put(headers: Record<string, string>, name: string, value: string): void {

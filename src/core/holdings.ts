@@ -51,8 +51,9 @@ export function versionsOf(said: readonly Said[]): HeldVersion[] {
       group = { file, shown: false, holdings: new Map() };
       groups.push(group);
     }
-    // Whoever has no bytes of it yet may not know what the origin says of it.
-    const attributes = group.file.attributes || file.attributes;
+    // Whoever has no bytes of it yet may not know what the origin says of it, or not its checksums: the longer text says more.
+    const before = group.file.attributes;
+    const attributes = file.attributes.length > before.length ? file.attributes : before;
     if (isNewer(file, group.file)) group.file = file;
     if (group.file.attributes !== attributes) group.file = { ...group.file, attributes };
     group.shown ||= file.state !== 'loading';

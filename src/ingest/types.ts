@@ -13,6 +13,7 @@
  *
  * What survives a crash: what the store has landed. Everything else is fetched again.
  */
+import type { Checksums } from '../core/attributes.ts';
 import type { ErrorReport } from '../core/errors.ts';
 import type { OriginDemand, OriginLimit } from '../core/origin-limits.ts';
 import type { PinList } from '../core/retention.ts';
@@ -184,6 +185,8 @@ export interface Worker {
   free(order: WorkerFree): Promise<Freed>;
   /** Removes what is here of this version, visible or not. */
   discard(version: ManifestEntry): Promise<void>;
+  /** What the origin states of the whole of this version, of which the worker has some, was compared with its bytes. */
+  stateChecksums(version: ManifestEntry, checksums: Checksums): Promise<void>;
   setBandwidth(run: RunId, bytesPerSecond: number | undefined): void;
   /** What is pinned, in place of what was told before. Durable when resolved; of one teller, older versions change nothing. */
   setPins(list: PinList): Promise<void>;

@@ -9,6 +9,7 @@
 import { createHash } from 'node:crypto';
 import { crc32 } from 'node:zlib';
 import { abortable } from '../core/abortable.ts';
+import { hasChecksums } from '../core/attributes.ts';
 import { Deque } from '../core/deque.ts';
 import { PrimedError, reportOf } from '../core/errors.ts';
 import { type ByteRange, type ManifestEntry, sameVersion } from '../core/types.ts';
@@ -103,6 +104,7 @@ export class Verifier {
       const wholeObject = await this.#compareWhole(task, details);
       const ok = wholeObject !== 'mismatched';
       const outcome = { path, ok, checkedBytes: task.checkedBytes, badPages: 0, wholeObject } as const;
+      if (wholeObject === 'matched') await this.#keepChecksums(run, entry, file, details);
       if (ok) return outcome;
       // Each page has its checksum, so every reader would be given these bytes, and every later load would skip them.
       await this.#store.removeVersion(path, file.record.fileId);
@@ -185,6 +187,20 @@ export class Verifier {
       // what the origin does not say cannot be compared; the pages are checked all the same
       return undefined;
     }
+  }
+
+  /** Readers of what was compared with its origin are told the origin's checksums, where they did not come with its bytes. */
+  async #keepChecksums(
+    run: Run,
+    entry: ManifestEntry,
+    file: OpenFile,
+    known: ObjectDetails | undefined,
+  ): Promise<void> {
+    const { record } = file;
+    // The answer to a request for all of an object has those that there are, so that nothing is asked for many small ones.
+    if (hasChecksums(record.attributes) || entry.sizeBytes <= this.#lanes.slotBytes) return;
+    const details = known ?? (await this.#detailsOf(run, entry));
+    if (details !== undefined) await this.#store.stateChecksums(record, details.checksums);
   }
 
   #checkPages(

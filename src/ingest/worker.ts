@@ -1,6 +1,7 @@
 /** The worker as the coordinator sees it: runs begin, are fed with files, and end. See types.ts for who waits for whom. */
 import assert from 'node:assert/strict';
 import { abortable } from '../core/abortable.ts';
+import type { Checksums } from '../core/attributes.ts';
 import { reportOf } from '../core/errors.ts';
 import type { OriginDemand, OriginLimit } from '../core/origin-limits.ts';
 import type { PinList } from '../core/retention.ts';
@@ -235,6 +236,12 @@ export class IngestWorker implements Worker {
   async abandon(version: ManifestEntry, reason: DiscardReason): Promise<void> {
     const loading = this.#store.statLoading(version.path);
     if (loading !== undefined && sameVersion(loading, version)) await this.#store.abandonFile(loading.fileId, reason);
+  }
+
+  async stateChecksums(version: ManifestEntry, checksums: Checksums): Promise<void> {
+    const visible = this.#store.stat(version.path);
+    if (visible !== undefined && visible.state !== 'loading' && sameVersion(visible, version))
+      await this.#store.stateChecksums(visible, checksums);
   }
 
   async discard(version: ManifestEntry): Promise<void> {

@@ -6,6 +6,7 @@
  * and says in one word what went wrong. It makes ONE attempt: whether and when to try again is decided by
  * core/retry on the worker's main thread, which is also where 503 and 429 slow the whole worker down.
  */
+import type { Checksums } from '../core/attributes.ts';
 import type { ByteRange, ManifestEntry, ObjectPart, ObjectVersion, UfsPath } from '../core/types.ts';
 
 /** How a lane reaches the objects of one bucket or root. Plain data: it crosses to the lane once per origin. */
@@ -178,13 +179,7 @@ export interface ObjectDetails extends ManifestEntry {
   /** False where the origin encrypts with a KMS or customer key: then a plain-looking ETag is not the MD5 of the object. */
   readonly etagIsMd5?: boolean;
   /** Whole-object checksums that the origin stores (checksum type FULL_OBJECT), base64 as S3 sends them. */
-  readonly checksums: {
-    readonly crc64nvme?: string;
-    readonly crc32c?: string;
-    readonly crc32?: string;
-    readonly sha256?: string;
-    readonly sha1?: string;
-  };
+  readonly checksums: Checksums;
 }
 
 /** One listing page, in key order. `scanned` counts the keys read, directory markers included. */

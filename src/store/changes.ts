@@ -41,7 +41,7 @@ interface Visible {
   readonly place: Place | undefined;
   /** Blocks that this commit put. */
   readonly blocks: ReadonlyMap<number, Block> | undefined;
-  /** Nothing of it has changed but its place. */
+  /** Nothing of it has changed but its place, or what is known of it. */
   readonly moved?: boolean;
 }
 
@@ -125,6 +125,21 @@ export class Changes {
     this.#leaveQueue(old);
     this.#fileCount--;
     this.#putVisible({ ...old, place, moved: old.moved ?? !this.#visible.has(path) });
+  }
+
+  /** What is known of a visible file beside its data and its version. Nothing, where this version is not there any more. */
+  describe(path: string, file: FileId, describe: (attributes: string) => string): void {
+    const { index, arena, loading } = this.#context;
+    // Where more of it is being loaded, that makes its next record.
+    const added = loading.withId(file);
+    if (added !== undefined) added.attributes = describe(added.attributes);
+    const old = this.#lookup(path);
+    if (old?.record.fileId !== file) return;
+    const attributes = describe(old.record.attributes);
+    if (attributes === old.record.attributes) return;
+    const record = { ...old.record, attributes };
+    this.#visible.set(path, { ...old, record, moved: old.moved ?? !this.#visible.has(path) });
+    this.#put(index.files, pathKey(path), encodeFile({ record, block: old.block, place: old.place }, arena));
   }
 
   /** When a file was read last. */

@@ -1,4 +1,5 @@
 /** The operations that the group commit carries out, one function each. They decide in `apply`, in order. */
+import { type Checksums, withChecksums } from '../core/attributes.ts';
 import type { PrimedError } from '../core/errors.ts';
 import type { DiscardReason, FileId, LoadId, ManifestEntry, RunId } from '../core/types.ts';
 import { sameVersion } from '../core/types.ts';
@@ -229,6 +230,20 @@ export function evictFiles(
 /** About so many records of files and blocks a file has. */
 export function recordsOf(bytes: number): number {
   return 1 + Math.ceil(bytes / defaultSegmentBytes);
+}
+
+/** The origin's checksums of the whole of a visible version are known. */
+export function stateChecksums(
+  of: { readonly path: string; readonly fileId: FileId; readonly checksums: Checksums },
+  settle: Settle<void>,
+): Operation {
+  return {
+    weight: 1,
+    stores: 0,
+    apply: (changes) => changes.describe(of.path, of.fileId, (text) => withChecksums(text, of.checksums)),
+    done: () => settle.resolve(),
+    failed: settle.reject,
+  };
 }
 
 /** When files were read; those that are gone meanwhile are left out. */

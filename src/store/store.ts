@@ -1,5 +1,6 @@
 /** The Store: what types.ts promises, put together from the parts of this folder. */
 import { strict as assert } from 'node:assert';
+import { type Checksums, withChecksums } from '../core/attributes.ts';
 import { PrimedError } from '../core/errors.ts';
 import { bytesOf, joined, missingOf, rangesWithout } from '../core/ranges.ts';
 import { pinnedClass, type Retention } from '../core/retention.ts';
@@ -31,7 +32,16 @@ import { Ledgers } from './ledgers.ts';
 import { checkPart, LoadingFile } from './loading-file.ts';
 import { LoadingFiles } from './loading-files.ts';
 import { CachedFile, checkRange } from './open-file.ts';
-import { barrier, completeEmpty, dropFile, landParts, putMetadata, removeVisible, showFile } from './operations.ts';
+import {
+  barrier,
+  completeEmpty,
+  dropFile,
+  landParts,
+  putMetadata,
+  removeVisible,
+  showFile,
+  stateChecksums,
+} from './operations.ts';
 import { Readers } from './readers.ts';
 import { type ClassUsage, Recency } from './recency.ts';
 import { Arena, type Block, decodeFile, inlineBlock, pathKey } from './records.ts';
@@ -440,6 +450,11 @@ export class LocalStore implements Store {
     await this.#commit<{ files: number; bytes: number }>((settle) =>
       removeVisible({ paths: [path], records: 1, only: file }, settle),
     );
+  }
+
+  async stateChecksums({ path, fileId, attributes }: FileRecord, checksums: Checksums): Promise<void> {
+    if (withChecksums(attributes, checksums) === attributes) return;
+    await this.#commit<void>((settle) => stateChecksums({ path, fileId, checksums }, settle));
   }
 
   stat(path: UfsPath): FileRecord | undefined {

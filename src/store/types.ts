@@ -11,6 +11,7 @@
  * What survives a crash: everything that `land` resolved for. Extents that no committed block owns are free at the
  * next open. Freed extents are handed out again only after the commit that freed them is durable.
  */
+import type { Checksums } from '../core/attributes.ts';
 import type { EvictionReason } from '../core/eviction.ts';
 import type { RetentionRule } from '../core/retention.ts';
 import type {
@@ -315,6 +316,9 @@ export interface Store {
   remove(path: UfsPath): Promise<{ files: number; bytes: number }>;
   /** Removes one version of one file, unless another has taken its place. Durable when resolved. */
   removeVersion(path: UfsPath, file: FileId): Promise<void>;
+
+  /** The checksums that the origin states of the whole of a visible version are known from now on, as attributes. Durable when resolved. */
+  stateChecksums(record: FileRecord, checksums: Checksums): Promise<void>;
 
   /** The visible record of a path: complete, partial or metadata; else the loading one. */
   stat(path: UfsPath): FileRecord | undefined;

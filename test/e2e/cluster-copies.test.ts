@@ -3,9 +3,12 @@ import { closeSync, openSync, statSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, expect, it, vi } from 'vitest';
 import { KiB, MiB } from '../../src/core/units.ts';
+import { contentAt } from '../../src/demo/origin/content.ts';
+import { crc64nvme, crc64nvmeToBase64 } from '../../src/platform/checksum.ts';
 import { ended, loaded, progress, submit } from '../support/api.ts';
 import { type Cluster, openCluster, placesOf, readBack } from '../support/cluster.ts';
 import { listedBy } from '../support/origin.ts';
+import { rawRequest } from '../support/raw-http.ts';
 
 // Five processes, on a machine that may have other work.
 vi.setConfig({ testTimeout: 240_000 });
@@ -43,6 +46,12 @@ async function open(workers: readonly string[], env: Record<string, string> = {}
 function sentBytes({ origin }: Cluster): number {
   const sent = origin.requests.filter(({ operation }) => operation === 'GetObject');
   return sent.reduce((sum, { bytesSent }) => sum + bytesSent, 0);
+}
+
+async function checksumAt(port: number, key: string, also: Record<string, string> = {}): Promise<string> {
+  const asks = { 'x-amz-checksum-mode': 'ENABLED', ...also };
+  const { status, headers } = await rawRequest(port, `/demo/${key}`, { method: 'HEAD', headers: asks });
+  return `${status} ${headers['x-amz-checksum-crc64nvme']}`;
 }
 
 async function placed(of: Cluster): Promise<string[][]> {
@@ -191,6 +200,8 @@ it('a file in segments whose bytes were wrong on the way is found by the checksu
   await loaded(its.coordinator.api, path);
   expect(its.origin.fired(fault)).toBe(1);
   const [entry] = await listedBy(its.origin, 'data/');
+  for (const { ports } of its.workers.values())
+    await expect.poll(() => checksumAt(ports.s3, large.key), { timeout: 20_000 }).toBe('200 undefined');
   its.origin.resetStats();
   expect(await loaded(its.coordinator.api, path, { verify: 'true', skipIfExists: 'true' })).toMatchObject({
     mJobState: 'SUCCEEDED',
@@ -200,6 +211,12 @@ it('a file in segments whose bytes were wrong on the way is found by the checksu
   expect(sentBytes(its)).toBe(large.sizeBytes);
   expect(new Set((await placesOf(its, [entry!])).flat()).size).toBeGreaterThan(1);
   await readBack({ ...its, objects: [large] }, 'w2');
+  // What was compared is told to readers, through whichever worker, with the whole of the object.
+  const right = crc64nvmeToBase64(crc64nvme(contentAt(large.key, 1, 0, large.sizeBytes)));
+  for (const { ports } of its.workers.values()) {
+    await expect.poll(() => checksumAt(ports.s3, large.key), { timeout: 20_000 }).toBe(`200 ${right}`);
+    expect(await checksumAt(ports.s3, large.key, { range: 'bytes=0-9' })).toBe('206 undefined');
+  }
   its.origin.resetStats();
   await loaded(its.coordinator.api, path, { verify: 'true', skipIfExists: 'true' });
   expect(sentBytes(its)).toBe(0);

@@ -109,6 +109,20 @@ it('the version that is read is whole and shown where one is, and the newest of 
   );
 });
 
+it('what the origin says of a version is taken from who knows most of it, in whatever order they answer', () => {
+  const texts = ['', 'ttext/x', 'ttext/x\n6AAAAAAAAAAA='];
+  fc.assert(
+    fc.property(fc.array(fc.constantFrom(...texts), { minLength: 1, maxLength: 5 }), (attributes) => {
+      const said = attributes.map((text, place) => {
+        const version = { path: 's3://b/k' as UfsPath, etag: 'e', sizeBytes: size, lastModifiedMs: 1 };
+        const held = { loadId: 'l' as LoadId, segmentBytes: 8, ranges: [], state: 'partial' } as const;
+        return { holder: String(place), file: { ...version, ...held, cachedAtMs: place % 2, attributes: text } };
+      });
+      expect(versionsOf(said)[0]!.file.attributes).toBe(texts.findLast((text) => attributes.includes(text)));
+    }),
+  );
+});
+
 const name = fc.string({ unit: fc.constantFrom('a', 'b', '/', '\u{ffff}', '\u{1f600}'), minLength: 1, maxLength: 5 });
 const byBytes = (a: string, b: string) => Buffer.compare(Buffer.from(a), Buffer.from(b));
 

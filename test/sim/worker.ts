@@ -263,6 +263,11 @@ export class SimWorker implements Worker {
     if (file !== undefined && sameVersion(file.entry, version)) this.#giveUp(file, reason);
   }
 
+  async stateChecksums(): Promise<void> {
+    // What readers are told beside the bytes is no part of the model.
+    this.#options.onCall('stateChecksums', undefined);
+  }
+
   async discard({ path, ...version }: ManifestEntry): Promise<void> {
     this.#options.onCall('discard', undefined);
     await this.#commit();

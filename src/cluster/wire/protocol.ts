@@ -127,6 +127,7 @@ export type Method =
   | 'publish'
   | 'abandon'
   | 'discard'
+  | 'stateChecksums'
   | 'loadMetadata'
   | 'verify'
   | 'free'

@@ -9,6 +9,7 @@
  * runs up in the meantime, it begins them again first, with what was reserved.
  */
 import { randomUUID } from 'node:crypto';
+import type { Checksums } from '../../core/attributes.ts';
 import { errorOf, PrimedError } from '../../core/errors.ts';
 import type { LiveText } from '../../core/live.ts';
 import type { ClientTls } from '../../core/node-tls.ts';
@@ -220,6 +221,10 @@ export class RemoteLink implements EndableLink {
 
   async discard(run: RunId, file: ManifestEntry): Promise<void> {
     await this.#call('query', 'discard', [run, packEntries([file])]);
+  }
+
+  async stateChecksums(run: RunId, file: ManifestEntry, checksums: Checksums): Promise<void> {
+    await this.#call('query', 'stateChecksums', [run, packEntries([file]), checksums]);
   }
 
   async loadMetadata(run: RunId, entries: readonly ManifestEntry[]): Promise<void> {

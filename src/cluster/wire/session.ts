@@ -4,6 +4,7 @@
  * A call is known by its number from its arrival until the coordinator has its result: `undefined` while it is under way,
  * then the result. So a repeated call is never done twice, and a result that was lost with a connection is sent again.
  */
+import type { Checksums } from '../../core/attributes.ts';
 import { Deque } from '../../core/deque.ts';
 import { type ErrorReport, reportOf } from '../../core/errors.ts';
 import type { OriginLimit } from '../../core/origin-limits.ts';
@@ -233,6 +234,8 @@ export class Session {
     abandon: (run: RunId, file: EntryColumns, reason: DiscardReason) =>
       this.#inRun(run, () => this.#link.abandon(run, only(file), reason)),
     discard: (run: RunId, file: EntryColumns) => this.#inRun(run, () => this.#link.discard(run, only(file))),
+    stateChecksums: (run: RunId, file: EntryColumns, checksums: Checksums) =>
+      this.#inRun(run, () => this.#link.stateChecksums(run, only(file), checksums)),
     loadMetadata: (run: RunId, entries: EntryColumns) =>
       this.#inRun(run, () => this.#link.loadMetadata(run, unpackEntries(entries))),
     verify: (run: RunId, columns: EntryColumns, count: number, cuts: Cuts | null, sums: JoinedKind | null) =>

@@ -10,6 +10,7 @@ import {
   type WorkerLink,
   workerLost,
 } from '../../../src/cluster/worker-link.ts';
+import type { Checksums } from '../../../src/core/attributes.ts';
 import { type ErrorCode, PrimedError } from '../../../src/core/errors.ts';
 import type { OriginDemand, OriginLimit } from '../../../src/core/origin-limits.ts';
 import { covers } from '../../../src/core/path-scope.ts';
@@ -104,6 +105,8 @@ export class FakeLink implements WorkerLink {
   /** What its disk has of these paths is bad. */
   readonly bad = new Set<string>();
   discarded = 0;
+  /** Whole-object checksums that it was told, by path. */
+  readonly stated = new Map<string, Checksums>();
 
   constructor(id: WorkerId, disk: FakeDisk, source: FakeSource, cluster: FakeCluster) {
     this.id = id;
@@ -214,6 +217,12 @@ export class FakeLink implements WorkerLink {
       this.discarded += 1;
       this.bad.delete(file.path);
       for (const key of this.disk.segments.keys()) if (key.startsWith(`${file.path} `)) this.disk.segments.delete(key);
+    });
+  }
+
+  stateChecksums(_run: RunId, file: ManifestEntry, checksums: Checksums): Promise<void> {
+    return this.#call(async () => {
+      this.stated.set(file.path, checksums);
     });
   }
 

@@ -307,6 +307,10 @@ export class FakeWorker implements Worker {
     return { files: page.length, bytes, ...(left.length > 2 ? { next: page.at(-1)! as UfsPath } : {}) };
   }
 
+  async stateChecksums(): Promise<void> {
+    throw new Error('this worker has whole files only');
+  }
+
   async discard(): Promise<void> {
     throw new Error('nobody copies from this worker');
   }

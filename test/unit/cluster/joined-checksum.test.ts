@@ -18,6 +18,8 @@ interface World {
   readonly cluster: FakeCluster;
   readonly asked: (JoinedKind | undefined)[];
   readonly discardedOn: () => string[];
+  /** What each worker was told, to tell readers. */
+  readonly stated: () => unknown[];
 }
 
 /** @param sumAt what a worker says of the segment at an offset; undefined: nothing */
@@ -53,7 +55,8 @@ async function loaded(
     };
   }
   const discardedOn = () => [...cluster.links.values()].filter(({ discarded }) => discarded > 0).map(({ id }) => id);
-  return { fleet, cluster, asked, discardedOn };
+  const stated = () => [...cluster.links.values()].map((link) => link.stated.get(file.path));
+  return { fleet, cluster, asked, discardedOn, stated };
 }
 
 const sumOf = (_: FakeLink, offset: number): string => (offset + 1).toString(16).padStart(16, '0');
@@ -79,6 +82,16 @@ test('is right where the segments together have what the origin states: CRC-64/N
   expect(await one.fleet.verify(run, file, new Map())).toEqual({ verdict: 'right' });
   expect(one.asked).toEqual(['crc32c', 'crc32c', 'crc32c']);
   expect([both.discardedOn(), one.discardedOn()]).toEqual([[], []]);
+  expect(both.stated()).toEqual([1, 2, 3].map(() => ({ crc64nvme, crc32c: 'another' })));
+  expect(one.stated()).toEqual([1, 2, 3].map(() => ({ crc32c })));
+});
+
+test('is right too where a worker cannot be told what readers are to be told', async () => {
+  const there = await loaded(async () => ({ checksums: { crc64nvme } }), sumOf);
+  const [deaf] = there.cluster.links.values();
+  deaf!.stateChecksums = () => Promise.reject(new Error('lost just now'));
+  expect(await there.fleet.verify(run, file, new Map())).toEqual({ verdict: 'right' });
+  expect(there.stated()).toEqual([undefined, { crc64nvme }, { crc64nvme }]);
 });
 
 test('is bad where they have another, or where replicas do not agree; then every worker removes what it has', async () => {
@@ -87,6 +100,7 @@ test('is bad where they have another, or where replicas do not agree; then every
   const verdict = await other.fleet.verify(run, file, new Map());
   expect(verdict).toMatchObject({ verdict: 'bad', badPages: 0, error: { code: 'STORE_CORRUPT' } });
   expect(other.discardedOn()).toEqual(['a', 'b', 'c']);
+  expect(other.stated()).toEqual([undefined, undefined, undefined]);
   for (const link of other.cluster.links.values()) expect(link.disk.segments.size).toBe(0);
   let said = 0;
   const oneOf = (link: FakeLink, offset: number): string => {
@@ -103,7 +117,8 @@ test.each<[string, () => Promise<Partial<ObjectDetails>>]>([
   ['has another version by now', async () => ({ etag: 'v2', checksums: { crc64nvme: 'x' } })],
   ['does not answer', () => Promise.reject(new Error('no answer'))],
 ])('is not compared where the origin %s: the pages are checked', async (_, head) => {
-  const { fleet, asked, discardedOn } = await loaded(head, sumOf);
+  const { fleet, asked, discardedOn, stated } = await loaded(head, sumOf);
   expect(await fleet.verify(run, file, new Map())).toEqual({ verdict: 'right' });
   expect([asked, discardedOn()]).toEqual([[undefined, undefined, undefined], []]);
+  expect(stated()).toEqual([undefined, undefined, undefined]);
 });

@@ -6,9 +6,11 @@ import {
   attributesMax,
   attributesOf,
   bounded,
+  hasChecksums,
   plainType,
   putAttributes,
   versionIn,
+  withChecksums,
 } from '../../../src/core/attributes.ts';
 
 function headersIn(text: string): Record<string, string> {
@@ -55,6 +57,25 @@ it('has checksums of the whole object only, and for who sends it whole', () => {
   const ofPart: Record<string, string> = {};
   putAttributes(ofPart, text);
   expect(ofPart).toEqual({ 'content-type': plainType });
+});
+
+it('takes checksums in place of those that it had, and is as it was with the same ones', () => {
+  const text = attributesOf({ 'content-type': 'text/x', 'x-amz-checksum-crc32': 'AAAAAA==', 'x-amz-meta-a': 'b' });
+  const more = withChecksums(text, { crc32: 'BBBBBA==', sha1: 'abc=', sha256: 'AAAA-2' });
+  expect(headersIn(more)).toEqual({
+    'content-type': 'text/x',
+    'x-amz-checksum-crc32': 'BBBBBA==',
+    'x-amz-checksum-sha1': 'abc=',
+    'x-amz-checksum-type': 'FULL_OBJECT',
+    'x-amz-meta-a': 'b',
+  });
+  expect(withChecksums(more, { crc32: 'BBBBBA==', sha1: 'abc=' })).toBe(more);
+  expect([hasChecksums(''), hasChecksums('ttext/x\nua:6'), hasChecksums(text)]).toEqual([false, false, true]);
+  const full = attributesOf({ 'x-amz-meta-a': 'x'.repeat(attributesMax - 10) });
+  expect(headersIn(withChecksums(full, { crc32: 'AAAAAA==' }))).toMatchObject({
+    'x-amz-checksum-crc32': 'AAAAAA==',
+    'x-amz-missing-meta': '1',
+  });
 });
 
 it('costs nothing, or one character, for what nearly every object has', () => {

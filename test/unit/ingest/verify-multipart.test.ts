@@ -1,5 +1,6 @@
 /** Objects that came as multipart uploads: no MD5 to compare with, but a checksum of the whole that is joined from pieces. */
 import { expect, it } from 'vitest';
+import { putAttributes } from '../../../src/core/attributes.ts';
 import type { ManifestEntry, RunId } from '../../../src/core/types.ts';
 import { KiB, MiB } from '../../../src/core/units.ts';
 import type { ChecksumName } from '../../../src/demo/origin/objects.ts';
@@ -44,6 +45,12 @@ it.each(['crc64nvme', 'crc32'] as const)('%s of every whole object is compared, 
     expect(outcomes.map(({ ok, checkedBytes }) => ({ ok, checkedBytes }))).toEqual(
       sizes.map((sizeBytes) => ({ ok: true, checkedBytes: sizeBytes })),
     );
+    for (const { path } of there.entries) {
+      const told: Record<string, string> = {};
+      putAttributes(told, there.bench.store.stat(path)!.attributes, 'checksums');
+      const { checksums } = await there.bench.details(path);
+      expect(told).toMatchObject({ [`x-amz-checksum-${name}`]: checksums[name], 'x-amz-checksum-type': 'FULL_OBJECT' });
+    }
   } finally {
     await there.bench.close();
   }
@@ -110,5 +117,29 @@ it('what the origin states no checksum of is said to be unavailable, and its pag
     expect(outcomes.map(({ ok, wholeObject }) => [ok, wholeObject])).toEqual(allOf([true, 'unavailable']));
   } finally {
     await there.bench.close();
+  }
+});
+
+it('an MD5 that is right has readers told the checksums as well: one HEAD for what came in parts, none for the others', async () => {
+  const small = Array.from({ length: 5 }, (_, n) => ({ key: `small-${n}`, sizeBytes: KiB + n }));
+  const parts = { key: 'parts', sizeBytes: 8 * MiB + 1 };
+  for (const checksums of [['crc64nvme'], []] as const) {
+    const bench = await openBench({ objects: [parts, ...small], checksums });
+    const there = { bench, run: bench.start(), entries: await bench.list() };
+    try {
+      await load(there);
+      bench.origin.resetStats();
+      expect((await verify(there)).map(({ wholeObject }) => wholeObject)).toEqual(
+        [1, 2, 3, 4, 5, 6].map(() => 'matched'),
+      );
+      expect(bench.origin.requests.map(({ operation, key }) => [operation, key])).toEqual([['HeadObject', 'parts']]);
+      for (const { path } of there.entries) {
+        const { crc64nvme } = (await bench.details(path)).checksums;
+        const told = checksums.length === 0 ? '' : `6${crc64nvme}`;
+        expect(bench.store.stat(path)!.attributes).toBe(told);
+      }
+    } finally {
+      await bench.close();
+    }
   }
 });

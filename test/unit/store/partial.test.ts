@@ -606,3 +606,41 @@ test('what the origin said of a file is kept with it, in each state, over restar
   await reopen();
   expect(store.stat(object.path)).toMatchObject({ state: 'complete', attributes: said });
 });
+
+test('checksums that the origin states are kept with a visible file, beside what is added to it, and with no other version', async () => {
+  await loadRange(first);
+  await store.show(object);
+  const shown = store.stat(object.path)!;
+  // One that goes on already, and takes what it knows to its next record.
+  begin(whole, { reuse: 'any' });
+  await store.stateChecksums(shown, { crc64nvme: 'AAAAAAAAAAA=' });
+  await store.stateChecksums(shown, { crc64nvme: 'BBBBBBBBBBA=', crc32: 'AAAAAA==' });
+  const attributes = '6BBBBBBBBBBA=\niAAAAAA==';
+  expect(store.stat(object.path)).toEqual({ ...shown, attributes });
+  await loadRange(second, { reuse: 'any' });
+  await store.show(object);
+  await reopen();
+  expect(store.stat(object.path)).toMatchObject({ state: 'partial', attributes });
+  await expectBytes({ offset: 0, length: 4 * MiB });
+  await loadRange(last, { reuse: 'any' });
+  expect(store.stat(object.path)).toMatchObject({ state: 'complete', attributes });
+  const usage = store.usage();
+  await store.stateChecksums(shown, { sha1: 'abc=' });
+  expect(store.usage()).toEqual(usage);
+  await store.remove(object.path);
+  expect(store.usage()).toMatchObject({ usedBytes: 0, files: 0, blocks: 0 });
+  await loadRange(first);
+  await store.show(object);
+  await store.stateChecksums(shown, { crc32: 'AAAAAA==' });
+  expect(store.stat(object.path)).toMatchObject({ state: 'partial', attributes: '' });
+});
+
+test('a file of one page keeps its bytes and its place in the queue for eviction when checksums are stated of it', async () => {
+  const small = entry('small', 1000);
+  await loadObject(store, small);
+  await store.stateChecksums(store.stat(small.path)!, { sha256: 'abc=' });
+  await reopen();
+  expect(store.stat(small.path)).toMatchObject({ state: 'complete', attributes: '2abc=' });
+  expect(await readObject(store, small.path)).toEqual(contentOf(small));
+  expect(store.usage()).toMatchObject({ files: 1, evictableBytes: 4096 });
+});

@@ -8,6 +8,7 @@ import type {
   WorkerId,
   WorkerLink,
 } from '../../../../src/cluster/worker-link.ts';
+import type { Checksums } from '../../../../src/core/attributes.ts';
 import type { OriginDemand, OriginLimit } from '../../../../src/core/origin-limits.ts';
 import type { PeerList } from '../../../../src/core/peers.ts';
 import type { PinList } from '../../../../src/core/retention.ts';
@@ -87,6 +88,10 @@ export class ScriptedLink implements WorkerLink {
 
   discard(run: RunId, file: ManifestEntry): Promise<void> {
     return this.#call('discard', run, file);
+  }
+
+  stateChecksums(run: RunId, file: ManifestEntry, checksums: Checksums): Promise<void> {
+    return this.#call('stateChecksums', run, file, checksums);
   }
 
   loadMetadata(run: RunId, entries: readonly ManifestEntry[]): Promise<void> {
