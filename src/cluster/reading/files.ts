@@ -99,7 +99,9 @@ export class ClusterFiles implements ReadableFiles {
 
   /** Undefined: there is no such object, cached or at the origin. Rejects with ORIGIN_*. */
   async #findThrough(path: UfsPath, origin: OriginReads): Promise<Found | undefined> {
-    const { onLook } = this.#options;
+    const { onLook, peers } = this.#options;
+    // Others may have it, or be fetching it: whoever does not know them yet would fetch it once more.
+    await peers.heard();
     const located = this.locate(path);
     const found = (version: HeldVersion, confirmed: boolean): Found => {
       onLook?.(version.ranges.length > 0 ? 'cluster' : 'miss');

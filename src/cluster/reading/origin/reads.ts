@@ -225,6 +225,8 @@ export class OriginReads {
   async *readHere(entry: ManifestEntry, range: ByteRange): AsyncGenerator<Uint8Array> {
     const { fillings, observe, peers, segmentBytes } = this.#options;
     const end = range.offset + range.length;
+    // A worker that knows the others asks this one, which may not know them yet.
+    await peers.heard();
     // Alone it has all segments.
     const cut = (Math.floor(range.offset / segmentBytes) + 1) * segmentBytes;
     const belongs = peers.others().length === 0 ? entry.sizeBytes : Math.min(entry.sizeBytes, cut);

@@ -3,12 +3,14 @@ import { createHash } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ClusterFiles } from '../../../../src/cluster/reading/files.ts';
 import { KnownPeers } from '../../../../src/cluster/reading/known-peers.ts';
+import { OriginReads } from '../../../../src/cluster/reading/origin/reads.ts';
 import { PeerClient } from '../../../../src/cluster/reading/peer-client.ts';
 import { PrimedError } from '../../../../src/core/errors.ts';
-import type { LoadId, ManifestEntry, WorkerId } from '../../../../src/core/types.ts';
+import { ReadPolicies } from '../../../../src/core/read-policy.ts';
+import type { ByteRange, LoadId, ManifestEntry, WorkerId } from '../../../../src/core/types.ts';
 import { KiB, MiB } from '../../../../src/core/units.ts';
 import { contentOf, entry, loadObject } from '../../../support/store-fixture.ts';
-import { openReading, type ReadingStage, readFrom, segmentBytes } from './stage.ts';
+import { openReading, type ReadingStage, readFrom, segmentBytes, token } from './stage.ts';
 
 let stage: ReadingStage;
 beforeEach(async () => {
@@ -183,6 +185,63 @@ describe('a worker that has heard of nobody', () => {
     expect(await codeOf(files.list(order()))).toBe('PEER_FAILED');
     expect(await files.knows('s3://bucket/')).toBe(true);
     expect(await codeOf(files.knows('s3://other/'))).toBe('PEER_FAILED');
+    await client.close();
+  });
+
+  /** Worker a as it has just started, with an origin that has the file; what is fetched there is written down. */
+  const justStarted = (file: ManifestEntry, limitMs: number) => {
+    const { store, log } = stage.worker('a');
+    const fetched: string[] = [];
+    const peers = new KnownPeers('a' as WorkerId, () => true, limitMs);
+    const client = new PeerClient({ token });
+    const head = async () => {
+      fetched.push('head');
+      return { ...file, checksums: {} };
+    };
+    const read = async function* (_: ManifestEntry, { offset, length }: ByteRange) {
+      fetched.push(`${offset}+${length}`);
+      yield contentOf(file).subarray(offset, offset + length);
+    };
+    const none = (): never => {
+      throw new Error('not asked for here');
+    };
+    const origin = new OriginReads({
+      policies: new ReadPolicies({ base: { readThrough: 'always', maxAgeMs: undefined }, origins: [], rules: [] }),
+      origins: { head, resolve: none, readRange: none, level: none, part: none },
+      limiter: { enter: none, leave: none, spend: none },
+      ...{ fillings: { read }, peers, client, segmentBytes, serveStale: false, log, now: () => performance.now() },
+      observe: { read() {}, asked() {}, stale() {}, notKept() {} },
+    });
+    const files = new ClusterFiles({ store, peers, client, log, origin });
+    return { files, origin, peers, client, fetched };
+  };
+  const all = () => [...stage.workers.values()].map(({ peer }) => peer);
+
+  it('waits to hear who they are before it reads from the origin: another may have it', async () => {
+    const file = entry('elsewhere', 5 * MiB + 7);
+    await stage.put(file, () => ['b']);
+    const { files, origin, peers, client, fetched } = justStarted(file, 600_000);
+    const reading = Promise.all([readFrom(files, file.path), readFrom(files, file.path)]);
+    const part = origin.readHere(file, { offset: 0, length: 10 }).next();
+    // Whoever does not wait has asked the origin by then.
+    await new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
+    expect(fetched).toEqual([]);
+    peers.set({ from: 'c', version: 1, peers: all() });
+    for (const bytes of await reading) expect(printOf(bytes)).toBe(printOf(contentOf(file)));
+    // A segment that belongs here is fetched for who asks for it, as far as it is asked for.
+    expect((await part).value).toHaveLength(10);
+    expect(fetched).toEqual(['0+10']);
+    await client.close();
+  });
+
+  it('goes on alone when nobody says it, and then waits no more', async () => {
+    const file = entry('alone', 3 * MiB);
+    const { files, peers, client, fetched } = justStarted(file, 20);
+    const first = peers.heard();
+    expect(printOf(await readFrom(files, file.path))).toBe(printOf(contentOf(file)));
+    expect(fetched[0]).toBe('head');
+    expect(peers.heard()).toBe(first);
+    await first;
     await client.close();
   });
 });

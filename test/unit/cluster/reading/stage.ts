@@ -19,7 +19,7 @@ import { MemoryIds } from '../../../support/memory-ids.ts';
 import { type Fixture, load, makeFixture, memoryLog, run, writePart } from '../../../support/store-fixture.ts';
 
 export const segmentBytes = 2 * MiB;
-const token = 'token-of-the-cluster';
+export const token = 'token-of-the-cluster';
 
 export interface StageWorker {
   readonly id: WorkerId;
