@@ -11,6 +11,9 @@ export const exitCodes = {
   configuration: 78,
   /** Left by Ctrl-C: 128 and the number of SIGINT, as shells have it. */
   interrupted: 130,
+  /** Ended by SIGHUP and SIGTERM, in the same way. */
+  hungUp: 129,
+  terminated: 143,
 } as const;
 
 /** A command line that cannot be meant. */

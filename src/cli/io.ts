@@ -5,9 +5,19 @@ import { setTimeout as wait } from 'node:timers/promises';
 export interface Stream extends NodeJS.WritableStream {
   readonly isTTY?: boolean;
   readonly columns?: number;
+  readonly rows?: number;
 }
 
+/** Where keys come from. */
+export interface Keys extends NodeJS.ReadableStream {
+  readonly isTTY?: boolean;
+  setRawMode?(raw: boolean): unknown;
+}
+
+export type EndSignal = 'SIGTERM' | 'SIGHUP';
+
 export interface CliIo {
+  readonly stdin: Keys;
   readonly stdout: Stream;
   readonly stderr: Stream;
   readonly env: Readonly<Record<string, string | undefined>>;
@@ -16,11 +26,19 @@ export interface CliIo {
   readonly sleep: (milliseconds: number, signal: AbortSignal) => Promise<void>;
   /** Calls `handler` at Ctrl-C in place of ending the process, until the returned function is called. */
   readonly onInterrupt: (handler: () => void) => () => void;
+  /** The same, of what ends a process from outside. */
+  readonly onTerminate: (handler: (signal: EndSignal) => void) => () => void;
 }
+
+const endSignals: readonly EndSignal[] = ['SIGTERM', 'SIGHUP'];
 
 /** The world of the real process. */
 export function processIo(): CliIo {
   return {
+    // Standard input is opened when somebody asks for it.
+    get stdin() {
+      return process.stdin;
+    },
     stdout: process.stdout,
     stderr: process.stderr,
     env: process.env,
@@ -29,6 +47,12 @@ export function processIo(): CliIo {
     onInterrupt(handler) {
       process.on('SIGINT', handler);
       return () => process.off('SIGINT', handler);
+    },
+    onTerminate(handler) {
+      for (const signal of endSignals) process.on(signal, handler);
+      return () => {
+        for (const signal of endSignals) process.off(signal, handler);
+      };
     },
   };
 }

@@ -10,7 +10,7 @@ import { addAsking } from './verb.ts';
 
 interface ListFlags {
   readonly jobType: string;
-  readonly jobState?: JobState | 'ALL';
+  readonly jobState?: JobState | 'ACTIVE' | 'ALL';
 }
 
 const upperCase = (written: string): string => written.toUpperCase();
@@ -23,7 +23,7 @@ export const registerJobList: RegisterVerb = (job, context) => {
       new Option('--job-type <type>', 'load, free or all')
         .choices(['load', 'free', 'all', 'LOAD', 'FREE', 'ALL'])
         .default('all'),
-      ['--job-state <state>', `${jobStates.join(', ')} or ALL`, upperCase],
+      ['--job-state <state>', `${jobStates.join(', ')}, ACTIVE (not ended) or ALL`, upperCase],
     ],
     examples: ['primed job list', 'primed job list --job-type load --job-state failed --format json'],
     ask: (client, { jobType: type, jobState: state }) =>

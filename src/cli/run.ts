@@ -11,6 +11,7 @@ import { exitCodeOf, exitCodes } from './exit.ts';
 import { registerFs } from './fs.ts';
 import type { CliIo } from './io.ts';
 import { registerJob } from './job.ts';
+import { registerTop } from './top.ts';
 import { registerUfs } from './ufs.ts';
 import { registerVersion } from './version.ts';
 import { registerWorker } from './worker.ts';
@@ -70,6 +71,7 @@ export function makeProgram(context: CliContext, verbs: readonly RegisterVerb[])
     registerFs,
     registerWorker,
     registerUfs,
+    registerTop,
     registerConfig,
     registerCompletion,
     registerVersion,

@@ -17,6 +17,9 @@ import type {
   WorkerInfo,
 } from './types.ts';
 
+/** How long one answer is waited for: until the signal, or the longest silence. */
+export type AskLimits = Pick<Ask, 'signal' | 'answerTimeoutMs'>;
+
 export type LoadTarget = { readonly path: string } | { readonly indexFile: string };
 
 /** A check waits for its turn (30 s) before it answers, and speaks at least when a page has been read. */
@@ -112,9 +115,14 @@ export class PrimedClient {
     return this.#job({ method: 'POST', path: '/api/v1/master/retry_job/load', body: { job } });
   }
 
-  list({ type = 'LOAD', state }: { type?: string; state?: JobState | 'ALL' } = {}): Promise<readonly JobRow[]> {
+  /** The newest first. `ACTIVE`: those that have not ended. */
+  list({
+    type = 'LOAD',
+    state,
+    ...limits
+  }: { type?: string; state?: JobState | 'ACTIVE' | 'ALL' } & AskLimits = {}): Promise<readonly JobRow[]> {
     const query = { 'job-type': type.toUpperCase(), 'job-state': state };
-    return this.#job({ method: 'GET', path: '/api/v1/master/list_job', query });
+    return this.#job({ method: 'GET', path: '/api/v1/master/list_job', query, ...limits });
   }
 
   /** One page of what is cached at or below a path. */
@@ -178,8 +186,8 @@ export class PrimedClient {
   }
 
   /** All workers that the coordinator knows, by id. */
-  workers(): Promise<readonly WorkerInfo[]> {
-    return this.#worker({ method: 'GET', path: '/api/v1/workers' });
+  workers(limits: AskLimits = {}): Promise<readonly WorkerInfo[]> {
+    return this.#worker({ method: 'GET', path: '/api/v1/workers', ...limits });
   }
 
   /** The worker keeps and serves what it has, and gets no new segments. Rejects with WORKER_UNKNOWN, as those below. */

@@ -65,12 +65,17 @@ export interface JobRow {
   readonly submittedAt?: string;
   readonly startedAt?: string;
   readonly endedAt?: string;
-  readonly options?: Partial<LoadOptions>;
+  readonly options?: Partial<LoadOptions> & { readonly dryRun?: boolean };
   readonly files?: number;
   readonly bytes?: number;
   readonly processedFiles?: number;
   readonly loadedBytes?: number;
   readonly skippedBytes?: number;
+  /** Of a load with `verify`. */
+  readonly verifiedBytes?: number;
+  /** From the origin: of late, or of an ended load on average. */
+  readonly bytesPerSecond?: number;
+  readonly etaMs?: number;
   /** Of a free. */
   readonly freedFiles?: number;
   readonly freedBytes?: number;

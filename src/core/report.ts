@@ -60,7 +60,7 @@ export function jsonReport(job: JobSnapshot, { verbose }: ReportOptions = { verb
     mTotalFileCount: job.totalFiles,
     mLoadedByteCount: job.loadedBytes,
     mTotalByteCount: job.totalBytes,
-    mThroughput: job.bytesPerSecond === undefined ? undefined : Math.round(job.bytesPerSecond),
+    mThroughput: rounded(job.bytesPerSecond),
     mFailurePercentage: failurePercentage(job),
     mFailedFileCount: job.failedFiles,
     mFailedFilesWithReasons: verbose
@@ -83,7 +83,7 @@ export function jsonReport(job: JobSnapshot, { verbose }: ReportOptions = { verb
     verifiedBytes: job.verifiedBytes,
     retries: job.retries,
     evictedBytes: job.evictedBytes,
-    etaMs: job.etaMs === undefined ? undefined : Math.round(job.etaMs),
+    etaMs: rounded(job.etaMs),
     ...timesOf(job),
     ledger: {
       ...job.ledger,
@@ -115,8 +115,15 @@ export function listRow(job: JobSnapshot): Record<string, unknown> {
     processedFiles: job.processedFiles,
     loadedBytes: job.loadedBytes,
     skippedBytes: job.skippedBytes,
+    verifiedBytes: job.options.verify ? job.verifiedBytes : undefined,
+    bytesPerSecond: rounded(job.bytesPerSecond),
+    etaMs: rounded(job.etaMs),
     failures: job.failedFiles,
   });
+}
+
+function rounded(figure: number | undefined): number | undefined {
+  return figure === undefined ? undefined : Math.round(figure);
 }
 
 /** Files failed of those processed, 0 to 100. */

@@ -11,6 +11,7 @@ import { type Static, Type } from 'typebox';
 import type { JobService } from '../cluster/types.ts';
 import { PrimedError } from '../core/errors.ts';
 import { type JobSource, type JobState, type JobType, jobStates, jobTypes, type LoadOptions } from '../core/job.ts';
+import { isEnded } from '../core/job-machine.ts';
 import { bandwidthText, defaultLoadOptions, parseLoadOptions } from '../core/load-options.ts';
 import { rateOf } from '../core/origin-limits.ts';
 import { listRow } from '../core/report.ts';
@@ -49,6 +50,7 @@ const SubmitBody = Type.Object({ ...sourceFields, options: Type.Optional(LoadOpt
 const ProgressBody = Type.Object({ ...sourceFields, format: Type.Optional(Type.String()), verbose: flagField }, strict);
 const LimitBody = Type.Object({ ...sourceFields, bandwidth: Type.Union([Type.String(), Type.Number()]) }, strict);
 const StopBody = Type.Object(sourceFields, strict);
+const activeStates = jobStates.filter((state) => !isEnded(state));
 const ListBody = Type.Object(
   { 'job-type': Type.Optional(Type.String()), 'job-state': Type.Optional(Type.String()) },
   strict,
@@ -139,9 +141,10 @@ function routes(scope: FastifyInstance, jobs: JobService, defaults: LoadOptions)
       preValidation: bodyOrQueryFields,
       handler: async ({ body }) => {
         const type = wordOf('job-type', body['job-type'], [...jobTypes, 'ALL']) ?? 'ALL';
-        const state = wordOf('job-state', body['job-state'], [...jobStates, 'ALL']) ?? 'ALL';
+        const state = wordOf('job-state', body['job-state'], [...jobStates, 'ACTIVE', 'ALL']) ?? 'ALL';
         const types = type === 'ALL' ? {} : { types: [type as JobType] };
-        return jobs.list({ ...types, ...(state === 'ALL' ? {} : { states: [state as JobState] }) }).map(listRow);
+        const states = state === 'ACTIVE' ? activeStates : [state as JobState];
+        return jobs.list({ ...types, ...(state === 'ALL' ? {} : { states }) }).map(listRow);
       },
     });
   }

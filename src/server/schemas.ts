@@ -117,6 +117,8 @@ export const JobRow = Type.Object(
     options: Type.Object({}, open),
     files: optional(count),
     bytes: optional(count),
+    bytesPerSecond: optional(count),
+    etaMs: optional(count),
     failures: count,
   },
   open,

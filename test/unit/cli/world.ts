@@ -1,6 +1,6 @@
 /** A terminal, or none, whose clock stands still between the steps of a verb. */
-import { Writable } from 'node:stream';
-import type { CliIo, Stream } from '../../../src/cli/io.ts';
+import { PassThrough, Writable } from 'node:stream';
+import type { CliIo, EndSignal, Stream } from '../../../src/cli/io.ts';
 
 export interface World extends CliIo {
   readonly out: () => string;
@@ -10,11 +10,16 @@ export interface World extends CliIo {
   interrupt(): void;
   /** How many handlers of Ctrl-C there are. */
   interruptHandlers(): number;
+  terminate(signal: EndSignal): void;
+  /** Keys; only a terminal has them. */
+  readonly stdin: PassThrough & { isTTY?: boolean; setRawMode?: (raw: boolean) => void; raw?: boolean };
   /** Called at each sleep, before it ends. */
   onSleep: (milliseconds: number) => void | Promise<void>;
 }
 
-export function makeWorld(options: { terminal?: boolean; columns?: number; env?: Record<string, string> } = {}): World {
+export function makeWorld(
+  options: { terminal?: boolean; columns?: number; rows?: number; env?: Record<string, string> } = {},
+): World {
   const out: Buffer[] = [];
   const err: Buffer[] = [];
   const handlers = new Set<() => void>();
@@ -27,9 +32,19 @@ export function makeWorld(options: { terminal?: boolean; columns?: number; env?:
           done();
         },
       }),
-      options.terminal === true ? { isTTY: true, columns: options.columns ?? 200 } : {},
+      options.terminal === true ? { isTTY: true, columns: options.columns ?? 200, rows: options.rows ?? 50 } : {},
     );
+  const endHandlers = new Set<(signal: EndSignal) => void>();
+  const stdin: World['stdin'] = new PassThrough();
+  if (options.terminal === true)
+    Object.assign(stdin, {
+      isTTY: true,
+      setRawMode(raw: boolean) {
+        stdin.raw = raw;
+      },
+    });
   const world: World = {
+    stdin,
     stdout: stream(out),
     stderr: stream(err),
     env: options.env ?? {},
@@ -43,6 +58,13 @@ export function makeWorld(options: { terminal?: boolean; columns?: number; env?:
     onInterrupt(handler) {
       handlers.add(handler);
       return () => handlers.delete(handler);
+    },
+    onTerminate(handler) {
+      endHandlers.add(handler);
+      return () => endHandlers.delete(handler);
+    },
+    terminate: (signal) => {
+      for (const handler of endHandlers) handler(signal);
     },
     out: () => Buffer.concat(out).toString(),
     outBytes: () => Buffer.concat(out),

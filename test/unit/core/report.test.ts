@@ -194,5 +194,12 @@ describe('a row of the list', () => {
     });
     expect(row).not.toHaveProperty('path');
     expect(row).toHaveProperty('options.bandwidthBytesPerSecond', 200 * MB);
+    expect(row).toHaveProperty('verifiedBytes', 6000);
+    expect(listRow(snapshot({ bytesPerSecond: 9.6, etaMs: 1200.2 }))).toMatchObject({
+      bytesPerSecond: 10,
+      etaMs: 1200,
+    });
+    for (const unknown of ['bytesPerSecond', 'etaMs', 'verifiedBytes'])
+      expect(listRow(snapshot())).not.toHaveProperty(unknown);
   });
 });

@@ -371,6 +371,12 @@ describe('list', () => {
     expect(jobs.filters).toEqual([{}, {}]);
   });
 
+  it('with ACTIVE has those that have not ended', async () => {
+    const { app, jobs } = await open();
+    await app.inject({ method: 'GET', url: `${listUrl}?job-state=ACTIVE` });
+    expect(jobs.filters).toEqual([{ states: ['WAITING', 'RUNNING', 'VERIFYING'] }]);
+  });
+
   it.each([
     ['job-type=COPY', 'job-type: must be one of'],
     ['job-state=DONE', 'job-state: must be one of'],
