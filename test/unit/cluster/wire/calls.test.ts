@@ -34,6 +34,7 @@ test('every call arrives with its arguments, and its answer comes back', async (
     { complete: false, bytes: 2 ** 33, ours: false, own: true, ownBytes: 2 ** 33 },
   ]);
   await link.publish(run, file);
+  await link.stateChecksums(run, file, { crc64nvme: 'AAAAAAAAAAA=' });
   await link.abandon(run, file, 'changed');
   await link.loadMetadata(run, files);
   expect(await link.verify(run, file, segments, 'crc32c')).toEqual({
@@ -63,6 +64,7 @@ test('every call arrives with its arguments, and its answer comes back', async (
     ['makeRoom', run, files],
     ['cached', { run, load: spec.load }, segments],
     ['publish', run, file],
+    ['stateChecksums', run, file, { crc64nvme: 'AAAAAAAAAAA=' }],
     ['abandon', run, file, 'changed'],
     ['loadMetadata', run, files],
     ['verify', run, file, segments, 'crc32c'],
