@@ -19,7 +19,7 @@ export const registerFsStat: RegisterVerb = (fs, context) => {
 /** Segments and gaps that are shown to people. */
 const mostLines = 100;
 
-function describeStat(stat: PathStat): string {
+export function describeStat(stat: PathStat): string {
   const { path, type, files, bytes, cachedFiles, cachedBytes, file, replicas = [], workers = [] } = stat;
   // Of nothing, everything is there.
   const percent = bytes === 0 ? 100 : Math.floor((cachedBytes / bytes) * 1000) / 10;

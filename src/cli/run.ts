@@ -14,6 +14,7 @@ import { registerJob } from './job.ts';
 import { registerTop } from './top.ts';
 import { registerUfs } from './ufs.ts';
 import { registerVersion } from './version.ts';
+import { registerWhy } from './why.ts';
 import { registerWorker } from './worker.ts';
 
 /**
@@ -72,6 +73,7 @@ export function makeProgram(context: CliContext, verbs: readonly RegisterVerb[])
     registerWorker,
     registerUfs,
     registerTop,
+    registerWhy,
     registerConfig,
     registerCompletion,
     registerVersion,

@@ -94,6 +94,13 @@ describe('primed job load', () => {
     expect(said.stdout).toMatch(/\tJob State: FAILED/);
     expect(said.stdout).toMatch(/\t\ts3:\/\/demo\/bad\/x\.bin: .*AccessDenied/);
     scene.origin.clearFaults();
+    const why = await cli('why', 's3://demo/bad/x.bin');
+    expect(why).toMatchObject({ code: 0, stderr: '' });
+    expect(why.stdout).toMatch(/ of s3:\/\/demo\/bad\/, FAILED: the file FAILED: .*403.*AccessDenied/);
+    expect(why.stdout).toContain('Nothing of it is cached.');
+    const beside = (await cli('why', 's3://demo/bad/y.bin')).stdout;
+    expect(beside).toContain('s3://demo/bad/, FAILED: what is cached of the file came with it');
+    expect(beside).toMatch(/^Bytes cached: +10\.00KB of 10\.00KB/m);
   });
 
   it('of what nobody submitted exits 4', async () => {
