@@ -28,6 +28,8 @@ export interface CliIo {
   readonly onInterrupt: (handler: () => void) => () => void;
   /** The same, of what ends a process from outside. */
   readonly onTerminate: (handler: (signal: EndSignal) => void) => () => void;
+  /** Calls `handler`, which may not wait, when the process ends for whatever reason it can still see. */
+  readonly onExit: (handler: () => void) => () => void;
 }
 
 const endSignals: readonly EndSignal[] = ['SIGTERM', 'SIGHUP'];
@@ -53,6 +55,10 @@ export function processIo(): CliIo {
       return () => {
         for (const signal of endSignals) process.off(signal, handler);
       };
+    },
+    onExit(handler) {
+      process.on('exit', handler);
+      return () => process.off('exit', handler);
     },
   };
 }

@@ -42,7 +42,12 @@ export function openScreen(io: CliIo, events: ScreenEvents): Screen {
       else events.onKey(key);
     }
   };
-  const forget = [io.onInterrupt(events.onInterrupt), io.onTerminate(events.onTerminate)];
+  const forget = [
+    io.onInterrupt(events.onInterrupt),
+    io.onTerminate(events.onTerminate),
+    // A defect that nobody catches: its words come after this, and stay. Modes of keys the process gives back itself.
+    io.onExit(() => stdout.write(leave)),
+  ];
   stdout.on('resize', events.onResize).on('error', events.onGone).on('close', events.onGone);
   if (hasKeys) {
     stdin.setRawMode?.(true);

@@ -100,6 +100,21 @@ test.each<[string, number, (io: World) => void]>([
   expectRestored(io);
 });
 
+test('a process that ends in between gives the terminal back, and only once', async () => {
+  const { url } = await coordinatorWithJobs();
+  const io = makeWorld({ terminal: true });
+  const onPause = (): void => {
+    expect(io.out()).not.toContain(leave);
+    io.exit();
+    expect(io.out().endsWith(leave)).toBe(true);
+    io.interrupt();
+  };
+  await watch(url, { io, onPause });
+  const before = io.out();
+  io.exit();
+  expect(io.out()).toBe(before);
+});
+
 test('it looks again and again; another size is drawn at once; keys that mean nothing change nothing', async () => {
   const coordinator = await coordinatorWithJobs();
   const io = makeWorld({ terminal: true, columns: 120, rows: 30 });

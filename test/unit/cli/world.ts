@@ -11,6 +11,8 @@ export interface World extends CliIo {
   /** How many handlers of Ctrl-C there are. */
   interruptHandlers(): number;
   terminate(signal: EndSignal): void;
+  /** The process ends. */
+  exit(): void;
   /** Keys; only a terminal has them. */
   readonly stdin: PassThrough & { isTTY?: boolean; setRawMode?: (raw: boolean) => void; raw?: boolean };
   /** Called at each sleep, before it ends. */
@@ -34,6 +36,7 @@ export function makeWorld(
       }),
       options.terminal === true ? { isTTY: true, columns: options.columns ?? 200, rows: options.rows ?? 50 } : {},
     );
+  const exitHandlers = new Set<() => void>();
   const endHandlers = new Set<(signal: EndSignal) => void>();
   const stdin: World['stdin'] = new PassThrough();
   if (options.terminal === true)
@@ -65,6 +68,13 @@ export function makeWorld(
     },
     terminate: (signal) => {
       for (const handler of endHandlers) handler(signal);
+    },
+    onExit(handler) {
+      exitHandlers.add(handler);
+      return () => exitHandlers.delete(handler);
+    },
+    exit: () => {
+      for (const handler of exitHandlers) handler();
     },
     out: () => Buffer.concat(out).toString(),
     outBytes: () => Buffer.concat(out),
