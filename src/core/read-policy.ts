@@ -37,6 +37,7 @@ export class ReadPolicies {
   #rules!: readonly ReadRule[];
   /** Whether anything at all is ever asked of an origin by a read. */
   readsAny!: boolean;
+  #writesAny!: boolean;
 
   constructor(rules: ReadRules) {
     this.configure(rules);
@@ -47,11 +48,13 @@ export class ReadPolicies {
     this.#base = base;
     this.#origins = longestFirst(origins);
     this.#rules = longestFirst(rules);
-    this.readsAny = [base, ...origins, ...rules].some(({ readThrough = 'never' }) => readThrough !== 'never');
+    const all = [base, ...origins, ...rules];
+    this.readsAny = all.some(({ readThrough = 'never' }) => readThrough !== 'never');
+    this.#writesAny = all.some(({ writes }) => writes === true);
   }
 
   of(path: string): ReadPolicy {
-    if (!this.readsAny) return this.#base;
+    if (!this.readsAny && !this.#writesAny) return this.#base;
     const rule = matching(this.#rules, path);
     const origin = matching(this.#origins, path);
     const readThrough = rule?.readThrough ?? origin?.readThrough ?? this.#base.readThrough;

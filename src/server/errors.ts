@@ -26,7 +26,7 @@ export function installErrorHandler(app: FastifyInstance): void {
 }
 
 /** Those that routes of ours have. */
-const methods = ['GET', 'POST', 'DELETE'];
+const methods = ['GET', 'POST', 'PUT', 'DELETE'];
 
 /** Another form of an answer. */
 export type ErrorForm = (

@@ -406,3 +406,34 @@ test('certificates need their keys, and nodes that show them a CA and a coordina
     'cluster.coordinator: has to be https://…, because tls.nodes is mtls, not "http://127.0.0.1:19999"',
   ]);
 });
+
+test('what is written through is found again: it is read through, and as young as the read', () => {
+  const refused = (lines: string) =>
+    errorsOf({ file: toml(lines) }).map((line) => line.slice(line.search(/ufs\[|reading\./)));
+  const written = '[[ufs]]\nprefix = "s3://b/"\nwrite = "through"\n';
+  const rule = '[[reading.rule]]\nprefix = "s3://b/a/"\n';
+  const always = '[reading]\nread_through = "always"\n';
+  load({ file: toml(`${always}${written}`) });
+  load({ file: toml(`${written}read_through = "pass"\nmax_age = "0s"`) });
+  const toBeFound = /: s3:\/\/b\/.* is written through, and then read_through must be "pass" or "always"/;
+  const each = /: s3:\/\/b\/.* is written through, and then the origin is asked at each read: remove it$/;
+  for (const [lines, key, problem] of [
+    [written, 'ufs[0].write', toBeFound],
+    [`${written}read_through = "never"`, 'ufs[0].write', toBeFound],
+    [`${always}${written}${rule}read_through = "never"`, 'reading.rule[0].read_through', toBeFound],
+    [`${written}read_through = "always"\nmax_age = "1s"`, 'ufs[0].max_age', each],
+    [`${always}${written}${rule}max_age = "1s"`, 'reading.rule[0].max_age', each],
+    [`${always}${rule}write = "through"\nmax_age = "1s"`, 'reading.rule[0].max_age', each],
+    [
+      `${always}[[reading.rule]]\nprefix = "file:///srv/"\nwrite = "through"`,
+      'reading.rule[0].write',
+      /only what is of s3:\/\/ is written through$/,
+    ],
+  ] as const) {
+    const said = refused(lines);
+    expect([lines, said]).toEqual([lines, [expect.stringMatching(problem)]]);
+    expect(said[0]!.startsWith(`${key}:`)).toBe(true);
+  }
+  // What holds for everything is no contradiction: it is for what is not written.
+  load({ file: toml(`${always}max_age = "1h"\n${written}`) });
+});

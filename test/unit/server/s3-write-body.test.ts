@@ -4,7 +4,7 @@ import { IncomingMessage } from 'node:http';
 import { Socket } from 'node:net';
 import { crc32 } from 'node:zlib';
 import fc from 'fast-check';
-import { expect, it } from 'vitest';
+import { expect, it, vi } from 'vitest';
 import { crc32c, crc64nvme } from '../../../src/platform/index.ts';
 import { AwsChunked } from '../../../src/server/s3/aws-chunked.ts';
 import { deletionsOf, deletionsXml } from '../../../src/server/s3/delete-objects.ts';
@@ -182,3 +182,68 @@ it('a list of deletions is read and written anew, whatever characters its keys h
   ])
     expect(() => deletionsOf(bad)).toThrow(S3Error);
 });
+
+it('a body of which nothing more comes ends the connection after its limit, counted anew for each piece', async () => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+  try {
+    const request = new IncomingMessage(new Socket());
+    request.headers['content-length'] = '30';
+    const body = writeBodyOf(request, { stallMs: 60_000, sums }).pieces();
+    // The last piece is held back: so what is asked for comes when the one after it has.
+    request.push(Buffer.alloc(10, 'a'));
+    const first = body.next();
+    await vi.advanceTimersByTimeAsync(59_000);
+    request.push(Buffer.alloc(10, 'b'));
+    expect((await first).value?.toString()).toBe('a'.repeat(10));
+    const second = body.next();
+    const failed = expect(second).rejects.toMatchObject({ code: 'RequestTimeout' });
+    await vi.advanceTimersByTimeAsync(59_000);
+    expect(request.destroyed).toBe(false);
+    await vi.advanceTimersByTimeAsync(1_100);
+    expect(request.destroyed).toBe(true);
+    await failed;
+    expect(vi.getTimerCount()).toBe(0);
+  } finally {
+    vi.useRealTimers();
+  }
+});
+
+it.each([false, true])(
+  'of a large body no more is held than one piece and what lies in the connection (chunked: %s)',
+  async (isChunked) => {
+    const piece = Buffer.alloc(64 * 1024);
+    const count = 256;
+    /** Taken off the connection, and given on. */
+    let [taken, given] = [0, 0];
+    const chunk = isChunked
+      ? Buffer.concat([Buffer.from(`${piece.length.toString(16)}\r\n`), piece, Buffer.from('\r\n')])
+      : piece;
+    const request = new IncomingMessage(new Socket());
+    request._read = () => {
+      if (taken < count) {
+        taken += 1;
+        request.push(chunk);
+      } else {
+        request.push(isChunked ? Buffer.from('0\r\n\r\n') : null);
+        if (isChunked) request.push(null);
+      }
+    };
+    const length = String(count * piece.length);
+    Object.assign(
+      request.headers,
+      isChunked
+        ? { 'content-encoding': 'aws-chunked', 'x-amz-decoded-content-length': length }
+        : { 'content-length': length },
+    );
+    let mostHeld = 0;
+    for await (const bytes of writeBodyOf(request, { stallMs: 60_000, sums }).pieces()) {
+      given += bytes.length;
+      // Whoever sends it on takes his time: nothing is read ahead of him meanwhile.
+      await new Promise((resolve) => setImmediate(resolve));
+      mostHeld = Math.max(mostHeld, taken * piece.length - given);
+    }
+    expect(given).toBe(count * piece.length);
+    // Its own piece, one that is taken apart, and two that Node reads ahead.
+    expect(mostHeld).toBeLessThanOrEqual(4 * piece.length);
+  },
+);
