@@ -6,7 +6,7 @@ import { defaultLoadOptions } from '../../src/core/load-options.ts';
 import { ledgerDifference, type ManifestEntry, type RunId } from '../../src/core/types.ts';
 import { pageBytes } from '../../src/core/units.ts';
 import { pageLengthOf } from '../support/store-model.ts';
-import type { Cluster } from './nodes.ts';
+import type { Cluster, CoordinatorNode } from './nodes.ts';
 import type { World } from './world.ts';
 
 export interface JobPlan {
@@ -97,7 +97,7 @@ export class Client {
   // --- what it does
 
   /** In the coordinator's process, and `again` when there is none, or no answer in time. */
-  #ask(act: (jobs: JobService) => void, answerMs: number, again: () => void): void {
+  #ask(act: (jobs: JobService, coordinator: CoordinatorNode) => void, answerMs: number, again: () => void): void {
     const { coordinator, network } = this.#cluster;
     const { process, jobs } = coordinator;
     if (process === undefined || !coordinator.up || jobs === undefined) {
@@ -106,7 +106,7 @@ export class Client {
     }
     this.#world.after(answerMs, undefined, again);
     this.#world.after(network.latencyMs(), process, () => {
-      if (coordinator.jobs !== undefined) act(coordinator.jobs);
+      if (coordinator.jobs !== undefined) act(coordinator.jobs, coordinator);
     });
   }
 
@@ -146,14 +146,15 @@ export class Client {
     if (this.stopped !== undefined) return;
     this.#stopAsked = true;
     const again = (): void => this.#stop();
-    const act = (jobs: JobService): void => {
+    const act = (jobs: JobService, { stoodStill }: CoordinatorNode): void => {
       const calm = this.#world.nowMs >= this.#cluster.calmFromMs;
-      const askedMs = this.#world.nowMs - this.#cluster.coordinator.frozenMs;
+      const fromMs = this.#world.nowMs;
       jobs.stop(this.plan.path).then(
         (stopped) => {
           if (this.stopped !== undefined) return;
           this.stopped = stopped;
-          const tookMs = this.#world.nowMs - this.#cluster.coordinator.frozenMs - askedMs;
+          const toMs = this.#world.nowMs;
+          const tookMs = toMs - fromMs - stoodStill.withinMs({ fromMs, toMs });
           // Two limits of 5 s follow each other where a worker is not reached, and the job store is written to.
           const limitMs = this.#cluster.etcd !== undefined ? 25_000 : calm ? 2_000 : 11_000;
           if (tookMs > limitMs) this.#world.wrong(`a stop took ${Math.round(tookMs)} ms`);

@@ -131,9 +131,10 @@ export class Faults {
     const { process } = node;
     if (process === undefined || !node.up || process.frozen) return;
     this.#world.freeze(process);
-    const durationMs = this.#duration();
-    this.#lasts(durationMs, () => {
-      if ('frozenMs' in node) node.frozenMs += durationMs;
+    const over = 'stoodStill' in node ? node.stoodStill.begins(this.#world.nowMs) : () => undefined;
+    process.onDeath.push(() => over(this.#world.nowMs));
+    this.#lasts(this.#duration(), () => {
+      over(this.#world.nowMs);
       this.#world.log(`${process.name} goes on`);
       if (process.alive) this.#world.thaw(process);
       this.#cluster.thawed(process);

@@ -30,6 +30,7 @@ import type { VirtualTime } from '../support/virtual-time.ts';
 import { SimEtcd } from './etcd.ts';
 import { Network } from './network.ts';
 import { Bucket, SimOrigins } from './origin.ts';
+import { StoodStill } from './stood-still.ts';
 import { SimStore } from './store.ts';
 import { Costs, Repeats, Reservations, SharedWatch, Terms } from './watch.ts';
 import type { WebSocket } from './web-sockets.ts';
@@ -330,8 +331,7 @@ export class CoordinatorNode extends Node {
   #ids: (() => string) | undefined;
   /** Calls on links that have not been answered, by what they are. */
   readonly pending = new Map<symbol, string>();
-  /** How long it stood still, ever. */
-  frozenMs = 0;
+  readonly stoodStill = new StoodStill();
   /** When workers were last members. */
   readonly memberUntilMs = new Map<WorkerId, number>();
 
@@ -507,7 +507,7 @@ export class WorkerNode extends Node {
       onCall: (method, run) => {
         this.changes += 1;
         if (run !== undefined) this.#calls.set(run, this.callsOf(run) + 1);
-        if (method === 'stopRun' && worker.partsInFlight > 0) cluster.costs.stopped(run!);
+        if (method === 'stopRun') cluster.costs.stopped(this, run!);
         if (world.logging && method !== 'load') world.log(`${process.name} ${method} ${run?.slice(0, 8) ?? ''}`);
       },
       onStart: (spec) => this.#started(spec),

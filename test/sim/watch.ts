@@ -8,7 +8,6 @@ import { pageBytes } from '../../src/core/units.ts';
 import type { RunSpec } from '../../src/ingest/types.ts';
 import type { MemoryEtcd } from '../support/memory-etcd.ts';
 import type { Cluster, CoordinatorNode, WorkerNode } from './nodes.ts';
-import { mostInFlightBytes } from './worker.ts';
 import type { Process, World } from './world.ts';
 
 /** So long after nobody has a claim any more somebody has it who could: what is heard of it, contending, and two transactions. */
@@ -97,13 +96,14 @@ export class Costs {
     this.#runs.set(run, load);
   }
 
-  /** A run was ended at a worker with something under way. */
-  stopped(run: RunId): void {
-    this.#add(run, mostInFlightBytes);
+  /** A run is ended at a worker, with what is under way of it. */
+  stopped({ worker }: WorkerNode, run: RunId): void {
+    this.#add(run, worker?.inFlightBytesOf(run) ?? 0);
   }
 
-  died(worker: WorkerNode): void {
-    for (const [run, load] of this.#runs) this.#add(run, mostInFlightBytes + this.#onlyThere(worker, load));
+  died(node: WorkerNode): void {
+    for (const [run, load] of this.#runs)
+      this.#add(run, (node.worker?.inFlightBytesOf(run) ?? 0) + this.#onlyThere(node, load));
   }
 
   /** What may have left the origin for a run besides each byte once. */

@@ -91,8 +91,6 @@ type PartEnd = 'landed' | 'changed' | 'later' | 'dropped' | { readonly error: Pr
 const partPages = 2;
 /** Parts that a worker fetches at once, of all runs. */
 const slots = 3;
-/** Of one worker. */
-export const mostInFlightBytes = slots * partPages * pageBytes;
 const maxRestarts = 2;
 const retry: RetrySettings = { ...defaultRetry, maxAttempts: 5, baseMs: 50, maxMs: 1000 };
 /** A request that nobody answers. */
@@ -120,6 +118,11 @@ export class SimWorker implements Worker {
     let sum = 0;
     for (const { partsInFlight } of this.runs.values()) sum += partsInFlight;
     return sum;
+  }
+
+  /** Of parts that have been begun and have not landed. */
+  inFlightBytesOf(run: RunId): number {
+    return (this.runs.get(run)?.partsInFlight ?? 0) * partPages * pageBytes;
   }
 
   get reservedBytes(): number {
