@@ -109,7 +109,7 @@ test('a process that ends in between gives the terminal back, and only once', as
     expect(io.out().endsWith(leave)).toBe(true);
     io.interrupt();
   };
-  await watch(url, { io, onPause });
+  expect(await watch(url, { io, onPause }), io.err()).toBe(130);
   const before = io.out();
   io.exit();
   expect(io.out()).toBe(before);
@@ -118,7 +118,7 @@ test('a process that ends in between gives the terminal back, and only once', as
 test('it looks again and again; another size is drawn at once; keys that mean nothing change nothing', async () => {
   const coordinator = await coordinatorWithJobs();
   const io = makeWorld({ terminal: true, columns: 120, rows: 30 });
-  await watch(coordinator.url, {
+  const code = await watch(coordinator.url, {
     io,
     onPause: (nth) => {
       if (nth === 1) {
@@ -128,14 +128,15 @@ test('it looks again and again; another size is drawn at once; keys that mean no
         );
         io.stdin.write('x');
       } else if (nth === 2) {
-        expect(lastPicture(io)).toContain('… and 26 more jobs');
+        expect(lastPicture(io)).toContain('… and 25 more jobs');
         Object.assign(io.stdout, { rows: 10 });
         io.stdout.emit('resize');
-        expect(lastPicture(io)).toContain('… and 46 more jobs');
+        expect(lastPicture(io)).toContain('… and 45 more jobs');
         io.stdin.write('q');
       }
     },
   });
+  expect(code, io.err()).toBe(0);
   expectRestored(io);
 });
 
