@@ -50,5 +50,5 @@ function describe(io: CliIo, findings: readonly Finding[]): string {
     return `${mark}  ${printable(`${check}: ${what}`)}${help}\n`;
   });
   const count = (wanted: Finding['level']): number => findings.filter(({ level }) => level === wanted).length;
-  return `${lines.join('')}${count('ok')} ok, ${count('warn')} warnings, ${count('fail')} failures\n`;
+  return `${lines.join('')}${count('ok')} ok, ${count('warn')} to look at, ${count('fail')} failed\n`;
 }
