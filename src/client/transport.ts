@@ -23,6 +23,7 @@ export interface Ask {
   readonly path: string;
   readonly query?: Readonly<Record<string, string | number | boolean | undefined>>;
   readonly body?: unknown;
+  readonly headers?: Readonly<Record<string, string>>;
   readonly accept?: string;
   /** Longest silence of this request, where it differs. */
   readonly answerTimeoutMs?: number;
@@ -114,7 +115,7 @@ export class Transport {
     return this.#agent.destroy();
   }
 
-  async #send({ method, path, query = {}, body, accept, answerTimeoutMs, signal }: Ask): Promise<Answer> {
+  async #send({ method, path, query = {}, body, headers, accept, answerTimeoutMs, signal }: Ask): Promise<Answer> {
     const url = new URL(path.replace(/^\//, ''), this.url.endsWith('/') ? this.url : `${this.url}/`);
     for (const [name, value] of Object.entries(query))
       if (value !== undefined) url.searchParams.set(name, String(value));
@@ -123,6 +124,7 @@ export class Transport {
         dispatcher: this.#agent,
         method,
         headers: {
+          ...headers,
           accept: accept ?? 'application/json',
           ...(body === undefined ? {} : { 'content-type': 'application/json' }),
           ...bearer(this.#token),

@@ -183,7 +183,8 @@ class EtcdRegistrar implements Registrar {
     const registered: Registered = {
       ...address,
       instance: this.#instance,
-      protocol: clusterProtocol,
+      protocol: clusterProtocol.oldest,
+      newestProtocol: clusterProtocol.newest,
       registeredAtMs: Math.round(clock.wallMs()),
       leaseMs,
     };

@@ -8,8 +8,9 @@
 import { EventEmitter, once } from 'node:events';
 import { PrimedError, reportOf } from '../core/errors.ts';
 import { discoveryKey, MemberEntries, memberKeys } from '../core/member-entries.ts';
-import { addressOf, isMember, type WorkerRow } from '../core/membership.ts';
+import { addressOf, isMember, protocolsOf, type WorkerRow } from '../core/membership.ts';
 import type { PeerOrder } from '../core/peers.ts';
+import { clusterProtocol, protocolsApart } from '../core/protocol.ts';
 import type { Clock, Log, WorkerId } from '../core/types.ts';
 import type { Etcd, EtcdEntry, Operation, Revision, Watch, WatchEvent } from './etcd/index.ts';
 import type { Registry } from './registry.ts';
@@ -218,9 +219,13 @@ class WatchedRegistry implements EtcdRegistry {
     if (row === undefined || this.#odd.has(key) || this.#odd.size >= mostOddKeys) return;
     this.#odd.add(key);
     const { protocol, version } = row;
+    const reason = protocolsApart(
+      { name: `worker '${worker}'`, release: version, range: protocolsOf(row) },
+      { name: 'this coordinator', release: PRIMED_VERSION, range: clusterProtocol },
+    );
     this.#options.log.warn(
-      { worker, address: addressOf(row), protocol, version, code: 'WORKER_REFUSED' },
-      'a worker is refused: it speaks another version of the protocol; run the same version of primed everywhere',
+      { worker, address: addressOf(row), protocol, version, code: 'WORKER_REFUSED', reason },
+      'a worker is refused: it speaks another version of the protocol',
     );
   }
 

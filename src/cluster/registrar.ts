@@ -15,9 +15,9 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { Transport } from '../client/transport.ts';
 import { type ErrorCode, PrimedError } from '../core/errors.ts';
 import type { LiveText } from '../core/live.ts';
-import type { WorkerFigures, WorkerReport } from '../core/membership.ts';
+import type { WorkerFigures, WorkerProtocols, WorkerReport } from '../core/membership.ts';
 import type { ClientTls } from '../core/node-tls.ts';
-import { clusterProtocol } from '../core/protocol.ts';
+import { clusterProtocol, protocolsHeader, rangeHeader } from '../core/protocol.ts';
 import type { Log, Random, WorkerId } from '../core/types.ts';
 
 export interface RegistrarOptions {
@@ -27,7 +27,7 @@ export interface RegistrarOptions {
   readonly token?: LiveText;
   readonly tls?: ClientTls;
   readonly id: WorkerId;
-  readonly address: Omit<WorkerReport, 'protocol' | keyof WorkerFigures>;
+  readonly address: Omit<WorkerReport, keyof WorkerProtocols | keyof WorkerFigures>;
   /** Asked at each call; must be cheap. */
   readonly figures: () => WorkerFigures;
   /** Why this worker must not be a member now; undefined: it may. Asked at each call; must be cheap. */
@@ -146,11 +146,12 @@ class HttpRegistrar implements Registrar {
       const answer = await this.#transport.json<{ epoch: number; leaseMs: number }>({
         method: 'PUT',
         path: this.#path,
+        headers: { [protocolsHeader]: rangeHeader(clusterProtocol) },
         body: {
           ...address,
           ...figures(),
           instance: this.#instance,
-          protocol: clusterProtocol,
+          protocol: clusterProtocol.oldest,
           ...(epoch === undefined ? {} : { epoch }),
         },
         notFound: 'WORKER_REFUSED',

@@ -15,13 +15,15 @@ import {
   addressOf,
   hostPattern,
   mostLostKept,
+  protocolsOf,
   sameAddress,
   type WorkerFigures,
+  type WorkerProtocols,
   type WorkerReport,
   type WorkerRow,
   workerIdPattern,
 } from './membership.ts';
-import { clusterProtocol } from './protocol.ts';
+import { clusterProtocol, commonProtocol } from './protocol.ts';
 import { workerIdentity } from './ring.ts';
 import type { WorkerId } from './types.ts';
 
@@ -172,9 +174,9 @@ export class MemberEntries {
     };
   }
 
-  /** Workers of another version of the protocol, which are no members whatever they hold. */
+  /** Workers of a version of the protocol that is not understood here, which are no members whatever they hold. */
   strangers(): readonly WorkerId[] {
-    return [...this.#members.keys()].filter((id) => this.#members.get(id)!.value.protocol !== clusterProtocol);
+    return [...this.#members.keys()].filter((id) => !isUnderstood(this.#members.get(id)!.value));
   }
 
   /** Of lost workers those beyond what is kept, the oldest registrations first, drained ones last. */
@@ -189,7 +191,7 @@ export class MemberEntries {
 
   #isMember(id: WorkerId, { revision }: Found<Registered>): boolean {
     const member = this.#members.get(id);
-    return member?.revision === revision && member.value.protocol === clusterProtocol;
+    return member?.revision === revision && isUnderstood(member.value);
   }
 }
 
@@ -202,10 +204,15 @@ function partsOf(key: string): { kind: string; id: WorkerId | undefined } {
   };
 }
 
+function isUnderstood(worker: WorkerProtocols): boolean {
+  return commonProtocol(protocolsOf(worker), clusterProtocol) !== undefined;
+}
+
 /** Undefined for what no worker would have written. */
 export function parseRegistered(text: string): Registered | undefined {
   const entry = parsed(text);
-  const { instance, host, httpPort, s3Port, zone, tls, version, protocol, registeredAtMs, leaseMs } = entry;
+  const { instance, host, httpPort, s3Port, zone, tls, version, registeredAtMs, leaseMs } = entry;
+  const { protocol, newestProtocol } = entry;
   const right =
     isText(instance, /^[0-9a-f-]{36}$/) &&
     isText(host, new RegExp(hostPattern)) &&
@@ -214,12 +221,13 @@ export function parseRegistered(text: string): Registered | undefined {
     (zone === undefined || isText(zone, new RegExp(workerIdPattern))) &&
     (tls === undefined || typeof tls === 'boolean') &&
     isText(version, /^[!-~]{1,64}$/) &&
-    Number.isInteger(protocol) &&
+    isCount(protocol) &&
+    (newestProtocol === undefined || (isCount(newestProtocol) && newestProtocol >= protocol)) &&
     isCount(registeredAtMs) &&
     isCount(leaseMs);
   if (!right) return undefined;
-  const known = { instance, host, httpPort, s3Port, zone, tls, version, protocol, registeredAtMs, leaseMs };
-  return JSON.parse(JSON.stringify(known)) as Registered;
+  const known = { instance, host, httpPort, s3Port, zone, tls, version, registeredAtMs, leaseMs };
+  return JSON.parse(JSON.stringify({ ...known, protocol, newestProtocol })) as Registered;
 }
 
 export function parseFigures(text: string): WorkerFigures | undefined {

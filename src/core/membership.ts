@@ -13,6 +13,7 @@
  * id was forgotten between two registrations.
  */
 import { PrimedError } from './errors.ts';
+import type { ProtocolRange } from './protocol.ts';
 import type { WorkerId } from './types.ts';
 
 /** Lost workers that are remembered; beyond it those that were heard last the longest ago are forgotten, drained ones last. */
@@ -29,8 +30,16 @@ export interface WorkerFigures {
   readonly files: number;
 }
 
+/** Which versions of the cluster's protocol a worker understands: core/protocol. */
+export interface WorkerProtocols {
+  /** The oldest; a coordinator of version 3 compares it with its own. */
+  readonly protocol: number;
+  /** Absent: that one alone. */
+  readonly newestProtocol?: number;
+}
+
 /** What a worker says of itself when it registers. */
-export interface WorkerReport extends WorkerFigures {
+export interface WorkerReport extends WorkerFigures, WorkerProtocols {
   /** What others reach it by, and its ports. */
   readonly host: string;
   readonly httpPort: number;
@@ -40,7 +49,6 @@ export interface WorkerReport extends WorkerFigures {
   readonly zone?: string;
   /** Of primed. */
   readonly version: string;
-  readonly protocol: number;
 }
 
 export const workerStates = ['LIVE', 'DRAINING', 'LOST'] as const;
@@ -119,6 +127,10 @@ export function nextMembers(state: MembersState, event: MembersEvent, nowMs: num
       return { ...state, workers: new Map([...state.workers].filter(([other]) => other !== id)) };
     }
   }
+}
+
+export function protocolsOf({ protocol, newestProtocol = protocol }: WorkerProtocols): ProtocolRange {
+  return { oldest: protocol, newest: newestProtocol };
 }
 
 /** Whether a worker is a member: it can be asked for what it has. */

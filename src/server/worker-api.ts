@@ -6,13 +6,26 @@
  */
 import { type TypeBoxTypeProvider, TypeBoxValidatorCompiler } from '@fastify/type-provider-typebox';
 import type { FastifyInstance, FastifyPluginCallback, FastifyRequest } from 'fastify';
-import { Type } from 'typebox';
+import { type Static, Type } from 'typebox';
 import type { Registrations, Registry } from '../cluster/registry.ts';
 import { type NodeAccess, nodeCheck } from '../cluster/wire/node-check.ts';
 import { Refusals } from '../cluster/wire/refusals.ts';
 import { PrimedError } from '../core/errors.ts';
-import { hostPattern, isMember, type WorkerRow as KnownWorker, workerIdPattern } from '../core/membership.ts';
-import { clusterProtocol } from '../core/protocol.ts';
+import {
+  hostPattern,
+  isMember,
+  type WorkerRow as KnownWorker,
+  type WorkerReport,
+  workerIdPattern,
+} from '../core/membership.ts';
+import {
+  clusterProtocol,
+  commonProtocol,
+  type ProtocolRange,
+  parseRange,
+  protocolsApart,
+  protocolsHeader,
+} from '../core/protocol.ts';
 import type { Log, WorkerId } from '../core/types.ts';
 import { answers, documented, strict, WorkerRow } from './schemas.ts';
 
@@ -48,9 +61,11 @@ const WorkerBody = Type.Object(
     freeBytes: figure,
     files: figure,
   },
-  strict,
+  // Of a newer worker: what is not known here is ignored, as core/protocol says.
+  { additionalProperties: true },
 );
-const Goodbye = Type.Object({ instance, epoch }, strict);
+type WorkerBody = Static<typeof WorkerBody>;
+const Goodbye = Type.Object({ instance, epoch }, { additionalProperties: true });
 const Registered = Type.Object({ epoch: Type.Integer(), leaseMs: Type.Number() });
 
 /** Errors leave by the server's error handler. A worker that is refused is logged once, until it is accepted. */
@@ -79,10 +94,11 @@ function internalRoutes(scope: FastifyInstance, { registry, registrations, log, 
     bodyLimit: bodyLimitBytes,
     config: { ownToken: true },
     schema: { hide: true, params: Id, body: WorkerBody, response: { 200: Registered } },
-    preValidation: sameProtocol,
+    preValidation: understoodProtocol,
     handler: async (request) => {
       const id = request.params.id as WorkerId;
-      const { instance, epoch, ...report } = request.body;
+      const { instance, epoch } = request.body;
+      const report = reportOf(request);
       const row =
         epoch === undefined
           ? await here(registrations).register({ id, instance, report })
@@ -155,15 +171,36 @@ function here(registrations: Registrations | undefined): Registrations {
 }
 
 /** Before the fields are looked at: those of another protocol may be others. */
-async function sameProtocol({ body, params }: FastifyRequest): Promise<void> {
-  const { protocol, version } = (body ?? {}) as { protocol?: unknown; version?: unknown };
-  if (!Number.isInteger(protocol) || protocol === clusterProtocol) return;
-  const { id } = params as { id: string };
+async function understoodProtocol(request: FastifyRequest): Promise<void> {
+  const { protocol, version } = (request.body ?? {}) as { protocol?: unknown; version?: unknown };
+  if (!Number.isInteger(protocol)) return;
+  const range = rangeOf(request, protocol as number);
+  if (commonProtocol(range, clusterProtocol) !== undefined) return;
+  const { id } = request.params as { id: string };
   throw new PrimedError(
     'WORKER_REFUSED',
-    `Worker '${id}' (primed ${String(version).slice(0, 64)}) speaks version ${protocol} of the cluster's protocol, this coordinator (primed ${PRIMED_VERSION}) version ${clusterProtocol}; run the same version of primed on both.`,
-    { id, protocol: Number(protocol), wanted: clusterProtocol },
+    protocolsApart(
+      { name: `worker '${id}'`, release: String(version).slice(0, 64), range },
+      { name: 'this coordinator', release: PRIMED_VERSION, range: clusterProtocol },
+    ),
+    { id, protocol: Number(protocol), wanted: clusterProtocol.newest },
   );
+}
+
+/** A worker of version 3 has no header, and understands what its body says. */
+function rangeOf({ headers }: FastifyRequest, protocol: number): ProtocolRange {
+  const said = headers[protocolsHeader];
+  return (typeof said === 'string' ? parseRange(said) : undefined) ?? { oldest: protocol, newest: protocol };
+}
+
+/** What a registration says that is known here. */
+function reportOf(request: FastifyRequest<{ Body: WorkerBody }>): WorkerReport {
+  const { instance: _, epoch: __, ...known } = WorkerBody.properties;
+  const { body } = request;
+  const report = Object.fromEntries(
+    Object.keys(known).flatMap((name) => (name in body ? [[name, body[name as keyof WorkerBody]]] : [])),
+  );
+  return { ...(report as unknown as WorkerReport), newestProtocol: rangeOf(request, body.protocol).newest };
 }
 
 function figuresOf({ capacityBytes, freeBytes, files }: { capacityBytes: number; freeBytes: number; files: number }) {
@@ -171,7 +208,7 @@ function figuresOf({ capacityBytes, freeBytes, files }: { capacityBytes: number;
 }
 
 function rowOf(known: KnownWorker, refusal: PrimedError | undefined) {
-  const { instance: _, protocol: __, leaseEndsMs, registeredAtMs, lastSeenMs, ...row } = known;
+  const { instance: _, protocol: __, newestProtocol: ___, leaseEndsMs, registeredAtMs, lastSeenMs, ...row } = known;
   const iso = (ms: number): string => new Date(ms).toISOString();
   return {
     ...row,

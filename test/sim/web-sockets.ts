@@ -33,6 +33,8 @@ export function setAddresses(now: Addresses | undefined): void {
 export class WebSocket extends EventEmitter {
   static readonly OPEN = 1;
   readyState = 0;
+  /** Both sides are of one version: the first that is offered is chosen. */
+  readonly protocol: string;
   /** Headers of the handshake, for those who watch. */
   readonly headers: Readonly<Record<string, string>>;
   #connection: Connection | undefined;
@@ -45,7 +47,8 @@ export class WebSocket extends EventEmitter {
     options: { headers?: Record<string, string>; handshakeTimeout?: number } = {},
   ) {
     super();
-    this.headers = { ...options.headers, 'sec-websocket-protocol': protocols?.join(',') ?? '' };
+    this.headers = { 'sec-websocket-protocol': protocols?.join(',') ?? '', ...options.headers };
+    this.protocol = this.headers['sec-websocket-protocol']!.split(',')[0]!;
     if (url !== null) this.#dial(new URL(url), options.handshakeTimeout ?? 30_000);
   }
 

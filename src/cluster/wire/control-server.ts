@@ -10,11 +10,22 @@ import type { Duplex } from 'node:stream';
 import { type WebSocket, WebSocketServer } from 'ws';
 import { PrimedError } from '../../core/errors.ts';
 import { type OriginLimit, strictest } from '../../core/origin-limits.ts';
+import { clusterProtocol, protocolsApart } from '../../core/protocol.ts';
 import type { Log, RunId, WorkerId } from '../../core/types.ts';
 import type { RunSpec } from '../../ingest/types.ts';
 import type { RunTerm, WorkerLink } from '../worker-link.ts';
 import { type NodeAccess, nodeCheck, type RequestCheck } from './node-check.ts';
-import { controlPath, defaultTiming, header, maxFrameBytes, subprotocol, type Timing } from './protocol.ts';
+import {
+  chosenOf,
+  controlPath,
+  defaultTiming,
+  header,
+  maxFrameBytes,
+  offeredRange,
+  subprotocols,
+  type Timing,
+  versionOf,
+} from './protocol.ts';
 import { Pulse } from './pulse.ts';
 import { Refusals } from './refusals.ts';
 import { Session } from './session.ts';
@@ -100,7 +111,7 @@ class ControlServer {
       maxPayload: maxFrameBytes,
       perMessageDeflate: false,
       clientTracking: false,
-      handleProtocols: () => subprotocol,
+      handleProtocols: (offered) => chosenOf(offered) ?? false,
     });
     this.#progressTimer = setInterval(() => {
       for (const { session } of this.#peers.values()) {
@@ -157,7 +168,8 @@ class ControlServer {
     clearTimeout(peer.expiry);
     peer.expiry = undefined;
     peer.socket = socket;
-    peer.session.attach({ send: (frame) => socket.send(frame) });
+    const protocol = versionOf(socket.protocol);
+    peer.session.attach({ protocol, send: (frame) => socket.send(frame) });
     const pulse = new Pulse(socket, this.#timing, () => {
       if (this.#options.epoch() !== epoch) this.#drop(peer, socket, code.stale, 'the worker has registered anew');
     });
@@ -185,7 +197,7 @@ class ControlServer {
       log.info({ coordinator, epoch }, 'the control link of a coordinator is down');
       this.#expireLater(peer, pulse.silentMs);
     });
-    log.info({ coordinator, epoch }, 'the control link of a coordinator is up');
+    log.info({ coordinator, epoch, protocol }, 'the control link of a coordinator is up');
   }
 
   #peerOf(coordinator: string, name: string): Peer {
@@ -297,9 +309,14 @@ class ControlServer {
     const problem = this.#problemWith?.(request);
     if (problem !== undefined) return refusal(401, problem, {});
     const offered = headers['sec-websocket-protocol'] ?? '';
-    if (!offered.split(',').some((one) => one.trim() === subprotocol)) {
-      const message = `The coordinator speaks '${offered.slice(0, 64)}', and worker '${worker}' (primed ${version}) speaks '${subprotocol}'; run the same version of primed on both.`;
-      return refusal(426, message, { offered, wanted: subprotocol });
+    if (chosenOf(offered.split(',').map((one) => one.trim())) === undefined) {
+      const range = offeredRange(offered);
+      const here = { name: `worker '${worker}'`, release: version, range: clusterProtocol };
+      const message =
+        range === undefined
+          ? `'${offered.slice(0, 64)}' is no protocol of primed; worker '${worker}' (primed ${version}) speaks ${subprotocols.join(', ')}.`
+          : protocolsApart({ name: 'the coordinator', release: releaseOf(request), range }, here);
+      return refusal(426, message, { offered, wanted: subprotocols.join(',') });
     }
     const { [header.coordinator]: coordinator, [header.session]: session, [header.epoch]: meant } = headers;
     if (!isId(coordinator) || !isId(session)) {
@@ -333,6 +350,12 @@ function superseded(of: { run: RunId; term: number; highest: number; worker: Wor
   );
 }
 
+/** A coordinator of version 3 does not say it. */
+function releaseOf({ headers }: IncomingMessage): string | undefined {
+  const release = headers[header.release];
+  return isId(release) ? release.slice(0, 64) : undefined;
+}
+
 function isId(value: string | string[] | undefined): value is string {
   return typeof value === 'string' && idPattern.test(value);
 }
@@ -346,7 +369,7 @@ function refuse(socket: Duplex, { status, error }: Refusal): void {
     `Content-Length: ${Buffer.byteLength(body)}`,
     'Connection: close',
     ...(status === 401 ? ['WWW-Authenticate: Bearer'] : []),
-    ...(status === 426 ? [`Sec-WebSocket-Protocol: ${subprotocol}`] : []),
+    ...(status === 426 ? [`Sec-WebSocket-Protocol: ${subprotocols.join(', ')}`] : []),
   ];
   socket.end(`${lines.join('\r\n')}\r\n\r\n${body}`, () => socket.destroy());
 }

@@ -12,7 +12,7 @@ import { PrimedError } from '../../core/errors.ts';
 import { bearer, type LiveText } from '../../core/live.ts';
 import type { ClientTls } from '../../core/node-tls.ts';
 import type { Log, Random, WorkerId } from '../../core/types.ts';
-import { controlPath, header, maxFrameBytes, subprotocol, type Timing } from './protocol.ts';
+import { controlPath, header, maxFrameBytes, subprotocols, type Timing, versionOf } from './protocol.ts';
 import { Pulse } from './pulse.ts';
 
 export interface DialerOptions {
@@ -64,6 +64,11 @@ export class Dialer {
     return this.#socket?.readyState === WebSocket.OPEN;
   }
 
+  /** The version that the connection speaks; only while open. */
+  get protocol(): number {
+    return versionOf(this.#socket!.protocol);
+  }
+
   /** Only while open. */
   send(frame: Buffer): void {
     this.#socket!.send(frame);
@@ -77,11 +82,12 @@ export class Dialer {
 
   #dial(): void {
     const { url, epoch, coordinator, session, token, tls, timing } = this.#options;
-    const socket = new WebSocket(`${url.replace(/^http/, 'ws')}${controlPath}`, [subprotocol], {
+    const socket = new WebSocket(`${url.replace(/^http/, 'ws')}${controlPath}`, [...subprotocols], {
       headers: {
         [header.epoch]: String(epoch),
         [header.coordinator]: coordinator,
         [header.session]: session,
+        [header.release]: PRIMED_VERSION,
         ...bearer(token),
       },
       ...tls,
@@ -107,7 +113,7 @@ export class Dialer {
     socket.on('open', () => {
       openedMs = performance.now();
       new Pulse(socket, timing, () => this.#events.ticked());
-      this.#say('open', 'info', {}, 'the control link to a worker is up');
+      this.#say('open', 'info', { protocol: this.protocol }, 'the control link to a worker is up');
       this.#events.opened();
     });
     socket.on('message', (frame) => {

@@ -28,14 +28,40 @@
  */
 import { type ErrorCode, type ErrorReport, errorCatalogue, PrimedError } from '../../core/errors.ts';
 import type { OriginDemand } from '../../core/origin-limits.ts';
-import { clusterProtocol } from '../../core/protocol.ts';
+import { clusterProtocol, type ProtocolRange, parseRange, versionsOf } from '../../core/protocol.ts';
 import type { RunId, WorkerId } from '../../core/types.ts';
 import type { RunProgress, RunSpec } from '../../ingest/types.ts';
 import { msgpack } from '../msgpack.ts';
 import type { Cuts, EntryColumns, OutcomeColumns } from './columns.ts';
 
 export const controlPath = '/internal/v1/control';
-export const subprotocol = `primed.${clusterProtocol}`;
+const subprotocolStart = 'primed.';
+/** What is offered, and accepted: subprotocols of the WebSocket, the newest version first. */
+export const subprotocols: readonly string[] = versionsOf(clusterProtocol).map(subprotocolOf);
+
+function subprotocolOf(version: number): string {
+  return `${subprotocolStart}${version}`;
+}
+
+/** Of the subprotocol that a connection has. */
+export function versionOf(subprotocol: string): number {
+  return Number(subprotocol.slice(subprotocolStart.length));
+}
+
+/** The newest of ours that is among what is offered. */
+export function chosenOf(offered: Iterable<string>): string | undefined {
+  const all = new Set(offered);
+  return subprotocols.find((one) => all.has(one));
+}
+
+/** What the other side understands, by its offer; undefined: it says nothing of primed. */
+export function offeredRange(offered: string): ProtocolRange | undefined {
+  const versions = offered.split(',').flatMap((one) => {
+    const [, version] = /^\s*primed\.(\d{1,6})\s*$/.exec(one) ?? [];
+    return version === undefined ? [] : [Number(version)];
+  });
+  return versions.length === 0 ? undefined : parseRange(`${Math.min(...versions)}-${Math.max(...versions)}`);
+}
 
 export const header = {
   /** The epoch of the worker that the coordinator means. */
@@ -43,6 +69,8 @@ export const header = {
   coordinator: 'x-primed-coordinator',
   /** A random name of one RemoteLink. */
   session: 'x-primed-session',
+  /** Of primed, for messages. */
+  release: 'x-primed-release',
 } as const;
 
 /** A frame that is larger is refused, and the connection closed. */

@@ -16,6 +16,7 @@ import type { ClientTls } from '../../core/node-tls.ts';
 import type { OriginDemand, OriginLimit } from '../../core/origin-limits.ts';
 import type { PeerList } from '../../core/peers.ts';
 import { defaultPriority } from '../../core/priority.ts';
+import { withDefaults } from '../../core/protocol.ts';
 import type { PinList } from '../../core/retention.ts';
 import type { Segment } from '../../core/segments.ts';
 import type { DiscardReason, Log, ManifestEntry, Random, RunId, WorkerId } from '../../core/types.ts';
@@ -259,7 +260,7 @@ export class RemoteLink implements EndableLink {
   async endRun(runId: RunId): Promise<RunProgress> {
     const run = this.#runs.get(runId);
     if (run !== undefined) run.ending = true;
-    const progress = (await this.#call('control', 'endRun', [runId])) as RunProgress;
+    const progress = withDefaults(emptyProgress(), await this.#call('control', 'endRun', [runId]));
     this.#forget(runId, run);
     return progress;
   }
@@ -375,7 +376,7 @@ export class RemoteLink implements EndableLink {
         break;
       case up.progress: {
         const run = this.#runs.get(message[1]);
-        if (run !== undefined) run.progress = message[2];
+        if (run !== undefined) run.progress = withDefaults(emptyProgress(), message[2]);
         break;
       }
       case up.demand:
@@ -383,7 +384,7 @@ export class RemoteLink implements EndableLink {
         for (const listener of this.#demandListeners) listener();
         break;
       default:
-        throw new TypeError(`message ${String(message[0])} is not known`);
+      // Of a newer worker, which does without an answer.
     }
   }
 }

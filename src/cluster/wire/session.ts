@@ -6,7 +6,7 @@
  */
 import type { Checksums } from '../../core/attributes.ts';
 import { Deque } from '../../core/deque.ts';
-import { type ErrorReport, reportOf } from '../../core/errors.ts';
+import { type ErrorReport, PrimedError, reportOf } from '../../core/errors.ts';
 import type { OriginLimit } from '../../core/origin-limits.ts';
 import type { PeerList } from '../../core/peers.ts';
 import type { PinList } from '../../core/retention.ts';
@@ -59,6 +59,8 @@ export interface SessionOptions {
 
 /** The connection of now. */
 export interface Wire {
+  /** The version that it speaks: what came later is not said over it (core/protocol). */
+  readonly protocol: number;
   send(frame: Buffer): void;
 }
 
@@ -113,7 +115,7 @@ export class Session {
       else if (!this.#greeted) throw new TypeError('the first message is not a hello');
       else if (message[0] === down.loads) this.#loads(message);
       else if (message[0] === down.call) this.#call(message);
-      else throw new TypeError(`message ${String(message[0])} is not known`);
+      // Any other is of a newer coordinator, which does without an answer.
     }
   }
 
@@ -212,10 +214,13 @@ export class Session {
 
   #call([, number, method, ...args]: Call): void {
     const answer = Object.hasOwn(this.#methods, method) ? this.#methods[method] : undefined;
-    if (answer === undefined) throw new TypeError(`method ${String(method)} is not known`);
     this.#do(
       number,
-      () => answer(...(args as never[])),
+      () => {
+        if (answer !== undefined) return answer(...(args as never[]));
+        const message = `Worker '${this.#link.id}' does not know '${String(method).slice(0, 64)}': the coordinator is of a newer primed. Upgrade the worker.`;
+        throw new PrimedError('WORKER_REFUSED', message, { worker: this.#link.id });
+      },
       (value) => ({ value }),
     );
   }

@@ -45,7 +45,7 @@ beforeEach(async () => {
         httpPort: port,
         s3Port: 29_998,
         version: '1.2.3',
-        protocol: clusterProtocol,
+        protocol: clusterProtocol.oldest,
         capacityBytes: 100 * MiB,
         freeBytes: 50 * MiB,
         files: 3,

@@ -82,7 +82,7 @@ it('a coordinator that has heard less of etcd drops nobody who has joined since'
   const prefix = '/primed/lab/workers/';
   const join = (id: string): void => {
     const value = JSON.stringify({
-      ...{ host: id, httpPort: 1, s3Port: 2, version: 'test', protocol: clusterProtocol },
+      ...{ host: id, httpPort: 1, s3Port: 2, version: 'test', protocol: clusterProtocol.oldest },
       ...{ instance: '00000000-0000-4000-8000-000000000000', registeredAtMs: 1, leaseMs: 1000 },
     });
     const kinds = ['known', 'members'] as const;

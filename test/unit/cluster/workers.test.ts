@@ -8,7 +8,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { type LeaseObserver, openRegistrar, type Registrar } from '../../../src/cluster/registrar.ts';
 import { openRegistry } from '../../../src/cluster/registry.ts';
 import type { WorkerRow } from '../../../src/core/membership.ts';
-import { clusterProtocol } from '../../../src/core/protocol.ts';
+import { clusterProtocol, protocolsHeader } from '../../../src/core/protocol.ts';
 import type { WorkerId } from '../../../src/core/types.ts';
 import { call } from '../../support/api.ts';
 import { type CoordinatorOrder, startWorkersCoordinator, type WorkersCoordinator } from '../../support/coordinator.ts';
@@ -107,7 +107,7 @@ async function relay(port: number): Promise<{ url: string; pull(): void; plug():
 
 const body = (more: object = {}) => ({
   instance: '00000000-0000-4000-8000-000000000001',
-  protocol: clusterProtocol,
+  protocol: clusterProtocol.oldest,
   version: 'test',
   host: '127.0.0.1',
   httpPort: 28_080,
@@ -310,7 +310,7 @@ test('another version of the protocol is refused with both versions, and logged 
       {
         code: 'WORKER_REFUSED',
         message: expect.stringMatching(
-          String.raw`9\.9\.9\) speaks version 7 .*\(primed test\) version ${clusterProtocol};`,
+          /^Worker 'w1' \(primed 9\.9\.9\) speaks version 7 .*, and this coordinator \(primed test\) speaks versions 3 to 4 .*one version apart\. Bring this coordinator to a newer primed/,
         ),
       },
     ]);
@@ -321,6 +321,27 @@ test('another version of the protocol is refused with both versions, and logged 
   await call(node.url, 'PUT', '/internal/v1/workers/w1', body());
   await call(node.url, 'PUT', '/internal/v1/workers/w1', strange);
   expect(said()).toBe(2);
+});
+
+test('a worker one version behind, or ahead, is a member; two versions are refused; what only it knows is ignored', async () => {
+  const node = await coordinator();
+  const { oldest, newest } = clusterProtocol;
+  const put = async (id: string, httpPort: number, range: [number, number] | undefined, more: object = {}) => {
+    const headers: Record<string, string> = range === undefined ? {} : { [protocolsHeader]: range.join('-') };
+    const said = body({ httpPort, protocol: range?.[0] ?? oldest, ...more });
+    return (await call(node.url, 'PUT', `/internal/v1/workers/${id}`, said, headers)).status;
+  };
+  // One that says no range understands what its body says.
+  expect(await put('behind', 1001, undefined)).toBe(200);
+  expect(await put('ahead', 1002, [newest, newest + 1], { mood: 'good' })).toBe(200);
+  expect(await put('far-ahead', 1003, [newest + 1, newest + 2])).toBe(409);
+  expect(await put('far-behind', 1004, [oldest - 2, oldest - 1])).toBe(409);
+  const rows = node.registry.workers();
+  expect(rows.map(({ id, protocol, newestProtocol }) => [id, protocol, newestProtocol])).toEqual([
+    ['ahead', newest, newest + 1],
+    ['behind', oldest, oldest],
+  ]);
+  expect(rows[0]).not.toHaveProperty('mood');
 });
 
 test('workers need the token of the cluster, and people that of the port', async () => {
@@ -344,7 +365,6 @@ test('workers need the token of the cluster, and people that of the port', async
 
 test.each<[string, string, object, string]>([
   ['an id that is no name', 'a%20b', {}, 'id'],
-  ['an unknown field', 'w1', { mood: 'good' }, "unknown field 'mood'"],
   ['a port that is none', 'w1', { httpPort: 0 }, 'httpPort'],
   ['a host with a path', 'w1', { host: 'h/../x' }, 'host'],
   ['a negative figure', 'w1', { freeBytes: -1 }, 'freeBytes'],

@@ -24,7 +24,7 @@ const registered: Registered = {
   zone: 'r1',
   tls: true,
   version: '1.0',
-  protocol: clusterProtocol,
+  protocol: clusterProtocol.oldest,
   registeredAtMs: 5,
   leaseMs: 10,
 };
@@ -105,8 +105,8 @@ test('a worker is a member while its entry is that of the registration that coun
   entries.put('known/w', text, 10, 70);
   expect(state()).toBe('DRAINING');
   entries.delete('drains/w', 80);
-  entries.put('known/w', JSON.stringify({ ...registered, protocol: clusterProtocol + 1 }), 11, 90);
-  entries.put('members/w', JSON.stringify({ ...registered, protocol: clusterProtocol + 1 }), 11, 90);
+  entries.put('known/w', JSON.stringify({ ...registered, protocol: clusterProtocol.newest + 1 }), 11, 90);
+  entries.put('members/w', JSON.stringify({ ...registered, protocol: clusterProtocol.newest + 1 }), 11, 90);
   expect(state()).toBe('LOST');
   expect(entries.strangers()).toEqual(['w']);
 });

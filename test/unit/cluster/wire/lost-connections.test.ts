@@ -4,7 +4,7 @@ import type { Socket } from 'node:net';
 import { afterEach, expect, test } from 'vitest';
 import { WebSocket } from 'ws';
 import { emptyProgress } from '../../../../src/cluster/fleet-run.ts';
-import { controlPath, header, packDown, subprotocol } from '../../../../src/cluster/wire/protocol.ts';
+import { controlPath, header, packDown, subprotocols } from '../../../../src/cluster/wire/protocol.ts';
 import type { PeerList } from '../../../../src/core/peers.ts';
 import type { RunId, WorkerId } from '../../../../src/core/types.ts';
 import { alert, codeOf, how, run, segmentAt, spec, until, WireStage } from './stage.ts';
@@ -231,7 +231,7 @@ test.each(['session-1', 'session-2'])(
   async (session) => {
     stage = await new WireStage().open();
     const client = (port: number, session: string): WebSocket =>
-      new WebSocket(`ws://127.0.0.1:${port}${controlPath}`, [subprotocol], {
+      new WebSocket(`ws://127.0.0.1:${port}${controlPath}`, [...subprotocols], {
         headers: { [header.epoch]: '7', [header.coordinator]: 'coordinator-1', [header.session]: session },
       });
     const file = segmentAt(1).file;

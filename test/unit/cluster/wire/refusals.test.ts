@@ -5,7 +5,15 @@ import { type AddressInfo, connect } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { afterEach, expect, test } from 'vitest';
 import { WebSocket } from 'ws';
-import { controlPath, header, maxFrameBytes, packDown, subprotocol } from '../../../../src/cluster/wire/protocol.ts';
+import {
+  controlPath,
+  header,
+  maxFrameBytes,
+  packDown,
+  subprotocols,
+  unpackUp,
+} from '../../../../src/cluster/wire/protocol.ts';
+import { emptyLedger } from '../../../../src/core/types.ts';
 import { rawRequest } from '../../../support/raw-http.ts';
 import { codeOf, how, run, segmentAt, spec, until, WireStage } from './stage.ts';
 
@@ -17,7 +25,7 @@ const upgrade = {
   upgrade: 'websocket',
   'sec-websocket-version': '13',
   'sec-websocket-key': 'AAAAAAAAAAAAAAAAAAAAAA==',
-  'sec-websocket-protocol': subprotocol,
+  'sec-websocket-protocol': subprotocols.join(','),
   [header.epoch]: '7',
   [header.coordinator]: 'coordinator-1',
   [header.session]: 'session-1',
@@ -31,7 +39,7 @@ async function refusal(headers: Record<string, string>): Promise<[number, { mess
 
 function client(headers: Record<string, string> = {}): WebSocket {
   const { [header.epoch]: epoch, [header.coordinator]: coordinator, [header.session]: session } = upgrade;
-  return new WebSocket(`ws://127.0.0.1:${stage.port}${controlPath}`, [subprotocol], {
+  return new WebSocket(`ws://127.0.0.1:${stage.port}${controlPath}`, [...subprotocols], {
     headers: { [header.epoch]: epoch!, [header.coordinator]: coordinator!, [header.session]: session!, ...headers },
   });
 }
@@ -48,7 +56,9 @@ test('a wrong token is refused with 401, another version with 426, another epoch
   const refused = { code: 'WORKER_REFUSED', statusCode: 'FAILED_PRECONDITION' };
   const version = await refusal({ authorization, 'sec-websocket-protocol': 'primed.0' });
   expect(version).toEqual([426, { ...refused, message: expect.any(String) }]);
-  expect(version[1].message).toMatch(/'primed\.0'.*'worker-1' \(primed 1\.2\.3\).*'primed\.3'.*same version/);
+  expect(version[1].message).toMatch(
+    /^The coordinator speaks version 0 .*'worker-1' \(primed 1\.2\.3\) speaks versions 3 to 4 .*Bring the coordinator to a newer/,
+  );
   const epoch = await refusal({ authorization, [header.epoch]: '6' });
   expect(epoch).toEqual([409, { ...refused, message: expect.stringMatching(/epoch 6 .*'worker-1'.* epoch 7/) }]);
   stage.epoch = undefined;
@@ -125,14 +135,6 @@ test('a frame that is too large, or makes no sense, ends its connection and noth
     ['words', 1002],
     [packDown(0, [[2, 1, 'startRun', spec]]), 1002],
     [packDown(1, [[0, [], []]]), 1002],
-    [packDown(0, [[0, [], []], [9] as never]), 1002],
-    [
-      packDown(0, [
-        [0, [], []],
-        [2, 1, 'constructor' as never],
-      ]),
-      1002,
-    ],
     [
       packDown(0, [
         [0, [], []],
@@ -151,6 +153,54 @@ test('a frame that is too large, or makes no sense, ends its connection and noth
   expect(stage.worker.count('startRun')).toBe(1);
   await link.setBandwidth(run, 1);
   expect(stage.proxy.connections).toBe(1);
+});
+
+test('a call that the worker does not know is answered with a failure, another message passed over, and all goes on', async () => {
+  stage = await new WireStage().open();
+  const newer = client({ [header.coordinator]: 'newer' });
+  const heard: unknown[] = [];
+  newer.on('message', (frame) => heard.push(...unpackUp(frame as Buffer)));
+  await once(newer, 'open');
+  expect(newer.protocol).toBe('primed.4');
+  newer.send(
+    packDown(0, [
+      [0, [], [], 'more'] as never,
+      [9, 'more'] as never,
+      [2, 1, 'constructor' as never],
+      [2, 2, 'startRun', { ...spec, more: true }, 'more'],
+    ]),
+  );
+  await until(() => heard.some((message) => (message as number[])[1] === 2));
+  const failure = heard.find((message) => (message as number[])[1] === 1);
+  expect(failure).toEqual([
+    2,
+    1,
+    'WORKER_REFUSED',
+    expect.stringMatching(/does not know 'constructor'.*Upgrade the worker/),
+  ]);
+  expect(stage.worker.count('startRun')).toBe(1);
+  newer.terminate();
+});
+
+test('a coordinator of the version before is spoken to in that', async () => {
+  stage = await new WireStage().open();
+  const { [header.epoch]: epoch, [header.coordinator]: name, [header.session]: session } = upgrade;
+  const older = new WebSocket(`ws://127.0.0.1:${stage.port}${controlPath}`, ['primed.3'], {
+    headers: { [header.epoch]: epoch!, [header.coordinator]: name!, [header.session]: session! },
+  });
+  await once(older, 'open');
+  expect(older.protocol).toBe('primed.3');
+  expect(stage.workerLog.having('of a coordinator is up')[0]?.facts.protocol).toBe(3);
+  older.terminate();
+});
+
+test('what a worker of another version does not say of its progress has a default', async () => {
+  stage = await new WireStage().open();
+  const link = await stage.begun();
+  stage.worker.figures.set(run, { receivedBytes: 5, ledger: { cachedBytes: 4 }, mood: 'good' } as never);
+  await until(() => link.progress(run).receivedBytes === 5);
+  const { evictedBytes, ledger } = link.progress(run);
+  expect([evictedBytes, ledger]).toEqual([0, { ...emptyLedger(), cachedBytes: 4 }]);
 });
 
 test('more calls at once than a link would make end the connection', async () => {
