@@ -225,7 +225,7 @@ export const errorCatalogue = {
   WORKER_REFUSED: {
     status: 'FAILED_PRECONDITION',
     retryable: false,
-    help: 'Coordinator and worker do not fit together: they speak different versions of the protocol, or the cluster token is wrong; run the same version of primed, and the same `cluster.token`, everywhere.',
+    help: 'Coordinator and worker do not fit together: their versions are more than one apart (the message names both, and which to upgrade), or the cluster token is wrong: it is the same `cluster.token` everywhere.',
   },
   PEER_FAILED: {
     status: 'UNAVAILABLE',
