@@ -25,7 +25,7 @@ interface Reading {
   readonly ratio: number;
   readonly copiedRatio: number;
   /** What a death may have cost, over the dataset: 0 where nobody died. */
-  readonly aloneRatio: number;
+  readonly lostRatio: number;
 }
 
 export const replicas: Scenario = {
@@ -42,19 +42,23 @@ export const replicas: Scenario = {
     for (const count of [1, 2, 3]) {
       log(`replicas = ${count}`);
       const { ratio, copiedRatio } = await reading(context, { objects, totalBytes, count });
-      rows.push(rowOf(`replicas = ${count}`, { ratio, copiedRatio, aloneRatio: 0 }));
+      rows.push(rowOf(`replicas = ${count}`, { ratio, copiedRatio, lostRatio: 0 }));
       verdicts.push(verdict(`Read from the origin, replicas = ${count}`, ratio, 'x', 'at most', 1));
     }
-    for (const count of [1, 2]) {
-      log(`replicas = ${count}, and a worker is killed`);
-      const killed = await reading(context, { objects, totalBytes, count, kill: 'w2' });
-      const name = `replicas = ${count}, a worker killed`;
+    for (const { count, isBack } of [
+      { count: 1, isBack: true },
+      { count: 1, isBack: false },
+      { count: 2, isBack: false },
+    ]) {
+      const name = `replicas = ${count}, a worker killed${isBack ? ' and started again' : ''}`;
+      log(name);
+      const killed = await reading(context, { objects, totalBytes, count, kill: { id: 'w2', isBack } });
       rows.push(rowOf(name, killed));
-      verdicts.push(verdict(`Read from the origin, ${name}`, killed.ratio, 'x', 'at most', 1 + killed.aloneRatio));
+      verdicts.push(verdict(`Read from the origin, ${name}`, killed.ratio, 'x', 'at most', 1 + killed.lostRatio));
     }
     return {
       title: 'How often the origin is read',
-      about: `${workers.length} workers; counted at the origin, over the bytes of the dataset. In the last two rows a worker is killed (SIGKILL) when a third is durable: what it had received and not passed on, by its own account, is read again, and what was on its way there; nothing else. With one replica that is all that it had.`,
+      about: `${workers.length} workers; counted at the origin, over the bytes of the dataset. In the last three rows a worker is killed (SIGKILL) when a third is durable. Started again at once, as systemd does, it has what was durable, and what was in flight is read again: received and not in its store, or on the way. Where it stays away, what it had received and not passed on, by its own account, is read again, and what was on its way there; nothing else. With one replica that is all that it had.`,
       parameters: { objects: objects.length, datasetMiB: Math.round(totalBytes / MiB), segmentMiB: segmentBytes / MiB },
       rows,
       verdicts,
@@ -63,13 +67,13 @@ export const replicas: Scenario = {
   },
 };
 
-function rowOf(name: string, { ratio, copiedRatio, aloneRatio }: Reading): Row {
+function rowOf(name: string, { ratio, copiedRatio, lostRatio }: Reading): Row {
   return {
     name,
     figures: {
       'read from the origin': figure('x', [ratio]),
       'copied between workers': figure('x', [copiedRatio]),
-      'what the dead one had alone': figure('x', [aloneRatio]),
+      'what its death may cost': figure('x', [lostRatio]),
     },
   };
 }
@@ -80,7 +84,7 @@ async function reading(
     objects: readonly { key: string; sizeBytes: number }[];
     totalBytes: number;
     count: number;
-    kill?: string;
+    kill?: { readonly id: string; readonly isBack: boolean };
   },
 ): Promise<Reading> {
   const { objects, totalBytes, count, kill } = order;
@@ -100,11 +104,12 @@ async function reading(
   const { api } = cluster.coordinator;
   if (kill !== undefined) await cluster.origin.setKnobs({ bytesPerSecond: pacedBytesPerSecond });
   await submitLoad(api, path, { replicas: String(count) });
-  let aloneBytes = 0;
+  let lostBytes = 0;
   if (kill !== undefined) {
     await progressUntil(api, path, ({ ledger }) => ledger.cachedBytes > (totalBytes * count) / 3);
-    aloneBytes = await alone(cluster, kill);
-    await cluster.kill(kill);
+    const { receivedBytes, passedOnBytes, arrivingBytes } = await standStill(cluster, kill.id);
+    await cluster.kill(kill.id);
+    lostBytes = receivedBytes + arrivingBytes - (kill.isBack ? await durableBytes(cluster, kill.id) : passedOnBytes);
     process.kill(cluster.origin.pid, 'SIGCONT');
     await cluster.origin.setKnobs({ bytesPerSecond: 0 });
   }
@@ -115,15 +120,18 @@ async function reading(
   return {
     ratio: sent / totalBytes,
     copiedRatio: end.ledger.peerBytes / totalBytes,
-    aloneRatio: aloneBytes / totalBytes,
+    lostRatio: lostBytes / totalBytes,
   };
 }
 
 /**
- * What a worker has received from the origin and not passed on, by its own metrics, and what is on its way there. The origin stands still meanwhile, so
- * that nothing arrives between the look and the death.
+ * Stops the origin, so that nothing arrives between this look at a worker and its death. What the worker has received from the origin,
+ * what of it it has passed on, and what is on its way there: at most.
  */
-async function alone(cluster: Cluster<SpawnedOrigin>, id: string): Promise<number> {
+async function standStill(
+  cluster: Cluster<SpawnedOrigin>,
+  id: string,
+): Promise<{ receivedBytes: number; passedOnBytes: number; arrivingBytes: number }> {
   process.kill(cluster.origin.pid, 'SIGSTOP');
   for (let before = -1; ; ) {
     const [received, passedOn, units] = await readMetrics(cluster.workers.get(id)!.api, [
@@ -131,10 +139,17 @@ async function alone(cluster: Cluster<SpawnedOrigin>, id: string): Promise<numbe
       'primed_peer_served_bytes_total',
       'primed_units_in_flight',
     ]);
-    if (received === before) return received! - passedOn! + units! * pieceBytes;
+    if (received === before)
+      return { receivedBytes: received!, passedOnBytes: passedOn!, arrivingBytes: units! * pieceBytes };
     before = received!;
     await sleep(settleMs);
   }
+}
+
+/** Starts a worker again. What its store has then: the origin stands still, so nothing has come to it. */
+async function durableBytes(cluster: Cluster<SpawnedOrigin>, id: string): Promise<number> {
+  const { api } = await cluster.start(id);
+  return (await readMetrics(api, ['primed_store_used_bytes']))[0]!;
 }
 
 /** Throws for one that is not there. */
