@@ -137,7 +137,7 @@ it('what is written in the middle of a load is what is read afterwards', async (
   for (const client of [one, two]) expect((await got(client, large.key)).equals(next)).toBe(true);
 });
 
-it('copies, deletes by the list, and streams of the SDK with their checksum behind them', async () => {
+it('streams of the SDK with their checksum behind them are taken, and what is not open to writes is neither copied to nor deleted', async () => {
   await ready();
   const body = randomBytes(300 * KiB);
   await one.send(
@@ -147,15 +147,11 @@ it('copies, deletes by the list, and streams of the SDK with their checksum behi
     }),
   );
   expect((await got(two, 'w/streamed')).equals(body)).toBe(true);
-  const keys = ['w/streamed', 'w/<&>"'];
-  await put(one, keys[1]!, Buffer.from('x'));
-  const Objects = keys.map((Key) => ({ Key }));
-  const refused = await one
-    .send(new DeleteObjectsCommand({ Bucket, Delete: { Objects: [...Objects, { Key: 'closed/a' }] } }))
-    .catch((error: Error) => error.name);
-  expect(refused).toBe('MethodNotAllowed');
+  const closed = { Key: 'closed/a' };
+  const none = await one.send(new DeleteObjectsCommand({ Bucket, Delete: { Objects: [closed] } }));
+  expect(none).toMatchObject({ Errors: [{ ...closed, Code: 'MethodNotAllowed' }] });
   const copied = await one
-    .send(new CopyObjectCommand({ Bucket, Key: 'w/copy', CopySource: `other/${keys[0]}` }))
+    .send(new CopyObjectCommand({ Bucket, Key: 'w/copy', CopySource: 'other/w/streamed' }))
     .catch((error: Error) => error.name);
   expect(copied).toBe('NotImplemented');
   const hidden = await one

@@ -7,6 +7,7 @@ import {
   CompleteMultipartUploadCommand,
   CreateBucketCommand,
   CreateMultipartUploadCommand,
+  DeleteObjectsCommand,
   GetObjectCommand,
   PutObjectCommand,
   S3Client,
@@ -215,4 +216,12 @@ it('a key that may not write does not, nor one elsewhere than below its prefixes
     [some, 'other'],
   ] as const)
     await expect(put(who, key)).rejects.toMatchObject({ name: 'AccessDenied' });
+  await put(writer, 'other');
+  const Objects = ['some/thing', 'other'].map((Key) => ({ Key }));
+  const { Deleted, Errors } = await clientOf(daemon.s3, some).send(
+    new DeleteObjectsCommand({ Bucket, Delete: { Objects } }),
+  );
+  expect([Deleted, Errors]).toMatchObject([[{ Key: 'some/thing' }], [{ Key: 'other', Code: 'AccessDenied' }]]);
+  await expectGone('some/thing');
+  await expectThere('other', Buffer.from('small'));
 });

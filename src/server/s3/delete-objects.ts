@@ -11,6 +11,11 @@ export interface Deletion {
   readonly versionId?: string;
 }
 
+/** A key that is not passed on to the origin, and why. */
+export interface RefusedDeletion extends Deletion {
+  readonly error: S3Error;
+}
+
 /** 1,000 keys of 1,024 bytes, of which each may be written as a reference. */
 export const deletionsLimitBytes = 8 * 1024 * 1024;
 const mostKeys = 1000;
@@ -44,6 +49,31 @@ export function deletionsXml(objects: readonly Deletion[], quiet: boolean): stri
       `<Object>${element('Key', key)}${versionId === undefined ? '' : element('VersionId', versionId)}</Object>`,
   );
   return document(`<Delete xmlns="${s3Namespace}">${rows.join('')}${element('Quiet', quiet)}</Delete>`);
+}
+
+/** An answer of an origin that was asked for nothing. */
+export const noDeletions = document(`<DeleteResult xmlns="${s3Namespace}"></DeleteResult>`);
+
+const resultEnd = /<\/(\w+:)?DeleteResult\s*>\s*$/;
+const resultEmpty = /<((?:\w+:)?DeleteResult)([^>]*?)\/>\s*$/;
+
+/** The answer of an origin with an Error for each key that it was not asked for. Throws S3Error where it is no such answer. */
+export function withRefused(answer: string, refused: readonly RefusedDeletion[]): string {
+  const whole = answer.replace(resultEmpty, '<$1$2></$1>');
+  const end = resultEnd.exec(whole);
+  if (end === null)
+    throw new S3Error('InternalError', 'The origin answered a deletion with something else than a DeleteResult.');
+  const prefix = end[1] ?? '';
+  const rows = refused.map(({ key, versionId, error }) => {
+    const facts = [
+      ['Key', key],
+      ...(versionId === undefined ? [] : [['VersionId', versionId]]),
+      ['Code', error.code],
+      ['Message', error.message],
+    ] as [string, string][];
+    return `<${prefix}Error>${facts.map(([name, text]) => element(`${prefix}${name}`, text)).join('')}</${prefix}Error>`;
+  });
+  return whole.slice(0, end.index) + rows.join('') + whole.slice(end.index);
 }
 
 const named: Readonly<Record<string, string>> = { amp: '&', lt: '<', gt: '>', quot: '"', apos: "'" };

@@ -20,7 +20,15 @@ import type { S3Access, Sight } from './access.ts';
 import { hostedBucket, parseAddress, type S3Address, splitTarget } from './address.ts';
 import type { CrcSums } from './checks.ts';
 import { copySourceOf } from './copy-source.ts';
-import { deletionsLimitBytes, deletionsOf, deletionsXml } from './delete-objects.ts';
+import {
+  type Deletion,
+  deletionsLimitBytes,
+  deletionsOf,
+  deletionsXml,
+  noDeletions,
+  type RefusedDeletion,
+  withRefused,
+} from './delete-objects.ts';
 import { S3Error } from './errors.ts';
 import { type WriteBody, writeBodyOf } from './write-body.ts';
 import { passedHeaders, passedParameters, type WriteOperation, writeOperationOf } from './write-operation.ts';
@@ -127,9 +135,17 @@ async function send(context: WriteContext, order: Sending): Promise<void> {
     ...(isDeletion ? { limit: deletionsLimitBytes } : {}),
   });
   if (request.headers.expect?.toLowerCase() === '100-continue') reply.raw.writeContinue();
-  const { paths, passing } = isDeletion
+  const { paths, refused, passing } = isDeletion
     ? await deletion(context, order, body, headers)
-    : { paths: changes.has(operation) ? [path] : [], passing: { body: body.pieces(), length: body.length } };
+    : {
+        paths: changes.has(operation) ? [path] : [],
+        refused: [],
+        passing: { body: body.pieces(), length: body.length },
+      };
+  if (passing === undefined) {
+    await reply.header('content-type', 'application/xml').send(withRefused(noDeletions, refused));
+    return;
+  }
   const sha256 = isDeletion ? undefined : body.sha256;
   let answer: PassedAnswer;
   try {
@@ -144,7 +160,7 @@ async function send(context: WriteContext, order: Sending): Promise<void> {
     throw error;
   }
   await context.written(paths);
-  await give(answer, reply);
+  await give(refused.length === 0 ? answer : await toldOfRefused(answer, refused), reply);
 }
 
 /** After which objects are not what they were. */
@@ -152,24 +168,59 @@ const changes: ReadonlySet<WriteOperation> = new Set([
   ...(['PutObject', 'CopyObject', 'DeleteObject', 'DeleteObjects', 'CompleteMultipartUpload'] as const),
 ]);
 
-/** All of its keys must be open to whoever asks. */
+interface PlannedDeletion {
+  /** Of the keys that are passed on. */
+  readonly paths: readonly UfsPath[];
+  readonly refused: readonly RefusedDeletion[];
+  /** Undefined: there is nothing to pass on. */
+  readonly passing: { readonly body: AsyncGenerator<Buffer>; readonly length: number } | undefined;
+}
+
+/** As S3 does it, each key is looked at by itself: those that are not open to whoever asks stay, and the answer says so of each. */
 async function deletion(
   { policies }: WriteContext,
   { sight, bucket }: Sending,
   { pieces }: WriteBody,
   headers: Record<string, string>,
-) {
+): Promise<PlannedDeletion> {
   const read: Buffer[] = [];
   for await (const piece of pieces()) read.push(piece);
   const { objects, quiet } = deletionsOf(Buffer.concat(read).toString('utf8'));
-  const paths = objects.map(({ key }) => `${bucket}${key}` as UfsPath);
-  if (!paths.every((path) => sight.writes(path))) throw mayNot();
-  if (!paths.every((path) => policies.of(path).writes === true)) throw readOnly('POST');
-  const document = Buffer.from(deletionsXml(objects, quiet));
+  const refused: RefusedDeletion[] = [];
+  const open: Deletion[] = [];
+  for (const object of objects) {
+    const path = `${bucket}${object.key}` as UfsPath;
+    const error = !sight.writes(path) ? mayNot() : policies.of(path).writes === true ? undefined : readOnly('POST');
+    if (error === undefined) open.push(object);
+    else refused.push({ ...object, error });
+  }
+  if (open.length === 0) return { paths: [], refused, passing: undefined };
+  const document = Buffer.from(deletionsXml(open, quiet));
   // S3 asks for it, and it is of the document that is sent.
   headers['content-md5'] = createHash('md5').update(document).digest('base64');
   headers['content-type'] = 'application/xml';
-  return { paths, passing: { body: only(document), length: document.length } };
+  return {
+    paths: open.map(({ key }) => `${bucket}${key}` as UfsPath),
+    refused,
+    passing: { body: only(document), length: document.length },
+  };
+}
+
+/** The origin's answer, which knows nothing of keys that were not passed on, with a word for each of those. */
+async function toldOfRefused(answer: PassedAnswer, refused: readonly RefusedDeletion[]): Promise<PassedAnswer> {
+  if (answer.status !== 200) return answer;
+  const pieces: Buffer[] = [];
+  let bytes = 0;
+  for await (const piece of answer.body) {
+    bytes += piece.length;
+    if (bytes > deletionsLimitBytes) throw new S3Error('InternalError', 'The answer of the origin has no end.');
+    pieces.push(Buffer.from(piece));
+  }
+  const body = Buffer.from(withRefused(Buffer.concat(pieces).toString('utf8'), refused));
+  return {
+    ...{ status: 200, headers: { ...answer.headers, 'content-length': String(body.length) } },
+    body: only(body),
+  };
 }
 
 async function* only(bytes: Buffer): AsyncGenerator<Buffer> {

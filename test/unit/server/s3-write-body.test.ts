@@ -7,7 +7,7 @@ import fc from 'fast-check';
 import { expect, it, vi } from 'vitest';
 import { crc32c, crc64nvme } from '../../../src/platform/index.ts';
 import { AwsChunked } from '../../../src/server/s3/aws-chunked.ts';
-import { deletionsOf, deletionsXml } from '../../../src/server/s3/delete-objects.ts';
+import { deletionsOf, deletionsXml, noDeletions, withRefused } from '../../../src/server/s3/delete-objects.ts';
 import { S3Error } from '../../../src/server/s3/errors.ts';
 import { writeBodyOf } from '../../../src/server/s3/write-body.ts';
 
@@ -181,6 +181,18 @@ it('a list of deletions is read and written anew, whatever characters its keys h
     '<Delete><Object><Key>a</Key>',
   ])
     expect(() => deletionsOf(bad)).toThrow(S3Error);
+});
+
+it('an answer about deletions gets an error for each key that the origin was not asked for', () => {
+  const refused = [{ key: 'a<&>', versionId: 'v1', error: new S3Error('AccessDenied', 'no') }];
+  const row =
+    '<Error><Key>a&lt;&amp;&gt;</Key><VersionId>v1</VersionId><Code>AccessDenied</Code><Message>no</Message></Error>';
+  expect(withRefused(noDeletions, refused)).toContain(`">${row}</DeleteResult>`);
+  const deleted = '<DeleteResult xmlns="x"><Deleted><Key>b</Key></Deleted></DeleteResult>\n';
+  expect(withRefused(deleted, refused)).toBe(deleted.replace('</DeleteResult>', `${row}</DeleteResult>`));
+  expect(withRefused('<DeleteResult xmlns="x"/>', refused)).toBe(`<DeleteResult xmlns="x">${row}</DeleteResult>`);
+  expect(withRefused('<s3:DeleteResult xmlns:s3="x"></s3:DeleteResult>', refused)).toContain('<s3:Error><s3:Key>a&lt;');
+  expect(() => withRefused('<Error/>', refused)).toThrow(S3Error);
 });
 
 it('a body of which nothing more comes ends the connection after its limit, counted anew for each piece', async () => {
