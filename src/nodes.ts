@@ -298,6 +298,8 @@ export async function openCoordinatorSide(base: NodeBase): Promise<void> {
       retentionMs: job.retentionMs,
       onChange: job.onChange,
     },
+    prices: config.prices,
+    originLimits: () => limits.limits.effective(),
   };
   const jobs = config.cluster.etcd === undefined ? await openJobService(options) : await etcdJobs(base, options);
   opened.jobs = jobs;

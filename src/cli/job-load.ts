@@ -2,6 +2,7 @@
 import type { Command } from 'commander';
 import type { LoadTarget, PrimedClient } from '../client/client.ts';
 import { parseLoadOptions } from '../core/load-options.ts';
+import { planText } from '../core/plan-text.ts';
 import { type CliContext, type RegisterVerb, runs, withClient } from './context.ts';
 import { exitCodes, UsageError } from './exit.ts';
 import { followToEnd, type Mode, modeOf, ofJob, saySubmitted } from './job-modes.ts';
@@ -14,6 +15,7 @@ interface LoadFlags extends CommonFlags {
   readonly submit?: boolean;
   readonly progress?: boolean;
   readonly stop?: boolean;
+  readonly plan?: boolean;
   readonly bandwidth?: string;
   readonly verify?: boolean;
   readonly partialListing?: boolean;
@@ -43,14 +45,15 @@ const optionOfFlag = {
 
 /** Which flags say something in which mode; elsewhere they would be ignored, so they are refused. */
 const modesOfFlag: Readonly<Record<string, readonly Mode[]>> = {
-  ...Object.fromEntries(Object.keys(optionOfFlag).map((flag) => [flag, ['follow', 'submit'] as const])),
+  ...Object.fromEntries(Object.keys(optionOfFlag).map((flag) => [flag, ['follow', 'submit', 'plan'] as const])),
   verbose: ['follow', 'progress'],
 };
 
 export const registerJobLoad: RegisterVerb = (job, context) => {
   const command = addVerb(job, {
     name: 'load',
-    description: 'load a path from its origin; without --submit, --progress or --stop: submit, follow, and report',
+    description:
+      'load a path from its origin; without --submit, --progress, --stop or --plan: submit, follow, and report',
     operands: [['[path]', 'what to load: s3://bucket/dir/, s3://bucket/key, file:///dir/']],
     flags: [
       ['--path <path>', 'the same as the argument'],
@@ -58,6 +61,7 @@ export const registerJobLoad: RegisterVerb = (job, context) => {
       ['--submit', 'submit, and do not wait'],
       ['--progress', 'show how far the load is'],
       ['--stop', 'stop the load'],
+      ['--plan', 'load nothing, and say what a load would do: requests and their price, bytes, room, time'],
       ['--bandwidth <size>', 'bytes a second that one worker reads from the origin at most, such as 200MB'],
       ['--verify', 'afterwards list the origin again, and read and check everything that was cached'],
       ['--partial-listing', 'begin to load before the listing is complete'],
@@ -74,6 +78,7 @@ export const registerJobLoad: RegisterVerb = (job, context) => {
       'primed job load s3://datasets/imagenet/',
       'primed job load s3://models/llama/ --replicas 2 --verify --submit',
       'primed job load s3://models/llama/ --progress --verbose',
+      'primed job load s3://models/llama/ --replicas 2 --plan',
     ],
   });
   runs(command, context, (path: string | undefined, flags: LoadFlags) => jobLoad(context, path, flags, command));
@@ -98,6 +103,7 @@ async function jobLoad(
   parseLoadOptions(options);
   return withClient(context, flags, (client) => {
     if (mode === 'progress') return showProgress(context, client, pathOf(target), flags);
+    if (mode === 'plan') return plan(context, client, { target, options, flags });
     if (mode === 'stop') return stop(context, client, pathOf(target), flags);
     return submit(context, client, { target, options, flags, following: mode === 'follow' });
   });
@@ -142,6 +148,15 @@ async function submit(
     job: { jobId, type: 'LOAD', figures: loadFigures, ask: (signal) => client.progress(path, { signal }) },
     report: () => showProgress(context, client, path, order.flags),
   });
+}
+
+async function plan(
+  { io }: CliContext,
+  client: PrimedClient,
+  { target, options, flags }: { target: LoadTarget; options: Record<string, unknown>; flags: LoadFlags },
+): Promise<number> {
+  say(io, flags, await client.plan(target, options), planText);
+  return exitCodes.done;
 }
 
 function showProgress(

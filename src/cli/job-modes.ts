@@ -9,11 +9,11 @@ import type { CliIo } from './io.ts';
 import type { Watched } from './meter.ts';
 import { type CommonFlags, type Format, say } from './verb.ts';
 
-export type Mode = 'follow' | 'submit' | 'progress' | 'stop';
+export type Mode = 'follow' | 'submit' | 'progress' | 'stop' | 'plan';
 
 /** Throws UsageError for flags that exclude each other. */
 export function modeOf(flags: Readonly<Partial<Record<Exclude<Mode, 'follow'>, boolean | undefined>>>): Mode {
-  const asked = (['submit', 'progress', 'stop'] as const).filter((mode) => flags[mode] === true);
+  const asked = (['submit', 'progress', 'stop', 'plan'] as const).filter((mode) => flags[mode] === true);
   if (asked.length > 1) throw new UsageError(`${asked.map((mode) => `--${mode}`).join(' and ')} exclude each other.`);
   return asked[0] ?? 'follow';
 }

@@ -3,6 +3,7 @@
 import type { BadPage, CheckProgress, CheckSummary } from '../core/check.ts';
 import { PrimedError } from '../core/errors.ts';
 import type { JobState } from '../core/job.ts';
+import type { LoadPlan } from '../core/load-plan.ts';
 import { type Ask, Transport, type TransportOptions } from './transport.ts';
 import type {
   FreeReport,
@@ -26,6 +27,8 @@ export type LoadTarget = { readonly path: string } | { readonly indexFile: strin
 const checkTimeoutMs = 120_000;
 /** A coordinator sums up what all workers say of every file below a directory before it answers. */
 const statTimeoutMs = 600_000;
+/** A coordinator gives a plan up after an hour. */
+const planTimeoutMs = 3_660_000;
 
 export class PrimedClient {
   readonly #transport: Transport;
@@ -42,6 +45,19 @@ export class PrimedClient {
   /** Options as in the REST API: `replicas`, `batchSize`, `bandwidth`, … as strings or native values. */
   submit(target: LoadTarget, options: Readonly<Record<string, unknown>> = {}): Promise<Submitted> {
     return this.#job({ method: 'POST', path: '/api/v1/master/submit_job/load', body: { ...target, options } });
+  }
+
+  /** What the same submission would do. Takes as long as the origin's listing. */
+  plan(
+    target: LoadTarget,
+    options: Readonly<Record<string, unknown>> = {},
+    { signal }: Pick<AskLimits, 'signal'> = {},
+  ): Promise<LoadPlan> {
+    return this.#job({
+      ...{ method: 'POST', path: '/api/v1/master/plan_job/load', body: { ...target, options } },
+      answerTimeoutMs: planTimeoutMs,
+      ...(signal === undefined ? {} : { signal }),
+    });
   }
 
   /** The TEXT report. */

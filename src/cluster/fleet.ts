@@ -14,10 +14,11 @@
  */
 import { PrimedError } from '../core/errors.ts';
 import type { LoadId, Log, ManifestEntry, RunId } from '../core/types.ts';
-import type { FileOutcome, RunProgress, RunSpec } from '../ingest/types.ts';
+import type { FileOutcome, RoomOrder, RunProgress, RunSpec, WorkerRoom } from '../ingest/types.ts';
 import type { Origins } from '../origin/types.ts';
 import { type FileHow, FileLoads, type FileOrder } from './fleet-file.ts';
 import { type FileClaim, Places } from './fleet-places.ts';
+import { FleetPlan } from './fleet-plan.ts';
 import { emptyProgress, FleetRun } from './fleet-run.ts';
 import { type CachedFile, type Holders, type SurveyHow, survey } from './fleet-survey.ts';
 import { type FileVerdict, verifyFile } from './fleet-verify.ts';
@@ -26,7 +27,7 @@ import type { Member, Members, Placement } from './members.ts';
 import type { Need } from './need.ts';
 import { PathTurns } from './path-turns.ts';
 import { PlainLoad, PlainLoads } from './plain-load.ts';
-import { isWorkerGone, isWorkerLost, type WorkerLink } from './worker-link.ts';
+import { isWorkerGone, isWorkerLost, type WorkerId, type WorkerLink } from './worker-link.ts';
 
 export interface FleetOptions {
   readonly members: Members;
@@ -123,6 +124,23 @@ export class Fleet {
     const need: Need = new Map();
     for (const entry of entries) this.#places.addNeed(run, entry, 1, need);
     return need;
+  }
+
+  /** A load that is not made. */
+  plan(order: ConstructorParameters<typeof FleetPlan>[1]): FleetPlan {
+    return new FleetPlan(this.#places, order);
+  }
+
+  /**
+   * What room each worker has that takes new segments, for so many bytes there, and what it would evict. Rejects where one of
+   * them does not say so.
+   */
+  async rooms(need: Need, how: Omit<RoomOrder, 'bytes'>): Promise<Map<WorkerId, WorkerRoom>> {
+    const takers = this.#places.live().filter(({ takes }) => takes);
+    const ask = async ({ id, link }: Member): Promise<[WorkerId, WorkerRoom]> => {
+      return [id, await link.room({ ...how, bytes: need.get(id) ?? 0 })];
+    };
+    return new Map(await Promise.all(takers.map(ask)));
   }
 
   /** Rejects with STORE_NO_ROOM, naming the worker; then nothing changed. */

@@ -8,6 +8,9 @@ import {
   type JobType,
   type LoadOptions,
 } from '../core/job.ts';
+import type { LoadPlan } from '../core/load-plan.ts';
+import type { OriginLimit } from '../core/origin-limits.ts';
+import type { PriceTable } from '../core/price.ts';
 import type { Clock, Log } from '../core/types.ts';
 import type { Origins } from '../origin/types.ts';
 import type { Fleet } from './fleet.ts';
@@ -17,6 +20,7 @@ import { already, type Order, submitted } from './job-paths.ts';
 import { JobRun } from './job-run.ts';
 import { JobStore } from './job-store.ts';
 import { JobTurns } from './job-turns.ts';
+import { LoadPlanner } from './load-planner.ts';
 import type { JobDeps } from './run-context.ts';
 import { defaultJobServiceSettings, type JobServiceSettings } from './settings.ts';
 import { type JobObserver, nobody, type OpenJobService, type SubmitResult } from './types.ts';
@@ -30,13 +34,18 @@ export interface JobServiceOptions {
   readonly log: Log;
   readonly settings?: Partial<JobServiceSettings>;
   readonly observe?: JobObserver;
+  /** Of requests to origins, for plans. */
+  readonly prices?: PriceTable | undefined;
+  /** Limits of origins as they are now, for plans. */
+  readonly originLimits?: () => readonly OriginLimit[];
 }
 
 /** Opens the job store and goes on with the jobs that had not ended. Throws STORE_VERSION. */
 export async function openJobService(options: JobServiceOptions): Promise<OpenJobService> {
   const { dir, fleet, origins, clock, log, observe = nobody } = options;
   const settings = { ...defaultJobServiceSettings, ...options.settings };
-  const service = new LocalJobService({ fleet, origins, clock, log, settings, observe, store: new JobStore(dir) });
+  const deps = { fleet, origins, clock, log, settings, observe, store: new JobStore(dir) };
+  const service = new LocalJobService(deps, options);
   await service.recover();
   return service;
 }
@@ -50,12 +59,16 @@ class LocalJobService implements OpenJobService {
   readonly #byKey = new Map<string, JobRun>();
   readonly #byAlias = new Map<string, JobRun>();
   readonly #turns: JobTurns;
+  readonly #planner: LoadPlanner;
   readonly #timer: NodeJS.Timeout;
   #nextNumber = 1;
   #closing: Promise<void> | undefined;
+  /** Plans end with it. */
+  readonly #closed = new AbortController();
 
-  constructor(deps: JobDeps) {
+  constructor(deps: JobDeps, { prices, originLimits: limits }: Pick<JobServiceOptions, 'prices' | 'originLimits'>) {
     this.#deps = deps;
+    this.#planner = new LoadPlanner({ deps, prices, limits, history: () => this.list({ types: ['LOAD'] }) });
     this.#turns = new JobTurns(deps.settings);
     this.#timer = setInterval(() => this.#tick(), deps.settings.tickMs);
     this.#timer.unref();
@@ -80,6 +93,15 @@ class LocalJobService implements OpenJobService {
   async submit(source: JobSource, options: LoadOptions, alias?: string): Promise<SubmitResult> {
     const { origins, fleet } = this.#deps;
     return this.#submit(orderOfLoad({ source, options, alias }, { origins, takers: fleet.takers }));
+  }
+
+  async plan(source: JobSource, options: LoadOptions, signal: AbortSignal): Promise<LoadPlan> {
+    this.#refuseWhenClosing();
+    const { origins, fleet } = this.#deps;
+    const order = orderOfLoad({ source, options, alias: undefined }, { origins, takers: fleet.takers });
+    const latest = this.#byKey.get(order.key);
+    const before = latest && { state: latest.progress.state, active: latest.active, definition: latest.definition };
+    return this.#planner.plan(order, before, AbortSignal.any([signal, this.#closed.signal]));
   }
 
   async free(path: string, { dryRun }: { readonly dryRun: boolean }): Promise<SubmitResult> {
@@ -153,6 +175,7 @@ class LocalJobService implements OpenJobService {
   }
 
   async #close(limitMs: number): Promise<void> {
+    this.#closed.abort(new PrimedError('STOPPING', 'The daemon is shutting down; ask again when it is back.'));
     clearInterval(this.#timer);
     this.#turns.close();
     await Promise.all([...this.#jobs.values()].map((job) => job.pause(limitMs)));

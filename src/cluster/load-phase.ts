@@ -23,6 +23,7 @@ import { Gate } from './gate.ts';
 import { type HandedFile, HandOut } from './hand-out.ts';
 import { indexVersion } from './index-file.ts';
 import { type ListedPage, listSource } from './lister.ts';
+import { countsAsThere, mayBeThere } from './load-choice.ts';
 import type { ManifestChunk } from './manifest.ts';
 import { addNeed, type Need } from './need.ts';
 import { mapOrdered } from './ordered.ts';
@@ -295,13 +296,9 @@ export class LoadPhase {
     if (!this.#halted) this.#leave(open, 1);
   }
 
-  /**
-   * Whether something of files may be there that nobody has handed out yet: not of a load that has only begun, and does not
-   * want what others have loaded.
-   */
+  /** Whether something of files may be there that nobody has handed out yet. */
   #mayHave(replayed: boolean): boolean {
-    const { resumed, options } = this.#context.definition;
-    return replayed || resumed || options.skipIfExists;
+    return replayed || mayBeThere(this.#context.definition);
   }
 
   /** Undefined: nothing can be there. */
@@ -321,7 +318,7 @@ export class LoadPhase {
   ): Promise<void> | undefined {
     const { definition } = this.#context;
     const entry = chunk.entries[at]!;
-    if (cached?.complete === true && (definition.options.skipIfExists || cached.ours)) {
+    if (cached !== undefined && countsAsThere(cached, definition.options)) {
       const { path, sizeBytes } = entry;
       const { own, ownBytes: loadedBytes } = cached;
       const result = own ? 'loaded' : 'skipped';
@@ -355,10 +352,7 @@ export class LoadPhase {
   async #replaceIn({ entries }: ManifestChunk): Promise<void> {
     const { definition, deps, apply } = this.#context;
     const all = (await deps.fleet.survey(definition.runId, entries)).files;
-    const gone = entries.filter((_, at) => {
-      const { complete, ours } = all[at]!;
-      return !(complete && (ours || definition.options.skipIfExists));
-    });
+    const gone = entries.filter((_, at) => !countsAsThere(all[at]!, definition.options));
     if (gone.length === 0) return;
     const hows = await deps.fleet.roomAgain(definition.runId, gone);
     const settled = ({ result, error }: FileOutcome, { entry: { path, sizeBytes } }: HandedFile): void => {

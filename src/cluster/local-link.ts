@@ -6,7 +6,17 @@ import type { PeerList } from '../core/peers.ts';
 import type { PinList } from '../core/retention.ts';
 import { isWhole, type Segment } from '../core/segments.ts';
 import type { DiscardReason, ManifestEntry, RunId } from '../core/types.ts';
-import type { RunProgress, RunSpec, VerifyOutcome, Worker, WorkerFree } from '../ingest/types.ts';
+import type {
+  MissingParts,
+  PlannedLoad,
+  RoomOrder,
+  RunProgress,
+  RunSpec,
+  VerifyOutcome,
+  Worker,
+  WorkerFree,
+  WorkerRoom,
+} from '../ingest/types.ts';
 import type { JoinedKind } from '../ingest/whole-object.ts';
 import type { Freed, RunOfLoad } from '../store/types.ts';
 import type { BegunLoad, CachedSegment, SegmentHow, SegmentOutcome, WorkerId, WorkerLink } from './worker-link.ts';
@@ -40,6 +50,17 @@ export class LocalLink implements WorkerLink {
       const { file, offset, length } = segment;
       return this.#worker.cached(whose, file, isWhole(segment) ? undefined : { offset, length });
     });
+  }
+
+  async missing(planned: PlannedLoad, segments: readonly Segment[]): Promise<readonly MissingParts[]> {
+    return segments.map((segment) => {
+      const { file, offset, length } = segment;
+      return this.#worker.missing(planned, file, isWhole(segment) ? undefined : { offset, length });
+    });
+  }
+
+  room(order: RoomOrder): Promise<WorkerRoom> {
+    return this.#worker.room(order);
   }
 
   load(run: RunId, segment: Segment, { hasty, source, followed }: SegmentHow): Promise<SegmentOutcome> {

@@ -14,6 +14,7 @@
 
 import type { JobSnapshot, JobSource, JobState, JobType, LoadOptions } from '../core/job.ts';
 import type { Tally } from '../core/job-machine.ts';
+import type { LoadPlan } from '../core/load-plan.ts';
 import type { JobServiceSettings } from './settings.ts';
 
 export interface SubmitResult {
@@ -40,6 +41,8 @@ export interface JobService {
    * @param alias another name of the job; a list of paths is called by the one in its source.
    */
   submit(source: JobSource, options: LoadOptions, alias?: string): Promise<SubmitResult>;
+  /** What that load would do, which is not begun. Rejects likewise, and with ORIGIN_* and TOO_BUSY; ends with the signal. */
+  plan(source: JobSource, options: LoadOptions, signal: AbortSignal): Promise<LoadPlan>;
   /** Removes what is cached at and below a path from every worker; with `dryRun` says what that is. Rejects as `submit`. */
   free(path: string, options: { readonly dryRun: boolean }): Promise<SubmitResult>;
   /**

@@ -9,7 +9,17 @@ import type { PeerList } from '../core/peers.ts';
 import type { PinList } from '../core/retention.ts';
 import type { Segment } from '../core/segments.ts';
 import type { DiscardReason, ManifestEntry, ObjectVersion, RunId, WorkerId } from '../core/types.ts';
-import type { CachedBytes, RunProgress, RunSpec, VerifyOutcome, WorkerFree } from '../ingest/types.ts';
+import type {
+  CachedBytes,
+  MissingParts,
+  PlannedLoad,
+  RoomOrder,
+  RunProgress,
+  RunSpec,
+  VerifyOutcome,
+  WorkerFree,
+  WorkerRoom,
+} from '../ingest/types.ts';
 import type { JoinedKind } from '../ingest/whole-object.ts';
 import type { Freed, RunOfLoad } from '../store/types.ts';
 
@@ -89,6 +99,9 @@ export interface WorkerLink {
   /** Gives back what earlier loads have left half loaded of these files, and this run would not use. */
   makeRoom(run: RunId, files: readonly ManifestEntry[]): Promise<void>;
   cached(whose: RunOfLoad, segments: readonly Segment[]): Promise<readonly CachedSegment[]>;
+  /** See Worker of ingest; of no run. */
+  missing(planned: PlannedLoad, segments: readonly Segment[]): Promise<readonly MissingParts[]>;
+  room(order: RoomOrder): Promise<WorkerRoom>;
   /** Resolves when the segment is durable, given up or stopped. A repeated call for the same segment joins the first. */
   load(run: RunId, segment: Segment, how: SegmentHow): Promise<SegmentOutcome>;
   /** The same for very many segments, without a promise for each. It is told its end once; with an error maybe before this returns. */

@@ -4,6 +4,7 @@ import { isIP } from 'node:net';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { limitedOrigin, makeLimit, type OriginLimit } from '../core/origin-limits.ts';
+import type { PriceTable } from '../core/price.ts';
 import type { GuardSettings } from '../core/reader-guard.ts';
 import type { RetrySettings } from '../core/retry.ts';
 import type { NamedToken } from '../core/roles.ts';
@@ -12,6 +13,7 @@ import { lanesOf, memoryBudgetOf, readCacheOf, type StorePlace, servingThreadsOf
 import type { Draft, Source } from './draft.ts';
 import { type EtcdConfig, etcdOf, portOthersCall } from './etcd.ts';
 import { type Listen, parseListen } from './forms.ts';
+import { pricesOf } from './price.ts';
 import { type ReadingConfig, readingOf } from './reading.ts';
 import { type RetentionConfig, retentionOf } from './retention.ts';
 import { type S3Config, s3Of } from './s3.ts';
@@ -110,6 +112,8 @@ export interface Config {
     readonly onChange: 'restart' | 'fail';
     readonly maxRestarts: number;
   };
+  /** Of requests to origins; undefined: there are none. */
+  readonly prices: PriceTable | undefined;
   readonly log: { readonly level: 'debug' | 'info' | 'warn' | 'error'; readonly pretty: boolean };
   /** Every value that is set or has a default, by its path in the file; secrets too. */
   readonly values: Draft['values'];
@@ -183,6 +187,7 @@ export function configOf(role: Role, draft: Draft): Config {
       onChange: get('job.changed_object'),
       maxRestarts: get('job.max_restarts'),
     },
+    prices: pricesOf(draft),
     log: { level: get('log.level'), pretty: get('log.pretty') },
     values: draft.values,
     sources: draft.sources,

@@ -9,6 +9,7 @@ import { KiB, leastSegmentBytes, MiB, mostSegmentBytes, pageBytes } from '../cor
 import { leastReadCacheBytes, mostDefaultLanes, mostDefaultServing } from './defaults.ts';
 import { etcdSchema } from './etcd.ts';
 import { choice, duration, flag, integer, listen, number, path, room, secret, size, text, url } from './forms.ts';
+import { priceSchema, ufsPrices } from './price.ts';
 import { readingSchema, readSettings } from './reading.ts';
 import { retentionSchema } from './retention.ts';
 import { s3Schema } from './s3.ts';
@@ -81,6 +82,7 @@ const ufsSchema = Type.Object(
       }),
     ),
     ...readSettings,
+    ...ufsPrices,
   },
   {
     ...closed,
@@ -434,6 +436,7 @@ export const configSchema = Type.Object(
       },
       { ...closed, description: 'Load jobs.' },
     ),
+    price: priceSchema,
     reading: readingSchema,
     scrub: scrubSchema,
     log: Type.Object(

@@ -90,7 +90,7 @@ export const errorCatalogue = {
   TOO_BUSY: {
     status: 'UNAVAILABLE',
     retryable: true,
-    help: 'As many reads or checks are under way as this port serves at once, and none ended in time; try again, with fewer at once.',
+    help: 'As many reads, checks or plans are under way as this port serves at once, and none ended in time; try again, with fewer at once.',
   },
   // the origin
   ORIGIN_NOT_FOUND: { status: 'NOT_FOUND', retryable: false, help: 'The origin has no such bucket or key.' },

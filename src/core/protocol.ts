@@ -5,7 +5,8 @@
  * versions and the remedy in the error.
  *
  *   3   what a side does not know ends the connection; a registration has the fields that it has, and no others
- *   4   a call that is not known is answered with a failure, any other message is passed over; fields are ignored as below
+ *   4   a call that is not known is answered with a failure, any other message is passed over; fields are ignored as below; the calls
+ *       `missing` and `room`, of plans
  *
  * How to add something, so that nodes without it go on working:
  *

@@ -42,3 +42,16 @@ export function nextSteps<W>({ owners, done, sources, barred, follows }: Segment
   const followers = missing.filter((worker) => worker !== fetcher);
   return [{ worker: fetcher }, ...followers.map((worker) => ({ worker, source: fetcher, follow: true as const }))];
 }
+
+/** All steps in their order, where each of them succeeds and nobody is barred. */
+export function* allSteps<W>(state: Omit<SegmentState<W>, 'done' | 'barred'>): Generator<Step<W>> {
+  const { owners, sources, follows } = state;
+  const done = new Set<W>();
+  for (;;) {
+    const now = { owners, done, sources: [...done, ...sources.filter((one) => !done.has(one))], follows };
+    const steps = nextSteps({ ...now, barred: new Set<W>() });
+    if (steps === 'stuck' || steps.length === 0) return;
+    yield* steps;
+    for (const { worker } of steps) done.add(worker);
+  }
+}

@@ -29,7 +29,7 @@ import type {
   UfsPath,
 } from '../core/types.ts';
 import type { FailureCause } from '../origin/types.ts';
-import type { Fetched, Freed, FreeOrder, RunOfLoad } from '../store/types.ts';
+import type { EvictionPreview, Fetched, Freed, FreeOrder, RunOfLoad } from '../store/types.ts';
 import type { JoinedKind, RangeSum } from './whole-object.ts';
 
 export interface RunSpec {
@@ -59,6 +59,36 @@ export interface CachedBytes extends Fetched {
   readonly complete: boolean;
   readonly bytes: number;
   readonly ours: boolean;
+}
+
+/** For which load, and what of others it would use. */
+export type PlannedLoad = Pick<RunSpec, 'load' | 'reuse'>;
+
+/** What a load would yet fetch of a segment. */
+export interface MissingParts {
+  readonly bytes: number;
+  /** Requests. */
+  readonly parts: number;
+  /** HEAD requests of a verification of the whole file here. */
+  readonly heads: number;
+}
+
+export interface RoomOrder {
+  /** That a load would reserve. */
+  readonly bytes: number;
+  /** Paths that it would count on, each with what lies below. */
+  readonly keeps: readonly string[];
+  /** Files to evict that are named at most. */
+  readonly named: number;
+}
+
+export interface WorkerRoom {
+  /** A larger piece of a file is fetched by several requests. */
+  readonly partBytes: number;
+  readonly capacityBytes: number;
+  readonly freeBytes: number;
+  readonly fits: boolean;
+  readonly evicted: EvictionPreview;
 }
 
 export interface WorkerFree extends FreeOrder {
@@ -177,6 +207,10 @@ export interface Worker {
    * that ends.
    */
   cached(whose: RunOfLoad, entry: ManifestEntry, range?: ByteRange): CachedBytes;
+  /** What a load would fetch of a file (or of its range) here; changes nothing, and keeps nothing from being evicted. */
+  missing(planned: PlannedLoad, entry: ManifestEntry, range?: ByteRange): MissingParts;
+  /** Whether a load finds room here, and what would be evicted for it; changes nothing. */
+  room(order: RoomOrder): Promise<WorkerRoom>;
   /** Ranges of a file that were loaded here become visible; the others lie on other workers. */
   publish(version: ManifestEntry): Promise<void>;
   /** Frees what is half loaded of this version. */

@@ -9,7 +9,6 @@
 import { createHash } from 'node:crypto';
 import { crc32 } from 'node:zlib';
 import { abortable } from '../core/abortable.ts';
-import { hasChecksums } from '../core/attributes.ts';
 import { Deque } from '../core/deque.ts';
 import { PrimedError, reportOf } from '../core/errors.ts';
 import { type ByteRange, type ManifestEntry, sameVersion } from '../core/types.ts';
@@ -21,13 +20,13 @@ import type { LanePool } from './lanes.ts';
 import type { CheckDone, CheckUnit, Transfer, WriteDone } from './protocol.ts';
 import type { Run } from './run.ts';
 import type { VerifyOutcome, WorkerObserver } from './types.ts';
+import { lacksStated, md5Etag } from './verify-heads.ts';
 import { crc32cHex, type JoinedKind, joinedHex, joinedSum, type RangeSum } from './whole-object.ts';
 
 /** Checks in one slot, at most: far above the pages of one file that goes in whole. */
 const packPages = 256;
 /** Ranges of a file whose digests are made at a time. */
 const rangesAtOnce = 16;
-const md5Etag = /^[0-9a-f]{32}$/;
 
 type Digest = { readonly kind: 'md5' | 'crc64nvme'; readonly wanted: string } | undefined;
 
@@ -197,8 +196,7 @@ export class Verifier {
     known: ObjectDetails | undefined,
   ): Promise<void> {
     const { record } = file;
-    // The answer to a request for all of an object has those that there are, so that nothing is asked for many small ones.
-    if (hasChecksums(record.attributes) || entry.sizeBytes <= this.#lanes.slotBytes) return;
+    if (!lacksStated(entry, record.attributes, this.#lanes.slotBytes)) return;
     const details = known ?? (await this.#detailsOf(run, entry));
     if (details !== undefined) await this.#store.stateChecksums(record, details.checksums);
   }

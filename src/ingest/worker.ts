@@ -4,6 +4,8 @@ import { abortable } from '../core/abortable.ts';
 import type { Checksums } from '../core/attributes.ts';
 import { reportOf } from '../core/errors.ts';
 import type { OriginDemand, OriginLimit } from '../core/origin-limits.ts';
+import { partsOf } from '../core/part-plan.ts';
+import { covers } from '../core/path-scope.ts';
 import type { PinList } from '../core/retention.ts';
 import type { RetrySettings } from '../core/retry.ts';
 import {
@@ -36,6 +38,9 @@ import type {
   CachedBytes,
   FileOutcome,
   LoadHow,
+  MissingParts,
+  PlannedLoad,
+  RoomOrder,
   RunProgress,
   RunSpec,
   VerifyOutcome,
@@ -43,8 +48,10 @@ import type {
   WorkerFree,
   WorkerObserver,
   WorkerQueues,
+  WorkerRoom,
 } from './types.ts';
 import { Verifier } from './verifier.ts';
+import { headsToVerify } from './verify-heads.ts';
 import type { JoinedKind } from './whole-object.ts';
 
 export interface WorkerOptions {
@@ -81,6 +88,7 @@ export class IngestWorker implements Worker {
   readonly #limiter: OriginLimiter;
   readonly #links: OriginLinks;
   readonly #peers: PeerLinks;
+  readonly #partBytes: number;
   readonly #follows: Follows;
   readonly landings = new Landings();
   readonly #files: Files;
@@ -96,6 +104,7 @@ export class IngestWorker implements Worker {
     const { store, origins, lanes, board, log, observe, partBytes, maxRestarts } = options;
     this.#store = store;
     this.#log = log;
+    this.#partBytes = partBytes;
     this.#lanes = lanes;
     this.#board = board;
     this.#limiter = options.limiter;
@@ -269,6 +278,28 @@ export class IngestWorker implements Worker {
     if (best === undefined || !this.#hold(load, best)) return nothingHere;
     const { state, cachedBytes: bytes, loadId } = best;
     return { complete: state === 'complete', bytes, ours: loadId === load, ...this.#store.fetched(run, best) };
+  }
+
+  missing({ load, reuse }: PlannedLoad, entry: ManifestEntry, range?: ByteRange): MissingParts {
+    const part = range === undefined ? {} : { range };
+    const missing = this.#store.missing({ load, reuse, entry, partBytes: this.#partBytes, ...part });
+    let [bytes, parts] = [0, 0];
+    for (const { length } of partsOf(missing, this.#partBytes)) {
+      bytes += length;
+      parts += 1;
+    }
+    const visible = this.#store.stat(entry.path);
+    const known = visible !== undefined && sameVersion(visible, entry) && bytes === 0 ? visible.attributes : '';
+    return { bytes, parts, heads: headsToVerify(entry, known, this.#lanes.slotBytes) };
+  }
+
+  async room({ bytes, keeps, named }: RoomOrder): Promise<WorkerRoom> {
+    const { capacityBytes, freeBytes, evictableBytes } = this.#store.usage();
+    const counts = (path: string): boolean => keeps.some((scope) => covers(scope, path));
+    const evicted = await this.#store.previewEviction({ bytes, keeps: counts, named });
+    const shortBytes = alignUp(bytes) - freeBytes;
+    const fits = shortBytes <= (evicted.counted ? evicted.bytes : evictableBytes);
+    return { partBytes: this.#partBytes, capacityBytes, freeBytes, fits: shortBytes <= 0 || fits, evicted };
   }
 
   /** For those runs of the load that would use it. False: it is being removed. */

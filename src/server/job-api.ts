@@ -7,19 +7,20 @@
  */
 import { type TypeBoxTypeProvider, TypeBoxValidatorCompiler } from '@fastify/type-provider-typebox';
 import type { FastifyInstance, FastifyPluginCallback } from 'fastify';
-import { type Static, Type } from 'typebox';
+import { Type } from 'typebox';
 import type { JobService } from '../cluster/types.ts';
 import { PrimedError } from '../core/errors.ts';
-import { type JobSource, type JobState, type JobType, jobStates, jobTypes, type LoadOptions } from '../core/job.ts';
+import { type JobState, type JobType, jobStates, jobTypes, type LoadOptions } from '../core/job.ts';
 import { isEnded } from '../core/job-machine.ts';
 import { bandwidthText, defaultLoadOptions, parseLoadOptions } from '../core/load-options.ts';
 import { rateOf } from '../core/origin-limits.ts';
 import { listRow } from '../core/report.ts';
-import { bodyFields, bodyOrQueryFields, onlyOne, wordOf } from './fields.ts';
+import { bodyFields, bodyOrQueryFields, wordOf } from './fields.ts';
 import { freeRoutes } from './free-api.ts';
 import { answerProgress, answerStop } from './job-answers.ts';
 import { acceptAnyContentType, acceptGetBodies, apiBodyLimitBytes } from './json-body.ts';
 import { loadRoutes } from './load-api.ts';
+import { planRoutes } from './plan-api.ts';
 import { forParent } from './plugin.ts';
 import { retryRoutes } from './retry-api.ts';
 import {
@@ -34,17 +35,13 @@ import {
   Submitted,
   strict,
 } from './schemas.ts';
+import { sourceFields, sourceOf } from './source-fields.ts';
 
 export interface JobApiOptions {
   readonly jobs: JobService;
   /** What a submission means that does not say otherwise; the product's own defaults if absent. Read at each one. */
   readonly defaults?: LoadOptions;
 }
-
-const path = Type.Optional(Type.String({ minLength: 1, maxLength: 8192 }));
-/** The documentation of the API writes the choice between the two like this; some clients copy it. */
-const sourceFields = { path, indexFile: path, 'path or indexFile': path, 'path || indexFile': path };
-const sourceNames = Object.keys(sourceFields) as (keyof typeof sourceFields)[];
 
 const SubmitBody = Type.Object({ ...sourceFields, options: Type.Optional(LoadOptionFields) }, strict);
 const ProgressBody = Type.Object({ ...sourceFields, format: Type.Optional(Type.String()), verbose: flagField }, strict);
@@ -68,6 +65,7 @@ export const jobApi: FastifyPluginCallback<JobApiOptions> = forParent((app, opti
     freeRoutes(scope, jobs);
     loadRoutes(scope, jobs, defaults);
     retryRoutes(scope, jobs);
+    planRoutes(scope, jobs, defaults);
   });
   done();
 });
@@ -148,10 +146,4 @@ function routes(scope: FastifyInstance, jobs: JobService, defaults: LoadOptions)
       },
     });
   }
-}
-
-/** What is loaded. Throws REQUEST_INVALID unless exactly one field names it. */
-function sourceOf(body: Static<typeof StopBody>): JobSource {
-  const name = onlyOne(body, sourceNames);
-  return { kind: name === 'indexFile' ? 'index' : 'path', path: body[name]! };
 }

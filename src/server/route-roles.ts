@@ -24,6 +24,8 @@ const table: Readonly<Record<string, RouteRole>> = {
   [`POST ${master}/submit_job/load`]: submit('submit load'),
   [`POST ${master}/stop_job/load`]: submit('stop load'),
   [`POST ${master}/limit_job/load`]: submit('limit load'),
+  // It costs the origin a listing.
+  [`POST ${master}/plan_job/load`]: submit('plan load'),
   [`POST ${master}/retry_job/load`]: submit('retry load'),
   [`GET ${master}/progress_job/load`]: read,
   [`POST ${master}/progress_job/load`]: read,

@@ -16,6 +16,7 @@ import { formatSize } from '../core/sizes.ts';
 import type { FileId, RunId } from '../core/types.ts';
 import { alignUp } from '../core/units.ts';
 import type { Commit } from './commit.ts';
+import { previewEviction } from './eviction-preview.ts';
 import type { Holds } from './holds.ts';
 import type { IndexDb } from './index-db.ts';
 import type { LoadingFiles } from './loading-files.ts';
@@ -24,7 +25,7 @@ import type { Readers } from './readers.ts';
 import type { QueueRow, Recency } from './recency.ts';
 import { type Place, parsePlaceKey, placeKey } from './records.ts';
 import type { Space } from './space.ts';
-import type { FileRecord, Removed } from './types.ts';
+import type { EvictionOrder, EvictionPreview, FileRecord, Removed } from './types.ts';
 
 /** Files that a step looks at, and records of files and blocks that it removes: some 20 ms of the main thread. */
 const lookedAtOnce = 4096;
@@ -94,6 +95,18 @@ export class Evictor {
     }
     this.reserve(run, wanted());
     return evicted;
+  }
+
+  /** See Store. */
+  async preview({ bytes, keeps, named }: EvictionOrder): Promise<EvictionPreview> {
+    const { space, recency, evicts } = this.#parts;
+    const none = { files: 0, bytes: 0, paths: [], counted: true };
+    const shortBytes = space.shortageOf(bytes);
+    if (!evicts || shortBytes <= 0) return none;
+    await this.#parts.sorted();
+    const facts = this.#facts();
+    const isHeld: Facts['isHeld'] = (waiting) => keeps(waiting.path) || facts.isHeld(waiting);
+    return previewEviction(recency, { ...facts, isHeld }, { bytes: shortBytes, named });
   }
 
   /** Sets what a run may still allocate, of what is free. Throws STORE_NO_ROOM, and says what else there is. */

@@ -126,6 +126,11 @@ export class LoadingFiles {
     if (this.#byPath.get(file.entry.path) === file) this.#byPath.delete(file.entry.path);
   }
 
+  /** What is loading at a path: in memory, or as the index has it, which stays there. */
+  peek(path: string): LoadingFile | FileRecord | undefined {
+    return this.#byPath.get(path) ?? this.recordAt(path);
+  }
+
   /** The record of a loading file, without taking it into memory. */
   recordAt(path: string): FileRecord | undefined {
     const file = this.#byPath.get(path);

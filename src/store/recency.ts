@@ -144,9 +144,10 @@ export class Recency {
     return [...this.usage].filter(([of, { files }]) => of !== pinnedClass && files > 0).map(([of]) => of);
   }
 
-  /** From where it was last looked at. */
-  *rows(of: number): Generator<QueueRow> {
-    let start = this.#looked.get(of) ?? placeKey({ class: of, sinceMs: 0 }, 0 as FileId);
+  /** From where it was last looked at, or from its head. */
+  *rows(of: number, from: 'looked' | 'head' = 'looked'): Generator<QueueRow> {
+    const head = placeKey({ class: of, sinceMs: 0 }, 0 as FileId);
+    let start = from === 'looked' ? (this.#looked.get(of) ?? head) : head;
     const end = placeKey({ class: of + 1, sinceMs: 0 }, 0 as FileId);
     for (;;) {
       const chunk: QueueRow[] = [];

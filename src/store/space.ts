@@ -67,7 +67,12 @@ export class Space {
 
   /** How much more would have to be free for `reserve` to do it. */
   shortage(run: RunId, bytes: number): number {
-    return alignUp(bytes) - (this.unusedBytes - this.#reservedBytes + this.reservedFor(run));
+    return this.shortageOf(bytes) - this.reservedFor(run);
+  }
+
+  /** The same for a run that has nothing reserved. */
+  shortageOf(bytes: number): number {
+    return alignUp(bytes) - (this.unusedBytes - this.#reservedBytes);
   }
 
   /** Throws STORE_NO_ROOM. */

@@ -52,6 +52,8 @@ import type {
   BeginOrder,
   Begun,
   CachedRange,
+  EvictionOrder,
+  EvictionPreview,
   Fetched,
   FileRecord,
   Freed,
@@ -272,6 +274,26 @@ export class LocalStore implements Store {
     const file = this.#loading.atPath(version.path);
     if (file === undefined || !sameVersion(file.entry, version)) return this.flush();
     return this.#commit((settle) => showFile(this.#loading, file, settle));
+  }
+
+  missing(order: Omit<BeginOrder, 'run' | 'segmentBytes'>): readonly ByteRange[] {
+    const { entry, partBytes, range = { offset: 0, length: entry.sizeBytes } } = order;
+    const visible = visibleRecord(this.#index, entry.path);
+    const stays = visible !== undefined && !this.#readers.isRetired(visible.fileId);
+    const reusable = stays && mayReuse(visible, visible.loadId, order);
+    if (reusable && visible.state === 'complete') return [];
+    const stored = ({ fileId }: FileRecord): ByteRange[] =>
+      missingRanges(range, partBytes, (segment) => this.#readers.block(fileId, segment)?.present);
+    const current = this.#loading.peek(entry.path);
+    if (current instanceof LoadingFile) {
+      if (mayReuse(current.entry, current.load, order)) return current.missing(range, partBytes);
+    } else if (current !== undefined && mayReuse(current, current.loadId, order)) return stored(current);
+    if (reusable && visible.state === 'partial' && !this.#loading.inMemory(visible.fileId)) return stored(visible);
+    return missingRanges(range, partBytes, () => undefined);
+  }
+
+  previewEviction(order: EvictionOrder): Promise<EvictionPreview> {
+    return this.#evictor.preview(order);
   }
 
   cachedRange({ run, load }: RunOfLoad, entry: ManifestEntry, range: ByteRange): CachedRange {

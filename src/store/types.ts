@@ -137,6 +137,22 @@ export interface Accounted {
   readonly discarded?: { readonly reason: DiscardReason; readonly bytes: number };
 }
 
+export interface EvictionOrder {
+  readonly bytes: number;
+  /** Paths of which nothing goes, because the load counts on them. */
+  readonly keeps: (path: string) => boolean;
+  /** Paths that are named at most. */
+  readonly named: number;
+}
+
+/** What would be evicted. */
+export interface EvictionPreview extends Removed {
+  /** Those that go first. */
+  readonly paths: readonly string[];
+  /** False: after as many as were looked at, the rest was worked out from what those have on average. */
+  readonly counted: boolean;
+}
+
 export interface PageLocation {
   /** Page number in the file. */
   readonly page: number;
@@ -236,6 +252,8 @@ export interface Store {
    */
   admit(file: FileId, path: UfsPath, bytes: number): Promise<void> | undefined;
   reservedFor(run: RunId): number;
+  /** What `reserveMore` would evict for so many bytes of a run that has nothing reserved, without touching anything. */
+  previewEviction(order: EvictionOrder): Promise<EvictionPreview>;
   /** A load runs: what it loads, and what it is told to be here, is not evicted until `unreserve`. */
   enter(run: RunId, load: LoadId): void;
   /** The run counts on this version of a file. False: it is going just now, and is not to be counted on. */
@@ -263,6 +281,8 @@ export interface Store {
    * becomes visible by itself, the others by `show`.
    */
   beginFile(order: BeginOrder): Begun;
+  /** What `beginFile` would say is missing, which begins nothing. */
+  missing(order: Omit<BeginOrder, 'run' | 'segmentBytes'>): readonly ByteRange[];
   /** What has landed of a version becomes visible in place of the one that was. Durable when resolved. */
   show(version: ManifestEntry): Promise<void>;
   /** What is durable of a range of a version, visible or not, which load put it there, and what of it the run fetched. */

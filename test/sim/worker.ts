@@ -24,12 +24,14 @@ import type {
   CachedBytes,
   FileOutcome,
   LoadHow,
+  MissingParts,
   RunProgress,
   RunSpec,
   SourceWorker,
   VerifyOutcome,
   Worker,
   WorkerFree,
+  WorkerRoom,
 } from '../../src/ingest/types.ts';
 import type { FailureCause } from '../../src/origin/types.ts';
 import type { Freed, RunOfLoad } from '../../src/store/types.ts';
@@ -250,6 +252,14 @@ export class SimWorker implements Worker {
     if (range === undefined) return this.store.cachedWhole(whose, entry);
     const { visible, ...cached } = this.store.cachedRange(whose, entry, range);
     return { complete: visible && cached.bytes === range.length, ...cached };
+  }
+
+  missing(): MissingParts {
+    throw new Error('nobody plans here');
+  }
+
+  async room(): Promise<WorkerRoom> {
+    throw new Error('nobody plans here');
   }
 
   async publish({ path, ...version }: ManifestEntry): Promise<void> {

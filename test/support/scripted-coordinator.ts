@@ -1,4 +1,5 @@
 /** A coordinator's port with the real routes over jobs that do what a test says, and files in memory. */
+
 import type { AddressInfo } from 'node:net';
 import Fastify, { type FastifyInstance } from 'fastify';
 import type { ShareRow } from '../../src/cluster/limit-sharing.ts';
@@ -14,6 +15,7 @@ import {
   type JobType,
   type LoadOptions,
 } from '../../src/core/job.ts';
+import type { LoadPlan } from '../../src/core/load-plan.ts';
 import type { Pin } from '../../src/core/retention.ts';
 import { bearerAuth } from '../../src/server/auth.ts';
 import { installErrorHandler } from '../../src/server/errors.ts';
@@ -24,11 +26,14 @@ import { pinsApi } from '../../src/server/pins-api.ts';
 import { ufsApi } from '../../src/server/ufs-api.ts';
 import { MemoryFiles } from './memory-files.ts';
 import { memoryLimits } from './memory-limits.ts';
+import { plannedLoad } from './plan.ts';
 
 /** Answers by script; every call is written down. */
 export class ScriptedJobs implements JobService {
   readonly submissions: { source: JobSource; options: LoadOptions; alias?: string }[] = [];
   readonly stops: string[] = [];
+  readonly plans: { source: JobSource; options: LoadOptions; signal: AbortSignal }[] = [];
+  onPlan: (source: JobSource) => Promise<LoadPlan> = async ({ path }) => plannedLoad({ path });
   readonly frees: { path: string; dryRun: boolean }[] = [];
   /** Answer of the next submissions; an error is thrown. */
   answer: SubmitResult | PrimedError = { jobId: 'job-1', started: true, message: '' };
@@ -45,6 +50,11 @@ export class ScriptedJobs implements JobService {
       ...this.answer,
       message: this.answer.message || `Load '${source.path}' is successfully submitted. JobId: ${jobId}`,
     };
+  }
+
+  async plan(source: JobSource, options: LoadOptions, signal: AbortSignal): Promise<LoadPlan> {
+    this.plans.push({ source, options, signal });
+    return this.onPlan(source);
   }
 
   async free(path: string, { dryRun }: { dryRun: boolean }): Promise<SubmitResult> {

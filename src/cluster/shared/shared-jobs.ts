@@ -24,6 +24,7 @@ import {
   type LoadOptions,
 } from '../../core/job.ts';
 import { claimActions, contendDelayMs } from '../../core/job-claims.ts';
+import type { LoadPlan } from '../../core/load-plan.ts';
 import { emptyLedger, type Random } from '../../core/types.ts';
 import type { Etcd, Lease } from '../etcd/types.ts';
 import { localIndexPath } from '../index-file.ts';
@@ -33,6 +34,7 @@ import { already, type Order, submitted } from '../job-paths.ts';
 import type { JobServiceOptions } from '../job-service.ts';
 import { JobStore } from '../job-store.ts';
 import { JobTurns } from '../job-turns.ts';
+import { LoadPlanner } from '../load-planner.ts';
 import type { JobDeps } from '../run-context.ts';
 import { defaultJobServiceSettings, type JobServiceSettings } from '../settings.ts';
 import { snapshotOf } from '../snapshot.ts';
@@ -97,6 +99,9 @@ class SharedJobs implements OpenJobService {
   #ticks = 0;
   #stopTicking: () => void = () => undefined;
   #closing: Promise<void> | undefined;
+  readonly #planner: LoadPlanner;
+  /** Plans end with it. */
+  readonly #closed = new AbortController();
 
   constructor(options: SharedJobsOptions) {
     const { dir, fleet, origins, clock, log, observe = nobody, etcd, root, url, release, leaseMs } = options;
@@ -106,6 +111,10 @@ class SharedJobs implements OpenJobService {
     this.#timers = timers;
     this.#random = random;
     this.#deps = { fleet, origins, clock, log, settings, observe, store: new JobStore(dir) };
+    this.#planner = new LoadPlanner({
+      ...{ deps: this.#deps, prices: options.prices, limits: options.originLimits },
+      history: () => this.list({ types: ['LOAD'] }),
+    });
     this.#turns = new JobTurns(settings);
     this.#book = new Book({ etcd, keys, me: this.#me, url });
     const onChange = (): void => this.#changed();
@@ -132,6 +141,19 @@ class SharedJobs implements OpenJobService {
     refuseLocal(source);
     const { origins, fleet } = this.#deps;
     return this.#submit(orderOfLoad({ source, options, alias }, { origins, takers: fleet.takers }));
+  }
+
+  async plan(source: JobSource, options: LoadOptions, signal: AbortSignal): Promise<LoadPlan> {
+    refuseLocal(source);
+    this.#refuseWhenClosing();
+    this.#refuseWhenDeaf();
+    const { origins, fleet } = this.#deps;
+    const order = orderOfLoad({ source, options, alias: undefined }, { origins, takers: fleet.takers });
+    const latest = this.#mirror.byKey(order.key);
+    const before = latest && {
+      ...{ state: latest.snapshot.state, active: isOpen(latest), definition: latest.definition },
+    };
+    return this.#planner.plan(order, before, AbortSignal.any([signal, this.#closed.signal]));
   }
 
   async free(path: string, { dryRun }: { readonly dryRun: boolean }): Promise<SubmitResult> {
@@ -224,6 +246,7 @@ class SharedJobs implements OpenJobService {
   }
 
   async #close(limitMs: number): Promise<void> {
+    this.#closed.abort(new PrimedError('STOPPING', 'The daemon is shutting down; ask another coordinator.'));
     this.#stopTicking();
     this.#callOff();
     this.#turns.close();

@@ -5,6 +5,7 @@
 import { commonStart } from '../../core/common-start.ts';
 import { isWhole, type Segment } from '../../core/segments.ts';
 import type { ManifestEntry, ObjectVersion, UfsPath } from '../../core/types.ts';
+import type { MissingParts } from '../../ingest/types.ts';
 import { msgpack } from '../msgpack.ts';
 import type { CachedSegment, SegmentOutcome } from '../worker-link.ts';
 import { reportFrom, shortened } from './protocol.ts';
@@ -37,6 +38,8 @@ export type OutcomeColumns = [
 ];
 
 export type CachedColumns = [flags: number[], bytes: number[], ownBytes: number[] | null];
+
+export type MissingColumns = [bytes: number[], parts: number[], heads: number[]];
 
 const results: readonly SegmentOutcome['result'][] = ['loaded', 'skipped', 'failed', 'stopped', 'changed', 'later'];
 
@@ -178,6 +181,16 @@ export function unpackCached(count: number, [flags, bytes, ownBytes]: CachedColu
     ...{ complete: (flag & 1) !== 0, ours: (flag & 2) !== 0, own: (flag & 4) !== 0 },
     ...{ bytes: bytes[at]!, ownBytes: ownBytes?.[at] ?? 0 },
   }));
+}
+
+export function packMissing(missing: readonly MissingParts[]): MissingColumns {
+  return [missing.map(({ bytes }) => bytes), missing.map(({ parts }) => parts), missing.map(({ heads }) => heads)];
+}
+
+/** Throws as `unpackEntries` does. */
+export function unpackMissing(count: number, [bytes, parts, heads]: MissingColumns): MissingParts[] {
+  checkColumns(count, bytes, parts, heads);
+  return bytes.map((some, at) => ({ bytes: some, parts: parts[at]!, heads: heads[at]! }));
 }
 
 function packVersion(version: ObjectVersion, wanted: ManifestEntry): 1 | Version {

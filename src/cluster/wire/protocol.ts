@@ -152,6 +152,8 @@ export type Method =
   | 'reserve'
   | 'makeRoom'
   | 'cached'
+  | 'missing'
+  | 'room'
   | 'publish'
   | 'abandon'
   | 'discard'

@@ -20,14 +20,32 @@ import { withDefaults } from '../../core/protocol.ts';
 import type { PinList } from '../../core/retention.ts';
 import type { Segment } from '../../core/segments.ts';
 import type { DiscardReason, Log, ManifestEntry, Random, RunId, WorkerId } from '../../core/types.ts';
-import type { RunProgress, RunSpec, VerifyOutcome, WorkerFree } from '../../ingest/types.ts';
+import type {
+  MissingParts,
+  PlannedLoad,
+  RoomOrder,
+  RunProgress,
+  RunSpec,
+  VerifyOutcome,
+  WorkerFree,
+  WorkerRoom,
+} from '../../ingest/types.ts';
 import type { JoinedKind } from '../../ingest/whole-object.ts';
 import type { Freed, RunOfLoad } from '../../store/types.ts';
 import { emptyProgress } from '../fleet-run.ts';
 import type { EndableLink } from '../registry-members.ts';
 import type { BegunLoad, CachedSegment, RunTerm, SegmentHow, SegmentOutcome } from '../worker-link.ts';
 import { type Call, Calls, type OtherCall, tell } from './calls.ts';
-import { type CachedColumns, packCuts, packEntries, packedEntries, unpackCached, unpackOutcomes } from './columns.ts';
+import {
+  type CachedColumns,
+  type MissingColumns,
+  packCuts,
+  packEntries,
+  packedEntries,
+  unpackCached,
+  unpackMissing,
+  unpackOutcomes,
+} from './columns.ts';
 import { Dialer } from './dialer.ts';
 import { framesOf, numbersIn } from './down-messages.ts';
 import { Newest } from './newest.ts';
@@ -65,6 +83,12 @@ export interface RemoteLinkOptions {
   /** Told that the worker does not let this coordinator in, with WORKER_REFUSED, and with undefined that it does again. */
   readonly onRefused?: (refusal: PrimedError | undefined) => void;
 }
+
+/** Their first argument is no run, or one that need not have begun. */
+const ofNoRun: ReadonlySet<Method> = new Set(['cached', 'missing', 'room']);
+
+/** The version of the protocol that has the calls of plans. */
+const firstWithPlans = 4;
 
 interface Run {
   spec: RunSpec;
@@ -201,6 +225,30 @@ export class RemoteLink implements EndableLink {
     return answers.flat();
   }
 
+  async missing(planned: PlannedLoad, segments: readonly Segment[]): Promise<readonly MissingParts[]> {
+    this.#checkPlans();
+    const answers = await inParts(segments, async (part) => {
+      const args = [planned, packEntries(part.map(({ file }) => file)), packCuts(part)];
+      return unpackMissing(part.length, (await this.#call('query', 'missing', args, part.length)) as MissingColumns);
+    });
+    return answers.flat();
+  }
+
+  async room(order: RoomOrder): Promise<WorkerRoom> {
+    this.#checkPlans();
+    return (await this.#call('query', 'room', [order])) as WorkerRoom;
+  }
+
+  /** Such a call must not be said to a worker that does not know it: so none waits for a connection. */
+  #checkPlans(): void {
+    const { id: worker } = this;
+    if (!this.#dialer.open)
+      throw new PrimedError('WORKER_LOST', `Worker '${worker}' is not connected at the moment; plan again.`, { worker });
+    if (this.#dialer.protocol >= firstWithPlans) return;
+    const message = `Worker '${worker}' is of an older primed, and cannot be asked for plans. Upgrade the worker.`;
+    throw new PrimedError('WORKER_REFUSED', message, { worker });
+  }
+
   load(run: RunId, segment: Segment, how: SegmentHow): Promise<SegmentOutcome> {
     return new Promise((resolve, reject) => {
       const ended: BegunLoad['ended'] = (end) => (end instanceof PrimedError ? reject(end) : resolve(end));
@@ -303,7 +351,7 @@ export class RemoteLink implements EndableLink {
   // --- calls
 
   #call(kind: OtherCall['kind'], method: Method, args: readonly unknown[], weight = 1): Promise<unknown> {
-    const run = method === 'cached' ? undefined : (args[0] as RunId | undefined);
+    const run = ofNoRun.has(method) ? undefined : (args[0] as RunId | undefined);
     return new Promise((resolve, reject) => {
       const ended = (end: unknown): void => (end instanceof PrimedError ? reject(end) : resolve(end));
       this.#ask({ kind, run, weight, method, args, ended, number: 0 });

@@ -12,13 +12,14 @@ import type { PeerList } from '../../core/peers.ts';
 import type { PinList } from '../../core/retention.ts';
 import type { Segment } from '../../core/segments.ts';
 import type { DiscardReason, LoadId, Log, ManifestEntry, RunId, UfsPath, WorkerId } from '../../core/types.ts';
-import type { RunSpec } from '../../ingest/types.ts';
+import type { PlannedLoad, RoomOrder, RunSpec } from '../../ingest/types.ts';
 import type { JoinedKind } from '../../ingest/whole-object.ts';
 import type { PeerSource, RunTerm, SegmentHow, SegmentOutcome, WorkerLink } from '../worker-link.ts';
 import {
   type Cuts,
   type EntryColumns,
   packCached,
+  packMissing,
   packOutcomes,
   unpackCuts,
   unpackEntries,
@@ -235,6 +236,16 @@ export class Session {
       const segments = unpackCuts(files.length, cuts, (at) => files[at]!);
       return packCached(await this.#link.cached({ run, load }, segments));
     },
+    missing: async (planned: PlannedLoad, columns: EntryColumns, cuts: Cuts | null) => {
+      const files = unpackEntries(columns);
+      return packMissing(
+        await this.#link.missing(
+          planned,
+          unpackCuts(files.length, cuts, (at) => files[at]!),
+        ),
+      );
+    },
+    room: (order: RoomOrder) => this.#link.room(order),
     publish: (run: RunId, file: EntryColumns) => this.#inRun(run, () => this.#link.publish(run, only(file))),
     abandon: (run: RunId, file: EntryColumns, reason: DiscardReason) =>
       this.#inRun(run, () => this.#link.abandon(run, only(file), reason)),

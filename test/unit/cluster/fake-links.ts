@@ -25,8 +25,16 @@ import {
   type RunId,
   type UfsPath,
 } from '../../../src/core/types.ts';
-import { alignUp } from '../../../src/core/units.ts';
-import type { RunProgress, RunSpec, VerifyOutcome } from '../../../src/ingest/types.ts';
+import { alignUp, defaultPartBytes } from '../../../src/core/units.ts';
+import type {
+  MissingParts,
+  PlannedLoad,
+  RoomOrder,
+  RunProgress,
+  RunSpec,
+  VerifyOutcome,
+  WorkerRoom,
+} from '../../../src/ingest/types.ts';
 import type { Freed, FreeOrder, RunOfLoad } from '../../../src/store/types.ts';
 
 /** What the origin has, and what it was asked for. */
@@ -134,6 +142,28 @@ export class FakeLink implements WorkerLink {
         throw new PrimedError('STORE_NO_ROOM', `worker ${this.id} needs ${bytes} bytes, and ${freeBytes} are free`);
       }
       this.reserved.set(run, (this.reserved.get(run) ?? 0) + bytes);
+    });
+  }
+
+  missing(planned: PlannedLoad, segments: readonly Segment[]): Promise<MissingParts[]> {
+    return this.#call(async () =>
+      segments.map((segment) => {
+        const held = this.disk.segments.get(keyOf(segment));
+        const has =
+          held?.etag === segment.file.etag &&
+          held.length === segment.length &&
+          (planned.reuse === 'any' || held.load === planned.load);
+        return { bytes: has ? 0 : segment.length, parts: has || segment.length === 0 ? 0 : 1, heads: 0 };
+      }),
+    );
+  }
+
+  room({ bytes }: RoomOrder): Promise<WorkerRoom> {
+    return this.#call(async () => {
+      const { capacityBytes } = this.disk;
+      const freeBytes = capacityBytes - this.disk.usedBytes();
+      const evicted = { files: 0, bytes: 0, paths: [], counted: true };
+      return { partBytes: defaultPartBytes, capacityBytes, freeBytes, fits: bytes <= freeBytes, evicted };
     });
   }
 

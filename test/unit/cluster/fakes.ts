@@ -12,14 +12,18 @@ import {
   type RunId,
   type UfsPath,
 } from '../../../src/core/types.ts';
-import { alignUp } from '../../../src/core/units.ts';
+import { alignUp, defaultPartBytes } from '../../../src/core/units.ts';
 import type {
   CachedBytes,
   FileOutcome,
+  MissingParts,
+  PlannedLoad,
+  RoomOrder,
   RunProgress,
   RunSpec,
   VerifyOutcome,
   Worker,
+  WorkerRoom,
 } from '../../../src/ingest/types.ts';
 import type { ListingPage, ObjectDetails, Origins } from '../../../src/origin/types.ts';
 import type { Freed, FreeOrder, RunOfLoad } from '../../../src/store/types.ts';
@@ -283,6 +287,21 @@ export class FakeWorker implements Worker {
     const { complete, bytes, by } = file;
     const ownBytes = by.get(run) ?? 0;
     return { complete, bytes, ours: file.load === load, own: by.has(run), ownBytes };
+  }
+
+  missing({ load, reuse }: PlannedLoad, entry: ManifestEntry): MissingParts {
+    const file = this.disk.files.get(entry.path);
+    const has = file !== undefined && same(file.entry, entry) && (reuse === 'any' || file.load === load);
+    const bytes = entry.sizeBytes - (has ? file.bytes : 0);
+    return { bytes, parts: bytes > 0 ? 1 : 0, heads: 0 };
+  }
+
+  async room({ bytes }: RoomOrder): Promise<WorkerRoom> {
+    const used = [...this.disk.files.values()].reduce((sum, file) => sum + alignUp(file.bytes), 0);
+    const { capacityBytes } = this.disk;
+    const freeBytes = capacityBytes - used;
+    const evicted = { files: 0, bytes: 0, paths: [], counted: true };
+    return { partBytes: defaultPartBytes, capacityBytes, freeBytes, fits: bytes <= freeBytes, evicted };
   }
 
   async publish(): Promise<void> {

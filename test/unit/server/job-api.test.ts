@@ -15,6 +15,7 @@ import { textReport } from '../../../src/core/report.ts';
 import { emptyLedger, type JobId, type LoadId, type RunId } from '../../../src/core/types.ts';
 import { installErrorHandler } from '../../../src/server/errors.ts';
 import { jobApi } from '../../../src/server/job-api.ts';
+import { plannedLoad } from '../../support/plan.ts';
 
 const snapshot: JobSnapshot = {
   jobId: 'id-1' as JobId,
@@ -56,6 +57,10 @@ class FakeJobs implements JobService {
     if (this.failure !== undefined) throw this.failure;
     this.submitted.push({ source, options });
     return { jobId: 'id-1', started: true, message: `Load '${source.path}' is successfully submitted. JobId: id-1` };
+  }
+  async plan(source: JobSource) {
+    if (this.failure !== undefined) throw this.failure;
+    return plannedLoad({ path: source.path });
   }
   async free(path: string, { dryRun }: { dryRun: boolean }) {
     if (this.failure !== undefined) throw this.failure;

@@ -14,7 +14,15 @@ import type { PeerList } from '../../../../src/core/peers.ts';
 import type { PinList } from '../../../../src/core/retention.ts';
 import type { Segment } from '../../../../src/core/segments.ts';
 import type { DiscardReason, ManifestEntry, RunId } from '../../../../src/core/types.ts';
-import type { RunProgress, RunSpec, VerifyOutcome } from '../../../../src/ingest/types.ts';
+import type {
+  MissingParts,
+  PlannedLoad,
+  RoomOrder,
+  RunProgress,
+  RunSpec,
+  VerifyOutcome,
+  WorkerRoom,
+} from '../../../../src/ingest/types.ts';
 import type { JoinedKind } from '../../../../src/ingest/whole-object.ts';
 import type { Freed, FreeOrder, RunOfLoad } from '../../../../src/store/types.ts';
 
@@ -62,6 +70,17 @@ export class ScriptedLink implements WorkerLink {
   async cached(whose: RunOfLoad, segments: readonly Segment[]): Promise<readonly CachedSegment[]> {
     await this.#call('cached', whose, segments);
     return segments.map((segment) => cachedOf(segment));
+  }
+
+  async missing(planned: PlannedLoad, segments: readonly Segment[]): Promise<readonly MissingParts[]> {
+    await this.#call('missing', planned, segments);
+    return segments.map(({ length, index }) => ({ bytes: length, parts: index + 1, heads: index % 2 }));
+  }
+
+  async room(order: RoomOrder): Promise<WorkerRoom> {
+    await this.#call('room', order);
+    const evicted = { files: 1, bytes: 2, paths: ['s3://b/k'], counted: true };
+    return { partBytes: 8, capacityBytes: 100, freeBytes: 10, fits: true, evicted };
   }
 
   load(run: RunId, segment: Segment, how: SegmentHow): Promise<SegmentOutcome> {
