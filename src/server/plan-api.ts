@@ -70,7 +70,7 @@ export function planRoutes(scope: FastifyInstance, jobs: JobService, defaults: L
     bodyLimit: apiBodyLimitBytes,
     schema: {
       ...{ tags: ['jobs'], summary: 'What a load would do: nothing is loaded, written or evicted', body: Body },
-      response: answers(Plan, [404, 503]),
+      response: answers(Plan, [404, 409, 503]),
     },
     preValidation: bodyFields,
     handler: async ({ body }, reply) =>

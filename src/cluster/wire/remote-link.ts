@@ -243,7 +243,9 @@ export class RemoteLink implements EndableLink {
   #checkPlans(): void {
     const { id: worker } = this;
     if (!this.#dialer.open)
-      throw new PrimedError('WORKER_LOST', `Worker '${worker}' is not connected at the moment; plan again.`, { worker });
+      throw new PrimedError('WORKER_LOST', `Worker '${worker}' is not connected at the moment; plan again.`, {
+        worker,
+      });
     if (this.#dialer.protocol >= firstWithPlans) return;
     const message = `Worker '${worker}' is of an older primed, and cannot be asked for plans. Upgrade the worker.`;
     throw new PrimedError('WORKER_REFUSED', message, { worker });

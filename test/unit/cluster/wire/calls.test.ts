@@ -33,6 +33,11 @@ test('every call arrives with its arguments, and its answer comes back', async (
     { complete: true, bytes: 2 ** 33, ours: false, own: false, ownBytes: 0 },
     { complete: false, bytes: 2 ** 33, ours: false, own: true, ownBytes: 2 ** 33 },
   ]);
+  const missing = await link.missing({ load: spec.load, reuse: 'any' }, segments);
+  expect(missing.map(({ bytes, heads }) => [bytes, heads])).toEqual(segments.map((one) => [one.length, one.index % 2]));
+  const order = { bytes: 2 ** 41, keeps: [file.path], named: 3 };
+  const evicted = { files: 1, bytes: 2, paths: ['s3://b/k'], counted: true };
+  expect(await link.room(order)).toEqual({ partBytes: 8, capacityBytes: 100, freeBytes: 10, fits: true, evicted });
   await link.publish(run, file);
   await link.stateChecksums(run, file, { crc64nvme: 'AAAAAAAAAAA=' });
   await link.abandon(run, file, 'changed');
@@ -63,6 +68,8 @@ test('every call arrives with its arguments, and its answer comes back', async (
     ['reserveMore', run, -4096],
     ['makeRoom', run, files],
     ['cached', { run, load: spec.load }, segments],
+    ['missing', { load: spec.load, reuse: 'any' }, segments],
+    ['room', order],
     ['publish', run, file],
     ['stateChecksums', run, file, { crc64nvme: 'AAAAAAAAAAA=' }],
     ['abandon', run, file, 'changed'],
