@@ -1,6 +1,6 @@
-// Bundles src/ into dist/: the executable, the lane that Piscina starts in its threads, and the benchmarks.
+// Bundles src/ into dist/: the executable, the lane that Piscina starts in its threads, the benchmarks, and the console.
 // Packages are bundled too, which halves the time to start, but for those that carry binaries or start files of their own.
-import { chmodSync, existsSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import { chmodSync, copyFileSync, existsSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
@@ -40,6 +40,20 @@ await build({
   logLevel: 'warning',
 });
 chmodSync(join(root, made, 'main.js'), 0o755);
+// The console: what a browser gets, as it lies here (src/server/console/assets.ts names the files).
+await build({
+  absWorkingDir: root,
+  entryPoints: { app: 'src/console/page/main.ts', style: 'src/console/page/style.css' },
+  outdir: join(made, 'console'),
+  bundle: true,
+  minify: true,
+  format: 'esm',
+  platform: 'browser',
+  target: ['chrome123', 'firefox120', 'safari17.5'],
+  logLevel: 'warning',
+});
+for (const name of ['index.html', 'icon.svg'])
+  copyFileSync(join(root, 'src', 'console', 'page', name), join(root, made, 'console', name));
 const old = join(root, `${made}-old`);
 if (existsSync(dist)) renameSync(dist, old);
 renameSync(join(root, made), dist);

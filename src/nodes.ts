@@ -306,6 +306,7 @@ export async function openCoordinatorSide(base: NodeBase): Promise<void> {
   showJobs(telemetry, jobs, systemClock);
   const { registry, registrations } = opened;
   const source = opened.source ?? filesOfCluster(base, members);
+  const { store } = opened;
   opened.api = buildApiServer({
     ...base,
     jobs,
@@ -315,6 +316,7 @@ export async function openCoordinatorSide(base: NodeBase): Promise<void> {
     ...(registry && { registry }),
     ...(registrations && { registrations }),
     ...(members && { refusalOf: (id: WorkerId) => members.members.refusalOf(id) }),
+    ...(store && { usage: () => store.usage() }),
   });
 }
 

@@ -17,6 +17,7 @@ import type { Landings } from './ingest/landings.ts';
 import type { Live } from './live.ts';
 import { auditLog } from './server/audit.ts';
 import { bearerAuth } from './server/auth.ts';
+import { consoleRoutes } from './server/console/index.ts';
 import { installErrorHandler } from './server/errors.ts';
 import { fsApi } from './server/fs-api.ts';
 import { healthRoutes } from './server/health.ts';
@@ -34,7 +35,7 @@ import { type PinsApiOptions, pinsApi } from './server/pins-api.ts';
 import { type UfsApiOptions, ufsApi } from './server/ufs-api.ts';
 import { type WorkerApiOptions, workerApi } from './server/worker-api.ts';
 import { workerLoadApi } from './server/worker-load-api.ts';
-import type { Store } from './store/types.ts';
+import type { Store, StoreUsage } from './store/types.ts';
 import type { Telemetry } from './telemetry/registry.ts';
 
 export interface ServerOptions {
@@ -66,9 +67,11 @@ export function buildApiServer(
     registry?: Registry;
     registrations?: Registrations;
     refusalOf?: WorkerApiOptions['refusalOf'];
+    /** Of the worker in this process. */
+    usage?: () => StoreUsage;
   },
 ): FastifyInstance {
-  const { config, jobs, live, source, ufs, pins, registry, registrations, refusalOf, log } = options;
+  const { config, jobs, live, source, ufs, pins, registry, registrations, refusalOf, usage, log } = options;
   const app = buildServer(options, 'api');
   app.register(jobApi, { jobs, defaults: live.loadDefaults });
   // The configuration is the same on every worker.
@@ -83,6 +86,12 @@ export function buildApiServer(
       ...(registrations && { registrations }),
       ...(refusalOf && { refusalOf }),
     });
+  app.register(consoleRoutes, {
+    ...{ jobs, ...ufs, version: PRIMED_VERSION },
+    ...(registry && { registry }),
+    ...(refusalOf && { refusalOf }),
+    ...(usage && { usage }),
+  });
   return app;
 }
 

@@ -279,6 +279,11 @@ export const errorCatalogue = {
     retryable: false,
     help: 'The native addon is not built. Install a C++ compiler and make (Debian: `apt install g++ make`), then run `npm run setup`.',
   },
+  WATCHERS_LIMIT: {
+    status: 'RESOURCE_EXHAUSTED',
+    retryable: true,
+    help: 'As many consoles watch this coordinator as it lets; close one of them, or ask the REST API.',
+  },
   STOPPING: { status: 'UNAVAILABLE', retryable: true, help: 'The daemon is shutting down.' },
   STOPPED: { status: 'FAILED_PRECONDITION', retryable: false, help: 'The run was stopped by its user.' },
   COORDINATOR_UNREACHABLE: {

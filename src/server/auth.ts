@@ -21,10 +21,14 @@ declare module 'fastify' {
   interface FastifyContextConfig {
     /** The route asks for a token of its own, in place of the server's. */
     readonly ownToken?: boolean;
+    /** Everybody may ask, also where tokens are asked for. */
+    readonly open?: boolean;
   }
   interface FastifyRequest {
     /** Undefined: nobody was asked who he is. */
     caller?: Caller;
+    /** Whether the token still counts, and still has the role of the route: for answers that last. */
+    stillMay(): boolean;
   }
 }
 
@@ -33,13 +37,22 @@ declare module 'fastify' {
  * whose token has not the role of the route (FORBIDDEN).
  */
 export const bearerAuth: FastifyPluginCallback<AuthOptions> = forParent((app, { token, others }, done) => {
+  app.decorateRequest('stillMay', () => true);
   if (token !== undefined) {
+    const known = (): readonly NamedToken[] => [
+      { name: 'api_token', role: 'admin', token: textOf(token) },
+      ...(others?.now ?? []),
+    ];
     app.addHook('onRequest', async (request, reply) => {
       const { url, method, routeOptions } = request;
-      if (openPaths.has(url.split('?', 1)[0]!) || routeOptions.config.ownToken === true) return;
+      if (
+        openPaths.has(url.split('?', 1)[0]!) ||
+        routeOptions.config.ownToken === true ||
+        routeOptions.config.open === true
+      )
+        return;
       const given = /^Bearer +(\S+) *$/i.exec(request.headers.authorization ?? '')?.[1];
-      const known = [{ name: 'api_token', role: 'admin', token: textOf(token) } as const, ...(others?.now ?? [])];
-      const caller = given === undefined ? undefined : callerOf(given, known);
+      const caller = given === undefined ? undefined : callerOf(given, known());
       if (caller === undefined) {
         void reply.header('www-authenticate', 'Bearer');
         const which = given === undefined ? 'no' : 'a wrong';
@@ -48,7 +61,12 @@ export const bearerAuth: FastifyPluginCallback<AuthOptions> = forParent((app, { 
       }
       request.caller = caller;
       // What is no route is answered 404 to everybody who has a token.
-      if (routeOptions.url !== undefined) needRole(request, roleOfRoute(method, routeOptions.url)?.role ?? 'admin');
+      const needed = roleOfRoute(method, routeOptions.url ?? '')?.role ?? 'admin';
+      if (routeOptions.url !== undefined) needRole(request, needed);
+      request.stillMay = () => {
+        const now = callerOf(given!, known());
+        return now !== undefined && allows(now.role, needed);
+      };
     });
   }
   done();

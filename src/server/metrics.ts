@@ -21,6 +21,13 @@ export const metricsRoutes: FastifyPluginCallback<MetricsOptions> = (app, { tele
   done();
 };
 
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** The answer lasts for as long as somebody listens: its time says nothing of the server. */
+    readonly lasts?: boolean;
+  }
+}
+
 export interface RequestMetricsOptions extends MetricsOptions {
   readonly port: 'api' | 'worker';
 }
@@ -28,9 +35,10 @@ export interface RequestMetricsOptions extends MetricsOptions {
 /** Counts and times every answer of the server it is registered on. */
 export const requestMetrics: FastifyPluginCallback<RequestMetricsOptions> = forParent(
   (app, { telemetry, port }, done) => {
-    app.addHook('onResponse', (_request, reply, next) => {
+    app.addHook('onResponse', ({ routeOptions }, reply, next) => {
       telemetry.counters.httpRequests.inc({ port, code: statusClass(reply.statusCode) });
-      telemetry.histograms.httpSeconds.observe({ port }, reply.elapsedTime / 1000);
+      if (routeOptions.config?.lasts !== true)
+        telemetry.histograms.httpSeconds.observe({ port }, reply.elapsedTime / 1000);
       next();
     });
     done();

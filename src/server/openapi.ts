@@ -18,6 +18,7 @@ const tags = [
   { name: 'pages', description: "Pages, files and listings, for clients of Alluxio's workers" },
   { name: 'workers', description: 'Workers of the cluster' },
   { name: 'ufs', description: 'Limits of origins' },
+  { name: 'console', description: 'The page for people, and what it is told live' },
   { name: 'daemon', description: 'Health, metrics, this document' },
 ];
 

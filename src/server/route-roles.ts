@@ -20,6 +20,10 @@ const table: Readonly<Record<string, RouteRole>> = {
   'GET /openapi.json': read,
   'GET /health/live': read,
   'GET /health/ready': read,
+  // the console; its files are for everybody
+  'GET /': read,
+  ...Object.fromEntries(['', '/', '/app.js', '/style.css', '/icon.svg'].map((file) => [`GET /console${file}`, read])),
+  'GET /api/v1/console/feed': read,
   // jobs
   [`POST ${master}/submit_job/load`]: submit('submit load'),
   [`POST ${master}/stop_job/load`]: submit('stop load'),

@@ -18,6 +18,8 @@ const arrows: Readonly<Record<string, readonly string[]>> = {
   cluster: ['core', 'telemetry', 'client', 'store', 'ingest', 'origin'],
   serving: ['core', 'platform', 'telemetry', 'store', 'server'],
   server: ['core', 'config', 'telemetry', 'store', 'ingest', 'cluster'],
+  // Runs in the browser.
+  console: ['core'],
   cli: ['core', 'config', 'client'],
   doctor: ['core', 'config', 'client', 'origin', 'platform', 'store'],
   demo: ['core', 'client', 'server', 'config'],

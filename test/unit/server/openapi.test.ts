@@ -136,7 +136,8 @@ function checkOperation(name: string, path: string, operation: Json, tags: Reado
   // What answers and how it fails is said of every route of the API.
   const isApi = path.startsWith('/api/') || path.startsWith('/v1/');
   const refused = '405' in responses && !('200' in responses);
-  const said = refused ? ['401', '405', '500'] : isApi ? ['200', '400', '401', '500'] : ['200'];
+  const moved = '302' in responses;
+  const said = moved ? ['302'] : refused ? ['401', '405', '500'] : isApi ? ['200', '400', '401', '500'] : ['200'];
   expect([name, Object.keys(responses)]).toEqual([name, expect.arrayContaining(said)]);
   for (const [status, response] of Object.entries<Json>(responses)) {
     expect([name, status]).toEqual([name, expect.stringMatching(/^[2-5]\d\d$/)]);

@@ -1,0 +1,177 @@
+/**
+ * The console: a page on the coordinator that shows jobs, workers, stores and origins live, and has done what its user may.
+ *
+ *   feed (server-sent events) ──▶ state ──▶ once a second: vitals, and the one view that is open
+ *                                             │ asks the REST API for what rows do not have
+ *                                             ▼
+ *                                    dialogs ──▶ REST API: submit, stop, limit, retry, free
+ *
+ * No framework: elements are made once and changed where something differs (dom.ts), so that 1,000 jobs cost what 50 do, and
+ * focus stays where it is. Everything comes from the coordinator; strings from it become text, never markup.
+ */
+import { ConsoleState } from '../state.ts';
+import { token } from './api.ts';
+import { h, setAttribute, setChildren, setHidden, setText } from './dom.ts';
+import { type Connection, followFeed } from './feed.ts';
+import { fileView } from './file-view.ts';
+import { jobView } from './job-view.ts';
+import { jobsView } from './jobs-view.ts';
+import { originsView } from './origins-view.ts';
+import { say } from './parts.ts';
+import { signInView } from './sign-in.ts';
+import { storeView } from './store-view.ts';
+import { themeButton } from './theme.ts';
+import type { MakeView, View } from './view.ts';
+import { Vitals } from './vitals.ts';
+import { workersView } from './workers-view.ts';
+
+const sampleMs = 1_000;
+
+const views: Readonly<Record<string, MakeView>> = {
+  jobs: jobsView,
+  job: jobView,
+  workers: workersView,
+  store: storeView,
+  origins: originsView,
+  file: fileView,
+};
+const places = [
+  ['jobs', 'Jobs'],
+  ['workers', 'Workers'],
+  ['store', 'Store'],
+  ['origins', 'Origins'],
+  ['file', 'File'],
+] as const;
+
+const byId = (id: string): HTMLElement => document.getElementById(id)!;
+const main = byId('main');
+const links = places.map(([name, text]) => h('a', { href: `#/${name}` }, text));
+const connected = h('span', { class: 'live' });
+const who = h('span', { class: 'who' });
+const signOut = h('button', { type: 'button', class: 'tool', hidden: true, on: { click: () => leave() } }, 'Sign out');
+const trouble = h('p', { class: 'banner', role: 'alert', hidden: true });
+setChildren(byId('nav'), links);
+setChildren(byId('tools'), [connected, who, themeButton(), signOut]);
+main.before(trouble);
+
+let state = new ConsoleState();
+const vitals = new Vitals(byId('vitals'));
+let view: View | undefined;
+let connection: Connection = { state: 'connecting' };
+let feed: { close(): void } | undefined;
+
+function update(): void {
+  const nowMs = Date.now();
+  vitals.update(state, nowMs);
+  view?.update(nowMs);
+  showConnection(nowMs);
+  const running = (state.head?.jobs.RUNNING ?? 0) + (state.head?.jobs.VERIFYING ?? 0);
+  const title = `${view?.name ?? 'Console'}${running > 0 ? ` (${running} running)` : ''} – primed`;
+  if (document.title !== title) document.title = title;
+}
+
+function showConnection(nowMs: number): void {
+  setAttribute(connected, 'data-state', connection.state);
+  const words = { connecting: 'Connecting', live: 'Live', lost: 'No connection', 'signed-out': 'Signed out' };
+  setText(connected, words[connection.state]);
+  const { head } = state;
+  const told =
+    connection.state === 'lost'
+      ? `${connection.message} Trying again since ${Math.max(1, Math.round((nowMs - connection.sinceMs) / 10_000) * 10)} s; what is shown is what was said last.`
+      : head?.trouble;
+  setHidden(trouble, told === undefined);
+  setText(trouble, told ?? '');
+  setText(who, state.caller === undefined ? '' : `${state.caller.name} (${state.caller.role})`);
+  setHidden(signOut, token.get() === undefined || connection.state === 'signed-out');
+}
+
+function open(next: View, focus: boolean): void {
+  view?.close?.();
+  view = next;
+  setChildren(main, [next.el]);
+  update();
+  if (focus) next.title.focus();
+}
+
+/** `#/name/rest`. */
+function route(): void {
+  if (connection.state === 'signed-out') return;
+  const [, name = 'jobs', rest = ''] = /^#\/([a-z]+)(?:\/(.*))?$/.exec(location.hash) ?? [];
+  const make = views[name] ?? jobsView;
+  for (const [index, [place]] of places.entries())
+    setAttribute(links[index]!, 'aria-current', (place === name || (place === 'jobs' && name === 'job')) && 'page');
+  const first = view === undefined;
+  open(make(state, decoded(rest)), !first);
+}
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
+function follow(): void {
+  feed?.close();
+  state = new ConsoleState();
+  const mine = state;
+  feed = followFeed(
+    {
+      onHello: (hello) => mine.hello(hello),
+      onNews: (news) => {
+        mine.take(news);
+        mine.sample(Date.now());
+        update();
+      },
+      onConnection: (now) => {
+        const before = connection.state;
+        connection = now;
+        if (now.state === 'signed-out') return askForToken(now.refused);
+        if (now.state === 'lost' && before === 'live') say('The connection is lost.');
+        if (now.state === 'live' && before === 'lost') say('The connection is back.');
+        update();
+      },
+    },
+    token.get() !== undefined,
+  );
+}
+
+function askForToken(refused: boolean): void {
+  token.forget();
+  setHidden(byId('vitals'), true);
+  setHidden(byId('nav'), true);
+  const next = signInView(refused, () => {
+    connection = { state: 'connecting' };
+    start(true);
+  });
+  open(next, true);
+}
+
+function leave(): void {
+  feed?.close();
+  token.forget();
+  connection = { state: 'signed-out', refused: false };
+  state = new ConsoleState();
+  askForToken(false);
+}
+
+function start(focus: boolean): void {
+  setHidden(byId('vitals'), false);
+  setHidden(byId('nav'), false);
+  follow();
+  view?.close?.();
+  view = undefined;
+  route();
+  if (focus) view!.title.focus();
+}
+
+addEventListener('hashchange', route);
+// Where nothing is told nothing has changed, but time goes on: curves move, and rates fall.
+setInterval(() => {
+  if (connection.state === 'signed-out') return;
+  state.sample(Date.now());
+  update();
+}, sampleMs);
+vitals.update(state, Date.now());
+start(false);

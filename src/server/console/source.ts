@@ -1,0 +1,86 @@
+/** Where the console's feed comes from: jobs, workers and limits of origins as this coordinator knows them. */
+
+import type { ShareRow } from '../../cluster/limit-sharing.ts';
+import type { LimitRow } from '../../cluster/origin-limits.ts';
+import type { Registry } from '../../cluster/registry.ts';
+import type { JobService } from '../../cluster/types.ts';
+import type { JobSnapshot } from '../../core/job.ts';
+import { isEnded } from '../../core/job-machine.ts';
+import { isMember } from '../../core/membership.ts';
+import type { WorkerId } from '../../core/types.ts';
+import type { StoreUsage } from '../../store/types.ts';
+import type { FeedSource } from './feed.ts';
+import { jobRow, originRow, ownWorker, workerRow } from './rows.ts';
+
+export interface ConsoleParts {
+  readonly jobs: Pick<JobService, 'list' | 'counts' | 'trouble'>;
+  readonly limits: { readonly known: boolean; rows(): readonly LimitRow[] };
+  readonly shares: () => readonly ShareRow[];
+  /** Undefined: one process is coordinator and worker. */
+  readonly registry?: Pick<Registry, 'workers'>;
+  readonly refusalOf?: (id: WorkerId) => Error | undefined;
+  /** Of the worker in this process. */
+  readonly usage?: () => StoreUsage;
+  readonly version: string;
+}
+
+/** Of more jobs, those that have ended the longest ago are left out; the head counts them all. */
+const mostJobs = 2_000;
+
+export function consoleSource(parts: ConsoleParts): FeedSource {
+  const { jobs, limits, shares, registry, refusalOf = () => undefined, usage, version } = parts;
+  const jobRows = jobRowsOf(jobs);
+  const workerRows = (): ReadonlyMap<string, string> => {
+    const rows =
+      registry === undefined
+        ? usage === undefined
+          ? []
+          : [ownWorker(usage(), version)]
+        : registry.workers().map((row) => workerRow(row, isMember(row) ? refusalOf(row.id) : undefined));
+    return textsOf(rows);
+  };
+  const originRows = (): ReadonlyMap<string, string> => {
+    if (!limits.known) return new Map();
+    const taken = shares();
+    return textsOf(limits.rows().map((row) => originRow(row, taken)));
+  };
+  return {
+    rows: () => ({ jobs: jobRows(), workers: workerRows(), origins: originRows() }),
+    head: () => {
+      const trouble = jobs.trouble();
+      return {
+        ...{ version, standalone: registry === undefined, jobs: Object.fromEntries(jobs.counts()) },
+        ...(trouble !== undefined && { trouble }),
+      };
+    },
+  };
+}
+
+/** What has ended stays as it is: its row is made once. */
+function jobRowsOf(jobs: Pick<JobService, 'list'>): () => ReadonlyMap<string, string> {
+  let kept: ReadonlyMap<string, { readonly endedAtMs: number | undefined; readonly text: string }> = new Map();
+  return () => {
+    const rows = new Map<string, string>();
+    const keep = new Map<string, { readonly endedAtMs: number | undefined; readonly text: string }>();
+    for (const job of shownOf(jobs.list({}))) {
+      const { jobId, state, endedAtMs } = job;
+      const known = isEnded(state) ? kept.get(jobId) : undefined;
+      const text = known !== undefined && known.endedAtMs === endedAtMs ? known.text : JSON.stringify(jobRow(job));
+      if (isEnded(state)) keep.set(jobId, { endedAtMs, text });
+      rows.set(jobId, text);
+    }
+    kept = keep;
+    return rows;
+  };
+}
+
+function shownOf(all: readonly JobSnapshot[]): readonly JobSnapshot[] {
+  if (all.length <= mostJobs) return all;
+  const active = all.filter(({ state }) => !isEnded(state)).slice(0, mostJobs);
+  const ended = all.filter(({ state }) => isEnded(state)).slice(0, mostJobs - active.length);
+  return [...active, ...ended];
+}
+
+function textsOf(rows: readonly { readonly id: string }[]): ReadonlyMap<string, string> {
+  return new Map(rows.map((row) => [row.id, JSON.stringify(row)]));
+}

@@ -1,0 +1,73 @@
+/** A real Chromium without a window: Debian's, in a profile of its own, that reaches the loopback only. */
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { chromium, type Page } from 'playwright-core';
+import { temporaryFolder } from './files.ts';
+
+const executablePath = '/usr/bin/chromium';
+/** It may take long where the machine has other work. */
+const startLimitMs = 60_000;
+/** Of each thing that is waited for in a page. */
+const waitLimitMs = 30_000;
+
+export interface Browser {
+  /** A page of a tab of its own, with its own storage. `asked`: every URL that it has asked for. */
+  open(options?: PageOptions): Promise<OpenedPage>;
+  close(): Promise<void>;
+}
+
+export interface PageOptions {
+  readonly dark?: boolean;
+  readonly width?: number;
+  readonly height?: number;
+}
+
+export interface OpenedPage {
+  readonly page: Page;
+  readonly asked: readonly string[];
+  /** What the page has complained of: errors, and violations of its policy. */
+  readonly complaints: readonly string[];
+  /** Keeps a picture, where PRIMED_SCREENSHOTS names a folder. */
+  shoot(name: string): Promise<void>;
+}
+
+export async function openBrowser(): Promise<Browser> {
+  const profile = temporaryFolder('chromium');
+  const context = await chromium.launchPersistentContext(profile.path, {
+    executablePath,
+    timeout: startLimitMs,
+    headless: true,
+    args: [
+      ...['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking'],
+      ...['--disable-component-update', '--disable-sync', '--no-proxy-server'],
+    ],
+  });
+  return {
+    async open({ dark = false, width = 1280, height = 800 } = {}) {
+      const page = await context.newPage();
+      page.setDefaultTimeout(waitLimitMs);
+      await page.setViewportSize({ width, height });
+      await page.emulateMedia({ colorScheme: dark ? 'dark' : 'light' });
+      const asked: string[] = [];
+      const complaints: string[] = [];
+      page.on('request', (request) => asked.push(request.url()));
+      page.on('pageerror', (error) => complaints.push(String(error)));
+      page.on('console', (message) => {
+        // A refusal of the API is written there too.
+        if (message.type() === 'error' && !message.text().startsWith('Failed to load resource'))
+          complaints.push(message.text());
+      });
+      const shoot = async (name: string): Promise<void> => {
+        const folder = process.env.PRIMED_SCREENSHOTS;
+        if (folder === undefined) return;
+        mkdirSync(folder, { recursive: true });
+        await page.screenshot({ path: join(folder, `${name}.png`), fullPage: true });
+      };
+      return { page, asked, complaints, shoot };
+    },
+    async close() {
+      await context.close();
+      profile.remove();
+    },
+  };
+}
