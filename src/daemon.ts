@@ -29,6 +29,7 @@ import { type LevelLog, makeLog } from './telemetry/log.ts';
 import { makeTelemetry } from './telemetry/registry.ts';
 import { servingColumns } from './telemetry/serving-columns.ts';
 import { valuesOf } from './telemetry/shared-counters.ts';
+import { openTraces } from './traces.ts';
 
 /** After a signal: running parts end or are dropped, state is saved. */
 const closeLimitMs = 5_000;
@@ -94,6 +95,8 @@ interface Opening {
 
 async function open({ config, input, log, opened }: Opening, onFatal: (error: Error) => void): Promise<void> {
   const { role, worker: settings } = config;
+  const traces = await openTraces(config, log);
+  if (traces !== undefined) opened.traces = traces;
   const startedMs = performance.now();
   const telemetry = makeTelemetry({ role, version: PRIMED_VERSION });
   opened.telemetry = telemetry;
@@ -226,6 +229,7 @@ async function close(opened: Opened, log: Log): Promise<void> {
     ids: () => opened.pathIds?.close(),
     registry: () => opened.registry?.close(),
     etcd: () => opened.etcd?.close(),
+    traces: () => opened.traces?.close(),
     telemetry: () => opened.telemetry?.close(),
   };
   for (const [name, step] of Object.entries(steps)) {

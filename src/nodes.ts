@@ -75,12 +75,14 @@ import { type LaneCounters, laneColumns, laneLayout } from './telemetry/lane-col
 import type { Telemetry } from './telemetry/registry.ts';
 import { type ServingCounters, servingLayout } from './telemetry/serving-columns.ts';
 import { makeSharedCounters, valuesOf } from './telemetry/shared-counters.ts';
+import type { Tracer } from './telemetry/trace.ts';
 
 /** What is open by now, and what is being closed. */
 export interface Opened {
   ready: boolean;
   closing?: string;
   telemetry?: Telemetry;
+  traces?: Pick<Tracer, 'close'>;
   origins?: ReadableOrigins & WritableOrigins;
   store?: Store;
   /** Closes after the store, which tells it what has become visible. */

@@ -32,6 +32,8 @@ import { peerFollow } from './server/peer-follow.ts';
 import { peerRefusals } from './server/peer-request.ts';
 import { peerThrough } from './server/peer-through.ts';
 import { type PinsApiOptions, pinsApi } from './server/pins-api.ts';
+import { requestTrace } from './server/request-trace.ts';
+import { requestIds } from './server/s3/admission.ts';
 import { type UfsApiOptions, ufsApi } from './server/ufs-api.ts';
 import { type WorkerApiOptions, workerApi } from './server/worker-api.ts';
 import { workerLoadApi } from './server/worker-load-api.ts';
@@ -138,8 +140,14 @@ function buildServer({ live, log, telemetry, ready }: ServerOptions, port: 'api'
     bodyLimit: bodyLimitBytes,
     requestTimeout: requestTimeoutMs,
     forceCloseConnections: 'idle',
+    genReqId: requestIds(),
   });
-  installErrorHandler(app);
+  app.register(requestTrace, { port, idOf: ({ id }) => id });
+  app.addHook('onRequest', (request, reply, next) => {
+    reply.header('x-request-id', request.id);
+    next();
+  });
+  installErrorHandler(app, log);
   const title = port === 'api' ? 'primed: coordinator' : 'primed: worker';
   app.register(openApi, { title, token: live.apiToken !== undefined });
   app.register(requestMetrics, { telemetry, port });

@@ -12,6 +12,8 @@ export interface TransportOptions {
   readonly token?: LiveText;
   /** Of https. */
   readonly tls?: ClientTls;
+  /** What each request has beside what it needs, asked when it is sent. */
+  readonly headers?: () => Readonly<Record<string, string>>;
   /** Time for a connection. */
   readonly connectTimeoutMs?: number;
   /** Longest silence: before the answer begins, and within it. */
@@ -43,10 +45,12 @@ export class Transport {
   readonly url: string;
   readonly #agent: Agent;
   readonly #token: LiveText | undefined;
+  readonly #headers: TransportOptions['headers'];
 
   /** Throws REQUEST_INVALID when the address is not a URL. */
-  constructor({ coordinator, token, tls, connectTimeoutMs, answerTimeoutMs }: TransportOptions) {
+  constructor({ coordinator, token, tls, headers, connectTimeoutMs, answerTimeoutMs }: TransportOptions) {
     this.url = baseUrl(coordinator);
+    this.#headers = headers;
     this.#token = token;
     const silenceMs = answerTimeoutMs ?? defaultAnswerTimeoutMs;
     this.#agent = new Agent({
@@ -127,6 +131,7 @@ export class Transport {
           ...headers,
           accept: accept ?? 'application/json',
           ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+          ...this.#headers?.(),
           ...bearer(this.#token),
         },
         ...(body === undefined ? {} : { body: JSON.stringify(body) }),

@@ -16,6 +16,7 @@ import { PrimedError } from '../core/errors.ts';
 import type { LoadId, Log, ManifestEntry, RunId } from '../core/types.ts';
 import type { FileOutcome, RoomOrder, RunProgress, RunSpec, WorkerRoom } from '../ingest/types.ts';
 import type { Origins } from '../origin/types.ts';
+import { currentSpan } from '../telemetry/trace.ts';
 import { type FileHow, FileLoads, type FileOrder } from './fleet-file.ts';
 import { type FileClaim, Places } from './fleet-places.ts';
 import { FleetPlan } from './fleet-plan.ts';
@@ -84,7 +85,8 @@ export class Fleet {
   /** Idempotent for a run id. Resolves when every live worker knows the run. */
   async startRun(spec: RunSpec, replicas: number): Promise<void> {
     if (this.#runs.has(spec.run)) return;
-    const run = new FleetRun(spec, replicas);
+    const trace = currentSpan().traceparent;
+    const run = new FleetRun(trace === undefined ? spec : { ...spec, trace }, replicas);
     this.#plain.runBegins([...this.#runs.values()].some(({ ended }) => !ended));
     this.#runs.set(spec.run, run);
     const live = this.#places.live();

@@ -10,6 +10,7 @@ import type { JobSnapshot } from '../core/job.ts';
 import { addTally, emptyTally, isEnded, type JobEvent, type JobProgress, nextState } from '../core/job-machine.ts';
 import { limitedTo } from '../core/load-options.ts';
 import { emptyLedger, ledgerDifference } from '../core/types.ts';
+import { currentSpan, noSpan, type Span, startSpan, traced } from '../telemetry/trace.ts';
 import { FreePhase } from './free-phase.ts';
 import type { JobRecord } from './job-store.ts';
 import { LoadPhase } from './load-phase.ts';
@@ -32,6 +33,10 @@ export class JobRun {
   /** Of an ended job. */
   #final: Figures | undefined;
   #driver: Promise<void> | undefined;
+  /** What submitted it; undefined: another process did, or nobody traces that. */
+  readonly #submittedBy: string | undefined;
+  /** From when it is driven until it has ended, or goes on elsewhere. */
+  #span: Span = noSpan;
   #started = false;
   /** An earlier process, or another coordinator, may have begun runs of it, which go on at the workers for up to a lease. */
   readonly #mayHaveRun: boolean;
@@ -73,6 +78,7 @@ export class JobRun {
     this.definition = definition;
     this.claim = claim;
     this.#deps = deps;
+    this.#submittedBy = origin === 'new' ? currentSpan().traceparent : undefined;
     this.#mayHaveRun = definition.type === 'LOAD' && origin !== 'new';
     // Every HEAD of an index file's paths listens.
     setMaxListeners(0, this.#abort.signal);
@@ -140,7 +146,12 @@ export class JobRun {
     // It is being stopped where it waits.
     if (this.#finishing || this.#abort.signal.aborted) return;
     this.#apply({ type: 'started' });
-    this.#driver = this.#drive();
+    const { jobId, type, source } = this.definition;
+    this.#span = startSpan(`job ${type.toLowerCase()}`, {
+      parent: this.#submittedBy ?? 'none',
+      attributes: { 'primed.job_id': jobId, 'primed.run_id': this.definition.runId, 'primed.path': source.path },
+    });
+    this.#driver = this.#span.within(() => this.#drive());
   }
 
   queue(reason: string): void {
@@ -252,6 +263,7 @@ export class JobRun {
   async #drive(): Promise<void> {
     const failure = await this.#runPhases();
     this.#interrupted = failure instanceof RunInterrupted;
+    if (this.#pausing || this.#interrupted) this.#span.end('the job goes on elsewhere, or later');
     if (this.#pausing || !this.active || this.#interrupted) return;
     if (this.#progress.stopping) {
       const untilMs = this.#stopDeadline();
@@ -276,7 +288,7 @@ export class JobRun {
       await abortable(fleet.settled(), signal);
       if (signal.aborted || this.#progress.stopping) return undefined;
       if (definition.type === 'FREE') {
-        const absent = await new FreePhase(context).run();
+        const absent = await traced('free', {}, () => new FreePhase(context).run());
         if (!signal.aborted) await this.#finish({ type: 'freeEnded', absent });
         return undefined;
       }
@@ -284,13 +296,14 @@ export class JobRun {
       await fleet.startRun(loadSpec(definition, this.claim, settings), definition.options.replicas);
       this.#live();
       if (this.#progress.state === 'RUNNING') {
-        await new LoadPhase(context).run();
+        await traced('load', {}, () => new LoadPhase(context).run());
         if (signal.aborted) return undefined;
         await this.#endLoading();
       }
       if (this.#progress.state === 'VERIFYING') {
-        this.#verifyPhase = new VerifyPhase(context);
-        await this.#verifyPhase.run();
+        const verifying = new VerifyPhase(context);
+        this.#verifyPhase = verifying;
+        await traced('verify', {}, () => verifying.run());
         if (signal.aborted) return undefined;
         await this.#finish({ type: 'verifyEnded' });
       }
@@ -324,13 +337,13 @@ export class JobRun {
     const { definition } = this;
     this.#finishing = true;
     this.#live();
-    await this.#inTime(
+    const ending = traced('settle', {}, () =>
       Promise.all([
         fleet.endRun(definition.runId),
         this.#marks.repairs ? fleet.endRun(definition.repairRunId) : undefined,
       ]),
-      'endRun',
     );
+    await this.#inTime(ending, 'endRun');
     const figures = this.#figuresAtEnd();
     const ended = nextState(this.#progress, event, clock.wallMs());
     assert(isEnded(ended.state), `${event.type} ends a job`);
@@ -381,7 +394,15 @@ export class JobRun {
   #end(figures: Figures): void {
     this.#final = figures;
     this.#resolveEnded(this.snapshot());
-    const { tally } = this.#progress;
+    const { tally, state, reason } = this.#progress;
+    this.#span.set({
+      'primed.state': state,
+      'primed.loaded_files': tally.loadedFiles,
+      'primed.skipped_files': tally.skippedFiles,
+      'primed.failed_files': tally.failedFiles,
+      'primed.loaded_bytes': tally.loadedBytes,
+    });
+    this.#span.end(state === 'FAILED' ? (reason ?? 'FAILED') : undefined);
     this.#progress = { ...this.#progress, tally: { ...tally, failures: tally.failures.slice(0, failuresInMemory) } };
   }
 

@@ -9,6 +9,7 @@ import type { LiveText } from '../core/live.ts';
 import { parseLoadOptions } from '../core/load-options.ts';
 import type { ClientTls } from '../core/node-tls.ts';
 import { jsonReport, textReport } from '../core/report.ts';
+import { traceHeaders } from '../telemetry/trace.ts';
 import type { JobService } from './types.ts';
 
 export interface ReportOrder {
@@ -76,7 +77,7 @@ export function coordinatorDesk(options: CoordinatorDeskOptions): LoadDesk {
   const clientOf = (coordinator: string): PrimedClient => {
     const known = clients.get(coordinator);
     if (known !== undefined) return known;
-    const client = new PrimedClient({ coordinator, ...transport });
+    const client = new PrimedClient({ coordinator, ...transport, headers: () => ({ ...traceHeaders() }) });
     clients.set(coordinator, client);
     const [oldest] = clients.keys();
     if (clients.size > mostClients) {

@@ -14,8 +14,10 @@ import { abortable } from '../core/abortable.ts';
 import { reportOf } from '../core/errors.ts';
 import type { FileFailure } from '../core/job.ts';
 import { type Tally, TallySum } from '../core/job-machine.ts';
+import { Thinning } from '../core/thinning.ts';
 import type { ManifestEntry } from '../core/types.ts';
 import type { FileOutcome } from '../ingest/types.ts';
+import { detailBase, noSpan, type Span, startSpan, traced } from '../telemetry/trace.ts';
 import { boundedFilter } from './bounded-filter.ts';
 import type { FileHow } from './fleet-file.ts';
 import type { CachedFile } from './fleet-survey.ts';
@@ -49,6 +51,8 @@ interface OpenChunk {
   readonly replayed: boolean;
   unsettled: number;
   readonly tally: TallySum;
+  /** Of some chunks: see core/thinning. */
+  readonly span: Span;
 }
 
 interface PlannedPage {
@@ -81,6 +85,7 @@ export class LoadPhase {
   #unreserved: Need = new Map();
   readonly #setAside: OpenFile[] = [];
   readonly #writes = new Set<Promise<void>>();
+  readonly #thinning = new Thinning(detailBase());
   /** Of files that have settled in this turn; undefined: none has. */
   #untold: TallySum | undefined;
 
@@ -109,10 +114,10 @@ export class LoadPhase {
     if (definition.options.partialListing) {
       if (recovered) await this.#planAgain();
       if (!this.#halted) await this.#reserve();
-      const listing = this.#list().catch((error: unknown) => this.#fail(error));
+      const listing = this.#listTraced().catch((error: unknown) => this.#fail(error));
       await Promise.all([listing, this.#load()]);
     } else {
-      await this.#list();
+      await this.#listTraced();
       if (recovered) await this.#planAgain();
       if (!this.#halted) await this.#reserve();
       await this.#load();
@@ -152,6 +157,15 @@ export class LoadPhase {
     }
     marks.sourceVersion = version;
     await deps.store.saveJob(this.#context.record());
+  }
+
+  #listTraced(): Promise<void> {
+    if (this.#context.progress().listingDone) return this.#list();
+    return traced('list', {}, async (span) => {
+      await this.#list();
+      const { tally: _, ...progress } = this.#context.progress();
+      span.set({ 'primed.chunks': this.#context.marks.chunks, 'primed.listed': progress.listingDone });
+    });
   }
 
   async #list(): Promise<void> {
@@ -282,6 +296,15 @@ export class LoadPhase {
       // One more than there are files: the chunk does not end before all of it is handed out.
       unsettled: entries.length + refused.length + 1,
       tally: new TallySum(),
+      span: this.#thinning.next()
+        ? startSpan('dispatch batch', {
+            attributes: {
+              'primed.batch': index,
+              'primed.files': entries.length,
+              'primed.one_of': this.#thinning.stride,
+            },
+          })
+        : noSpan,
     };
     for (const failure of refused) this.#settle(open, failedTally({ path: failure.path, sizeBytes: 0 }, failure));
     if (this.#context.definition.options.loadMetadataOnly) await this.#loadMetadata(open, entries);
@@ -436,7 +459,10 @@ export class LoadPhase {
   #leave(open: OpenChunk, count: number): void {
     const { definition, deps } = this.#context;
     open.unsettled -= count;
-    if (open.unsettled === 0) this.#write(deps.store.endChunk(definition.number, open.index, open.tally.sum));
+    if (open.unsettled > 0) return;
+    open.span.set({ 'primed.failed_files': open.tally.sum.failedFiles });
+    open.span.end();
+    this.#write(deps.store.endChunk(definition.number, open.index, open.tally.sum));
   }
 
   #write(write: Promise<void>): void {

@@ -19,6 +19,7 @@ import { type RetentionConfig, retentionOf } from './retention.ts';
 import { type S3Config, s3Of } from './s3.ts';
 import { scrubOf } from './scrub.ts';
 import { tokensOf } from './tokens.ts';
+import { type TracesConfig, tracesOf } from './traces.ts';
 
 export type Role = 'standalone' | 'coordinator' | 'worker';
 
@@ -115,6 +116,8 @@ export interface Config {
   /** Of requests to origins; undefined: there are none. */
   readonly prices: PriceTable | undefined;
   readonly log: { readonly level: 'debug' | 'info' | 'warn' | 'error'; readonly pretty: boolean };
+  /** Undefined: nobody collects traces. */
+  readonly traces?: TracesConfig;
   /** Every value that is set or has a default, by its path in the file; secrets too. */
   readonly values: Draft['values'];
   /** Where each value came from, by its path in the file (`worker.lanes`, `ufs[0].endpoint`). */
@@ -127,6 +130,7 @@ export function configOf(role: Role, draft: Draft): Config {
   const listenAt = (key: string): Listen => parseListen(get<string>(key))!;
   const dataDir = get<string>('data_dir');
   const apiToken = get<string | undefined>('api_token');
+  const traces = tracesOf(draft);
   return {
     role,
     dataDir,
@@ -189,6 +193,7 @@ export function configOf(role: Role, draft: Draft): Config {
     },
     prices: pricesOf(draft),
     log: { level: get('log.level'), pretty: get('log.pretty') },
+    ...(traces === undefined ? {} : { traces }),
     values: draft.values,
     sources: draft.sources,
   };

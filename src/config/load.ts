@@ -14,6 +14,7 @@ import {
 import { checkMachine } from './machine.ts';
 import { checkRules } from './rules.ts';
 import { readSecretFiles } from './secrets.ts';
+import { applyTraceVariables } from './trace-variables.ts';
 
 export interface ConfigInput {
   readonly role: Role;
@@ -32,6 +33,7 @@ export function readConfig({ role, flags, env, file }: ConfigInput): Draft {
   if (chosen !== undefined && chosen !== '') applyFiles(draft, chosen);
   applyEnvironment(draft, env);
   applyFlags(draft, flags);
+  applyTraceVariables(draft, env);
   readSecretFiles(draft);
   checkAwsEnvironment(draft, env);
   checkRules(draft, role);

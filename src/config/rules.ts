@@ -12,6 +12,7 @@ import { checkReading } from './reading.ts';
 import { checkRetention } from './retention.ts';
 import { asksForKeys, checkS3 } from './s3.ts';
 import { checkTokens } from './tokens.ts';
+import { checkTraces } from './traces.ts';
 
 export function checkRules(draft: Draft, role: Role): void {
   checkListening(draft, role);
@@ -22,6 +23,7 @@ export function checkRules(draft: Draft, role: Role): void {
   checkEtcd(draft, role, complain);
   checkTls(draft, role);
   checkS3(draft, complain);
+  checkTraces(draft);
   checkTokens(draft, complain);
   checkRetention(draft, (key, problem) => complain(draft, key, problem));
   checkReading(draft, complain);

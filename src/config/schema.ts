@@ -15,6 +15,7 @@ import { retentionSchema } from './retention.ts';
 import { s3Schema } from './s3.ts';
 import { scrubSchema } from './scrub.ts';
 import { tokenSchema } from './tokens.ts';
+import { tracesSchema } from './traces.ts';
 
 const closed = { additionalProperties: false } as const;
 const dayMs = 86_400_000;
@@ -450,6 +451,7 @@ export const configSchema = Type.Object(
       },
       { ...closed, description: 'The log, on standard output.' },
     ),
+    traces: tracesSchema,
     ufs: Type.Optional(Type.Array(ufsSchema, { maxItems: 1000 })),
   },
   closed,

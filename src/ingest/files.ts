@@ -106,14 +106,17 @@ export class Files {
       if (run.lost !== undefined && source === undefined) throw run.lost;
     }
     const feed = source?.follow === true ? new Feed(begun.missing, this.#partBytes) : undefined;
+    const peer = source && { url: source.url, budget: { succeeded: 0, spent: 0 } };
+    const trace = run.trace?.file({ entry, range, peer });
     return new Promise((resolve) => {
       const file: FileTask = {
         entry,
         range,
         originIndex: address.originIndex,
         key: address.key,
-        peer: source && { url: source.url, budget: { succeeded: 0, spent: 0 } },
+        peer,
         resolve,
+        trace,
         fileId: begun.fileId,
         generation: 0,
         unplanned: feed ?? partsOf(begun.missing, this.#partBytes),
@@ -141,6 +144,8 @@ export class Files {
   finish(run: Run, file: FileTask, outcome: FileOutcome): void {
     if (!run.files.delete(file)) return;
     file.unfollow?.();
+    if (file.trace !== undefined) file.trace.ended(outcome);
+    else if (outcome.result === 'failed') run.trace?.fileFailed(file, outcome);
     file.resolve(outcome);
   }
 

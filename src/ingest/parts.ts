@@ -261,7 +261,9 @@ export class Parts {
     }
     for (const { part: index, failure, receivedBytes } of message.failed) {
       this.#store.giveBack(run.spec.run, extentsOf(unit, index));
-      this.#failed(run, unit.parts[index] as PartTask, failure, receivedBytes);
+      const part = unit.parts[index] as PartTask;
+      part.file.trace?.part(part, unit.sinceMs, failure.message ?? failure.cause);
+      this.#failed(run, part, failure, receivedBytes);
     }
     if (message.final) {
       queue.unitsInFlight -= 1;
@@ -285,6 +287,7 @@ export class Parts {
     const { run } = unit;
     const part = unit.parts[index] as PartTask;
     const extents = extentsOf(unit, index);
+    part.file.trace?.part(part, unit.sinceMs);
     (part.file.peer?.budget ?? run.budget).succeeded += 1;
     if (writeError !== undefined) {
       this.#store.giveBack(run.spec.run, extents);
@@ -322,6 +325,7 @@ export class Parts {
         () => {
           this.#options.observe.landed(performance.now() - startedMs);
           for (const { task } of landing) {
+            task.file.trace?.landed(startedMs, landing.length);
             task.file.loadedBytes += task.range.length;
             task.file.dropped ||= this.#store.isAbandoned(task.file.fileId);
             this.#files().partEnded(run, task);

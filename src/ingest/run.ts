@@ -8,6 +8,7 @@ import type { TokenBucket } from '../core/token-bucket.ts';
 import type { ByteRange, FileId, ManifestEntry } from '../core/types.ts';
 import type { LandedPart } from '../store/types.ts';
 import { PartQueue } from './part-queue.ts';
+import { type FileTrace, RunTrace } from './run-trace.ts';
 import type { FileOutcome, RunSpec } from './types.ts';
 
 /** A file that is being loaded. */
@@ -20,6 +21,8 @@ export interface FileTask {
   /** The worker that it is copied from, in place of the origin, and what that may cost in retries. */
   readonly peer: { readonly url: string; readonly budget: RetryBudget } | undefined;
   readonly resolve: (outcome: FileOutcome) => void;
+  /** Undefined: it has no span. */
+  readonly trace: FileTrace | undefined;
   fileId: FileId;
   /** Grows when the file starts anew on another version: parts of earlier generations are stale. */
   generation: number;
@@ -77,6 +80,7 @@ export class Run {
   readonly spec: RunSpec;
   /** Row of the run board. */
   readonly row: number;
+  readonly trace: RunTrace | undefined;
   readonly files = new Set<FileTask>();
   /** What the origin is asked for. */
   readonly fetches = new PartQueue(this);
@@ -116,6 +120,7 @@ export class Run {
     setMaxListeners(0, this.abort.signal);
     this.spec = spec;
     this.row = row;
+    this.trace = RunTrace.of(spec);
   }
 
   get unitsInFlight(): number {

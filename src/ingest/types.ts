@@ -50,6 +50,8 @@ export interface RunSpec {
   readonly onChange: 'restart' | 'fail';
   /** Where files are cut: a multiple of 1 MiB. */
   readonly segmentBytes: number;
+  /** The span that it is part of, as W3C writes a traceparent; undefined: nothing is traced. */
+  readonly trace?: string;
   /** False: what it has loaded may be evicted at once, as for readers; by default when it has ended. */
   readonly keeps?: boolean;
 }

@@ -371,6 +371,7 @@ export class IngestWorker implements Worker {
     if (run === undefined) return;
     if (run.files.size > 0) await this.stopRun(runId);
     await run.whenIdle();
+    run.trace?.end(run);
     this.#books.fold(run);
     if (!run.stopping && run.lost === undefined) await this.#store.abandonLeft(runId, run.spec.load);
     this.#store.unreserve(runId);

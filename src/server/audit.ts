@@ -34,7 +34,16 @@ export const auditLog: FastifyPluginCallback<{ readonly log: Log }> = forParent(
       const status = reply.statusCode;
       const result = status < 400 ? 'done' : status === 401 || status === 403 ? 'refused' : 'failed';
       log.info(
-        { event: 'audit', action, who: caller?.name ?? '-', from: ip, what: whatOf(request), result, status },
+        {
+          event: 'audit',
+          action,
+          who: caller?.name ?? '-',
+          from: ip,
+          what: whatOf(request),
+          result,
+          status,
+          requestId: request.id,
+        },
         'audit',
       );
     }

@@ -5,13 +5,14 @@
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { type ErrorCode, httpStatusOf, PrimedError, type StatusCode } from '../core/errors.ts';
 import { formatSize } from '../core/sizes.ts';
+import type { Log } from '../core/types.ts';
 
 /** Seconds after which a client may try a retryable request again. */
 const retryAfterSeconds = 1;
 
 /** Answers errors and unknown routes of this server, whichever plugin they come from. */
-export function installErrorHandler(app: FastifyInstance): void {
-  app.setErrorHandler((error: unknown, request, reply) => answerError(error, request, reply));
+export function installErrorHandler(app: FastifyInstance, log: Log): void {
+  app.setErrorHandler((error: unknown, request, reply) => answerError(error, request, reply, log));
   app.setNotFoundHandler((request, reply) => {
     const url = request.url.split('?', 1)[0]!;
     const allowed = methods.filter((method) => app.hasRoute({ method, url }));
@@ -47,10 +48,11 @@ export interface ErrorAnswer {
   readonly code?: ErrorCode;
 }
 
-function answerError(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+function answerError(error: unknown, request: FastifyRequest, reply: FastifyReply, log: Log): FastifyReply {
   const answer = answerFor(error, request);
   if (answer.status >= 500 && !(error instanceof PrimedError)) {
-    request.log.error({ error, method: request.method, url: request.url }, 'a request failed unexpectedly');
+    const facts = { requestId: request.id, error, method: request.method, path: request.url.split('?', 1)[0] };
+    log.error(facts, 'a request failed because of a defect');
   }
   if (error instanceof PrimedError && error.retryable) void reply.header('retry-after', String(retryAfterSeconds));
   const form = request.routeOptions.config.errorForm;

@@ -2,6 +2,7 @@
 import { createRequire } from 'node:module';
 import { type DestinationStream, type LoggerOptions, pino } from 'pino';
 import type { Log } from '../core/types.ts';
+import { traceFacts } from './trace.ts';
 
 export const logLevels = ['debug', 'info', 'warn', 'error'] as const;
 export type LogLevel = (typeof logLevels)[number];
@@ -43,6 +44,7 @@ export function makeLog({ level, pretty, destination }: LogOptions): LevelLog {
     timestamp: pino.stdTimeFunctions.isoTime,
     formatters: { level: (label) => ({ level: label }) },
     base: null,
+    mixin: traceFacts,
     serializers: { error: pino.stdSerializers.err, err: pino.stdSerializers.err },
   };
   const lines = destination ?? pino.destination({ fd: 1, sync: true });

@@ -10,6 +10,7 @@ import { bearerAuth } from '../../src/server/auth.ts';
 import { consoleRoutes } from '../../src/server/console/index.ts';
 import type { ConsoleParts } from '../../src/server/console/source.ts';
 import { installErrorHandler } from '../../src/server/errors.ts';
+import { silent } from './silent.ts';
 import { snapshotOf } from './snapshot.ts';
 
 /** The jobs are read at each look: a test changes them as it likes. */
@@ -34,7 +35,7 @@ export function partsOf(made: MadeCluster): ConsoleParts {
 
 export async function startConsole(made: MadeCluster): Promise<{ url: string; close(): Promise<void> }> {
   const app = Fastify({ forceCloseConnections: true });
-  installErrorHandler(app);
+  installErrorHandler(app, silent);
   app.register(bearerAuth, {});
   app.register(consoleRoutes, partsOf(made));
   await app.listen({ host: '127.0.0.1', port: 0 });

@@ -7,6 +7,7 @@ import { systemClock } from '../../src/platform/clock.ts';
 import { bearerAuth } from '../../src/server/auth.ts';
 import { installErrorHandler } from '../../src/server/errors.ts';
 import { type WorkerApiOptions, workerApi } from '../../src/server/worker-api.ts';
+import { silent } from './silent.ts';
 import { memoryLog } from './store-fixture.ts';
 
 export interface CoordinatorOrder {
@@ -33,7 +34,7 @@ export async function startWorkersCoordinator(order: CoordinatorOrder): Promise<
   const log = memoryLog();
   const registry = openRegistry({ dir, leaseMs, clock, log });
   const app = Fastify({ forceCloseConnections: true });
-  installErrorHandler(app);
+  installErrorHandler(app, silent);
   app.register(bearerAuth, apiToken === undefined ? {} : { token: apiToken });
   app.register(workerApi, {
     registry,

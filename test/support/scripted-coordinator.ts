@@ -27,6 +27,7 @@ import { ufsApi } from '../../src/server/ufs-api.ts';
 import { MemoryFiles } from './memory-files.ts';
 import { memoryLimits } from './memory-limits.ts';
 import { plannedLoad } from './plan.ts';
+import { silent } from './silent.ts';
 
 /** Answers by script; every call is written down. */
 export class ScriptedJobs implements JobService {
@@ -125,7 +126,7 @@ export async function startScriptedCoordinator(
   const jobs = new ScriptedJobs();
   const files = new MemoryFiles();
   const app = Fastify({ forceCloseConnections: true });
-  installErrorHandler(app);
+  installErrorHandler(app, silent);
   const log = { debug() {}, info() {}, warn() {}, error() {} };
   app.register(bearerAuth, options.token === undefined ? {} : { token: options.token });
   app.register(jobApi, { jobs });

@@ -17,6 +17,7 @@ import type { ClientTls } from '../../core/node-tls.ts';
 import type { Peer } from '../../core/peers.ts';
 import type { ByteRange, ManifestEntry, ObjectVersion, UfsPath } from '../../core/types.ts';
 import type { ObjectDetails } from '../../origin/types.ts';
+import { traceHeaders } from '../../telemetry/trace.ts';
 import { type HeldRow, heldFile } from './held-row.ts';
 
 export interface PeerClientOptions {
@@ -185,7 +186,7 @@ export class PeerClient {
         ...(options.body === undefined ? {} : { body: options.body }),
         // A sign of life: it waits for the origin.
         onInfo: () => timer.refresh(),
-        headers: { ...headers, ...bearer(token) },
+        headers: { ...headers, ...traceHeaders(), ...bearer(token) },
         signal: signal === undefined ? late.signal : AbortSignal.any([late.signal, signal]),
         bodyTimeout: Math.max(silenceMs, headMs === usual ? 0 : headMs),
       });

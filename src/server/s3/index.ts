@@ -18,6 +18,7 @@ import type { Log } from '../../core/types.ts';
 import { BodyCut } from '../body.ts';
 import { watchAnswers } from '../in-flight.ts';
 import { fastifyOver } from '../over-tls.ts';
+import { requestTrace } from '../request-trace.ts';
 import { Turns } from '../turns.ts';
 import { S3Access, type S3AccessOptions, type Sight } from './access.ts';
 import type { S3Address } from './address.ts';
@@ -77,6 +78,7 @@ const mostWrites = 64;
 export function buildS3Server(options: S3GatewayOptions): FastifyInstance {
   const app = fastifyOver(options.tls, {
     logger: false,
+    genReqId: requestIds(),
     ...timeouts(options.requestMs ?? requestTimeoutMs),
     clientErrorHandler: answerClientError,
     forceCloseConnections: 'idle',
@@ -107,8 +109,12 @@ export const s3Gateway: FastifyPluginCallback<S3GatewayOptions> = (app, options,
     turns: new Turns({ limit: mostWrites, waitLimitMs: limits.turnWaitMs }),
   };
   const startedAtMs = Date.now();
-  const ids = requestIds();
 
+  app.register(requestTrace, {
+    port: 's3',
+    idOf: ({ id }) => id,
+    nameOf: ({ method, originalUrl: target, headers }) => `S3 ${operationOf({ method, target, headers }, domains)}`,
+  });
   app.addHook('onRequest', async (request, reply) => {
     const startedAtMs = performance.now();
     const turn = turnOnConnection(request.raw.socket, reply.raw);
@@ -122,7 +128,7 @@ export const s3Gateway: FastifyPluginCallback<S3GatewayOptions> = (app, options,
       const operation = operationOf({ method, target, headers }, domains);
       onAnswered?.({ operation, status: reply.raw.statusCode, seconds });
     });
-    reply.headers(commonHeaders(ids()));
+    reply.headers(commonHeaders(request.id));
     if (writeContext !== undefined && isWrite(request)) {
       await watch(reply, answerWrite(writeContext, request, reply));
       return reply;

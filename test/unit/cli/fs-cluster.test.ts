@@ -8,6 +8,7 @@ import { MiB } from '../../../src/core/units.ts';
 import { installErrorHandler } from '../../../src/server/errors.ts';
 import { fsApi } from '../../../src/server/fs-api.ts';
 import { MemoryFiles } from '../../support/memory-files.ts';
+import { silent } from '../../support/silent.ts';
 import { makeWorld } from './world.ts';
 
 const unanswered = [{ id: 'w3', reason: 'lost' }];
@@ -55,7 +56,7 @@ let app: FastifyInstance;
 let url: string;
 beforeEach(async () => {
   app = Fastify({ forceCloseConnections: true });
-  installErrorHandler(app);
+  installErrorHandler(app, silent);
   app.register(fsApi, { source, log: { debug() {}, info() {}, warn() {}, error() {} } });
   await app.listen({ host: '127.0.0.1', port: 0 });
   url = `http://127.0.0.1:${(app.server.address() as AddressInfo).port}`;

@@ -10,13 +10,14 @@ import { takesGzip } from '../../../src/server/console/assets.ts';
 import { consoleRoutes } from '../../../src/server/console/index.ts';
 import { installErrorHandler } from '../../../src/server/errors.ts';
 import { madeJob, madeWorker, partsOf } from '../../support/console-server.ts';
+import { silent } from '../../support/silent.ts';
 
 const others: { now: NamedToken[] } = { now: [] };
 let app: FastifyInstance;
 beforeEach(async () => {
   others.now = [{ name: 'viewer', role: 'read', token: 'hush-viewer' }];
   app = Fastify({ forceCloseConnections: 'idle' });
-  installErrorHandler(app);
+  installErrorHandler(app, silent);
   app.register(bearerAuth, { token: 'hush-first', others });
   app.register(consoleRoutes, partsOf({ jobs: [madeJob(1, 1)], workers: [madeWorker(1)] }));
   await app.listen({ host: '127.0.0.1', port: 0 });

@@ -5,6 +5,7 @@ import { installErrorHandler } from '../../../src/server/errors.ts';
 import { healthRoutes, type Readiness } from '../../../src/server/health.ts';
 import { metricsRoutes, requestMetrics } from '../../../src/server/metrics.ts';
 import { makeTelemetry } from '../../../src/telemetry/registry.ts';
+import { silent } from '../../support/silent.ts';
 
 const open: (() => unknown)[] = [];
 afterEach(async () => {
@@ -14,7 +15,7 @@ afterEach(async () => {
 async function server(given: { apiToken?: string; ready?: () => Readiness } = {}): Promise<FastifyInstance> {
   const telemetry = makeTelemetry({ processMetrics: false });
   const app = Fastify();
-  installErrorHandler(app);
+  installErrorHandler(app, silent);
   open.push(
     () => app.close(),
     () => telemetry.close(),

@@ -9,15 +9,15 @@ import { fsHere } from '../../../src/server/fs-here.ts';
 import { patterned } from '../../support/bytes.ts';
 import { MemoryFiles } from '../../support/memory-files.ts';
 import { rawRequest } from '../../support/raw-http.ts';
+import { silent } from '../../support/silent.ts';
 
-const silent = { debug() {}, info() {}, warn() {}, error() {} };
 let files: MemoryFiles;
 let app: FastifyInstance;
 
 beforeEach(() => {
   files = new MemoryFiles();
   app = Fastify();
-  installErrorHandler(app);
+  installErrorHandler(app, silent);
   app.register(fsApi, { source: fsHere(files, files.alone), log: silent, progressEveryMs: 0, closeGraceMs: 50 });
 });
 afterEach(async () => {

@@ -16,6 +16,7 @@ import { emptyLedger, type JobId, type LoadId, type RunId } from '../../../src/c
 import { installErrorHandler } from '../../../src/server/errors.ts';
 import { jobApi } from '../../../src/server/job-api.ts';
 import { plannedLoad } from '../../support/plan.ts';
+import { silent } from '../../support/silent.ts';
 
 const snapshot: JobSnapshot = {
   jobId: 'id-1' as JobId,
@@ -104,7 +105,7 @@ async function open(): Promise<{ app: FastifyInstance; jobs: FakeJobs }> {
   const jobs = new FakeJobs();
   const app = Fastify();
   apps.push(app);
-  installErrorHandler(app);
+  installErrorHandler(app, silent);
   await app.register(jobApi, { jobs });
   app.get('/beside', async () => 'fine');
   app.post('/beside', async () => 'fine');

@@ -14,8 +14,8 @@ import { MemoryFiles } from '../../support/memory-files.ts';
 import { MemoryIds } from '../../support/memory-ids.ts';
 import { memoryPages } from '../../support/memory-pages.ts';
 import { rawRequest } from '../../support/raw-http.ts';
+import { silent } from '../../support/silent.ts';
 
-const silent = { debug() {}, info() {}, warn() {}, error() {} };
 let files: MemoryFiles;
 let ids: MemoryIds;
 let app: FastifyInstance;
@@ -23,7 +23,7 @@ let port: number;
 
 async function serve(token?: string): Promise<void> {
   app = Fastify();
-  installErrorHandler(app);
+  installErrorHandler(app, silent);
   app.register(bearerAuth, token === undefined ? {} : { token });
   app.register(pageApi, { ...memoryPages(files, ids), log: silent, closeGraceMs: 50 });
   await app.listen({ host: '127.0.0.1', port: 0 });

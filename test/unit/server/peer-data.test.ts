@@ -8,6 +8,7 @@ import { installErrorHandler } from '../../../src/server/errors.ts';
 import { type PeerDataOptions, peerData } from '../../../src/server/peer-data.ts';
 import type { Begun, Store } from '../../../src/store/types.ts';
 import { type RawAnswer, rawRequest } from '../../support/raw-http.ts';
+import { silent } from '../../support/silent.ts';
 import {
   contentOf,
   entry,
@@ -28,7 +29,7 @@ let served: number[];
 
 async function serve(more: Partial<PeerDataOptions> = {}): Promise<void> {
   app = Fastify({ forceCloseConnections: true });
-  installErrorHandler(app);
+  installErrorHandler(app, silent);
   app.register(bearerAuth, { token: 'token-of-the-api' });
   const onServed = (bytes: number): unknown => served.push(bytes);
   app.register(peerData, { store, log: memoryLog(), clusterToken: 'token-of-the-cluster', onServed, ...more });

@@ -7,6 +7,7 @@ import { peerData } from '../../../src/server/peer-data.ts';
 import { peerFiles } from '../../../src/server/peer-files.ts';
 import { peerFollow } from '../../../src/server/peer-follow.ts';
 import { peerRefusals } from '../../../src/server/peer-request.ts';
+import { silent } from '../../support/silent.ts';
 import { memoryLog } from '../../support/store-fixture.ts';
 
 it.each([
@@ -17,7 +18,7 @@ it.each([
   ['POST', '/internal/v1/check?path=s3://b/'],
 ] as const)('%s %s answers 401, and is logged once', async (method, url) => {
   const app = Fastify();
-  installErrorHandler(app);
+  installErrorHandler(app, silent);
   const log = memoryLog();
   // Nothing of these is looked at before the token.
   const options = { store: {}, landings: {}, source: {}, names: {}, log, clusterToken: 'x', refusals: peerRefusals() };

@@ -8,6 +8,7 @@ import { installErrorHandler } from '../../../src/server/errors.ts';
 import { jobApi } from '../../../src/server/job-api.ts';
 import { workerLoadApi } from '../../../src/server/worker-load-api.ts';
 import { ScriptedJobs } from '../../support/scripted-coordinator.ts';
+import { silent } from '../../support/silent.ts';
 
 const path = 's3://b/dir/';
 const tokens = (...names: string[]): NamedToken[] =>
@@ -22,7 +23,7 @@ beforeEach(async () => {
   [jobs, lines] = [new ScriptedJobs(), []];
   const log = { debug() {}, info: (facts: object) => void lines.push(facts), warn() {}, error() {} };
   app = Fastify();
-  installErrorHandler(app);
+  installErrorHandler(app, silent);
   app.register(auditLog, { log });
   app.register(bearerAuth, { token: 'hush-first', others });
   app.register(jobApi, { jobs });
@@ -86,7 +87,7 @@ test('the audit log has who, from where, what and the result of each call that c
   await ask('submit', ...freed);
   await ask('nobody', ...submitted);
   await ask('admin', 'DELETE', '/api/v1/load', { target: 'none' });
-  const from = { event: 'audit', from: '127.0.0.1' };
+  const from = { event: 'audit', from: '127.0.0.1', requestId: expect.any(String) };
   expect(lines).toEqual([
     { ...from, action: 'submit load', who: 'submit', what: path, result: 'done', status: 200 },
     { ...from, action: 'submit load', who: 'submit', what: path, result: 'done', status: 200 },

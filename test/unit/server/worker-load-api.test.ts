@@ -11,6 +11,7 @@ import { textReport } from '../../../src/core/report.ts';
 import { installErrorHandler } from '../../../src/server/errors.ts';
 import { workerLoadApi } from '../../../src/server/worker-load-api.ts';
 import { type ScriptedCoordinator, startScriptedCoordinator } from '../../support/scripted-coordinator.ts';
+import { silent } from '../../support/silent.ts';
 import { snapshotOf } from '../../support/snapshot.ts';
 
 const path = 's3://b/dir/';
@@ -27,7 +28,7 @@ afterEach(async () => {
 let nowMs = 0;
 async function worker(desk: LoadDesk): Promise<FastifyInstance> {
   const app = Fastify();
-  installErrorHandler(app);
+  installErrorHandler(app, silent);
   await app.register(workerLoadApi, { desk, now: () => nowMs });
   closing.push(
     () => desk.close(),

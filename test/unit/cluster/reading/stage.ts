@@ -16,6 +16,7 @@ import { peerData } from '../../../../src/server/peer-data.ts';
 import { peerFiles } from '../../../../src/server/peer-files.ts';
 import type { Store } from '../../../../src/store/types.ts';
 import { MemoryIds } from '../../../support/memory-ids.ts';
+import { silent } from '../../../support/silent.ts';
 import { type Fixture, load, makeFixture, memoryLog, run, writePart } from '../../../support/store-fixture.ts';
 
 export const segmentBytes = 2 * MiB;
@@ -76,7 +77,7 @@ export async function openReading(...ids: string[]): Promise<ReadingStage> {
     const asked: string[] = [];
     const written: string[] = [];
     app.addHook('onRequest', async ({ raw }) => void asked.push(raw.url ?? ''));
-    installErrorHandler(app);
+    installErrorHandler(app, silent);
     app.register(peerData, { store, log, clusterToken: token });
     app.register(peerFiles, {
       store,
