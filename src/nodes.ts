@@ -167,6 +167,7 @@ export async function openWorkerSide(base: NodeBase, onFatal: (error: Error) => 
   const counters = makeSharedCounters(laneLayout, settings.lanes);
   telemetry.attachLanes(counters);
   opened.lanes = counters;
+  let yields = false;
   const { worker, engine, slots, threads } = await openIngest({
     store,
     origins,
@@ -181,6 +182,7 @@ export async function openWorkerSide(base: NodeBase, onFatal: (error: Error) => 
     maxRestarts: job.maxRestarts,
     diskEngine: settings.diskEngine,
     counters: counters.buffer,
+    yields: () => yields,
     limits: base.limits,
     observe: observeWorker(telemetry),
     onFatal,
@@ -208,6 +210,7 @@ export async function openWorkerSide(base: NodeBase, onFatal: (error: Error) => 
     ...(config.role === 'worker' ? { own: { store, source, landings: worker.landings, reading } } : {}),
   });
   openS3Side(base, { store, reads, source, engine, onFatal, written: reading.written });
+  const onTurn = observeGuard(telemetry);
   opened.unguard = guardReaders({
     ...{ lanes: threads, settings: live.guard, log },
     seen: () => ({
@@ -215,7 +218,10 @@ export async function openWorkerSide(base: NodeBase, onFatal: (error: Error) => 
       turns: valuesOf(counters, counters.rows, laneColumns.heartbeats),
       awaited: reading.isAwaited(),
     }),
-    onTurn: observeGuard(telemetry),
+    onTurn: (mode, seconds) => {
+      yields = mode === 'yielding';
+      onTurn(mode, seconds);
+    },
   });
   const { capacityBytes, files, blocks } = store.usage();
   return { diskEngine: engine, lanes: settings.lanes, slots, capacity: formatSize(capacityBytes), files, blocks };

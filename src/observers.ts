@@ -31,6 +31,7 @@ export function observeWorker({ counters, gauges, histograms }: Telemetry): Work
     slowedDown: () => counters.originSlowdowns.inc(),
     concurrencyLimit: (requests) => gauges.originConcurrencyLimit.set(requests),
     discarded: (reason, bytes) => counters.originDiscarded.inc({ reason }, bytes),
+    limitedBy: (cause, milliseconds) => counters.loadLimited.inc({ cause }, milliseconds / msPerSecond),
     landed: (milliseconds) => histograms.landSeconds.observe(milliseconds / msPerSecond),
     checksumFailed: (pages) => counters.checksumFailures.inc({ reader: 'verify' }, pages),
     readFailed: () => counters.storeReadErrors.inc({ reader: 'verify' }),

@@ -2,6 +2,7 @@
 import cliProgress from 'cli-progress';
 import type { FreeReport, JobProgress } from '../client/types.ts';
 import type { JobState } from '../core/job.ts';
+import { limitText } from '../core/limit-causes.ts';
 import { formatSize, formatTimeLeft } from '../core/sizes.ts';
 import { type CliIo, colorAllowed, redrawable } from './io.ts';
 
@@ -116,7 +117,7 @@ function shareOf(progress: JobProgress): number | undefined {
   return files === undefined || files === 0 ? undefined : Math.min(1, progress.mProcessedFileCount / files);
 }
 
-/** `1.20GB of 5.00GB, 12 of 40 files, 310.00MB/s, ETA 12s, 1 failed` */
+/** `1.20GB of 5.00GB, 12 of 40 files, 310.00MB/s, ETA 12s, 1 failed, limited by: disk writes (71%)` */
 function describe(progress: JobProgress): string {
   const { mTotalByteCount: bytes, mTotalFileCount: files, mJobState: state } = progress;
   if (state === 'WAITING') return `waiting${progress.reason === undefined ? '' : ` (${progress.reason})`}`;
@@ -135,6 +136,8 @@ function describe(progress: JobProgress): string {
   if (progress.mThroughput !== undefined && state === 'RUNNING') parts.push(`${formatSize(progress.mThroughput)}/s`);
   if (progress.etaMs !== undefined && state === 'RUNNING') parts.push(`ETA ${formatTimeLeft(progress.etaMs)}`);
   if (progress.mFailedFileCount > 0) parts.push(`${progress.mFailedFileCount} failed`);
+  const limit = progress.limitedBy?.[0];
+  if (limit !== undefined) parts.push(`limited by: ${limitText(limit)}`);
   return parts.join(', ');
 }
 

@@ -1,5 +1,7 @@
 /** `primed top` as lines: a head, jobs, workers; what has no room is counted. Pure. */
+
 import type { JobRow, WorkerInfo } from '../client/types.ts';
+import { limitText } from '../core/limit-causes.ts';
 import { formatDuration, formatSize, formatTimeLeft } from '../core/sizes.ts';
 import { pathOf } from './job-list.ts';
 import { type Column, cutLine, type Line, layTable, type Span, type Style, span } from './spans.ts';
@@ -155,6 +157,11 @@ function jobColumns(state: TopState): Column<JobRow>[] {
       cell: ({ failures = 0 }) => (failures === 0 ? nothing : span(String(failures), 'red')),
       align: 'right',
       worth: 7,
+    },
+    {
+      title: 'LIMITED BY',
+      cell: ({ limitedBy: [limit] = [] }) => (limit === undefined ? nothing : span(limitText(limit))),
+      worth: 3,
     },
     { title: 'PATH', cell: (row) => span(pathOf(row)) },
   ];

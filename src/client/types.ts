@@ -1,6 +1,7 @@
 /** What the REST API answers, as its clients see it. Unknown values are absent. */
 import type { Unanswered } from '../core/check.ts';
 import type { JobState, LoadOptions } from '../core/job.ts';
+import type { Limit } from '../core/limit-causes.ts';
 import type { WorkerState } from '../core/membership.ts';
 
 export interface Submitted {
@@ -36,6 +37,8 @@ export interface JobProgress {
   readonly verifiedBytes?: number;
   readonly retries?: number;
   readonly etaMs?: number;
+  /** What limits it of late, largest share first; once it has ended, what did. */
+  readonly limitedBy?: readonly Limit[];
   readonly [more: string]: unknown;
 }
 
@@ -76,6 +79,7 @@ export interface JobRow {
   /** From the origin: of late, or of an ended load on average. */
   readonly bytesPerSecond?: number;
   readonly etaMs?: number;
+  readonly limitedBy?: readonly Limit[];
   /** Of a free. */
   readonly freedFiles?: number;
   readonly freedBytes?: number;

@@ -1,5 +1,6 @@
 /** One run over the workers: which of them know it, what each last said of it, and what became of those that were lost. */
 import { setMaxListeners } from 'node:events';
+import type { LimitSums } from '../core/limit-causes.ts';
 import { addLedgers, discardReasons, emptyLedger, type Ledger } from '../core/types.ts';
 import type { RunProgress, RunSpec } from '../ingest/types.ts';
 import type { Member } from './members.ts';
@@ -115,6 +116,16 @@ export class FleetRun {
   stop(): void {
     this.#abort.abort();
     for (const wake of this.#wake.splice(0)) wake();
+  }
+
+  /** What each worker says that its part was waiting for; those that were lost have nothing to say any more. */
+  limits(): Map<WorkerId, LimitSums> {
+    const limits = new Map<WorkerId, LimitSums>();
+    for (const [link, { id, heard }] of this.#entered) {
+      const { limitedMs } = heard ?? link.progress(this.spec.run);
+      if (limitedMs !== undefined) limits.set(id, limitedMs);
+    }
+    return limits;
   }
 
   /** What was durable on a worker that is lost counts as discarded: the job has to have it somewhere else. */

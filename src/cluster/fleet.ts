@@ -13,6 +13,7 @@
  * What survives a crash: what the workers have made durable. The Fleet remembers nothing; it asks.
  */
 import { PrimedError } from '../core/errors.ts';
+import type { LimitSums } from '../core/limit-causes.ts';
 import type { LoadId, Log, ManifestEntry, RunId } from '../core/types.ts';
 import type { FileOutcome, RoomOrder, RunProgress, RunSpec, WorkerRoom } from '../ingest/types.ts';
 import type { Origins } from '../origin/types.ts';
@@ -249,6 +250,11 @@ export class Fleet {
 
   progress(runId: RunId): RunProgress {
     return this.#runs.get(runId)?.progress() ?? emptyProgress();
+  }
+
+  /** What each worker says that its part of the run was waiting for, in milliseconds that only grow. */
+  limits(runId: RunId): ReadonlyMap<WorkerId, LimitSums> {
+    return this.#runs.get(runId)?.limits() ?? new Map();
   }
 
   /** Grows when a worker that had a part in the run is lost: what it had made durable is not there any more. */

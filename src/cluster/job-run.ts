@@ -8,6 +8,8 @@ import { abortable } from '../core/abortable.ts';
 import { PrimedError } from '../core/errors.ts';
 import type { JobSnapshot } from '../core/job.ts';
 import { addTally, emptyTally, isEnded, type JobEvent, type JobProgress, nextState } from '../core/job-machine.ts';
+import { totalOf } from '../core/limit-account.ts';
+import { type LimitSums, limitsOf } from '../core/limit-causes.ts';
 import { limitedTo } from '../core/load-options.ts';
 import { emptyLedger, ledgerDifference } from '../core/types.ts';
 import { currentSpan, noSpan, type Span, startSpan, traced } from '../telemetry/trace.ts';
@@ -72,6 +74,7 @@ export class JobRun {
       repairs,
       retries,
       evictedBytes = 0,
+      limitedMs = {},
       ledger,
       bytesPerSecond,
     } = record;
@@ -90,6 +93,7 @@ export class JobRun {
       retriesBefore: retries,
       evictedBefore: evictedBytes,
       ledgerBefore: ledger ?? emptyLedger(),
+      limitedBefore: limitedMs,
     });
     // Nobody may wait for the end of a job; a rejection (see pause) is then nobody's either.
     this.ended.catch(() => undefined);
@@ -98,6 +102,8 @@ export class JobRun {
         ledger: ledger ?? emptyLedger(),
         retries,
         evictedBytes,
+        limitedMs,
+        ...limitedInAll(limitedMs),
         ...(bytesPerSecond === undefined ? {} : { bytesPerSecond }),
       });
     }
@@ -485,7 +491,7 @@ export class JobRun {
 
   #record(progress: JobProgress = this.#progress): Omit<JobRecord, 'version'> {
     const { cursor, sourceVersion, verifyCursor, verifyPass, chunks, repairs } = this.#marks;
-    const { retries, evictedBytes } = this.#final ?? this.#live();
+    const { retries, evictedBytes, limitedMs } = this.#final ?? this.#live();
     const { ledger, bytesPerSecond }: Partial<Figures> = this.#final ?? {};
     return {
       definition: this.definition,
@@ -495,6 +501,7 @@ export class JobRun {
       repairs,
       retries,
       ...(evictedBytes === 0 ? {} : { evictedBytes }),
+      ...(totalOf(limitedMs) === 0 ? {} : { limitedMs }),
       ...(cursor === undefined ? {} : { cursor }),
       ...(sourceVersion === undefined ? {} : { sourceVersion }),
       ...(verifyCursor === undefined ? {} : { verifyCursor }),
@@ -505,18 +512,22 @@ export class JobRun {
   }
 
   #live(): Figures {
-    return this.#started ? this.#figures.now(this.#marks) : this.#figures.atRest;
+    if (!this.#started) return this.#figures.atRest;
+    const { repairs } = this.#marks;
+    return this.#figures.now({ repairs, listing: !this.#progress.listingDone });
   }
 
   /** Of an ended job the rate is the average over its active time. */
   #figuresAtEnd(): Figures {
     const { clock } = this.#deps;
-    const { ledger, retries, evictedBytes } = this.#live();
+    const { ledger, retries, evictedBytes, limitedMs } = this.#live();
     const { activeMs, tally } = nextState(this.#progress, { type: 'ticked' }, clock.wallMs());
     return {
       ledger,
       retries,
       evictedBytes,
+      limitedMs,
+      ...limitedInAll(limitedMs),
       ...(activeMs > 0 ? { bytesPerSecond: (tally.loadedBytes * 1000) / activeMs } : {}),
     };
   }
@@ -524,6 +535,11 @@ export class JobRun {
   #logStoreFailure(error: unknown): void {
     this.#deps.log.error({ jobId: this.definition.jobId, error }, 'the job could not be saved');
   }
+}
+
+function limitedInAll(limitedMs: LimitSums): Pick<Figures, 'limitedBy'> {
+  const limitedBy = limitsOf(limitedMs);
+  return limitedBy === undefined ? {} : { limitedBy };
 }
 
 function reasonOf(error: unknown): string {

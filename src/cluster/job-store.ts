@@ -14,6 +14,7 @@ import { type Database, open, type RootDatabase } from 'lmdb';
 import { PrimedError } from '../core/errors.ts';
 import type { JobSource, JobType, LoadOptions } from '../core/job.ts';
 import type { JobProgress, Tally } from '../core/job-machine.ts';
+import type { LimitSums } from '../core/limit-causes.ts';
 import type { JobId, Ledger, LoadId, RunId } from '../core/types.ts';
 import { decodeChunk, encodeChunk, type ManifestChunk } from './manifest.ts';
 
@@ -81,6 +82,8 @@ export interface JobRecord {
   readonly repairs: boolean;
   readonly retries: number;
   readonly evictedBytes?: number;
+  /** What it was waiting for, in milliseconds (core/limit-causes). */
+  readonly limitedMs?: LimitSums;
   /** Folded at the end; before, the worker is asked. */
   readonly ledger?: Ledger;
   readonly bytesPerSecond?: number;

@@ -114,8 +114,11 @@ export class LocalLink implements WorkerLink {
   }
 
   async endRun(run: RunId): Promise<RunProgress> {
+    // The worker forgets what limited a run with the run.
+    const { limitedMs } = this.#worker.progress(run);
     await this.#worker.endRun(run);
-    return this.#worker.progress(run);
+    const progress = this.#worker.progress(run);
+    return limitedMs === undefined ? progress : { ...progress, limitedMs };
   }
 
   async setPeers(list: PeerList): Promise<void> {

@@ -1,7 +1,9 @@
-/** The figures of a job that its workers keep: the ledger, retries, and the rate that follows from them. */
+/** The figures of a job that its workers keep: the ledger, retries, the rate that follows from them, and what limits it. */
+import type { Limit, LimitSums } from '../core/limit-causes.ts';
 import { addSample, type RateWindow, rateOf } from '../core/rate.ts';
-import { addLedgers, type Clock, type Ledger } from '../core/types.ts';
+import { addLedgers, type Clock, type Ledger, type RunId, type WorkerId } from '../core/types.ts';
 import type { Fleet } from './fleet.ts';
+import { JobLimits } from './job-limits.ts';
 import type { JobDefinition } from './job-store.ts';
 
 export interface Figures {
@@ -9,6 +11,10 @@ export interface Figures {
   readonly retries: number;
   readonly evictedBytes: number;
   readonly bytesPerSecond?: number;
+  /** What it was waiting for in all, in milliseconds. */
+  readonly limitedMs: LimitSums;
+  /** What limits it of late; once it has ended, what did. */
+  readonly limitedBy?: readonly Limit[];
 }
 
 export class RunFigures {
@@ -22,6 +28,7 @@ export class RunFigures {
   #retriesSeen = 0;
   #evictedSeen = 0;
   #rate: RateWindow = [];
+  readonly #limits: JobLimits;
 
   constructor(options: {
     definition: JobDefinition;
@@ -30,6 +37,7 @@ export class RunFigures {
     retriesBefore: number;
     evictedBefore: number;
     ledgerBefore: Ledger;
+    limitedBefore: LimitSums;
   }) {
     this.#definition = options.definition;
     this.#fleet = options.fleet;
@@ -37,18 +45,27 @@ export class RunFigures {
     this.#retriesBefore = options.retriesBefore;
     this.#evictedBefore = options.evictedBefore;
     this.#ledgerBefore = options.ledgerBefore;
+    this.#limits = new JobLimits(options.limitedBefore);
   }
 
   /** Before the run was started. */
   get atRest(): Figures {
-    return { retries: this.#retriesBefore, evictedBytes: this.#evictedBefore, ledger: this.#ledgerBefore };
+    return {
+      retries: this.#retriesBefore,
+      evictedBytes: this.#evictedBefore,
+      ledger: this.#ledgerBefore,
+      limitedMs: this.#limits.sums,
+    };
   }
 
   /** Of the run that was started, and of the repair run where there is one. A look is also a sample of the rate. */
-  now({ repairs }: { repairs: boolean }): Figures {
-    let { retries, evictedBytes, ledger } = this.#fleet.progress(this.#definition.runId);
+  now({ repairs, listing }: { repairs: boolean; listing: boolean }): Figures {
+    const { runId, repairRunId } = this.#definition;
+    const limits = namedBy(runId, this.#fleet.limits(runId));
+    let { retries, evictedBytes, ledger } = this.#fleet.progress(runId);
     if (repairs) {
-      const repair = this.#fleet.progress(this.#definition.repairRunId);
+      const repair = this.#fleet.progress(repairRunId);
+      for (const [name, sums] of namedBy(repairRunId, this.#fleet.limits(repairRunId))) limits.set(name, sums);
       retries += repair.retries;
       evictedBytes += repair.evictedBytes;
       ledger = addLedgers(ledger, repair.ledger);
@@ -60,11 +77,19 @@ export class RunFigures {
     const atMs = this.#clock.monotonicMs();
     this.#rate = addSample(this.#rate, { atMs, total: ledger.originBytes });
     const bytesPerSecond = rateOf(this.#rate, atMs);
+    this.#limits.look(atMs, limits, listing);
+    const { recent, sums } = this.#limits;
     const figures = {
       retries: this.#retriesBefore + this.#retriesSeen,
       evictedBytes: this.#evictedBefore + this.#evictedSeen,
       ledger,
+      limitedMs: sums,
+      ...(recent === undefined ? {} : { limitedBy: recent }),
     };
     return bytesPerSecond === undefined ? figures : { ...figures, bytesPerSecond };
   }
+}
+
+function namedBy(run: RunId, limits: ReadonlyMap<WorkerId, LimitSums>): Map<string, LimitSums> {
+  return new Map(Array.from(limits, ([worker, sums]) => [`${run} ${worker}`, sums]));
 }

@@ -1,6 +1,7 @@
 /** From the state of a job and the live figures of its run to what reports are made of. Pure. */
 import type { JobSnapshot } from '../core/job.ts';
 import { isEnded, type JobProgress, processedFiles } from '../core/job-machine.ts';
+import type { Limit } from '../core/limit-causes.ts';
 import { etaMsOf } from '../core/rate.ts';
 import type { Ledger } from '../core/types.ts';
 import type { JobDefinition } from './job-store.ts';
@@ -10,6 +11,7 @@ export interface LiveFigures {
   readonly retries: number;
   readonly evictedBytes?: number;
   readonly bytesPerSecond?: number;
+  readonly limitedBy?: readonly Limit[];
   /** Why nothing goes on. */
   readonly waitingFor?: string | undefined;
   /** Of the page of the verification that is under way. */
@@ -61,6 +63,7 @@ export function snapshotOf(definition: JobDefinition, progress: JobProgress, liv
     verifiedBytes: progress.verifiedBytes + (live.verifying?.bytes ?? 0),
     ...(live.bytesPerSecond === undefined ? {} : { bytesPerSecond: live.bytesPerSecond }),
     ...(etaMs === undefined ? {} : { etaMs }),
+    ...(live.limitedBy === undefined ? {} : { limitedBy: live.limitedBy }),
     ledger: live.ledger,
   };
 }

@@ -61,6 +61,11 @@ export class FairQueue<K, T> {
     if (line.held <= 0 && line.waiting.length === 0) this.#lines.delete(key);
   }
 
+  /** How many wait for each claimant, of those that have some. */
+  eachWaiting(visit: (key: K, count: number) => void): void {
+    for (const [key, { waiting }] of this.#lines) if (waiting.length > 0) visit(key, waiting.length);
+  }
+
   /** Takes what waits out of the queue, where it matches; in order by claimant. */
   remove(matches: (item: T) => boolean): T[] {
     const removed: T[] = [];

@@ -1,6 +1,7 @@
 /** A job: what was asked, where it stands, and what can be said about it. Plain data. */
 import type { ErrorReport } from './errors.ts';
 import type { FreeProgress } from './free-job.ts';
+import type { Limit } from './limit-causes.ts';
 import type { JobId, Ledger, LoadId, RunId } from './types.ts';
 
 export type JobState = 'WAITING' | 'RUNNING' | 'VERIFYING' | 'STOPPED' | 'SUCCEEDED' | 'FAILED';
@@ -94,5 +95,7 @@ export interface JobSnapshot {
   /** Recent rate of bytes from the UFS, per second; undefined before there is one. */
   readonly bytesPerSecond?: number;
   readonly etaMs?: number;
+  /** What limits the load of late, largest share first; once it has ended, what did, all in all. Absent: not known. */
+  readonly limitedBy?: readonly Limit[];
   readonly ledger: Ledger;
 }

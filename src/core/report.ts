@@ -3,6 +3,7 @@ import { freeTotals } from './free-job.ts';
 import { freeJson, freeTextLines } from './free-report.ts';
 import type { JobSnapshot } from './job.ts';
 import { failureReason } from './job-machine.ts';
+import { limitText } from './limit-causes.ts';
 import { bandwidthText } from './load-options.ts';
 import { formatSize, formatTimeLeft } from './sizes.ts';
 import { printable, timesOf, withoutUnknown } from './text.ts';
@@ -34,6 +35,8 @@ function loadTextLines(job: JobSnapshot, verbose: boolean): string[] {
     `\tBytes Skipped: ${formatSize(job.skippedBytes)}`,
   ];
   if (job.etaMs !== undefined) lines.push(`\tETA: ${formatTimeLeft(job.etaMs)}`);
+  const limit = job.limitedBy?.[0];
+  if (limit !== undefined) lines.push(`\tLimited by: ${limitText(limit)}`);
   lines.push(`\tRetries: ${job.retries}`);
   if (job.evictedBytes !== undefined) lines.push(`\tEvicted for it: ${formatSize(job.evictedBytes)}`);
   lines.push(`\tSegment Size: ${formatSize(job.options.segmentBytes)}`);
@@ -84,6 +87,7 @@ export function jsonReport(job: JobSnapshot, { verbose }: ReportOptions = { verb
     retries: job.retries,
     evictedBytes: job.evictedBytes,
     etaMs: rounded(job.etaMs),
+    limitedBy: job.limitedBy,
     ...timesOf(job),
     ledger: {
       ...job.ledger,
@@ -118,6 +122,7 @@ export function listRow(job: JobSnapshot): Record<string, unknown> {
     verifiedBytes: job.options.verify ? job.verifiedBytes : undefined,
     bytesPerSecond: rounded(job.bytesPerSecond),
     etaMs: rounded(job.etaMs),
+    limitedBy: job.limitedBy,
     failures: job.failedFiles,
   });
 }

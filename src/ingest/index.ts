@@ -34,6 +34,8 @@ export interface IngestOptions {
   readonly limits?: { readonly board: LimitBoard; readonly limiter: OriginLimiter };
   /** Shared counters with a row for each lane (telemetry/lane-columns). */
   readonly counters: SharedArrayBuffer;
+  /** Lanes give way to readers now. */
+  readonly yields?: () => boolean;
   readonly observe: WorkerObserver;
   readonly onFatal: (error: Error) => void;
 }
@@ -76,6 +78,7 @@ export async function openIngest(
     retry: options.retry,
     maxRestarts: options.maxRestarts,
     ...(options.peerAccess === undefined ? {} : { peerAccess: options.peerAccess }),
+    yields: options.yields ?? (() => false),
     observe: options.observe,
   });
   return { worker, engine: lanes.engine, slots: lanes.count * lanes.slotsPerLane, threads: lanes.threads };

@@ -9,10 +9,11 @@ import { sliceExtents } from '../core/part-plan.ts';
 import type { Extent, StoreIndex } from '../core/types.ts';
 import { alignUp, pageBytes } from '../core/units.ts';
 import type { RangeClient, RangeResult } from '../origin/types.ts';
-import { crc32c } from '../platform/checksum.ts';
 import { laneColumns, laneFailureColumns, laneHistograms } from '../telemetry/lane-columns.ts';
 import type { CounterRow } from '../telemetry/shared-counters.ts';
+import type { LaneChecksums } from './lane-checksums.ts';
 import type { LaneDisk } from './lane-disk.ts';
+import type { SlotsInUse } from './lane-limits.ts';
 import type { FailedPart, FromLane, Transfer, WriteUnit } from './protocol.ts';
 import { bookBytes, type RunBoard } from './run-board.ts';
 
@@ -43,9 +44,10 @@ interface Landing {
   lastArrivalMs: number;
 }
 
-export class UnitRunner {
+export class UnitRunner implements SlotsInUse {
   readonly #client: RangeClient;
   readonly #disk: LaneDisk;
+  readonly #checksums: LaneChecksums;
   readonly #board: RunBoard;
   readonly #laneIndex: number;
   readonly #row: CounterRow;
@@ -55,6 +57,7 @@ export class UnitRunner {
   constructor(options: {
     client: RangeClient;
     disk: LaneDisk;
+    checksums: LaneChecksums;
     board: RunBoard;
     laneIndex: number;
     row: CounterRow;
@@ -62,6 +65,7 @@ export class UnitRunner {
   }) {
     this.#client = options.client;
     this.#disk = options.disk;
+    this.#checksums = options.checksums;
     this.#board = options.board;
     this.#laneIndex = options.laneIndex;
     this.#row = options.row;
@@ -105,6 +109,11 @@ export class UnitRunner {
     }
   }
 
+  eachSlot(visit: Parameters<SlotsInUse['eachSlot']>[0]): void {
+    for (const { unit, writing, waiting } of this.#landings)
+      visit(unit.run, writing > 0 && waiting === 0 ? 'writing' : 'receiving');
+  }
+
   #receive(landing: Landing, part: number): void {
     const { unit } = landing;
     const length = unit.lengths[part] as number;
@@ -126,7 +135,7 @@ export class UnitRunner {
         const inPage = position % pageBytes;
         if (inPage === 0) crc = 0;
         const piece = Math.min(left, pageBytes - inPage);
-        crc = crc32c(destination, position, piece, crc);
+        crc = this.#checksums.crc32c(destination, position, piece, crc);
         position += piece;
         left -= piece;
         if (position % pageBytes === 0 || position === length) pages[Math.ceil(position / pageBytes) - 1] = crc;

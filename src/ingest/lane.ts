@@ -16,13 +16,15 @@ import { publishEventLoop } from '../telemetry/event-loop.ts';
 import { laneColumns, laneLayout } from '../telemetry/lane-columns.ts';
 import { attachSharedCounters } from '../telemetry/shared-counters.ts';
 import { CheckRunner } from './lane-check.ts';
+import { LaneChecksums } from './lane-checksums.ts';
 import { LaneDisk } from './lane-disk.ts';
+import { LaneLimits } from './lane-limits.ts';
 import { UnitRunner } from './lane-unit.ts';
 import { admitRequest, attachLimitBoard } from './limit-board.ts';
 import type { FromLane, LaneStart, ToLane } from './protocol.ts';
 import { attachRunBoard, grantOf } from './run-board.ts';
 
-/** How often a lane looks for units with late parts. */
+/** How often a lane looks for units with late parts, and at what its slots wait for. */
 const sweepMs = 100;
 const idleSocketMs = 30_000;
 const paceRetryMs = 5;
@@ -47,14 +49,18 @@ export default async function lane(start: LaneStart): Promise<void> {
     paceRetryMs,
   });
   const post = (message: FromLane, transfer: ArrayBuffer[] = []): void => port.postMessage(message, transfer);
-  const runner = new UnitRunner({ client, disk, board, laneIndex: start.laneIndex, row, post });
-  const checker = new CheckRunner({ disk, row, post });
+  const { laneIndex } = start;
+  const checksums = new LaneChecksums();
+  const runner = new UnitRunner({ client, disk, checksums, board, laneIndex, row, post });
+  const checker = new CheckRunner({ disk, checksums, row, post });
+  const waits = new LaneLimits({ client, users: [runner, checker], board, laneIndex, checksumMs: () => checksums.ms });
   const stopLoopWatch = publishEventLoop(row);
   const sweep = setInterval(() => {
     const nowMs = performance.now();
     row.add(laneColumns.heartbeats, 1);
     row.set(laneColumns.diskWaitMs, disk.waitMs(nowMs));
     runner.sweep(nowMs);
+    waits.look(nowMs);
   }, sweepMs);
 
   const takeSlot = (): number => {

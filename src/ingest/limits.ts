@@ -20,6 +20,8 @@ export class Limits {
   readonly #log: Log;
   readonly #observe: WorkerObserver;
   readonly #limited = new Set<Run>();
+  /** The status with which the origin asked to slow down last. */
+  #slowStatus: number | undefined;
   #throttle: Throttle;
   #timer: NodeJS.Timeout | undefined;
 
@@ -48,7 +50,14 @@ export class Limits {
     return Math.max(0, this.#throttle.holdUntilMs - performance.now());
   }
 
+  /** As core/limit-causes calls it. */
+  get throttledBy(): 'throttled' | 'throttled-503' | 'throttled-429' {
+    if (this.#slowStatus === 503) return 'throttled-503';
+    return this.#slowStatus === 429 ? 'throttled-429' : 'throttled';
+  }
+
   slowDown(failure: OriginFailure): void {
+    this.#slowStatus = failure.httpStatus;
     const before = this.requests;
     const { retryAfterMs, httpStatus, s3Code, requestId } = failure;
     this.#throttle = throttled(this.#throttle, performance.now(), { cooldownMs: throttleCooldownMs, retryAfterMs });

@@ -130,15 +130,19 @@ export class OriginLimiter {
 
   /** Whether as much of the origin is in flight as its limit can use. */
   isOverWindow(index: number): boolean {
+    return this.fullWindow(index) !== undefined;
+  }
+
+  /** Which limit that is. */
+  fullWindow(index: number): LimitKind | undefined {
     const row = this.#rowOf(index);
-    if (row === undefined) return false;
+    if (row === undefined) return undefined;
     const { bytesPerSecond = Number.POSITIVE_INFINITY, requestsPerSecond = Number.POSITIVE_INFINITY } = row.limit;
-    if (bytesPerSecond === 0 || requestsPerSecond === 0) return true;
-    if (row.partsInFlight === 0) return false;
-    return (
-      row.bytesInFlight > bytesPerSecond * limitedWindowSeconds ||
-      row.partsInFlight >= Math.max(1, requestsPerSecond * limitedWindowSeconds)
-    );
+    if (bytesPerSecond === 0) return 'bandwidth';
+    if (requestsPerSecond === 0) return 'requests';
+    if (row.partsInFlight === 0) return undefined;
+    if (row.bytesInFlight > bytesPerSecond * limitedWindowSeconds) return 'bandwidth';
+    return row.partsInFlight >= Math.max(1, requestsPerSecond * limitedWindowSeconds) ? 'requests' : undefined;
   }
 
   /** Parts that one unit may have, so that it does not take longer than a window. */

@@ -20,7 +20,7 @@ import type { Files } from './files.ts';
 import type { Landings } from './landings.ts';
 import type { LanePool } from './lanes.ts';
 import type { Limits } from './limits.ts';
-import type { OriginLimiter } from './origin-limiter.ts';
+import type { LimitKind, OriginLimiter } from './origin-limiter.ts';
 import type { OriginLinks } from './origin-links.ts';
 import type { PartQueue } from './part-queue.ts';
 import type { CheckDone, WriteDone, WriteUnit } from './protocol.ts';
@@ -111,6 +111,15 @@ export class Parts {
 
   close(): void {
     clearTimeout(this.#holdTimer);
+  }
+
+  /** Why parts that wait are not given to lanes now; undefined: nothing keeps them. */
+  heldBy(run: Run): 'throttled' | LimitKind | undefined {
+    const first = run.fetches.peek(0);
+    if (first === undefined) return undefined;
+    if (this.#limits.holdMs > 0) return 'throttled';
+    if (this.#limits.isOverWindow(run)) return 'bandwidth';
+    return this.#options.limiter.fullWindow(first.file.originIndex);
   }
 
   /** Once per turn of the loop, so that files which arrive together are packed together. */
@@ -442,8 +451,11 @@ export class Parts {
     run.retries += 1;
     const facts = { path: file.entry.path, offset: range.offset, attempt, delayMs, ...failure };
     this.#options.log.debug(facts, 'a part failed and will be tried again');
+    const kind = file.peer !== undefined ? 'copying' : failure.cause === 'throttled' ? 'throttled' : 'failed';
+    run.retrying[kind] += 1;
     const timer = setTimeout(() => {
       run.retryTimers.delete(timer);
+      run.retrying[kind] -= 1;
       run.queueOf(file).parts.pushFront({ ...part, attempt: attempt + 1 });
       this.schedule();
     }, delayMs);

@@ -6,12 +6,19 @@
  *                 Int32   weight     share of sockets, beside other runs                   (main writes)
  *   per run, lane Float64 received   body bytes from origins since the run got this row   (that lane writes)
  *                 Float64 copied     body bytes from other workers                        (that lane writes)
+ *   per run, lane, state
+ *                 Float64 waited     ms of slots, by what they waited for (core/limit-account)  (that lane writes)
  */
+import { laneStates } from '../core/limit-account.ts';
+import type { LimitState } from '../core/limit-causes.ts';
 import { allowedBytes, bookLimited, type LimitBoard } from './limit-board.ts';
 
 /** Twice what may run at once (`job.max_active` is at most 64): a job that repairs files has a second run. */
 export const runRows = 128;
 const int32Bytes = runRows * 3 * 4;
+const states = laneStates.length;
+/** Of one run in one lane. */
+const laneBytes = (2 + states) * 8;
 
 export interface RunBoard {
   readonly buffer: SharedArrayBuffer;
@@ -22,15 +29,17 @@ export interface RunBoard {
   readonly received: Float64Array;
   /** The same for what comes from other workers. */
   readonly copied: Float64Array;
+  /** waited[(run * lanes + lane) * states + state] */
+  readonly waited: Float64Array;
   readonly lanes: number;
 }
 
 export function makeRunBoard(lanes: number): RunBoard {
-  return attachRunBoard(new SharedArrayBuffer(int32Bytes + runRows * lanes * 16));
+  return attachRunBoard(new SharedArrayBuffer(int32Bytes + runRows * lanes * laneBytes));
 }
 
 export function attachRunBoard(buffer: SharedArrayBuffer): RunBoard {
-  const lanes = (buffer.byteLength - int32Bytes) / (runRows * 16);
+  const lanes = (buffer.byteLength - int32Bytes) / (runRows * laneBytes);
   return {
     buffer,
     tokens: new Int32Array(buffer, 0, runRows),
@@ -38,6 +47,7 @@ export function attachRunBoard(buffer: SharedArrayBuffer): RunBoard {
     weights: new Int32Array(buffer, runRows * 8, runRows),
     received: new Float64Array(buffer, int32Bytes, runRows * lanes),
     copied: new Float64Array(buffer, int32Bytes + runRows * lanes * 8, runRows * lanes),
+    waited: new Float64Array(buffer, int32Bytes + runRows * lanes * 16, runRows * lanes * states),
     lanes,
   };
 }
@@ -82,9 +92,31 @@ export function bytesOfRun(board: RunBoard, from: Float64Array, run: number): nu
   return sum;
 }
 
+/** Called by a lane: its slots of the run have waited so long, one element a state. */
+export function bookWaits(board: RunBoard, run: number, lane: number, slotMs: Float64Array): void {
+  const at = (run * board.lanes + lane) * states;
+  for (let state = 0; state < states; state += 1) {
+    board.waited[at + state] = (board.waited[at + state] as number) + (slotMs[state] as number);
+  }
+}
+
+/** Slot time of the run by state, over all lanes, since it got this row. */
+export function waitsOfRun(board: RunBoard, run: number): Partial<Record<LimitState, number>> {
+  const sums: Partial<Record<LimitState, number>> = {};
+  for (let lane = 0; lane < board.lanes; lane += 1) {
+    const at = (run * board.lanes + lane) * states;
+    laneStates.forEach((state, index) => {
+      const slotMs = board.waited[at + index] as number;
+      if (slotMs > 0) sums[state] = (sums[state] ?? 0) + slotMs;
+    });
+  }
+  return sums;
+}
+
 /** Before a row is used for another run. No lane may hold units of the old one. */
 export function clearRow(board: RunBoard, run: number): void {
   Atomics.store(board.tokens, run, 0);
   Atomics.store(board.viewBytes, run, 0);
   for (const column of [board.received, board.copied]) column.fill(0, run * board.lanes, (run + 1) * board.lanes);
+  board.waited.fill(0, run * board.lanes * states, (run + 1) * board.lanes * states);
 }

@@ -92,6 +92,12 @@ export class Run {
   bucket: TokenBucket | undefined;
   landScheduled = false;
   partsInFlight = 0;
+  /** Units of its verification in lanes. */
+  checksInFlight = 0;
+  /** Calls of its verification to the origin's control plane. */
+  headsInFlight = 0;
+  /** Parts that wait for another attempt, by what the last one met. */
+  readonly retrying = { throttled: 0, failed: 0, copying: 0 };
   /** From the origin. */
   bytesInFlight = 0;
   /** Parts handed to the store and not yet durable. */
@@ -141,6 +147,11 @@ export class Run {
   added(adding: Adding): void {
     this.#adding.delete(adding);
     for (const over of adding.waiting) over();
+  }
+
+  /** Files are being loaded. */
+  get isAdding(): boolean {
+    return this.#adding.size > 0;
   }
 
   /** The ends of all that is added at or below the path. */

@@ -15,6 +15,7 @@
  */
 import type { Checksums } from '../core/attributes.ts';
 import type { ErrorReport } from '../core/errors.ts';
+import type { LimitCause, LimitSums } from '../core/limit-causes.ts';
 import type { OriginDemand, OriginLimit } from '../core/origin-limits.ts';
 import type { PinList } from '../core/retention.ts';
 import type {
@@ -139,6 +140,8 @@ export interface RunProgress {
   readonly partsInFlight: number;
   /** What was evicted to make room for the run, since this process started it. */
   readonly evictedBytes: number;
+  /** What it was waiting for, since this process started it; absent: that is not known (any more). */
+  readonly limitedMs?: LimitSums;
   readonly ledger: Ledger;
 }
 
@@ -151,6 +154,8 @@ export interface WorkerObserver {
   discarded(reason: DiscardReason, bytes: number): void;
   /** From parts handed to the store until they are durable. */
   landed(milliseconds: number): void;
+  /** A run was waiting for this, for so long. */
+  limitedBy(cause: LimitCause, milliseconds: number): void;
   checksumFailed(pages: number): void;
   /** A read of the store by a lane, which the operating system failed. */
   readFailed(): void;

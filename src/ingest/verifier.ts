@@ -177,7 +177,9 @@ export class Verifier {
     }
   }
 
-  async #detailsOf({ abort: { signal } }: Run, entry: ManifestEntry): Promise<ObjectDetails | undefined> {
+  async #detailsOf(run: Run, entry: ManifestEntry): Promise<ObjectDetails | undefined> {
+    const { signal } = run.abort;
+    run.headsInFlight += 1;
     try {
       const details = await abortable(this.#origins.head(entry.path, signal), signal);
       return sameVersion(details, entry) ? details : undefined;
@@ -185,6 +187,8 @@ export class Verifier {
       if (signal.aborted) throw stopped(entry);
       // what the origin does not say cannot be compared; the pages are checked all the same
       return undefined;
+    } finally {
+      run.headsInFlight -= 1;
     }
   }
 
@@ -300,7 +304,12 @@ export class Verifier {
       checksums,
       digests,
     };
-    this.#lanes.send(lane, unit, (message) => this.#checked(pieces, message));
+    const run = pieces[0]?.task.run;
+    if (run !== undefined) run.checksInFlight += 1;
+    this.#lanes.send(lane, unit, (message) => {
+      if (run !== undefined) run.checksInFlight -= 1;
+      this.#checked(pieces, message);
+    });
   }
 
   #checked(pieces: readonly Piece[], message: WriteDone | CheckDone): void {

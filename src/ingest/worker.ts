@@ -27,6 +27,7 @@ import { Files, stoppedOutcome } from './files.ts';
 import { Follows } from './follows.ts';
 import { Landings } from './landings.ts';
 import type { LanePool } from './lanes.ts';
+import { LimitBook } from './limit-book.ts';
 import { Limits } from './limits.ts';
 import type { OriginLimiter } from './origin-limiter.ts';
 import { OriginLinks } from './origin-links.ts';
@@ -70,10 +71,12 @@ export interface WorkerOptions {
   readonly maxRestarts: number;
   /** What other workers ask for, of those who copy from them. */
   readonly peerAccess?: PeerAccess;
+  /** Lanes give way to readers now. */
+  readonly yields: () => boolean;
   readonly observe: WorkerObserver;
 }
 
-/** How long bytes may be on the shared board before the ledger sees them. */
+/** How long bytes may be on the shared board before the ledger sees them; so often it is looked at what runs wait for. */
 const foldMs = 100;
 
 const nothingHere: CachedBytes = { complete: false, bytes: 0, ours: false, own: false, ownBytes: 0 };
@@ -94,6 +97,7 @@ export class IngestWorker implements Worker {
   readonly #files: Files;
   readonly #parts: Parts;
   readonly #verifier: Verifier;
+  readonly #waits: LimitBook;
   readonly #runs = new Map<RunId, Run>();
   readonly #rowsInUse = new Set<number>();
   readonly #foldTimer: NodeJS.Timeout;
@@ -142,9 +146,14 @@ export class IngestWorker implements Worker {
       },
       () => this.#files,
     );
+    this.#waits = new LimitBook({
+      ...{ board, lanes, store, limits: this.#limits, parts: this.#parts, yields: options.yields },
+      observe: (cause, milliseconds) => observe.limitedBy(cause, milliseconds),
+    });
     this.#limiter.onRoom(onPlanned);
     this.#foldTimer = setInterval(() => {
       for (const run of this.#runs.values()) this.#books.fold(run);
+      this.#waits.look(performance.now());
     }, foldMs);
     this.#foldTimer.unref();
   }
@@ -167,6 +176,7 @@ export class IngestWorker implements Worker {
     this.#runs.set(spec.run, run);
     if (spec.keeps !== false) this.#store.enter(spec.run, spec.load);
     this.#parts.add(run);
+    this.#waits.add(run, performance.now());
     this.#limits.setBandwidth(run, spec.bandwidthBytesPerSecond);
   }
 
@@ -377,6 +387,7 @@ export class IngestWorker implements Worker {
     this.#store.unreserve(runId);
     this.#limits.forget(run);
     this.#parts.remove(run);
+    this.#waits.remove(run);
     this.#runs.delete(runId);
     this.#rowsInUse.delete(run.row);
     await this.#store.flush();
@@ -392,6 +403,7 @@ export class IngestWorker implements Worker {
       retries: run?.retries ?? 0,
       partsInFlight: run?.partsInFlight ?? 0,
       evictedBytes: run?.evictedBytes ?? 0,
+      ...(run === undefined ? {} : { limitedMs: this.#waits.sumsOf(run) }),
       ledger,
     };
   }

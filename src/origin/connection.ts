@@ -20,7 +20,7 @@ import { judgeSuccess } from './answer.ts';
 import { type ErrorBody, makeErrorBody } from './error-body.ts';
 import { causeOfStatus, readS3Error, retryAfterMs, wordsOf } from './failure.ts';
 import { headIncomplete, headMalformed, makeHeadReader, type ResponseHead } from './response-head.ts';
-import type { Admit, FailureCause, Grant, OriginFailure, RangeRequest } from './types.ts';
+import type { Admit, FailureCause, Grant, OriginFailure, RangeRequest, RequestWait } from './types.ts';
 
 /** What one read may bring while a head is expected: bounds the bytes that are copied. */
 const headReadBytes = 4096;
@@ -38,6 +38,8 @@ export interface Exchange {
   firstByteAtMs: number;
   /** What the answer says of the object. */
   attributes: string;
+  /** Of one that is not on a connection: which limit it waits for. */
+  paced: 'bandwidth' | 'requests' | undefined;
   /** It was sent once more, because an idle socket turned out to be dead. */
   resent: boolean;
 }
@@ -122,6 +124,15 @@ export class Connection {
 
   get exchange(): Exchange | undefined {
     return this.#exchange;
+  }
+
+  /** What the exchange waits for at this moment; undefined: there is none. */
+  get waitsFor(): RequestWait | undefined {
+    if (this.#exchange === undefined) return undefined;
+    if (this.#phase === 'gated') return this.#credit < this.#viewBytes ? 'bandwidth' : 'requests';
+    if (this.#paused) return 'bandwidth';
+    if (!this.#connected) return 'connecting';
+    return this.#phase === 'sent' ? 'first-byte' : 'transfer';
   }
 
   /** Takes an exchange; the connection must be idle (or not connected yet). */

@@ -46,6 +46,7 @@ export function makeFileReader(options: {
       let wanted = Math.min(request.length - at, readBytesMax);
       if (options.grant !== undefined) {
         if (credit <= 0) credit += options.grant(request, wanted);
+        exchange.paced = credit <= 0 ? 'bandwidth' : undefined;
         if (credit <= 0) await delay(options.paceRetryMs);
         wanted = Math.min(wanted, credit);
       }
@@ -67,9 +68,11 @@ export function makeFileReader(options: {
       let file: FileHandle | undefined;
       try {
         while (options.admit?.(exchange.request) === false) {
+          exchange.paced = 'requests';
           await delay(options.paceRetryMs);
           if (signal.aborted) return { cause: 'cancelled', message: 'the run was stopped' };
         }
+        exchange.paced = undefined;
         file = await open(`${root}/${exchange.request.key}`, openFlags);
         return await readOpen(file, root, exchange, signal);
       } catch (error) {

@@ -17,7 +17,7 @@ import type { Exchange } from './connection.ts';
 import type { S3Origin } from './lane-origin.ts';
 import { attributesOfOutput } from './sdk-attributes.ts';
 import { failureOfSdk } from './sdk-failure.ts';
-import type { Admit, Grant, OriginFailure, OriginTimeouts, RangeRequest } from './types.ts';
+import type { Admit, Grant, OriginFailure, OriginTimeouts } from './types.ts';
 
 export interface GeneralWay {
   /** Resolves when nothing will be written to the destination any more. Abort ends it as `cancelled`. */
@@ -45,14 +45,15 @@ export function makeGeneralWay(options: {
 
   /** Waits until `grant` allows something; how many bytes that is. */
   const granted = async (
-    request: RangeRequest,
+    exchange: Exchange,
     wanted: number,
     touch: () => void,
     signal: AbortSignal,
   ): Promise<number> => {
     if (grant === undefined) return wanted;
     for (;;) {
-      const allowed = Math.min(wanted, grant(request, wanted));
+      const allowed = Math.min(wanted, grant(exchange.request, wanted));
+      exchange.paced = allowed > 0 ? undefined : 'bandwidth';
       if (allowed > 0) return allowed;
       await delay(paceRetryMs, undefined, { signal });
       touch();
@@ -60,8 +61,12 @@ export function makeGeneralWay(options: {
   };
 
   /** Resolves when one more request may go out. */
-  const admitted = async (request: RangeRequest, signal: AbortSignal): Promise<void> => {
-    while (admit?.(request) === false) await delay(paceRetryMs, undefined, { signal });
+  const admitted = async (exchange: Exchange, signal: AbortSignal): Promise<void> => {
+    while (admit?.(exchange.request) === false) {
+      exchange.paced = 'requests';
+      await delay(paceRetryMs, undefined, { signal });
+    }
+    exchange.paced = undefined;
   };
 
   /** Copies the stream into place; stalls and stops end it through `abort`. */
@@ -80,7 +85,7 @@ export function makeGeneralWay(options: {
         const at = exchange.receivedBytes;
         if (at + chunk.length - from > request.length)
           return { cause: 'range', message: `the body is longer than ${request.length} B` };
-        const count = await granted(request, chunk.length - from, touch, signal);
+        const count = await granted(exchange, chunk.length - from, touch, signal);
         destination.set(chunk.subarray(from, from + count), at); // the general way copies: 0.1 s a GiB
         exchange.receivedBytes = at + count;
         from += count;
@@ -96,7 +101,7 @@ export function makeGeneralWay(options: {
     async fetch(origin, exchange, signal) {
       const { request } = exchange;
       const limit = new AbortController();
-      await admitted(request, signal).catch(() => undefined);
+      await admitted(exchange, signal).catch(() => undefined);
       if (signal.aborted) return cancelled;
       let limitCause: OriginFailure = { cause: 'first-byte-timeout', message: 'no answer within the time limit' };
       const limitOf = (timeoutMs: number): number => (request.hasty === true ? hastyMs(timeoutMs) : timeoutMs);
@@ -125,7 +130,7 @@ export function makeGeneralWay(options: {
         const output = await client.send(command(), { abortSignal }).catch(async (error: unknown) => {
           const location = redirectOf(error, origin);
           if (location === undefined) throw error;
-          await admitted(request, abortSignal);
+          await admitted(exchange, abortSignal);
           return client.send(command(location), { abortSignal });
         });
         const wrong = judgeOutput(output, exchange);

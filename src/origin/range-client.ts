@@ -259,6 +259,7 @@ export function makeRangeClient(options: RangeClientOptions): RangeClient {
         receivedBytes: 0,
         firstByteAtMs: 0,
         attributes: '',
+        paced: undefined,
         startedAtMs: 0,
         resent: false,
         general: false,
@@ -280,6 +281,17 @@ export function makeRangeClient(options: RangeClientOptions): RangeClient {
     },
     cancel(run) {
       dropWhere((job) => job.request.run === run);
+    },
+    eachWait(visit) {
+      for (const connection of connections) {
+        const { exchange, originIndex } = connection;
+        if (exchange === undefined) continue;
+        const copied = s3Of(originIndex).lane.peer !== undefined;
+        visit(exchange.request.run, copied ? 'copying' : connection.waitsFor!, 1);
+      }
+      for (const { request, paced, receivedBytes } of elsewhere.keys())
+        visit(request.run, paced ?? (receivedBytes === 0 ? 'first-byte' : 'transfer'), 1);
+      if (limit < maxSockets) queue.eachWaiting((line, count) => visit(runOf(line), 'throttled', count));
     },
     get queued() {
       return queue.length;
@@ -316,6 +328,10 @@ function isPatient({ request }: Job): boolean {
 /** Hasty requests of a run do not wait behind its patient ones. */
 function lineOf(job: Job): number {
   return 2 * job.request.run + Number(isPatient(job));
+}
+
+function runOf(line: number): number {
+  return line >> 1;
 }
 
 const cancelled: OriginFailure = { cause: 'cancelled', message: 'the run was stopped' };

@@ -134,6 +134,17 @@ export interface RangeClientOptions {
  * The data plane of one lane: keep-alive sockets, requests in flight, answers into given memory.
  * `destination` is `length` bytes of (shared) memory; nothing outside of it is written.
  */
+/** What a request waits for at one moment. `throttled`: for its turn, while the origin wants fewer requests at a time. */
+export type RequestWait =
+  | 'first-byte'
+  | 'transfer'
+  | 'connecting'
+  /** The same three of a request to another worker. */
+  | 'copying'
+  | 'bandwidth'
+  | 'requests'
+  | 'throttled';
+
 export interface RangeClient {
   addOrigin(origin: LaneOrigin): void;
   /** Closes its idle sockets. Nothing may be queued for it or under way. */
@@ -153,6 +164,8 @@ export interface RangeClient {
   setConcurrency(limit: number): void;
   /** Drops everything of a run: queued requests at once, sockets destroyed; each onDone gets cause `cancelled`. */
   cancel(run: number): void;
+  /** What requests wait for now; those that wait for a socket only where `setConcurrency` keeps them from one. */
+  eachWait(visit: (run: number, wait: RequestWait, count: number) => void): void;
   /** Requests that wait for their turn. */
   readonly queued: number;
   /** Requests under way: on a socket, reading a file, or going the general way. */

@@ -5,6 +5,7 @@
 import type { FastifyInstance } from 'fastify';
 import { type TSchema, Type } from 'typebox';
 import { jobStates, jobTypes } from '../core/job.ts';
+import { limitCauseNames } from '../core/limit-causes.ts';
 
 export const strict = { additionalProperties: false };
 const open = { additionalProperties: true };
@@ -12,6 +13,16 @@ const words = (list: readonly string[]) => Type.Unsafe<string>({ type: 'string',
 const text = Type.String();
 const optional = Type.Optional;
 const count = Type.Integer({ minimum: 0 });
+/** What limits a load of late, largest share first; once it has ended, what did. */
+const limitedBy = Type.Optional(
+  Type.Array(
+    Type.Object({
+      cause: words(limitCauseNames),
+      share: Type.Number({ minimum: 0, maximum: 1 }),
+      detail: Type.Optional(Type.String()),
+    }),
+  ),
+);
 const time = Type.String({ format: 'date-time' });
 
 /** Makes the answers of a scope plain JSON: their schemas are for readers, and take nothing away. */
@@ -119,6 +130,7 @@ export const JobRow = Type.Object(
     bytes: optional(count),
     bytesPerSecond: optional(count),
     etaMs: optional(count),
+    limitedBy,
     failures: count,
   },
   open,
@@ -142,6 +154,7 @@ export const LoadReport = Type.Object(
     mMetadataOnly: Type.Boolean(),
     mTimeElapsed: count,
     jobId: text,
+    limitedBy,
   },
   open,
 );

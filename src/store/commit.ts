@@ -70,6 +70,7 @@ export class GroupCommit {
   #running: Promise<void> | undefined;
   /** Since when the disk has been waited for. */
   #waitsSinceMs: number | undefined;
+  #syncing = false;
   #broken: PrimedError | undefined;
 
   constructor(options: {
@@ -94,6 +95,11 @@ export class GroupCommit {
   /** How long the disk has been waited for, by the sync or commit under way. */
   get diskWaitMs(): number {
     return this.#waitsSinceMs === undefined ? 0 : performance.now() - this.#waitsSinceMs;
+  }
+
+  /** The sync of store files is what is waited for, rather than the commit of the index. */
+  get syncing(): boolean {
+    return this.#syncing;
   }
 
   enqueue(operation: Operation): void {
@@ -141,7 +147,12 @@ export class GroupCommit {
     for (const operation of operations) stores |= operation.stores;
     const startedMs = performance.now();
     const written = this.#volumes.filter((_, i) => (stores & (1 << i)) !== 0);
-    await this.#waitFor(() => Promise.all(written.map((volume) => volume.sync())));
+    this.#syncing = true;
+    try {
+      await this.#waitFor(() => Promise.all(written.map((volume) => volume.sync())));
+    } finally {
+      this.#syncing = false;
+    }
     const syncedMs = performance.now();
     if (stores !== 0) this.#observe.onSync?.(syncedMs - startedMs);
     await this.#hooks.beforeCommit?.();

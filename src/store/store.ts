@@ -171,6 +171,10 @@ export class LocalStore implements Store {
     return this.#commits.diskWaitMs;
   }
 
+  isFlushing(): boolean {
+    return this.#commits.syncing;
+  }
+
   usage(): StoreUsage {
     const { capacityBytes, unusedBytes, reservedBytes } = this.#space;
     const { files, blocks } = this.#parts.counters;

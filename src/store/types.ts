@@ -237,6 +237,8 @@ export interface Store {
   usage(): StoreUsage;
   /** How long the disk has been waited for, by the flush or the commit under way; 0: there is none. */
   diskWaitMs(): number;
+  /** Whether what lands waits for the flush of store files now, rather than for the commit of the index. */
+  isFlushing(): boolean;
 
   /** Sets what `run` may still allocate, of what is free. Throws STORE_NO_ROOM with needed and free bytes; then nothing changed. */
   reserve(run: RunId, bytes: number): void;

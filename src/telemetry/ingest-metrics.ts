@@ -1,4 +1,5 @@
 /** The way of each part from the origin, or another worker, to the disk. */
+import { limitCauseNames } from '../core/limit-causes.ts';
 import { discardReasons } from '../core/types.ts';
 import { failureCauses } from './lane-columns.ts';
 import { limitedOrigins, type MetricRow } from './metric-row.ts';
@@ -62,6 +63,15 @@ export const ingestMetrics = {
     stability: 'stable',
     labels: { origin: limitedOrigins, limit: ['bandwidth', 'requests'] },
     help: 'Time in which work for an origin waited because its limit was used up here.',
+  },
+  loadLimited: {
+    name: 'primed_load_limited_seconds_total',
+    type: 'counter',
+    unit: 'seconds',
+    role: 'worker',
+    stability: 'stable',
+    labels: { cause: limitCauseNames },
+    help: 'Time of loads on this worker, by what limited them; of several loads at a time each counts.',
   },
   originRetries: {
     name: 'primed_origin_retries_total',

@@ -526,6 +526,9 @@ function refuseLocal({ kind, path }: JobSource): void {
 }
 
 /** It stands still, and so has neither a rate nor an end in sight. */
-function waiting({ bytesPerSecond: _rate, etaMs: _eta, ...snapshot }: JobSnapshot, reason: string): JobSnapshot {
+function waiting(
+  { bytesPerSecond: _rate, etaMs: _eta, limitedBy: _limit, ...snapshot }: JobSnapshot,
+  reason: string,
+): JobSnapshot {
   return { ...snapshot, reason };
 }

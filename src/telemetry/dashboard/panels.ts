@@ -79,6 +79,7 @@ const jobs: Row = {
       rate('jobsSubmitted', { legend: 'submitted' }),
       rate('jobsEnded', { by: ['state'] }),
     ),
+    stacked('What limits loads, in loads', rate('loadLimited', { by: ['cause'] })),
     panel('Stillest running job', value('jobIdleSeconds', { fold: 'max', legend: 'without progress' })),
     stacked('Files by result', rate('jobFiles', { by: ['result'] })),
     stacked('Bytes by result', rate('jobBytes', { by: ['result'] })),

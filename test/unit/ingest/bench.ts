@@ -63,6 +63,7 @@ export async function openBench(
     slowedDown() {},
     concurrencyLimit: (requests) => observed.limits.push(requests),
     discarded() {},
+    limitedBy() {},
     landed() {},
     readFailed: () => {
       observed.failedReads += 1;
