@@ -227,6 +227,7 @@ async function close(opened: Opened, log: Log): Promise<void> {
     origins: () => opened.origins?.close(),
     store: () => opened.store?.close(),
     ids: () => opened.pathIds?.close(),
+    past: () => opened.past?.close(),
     registry: () => opened.registry?.close(),
     etcd: () => opened.etcd?.close(),
     traces: () => opened.traces?.close(),

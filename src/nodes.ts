@@ -16,6 +16,7 @@ import { ClusterFiles } from './cluster/reading/files.ts';
 import { fsCluster } from './cluster/reading/fs-cluster.ts';
 import type { FsSource } from './cluster/reading/fs-source.ts';
 import { KnownPeers, noPeers } from './cluster/reading/known-peers.ts';
+import { type PastSource, pastHere, pastOfCluster } from './cluster/reading/past.ts';
 import { nobody, PeerClient } from './cluster/reading/peer-client.ts';
 import type { Written } from './cluster/reading/written.ts';
 import { openRegistrar, type Registrar } from './cluster/registrar.ts';
@@ -39,7 +40,7 @@ import type { WritableOrigins } from './core/passed-write.ts';
 import type { PeerOrder } from './core/peers.ts';
 import type { PinList } from './core/retention.ts';
 import { formatSize } from './core/sizes.ts';
-import type { Log, WorkerId } from './core/types.ts';
+import type { Log, RunId, WorkerId } from './core/types.ts';
 import { watchDisk } from './disk-watch.ts';
 import { etcdCoordinators, etcdJobs, etcdLimits, etcdPins, etcdRegistrar, etcdRegistry } from './etcd-nodes.ts';
 import { type IngestWorker, openIngest } from './ingest/index.ts';
@@ -70,7 +71,8 @@ import { buildS3Server } from './server/s3/index.ts';
 import { buildApiServer, buildWorkerServer, nodeAccessOf } from './servers.ts';
 import { mainAddress, openServing, type Serving } from './serving/pool.ts';
 import { openStore, type PathIds, SharedReads } from './store/index.ts';
-import type { Store } from './store/types.ts';
+import type { Gone, Store } from './store/types.ts';
+import { FilePast } from './telemetry/file-past.ts';
 import { type LaneCounters, laneColumns, laneLayout } from './telemetry/lane-columns.ts';
 import type { Telemetry } from './telemetry/registry.ts';
 import { type ServingCounters, servingLayout } from './telemetry/serving-columns.ts';
@@ -87,6 +89,10 @@ export interface Opened {
   store?: Store;
   /** Closes after the store, which tells it what has become visible. */
   pathIds?: PathIds;
+  /** What happened to files. Closes after the store, which tells it what went. */
+  past?: FilePast;
+  /** Where coordinators ask for it. */
+  askPast?: PastSource;
   lanes?: LaneCounters;
   worker?: IngestWorker;
   control?: Control;
@@ -145,6 +151,8 @@ export async function openWorkerSide(base: NodeBase, onFatal: (error: Error) => 
   const { worker: settings, ingest, job } = config;
   const reads = new SharedReads(settings.servingThreads);
   let ids: PathIds | undefined;
+  const past = await FilePast.open({ dir: config.historyDir, now: () => systemClock.wallMs(), log });
+  opened.past = past;
   const observed = observeStore(telemetry);
   const store = await openStore({
     indexDir: config.indexDir,
@@ -156,6 +164,7 @@ export async function openWorkerSide(base: NodeBase, onFatal: (error: Error) => 
     onShown: (path) => ids?.add(path),
     otherReads: reads,
     ...observed,
+    onGone: (files) => tellGone(past, files, (run) => opened.worker?.jobOf(run)),
     onBadPage: (bad) => {
       observed.onBadPage?.(bad);
       opened.reading?.repairs.found(bad);
@@ -185,6 +194,7 @@ export async function openWorkerSide(base: NodeBase, onFatal: (error: Error) => 
     yields: () => yields,
     limits: base.limits,
     observe: observeWorker(telemetry),
+    tell: past,
     onFatal,
     peerAccess: nodeProof(base),
   });
@@ -207,7 +217,7 @@ export async function openWorkerSide(base: NodeBase, onFatal: (error: Error) => 
     ...base,
     desk,
     pages: pagesOf({ config, origins, ids, ...reading }),
-    ...(config.role === 'worker' ? { own: { store, source, landings: worker.landings, reading } } : {}),
+    ...(config.role === 'worker' ? { own: { store, source, landings: worker.landings, reading, past } } : {}),
   });
   openS3Side(base, { store, reads, source, engine, onFatal, written: reading.written });
   const onTurn = observeGuard(telemetry);
@@ -312,13 +322,15 @@ export async function openCoordinatorSide(base: NodeBase): Promise<void> {
   const jobs = config.cluster.etcd === undefined ? await openJobService(options) : await etcdJobs(base, options);
   opened.jobs = jobs;
   showJobs(telemetry, jobs, systemClock);
-  const { registry, registrations } = opened;
+  const { registry, registrations, past } = opened;
   const source = opened.source ?? filesOfCluster(base, members);
   const { store } = opened;
   opened.api = buildApiServer({
     ...base,
     jobs,
     source,
+    past: past === undefined ? opened.askPast! : pastHere(config.cluster.id, past),
+    owners: ownersOf(members?.members),
     ufs: limits,
     pins,
     ...(registry && { registry }),
@@ -326,6 +338,21 @@ export async function openCoordinatorSide(base: NodeBase): Promise<void> {
     ...(members && { refusalOf: (id: WorkerId) => members.members.refusalOf(id) }),
     ...(store && { usage: () => store.usage() }),
   });
+}
+
+/** What left the store, one by one. */
+function tellGone(past: FilePast, gone: readonly Gone[], jobOf: (run: RunId) => string | undefined): void {
+  for (const { run, ...file } of gone) {
+    const job = run === undefined ? undefined : jobOf(run);
+    past.happened({ kind: 'gone', ...file, ...(run && { run }), ...(job !== undefined && { job }) });
+  }
+}
+
+/** By the ring, as it is now. Without one there is one worker, which is no news. */
+function ownersOf(members: RegistryMembers | undefined): (path: string, index: number, replicas: number) => string[] {
+  if (members === undefined) return () => [];
+  const placement = ringPlacement(members);
+  return (path, index, replicas) => placement.owners(path, index, replicas).map(({ id }) => id);
 }
 
 /** What is pinned, and who is told. A daemon alone tells its own worker. */
@@ -432,15 +459,16 @@ function filesOfCluster(base: NodeBase, registered: Registered | undefined): FsS
   const refresh = (): void => peers.set({ ...order(), peers: peersOf(members?.live() ?? []) });
   members?.onChange(refresh);
   refresh();
-  return fsCluster({
-    files: new ClusterFiles({ peers, client, log }),
+  const whom = {
     client,
     live: () => peers.others(),
     gone: () =>
       (registry?.workers() ?? [])
         .filter((row) => !isMember(row))
         .map(({ id, lastSeenMs }) => ({ id, reason: `lost, last heard at ${new Date(lastSeenMs).toISOString()}` })),
-  });
+  };
+  opened.askPast = pastOfCluster(whom);
+  return fsCluster({ files: new ClusterFiles({ peers, client, log }), ...whom });
 }
 
 /** After its ports are open: registers with the coordinator, or in etcd, and takes the orders of coordinators. */

@@ -9,6 +9,7 @@ import type { PeerClient } from './cluster/reading/peer-client.ts';
 import { Repairs } from './cluster/reading/repair.ts';
 import { Scrub } from './cluster/reading/scrub.ts';
 import { Written } from './cluster/reading/written.ts';
+import type { GoneReason } from './core/file-events.ts';
 import type { Log } from './core/types.ts';
 import type { IngestWorker } from './ingest/index.ts';
 import type { NodeBase } from './nodes.ts';
@@ -66,7 +67,7 @@ export function openReading(
     },
     onHere: (bytes) => counters.readBytes.inc({ source: 'local' }, bytes),
     onLook: (result) => counters.readLooks.inc({ result }),
-    onOutdated: (record) => void dropOutdated(record, { worker, log }),
+    onOutdated: (record) => void dropOutdated(record, { worker, log, reason: 'outdated' }),
   });
   const scrub = new Scrub({
     ...{ store, repairs, log },
@@ -85,7 +86,7 @@ export function openReading(
   };
   const written = new Written({
     ...{ store, reads, peers, client, log },
-    drop: (record) => dropOutdated(record, { worker, log }),
+    drop: (record) => dropOutdated(record, { worker, log, reason: 'written' }),
   });
   return { reads, repairs, files, scrub, written, isAwaited: () => fillings.underWayBytes > 0, close };
 }
@@ -93,11 +94,15 @@ export function openReading(
 /** What the origin has in another version, or no more, is of no use to anyone: its readers keep it as long as they read. */
 async function dropOutdated(
   record: FileRecord,
-  { worker, log }: { readonly worker: Pick<IngestWorker, 'discard'>; readonly log: Log },
+  {
+    worker,
+    log,
+    reason,
+  }: { readonly worker: Pick<IngestWorker, 'discard'>; readonly log: Log; readonly reason: GoneReason },
 ): Promise<void> {
   const { path, etag, sizeBytes } = record;
   try {
-    await worker.discard(record);
+    await worker.discard(record, reason);
     log.info({ path, etag, sizeBytes }, 'a cached version is dropped: the origin has another, or none');
   } catch (error) {
     log.warn({ path, etag, error: String(error) }, 'an outdated version could not be dropped');

@@ -4,6 +4,7 @@ import type { LoadDesk } from './cluster/load-desk.ts';
 import type { ClusterPins } from './cluster/pins.ts';
 import type { FsSource } from './cluster/reading/fs-source.ts';
 import type { OriginReads } from './cluster/reading/origin/reads.ts';
+import type { PastSource } from './cluster/reading/past.ts';
 import type { Repairs } from './cluster/reading/repair.ts';
 import type { Written } from './cluster/reading/written.ts';
 import type { Registrations, Registry } from './cluster/registry.ts';
@@ -15,6 +16,7 @@ import type { Log, UfsPath } from './core/types.ts';
 import { MiB } from './core/units.ts';
 import type { Landings } from './ingest/landings.ts';
 import type { Live } from './live.ts';
+import { systemClock } from './platform/index.ts';
 import { auditLog } from './server/audit.ts';
 import { bearerAuth } from './server/auth.ts';
 import { consoleRoutes } from './server/console/index.ts';
@@ -35,9 +37,11 @@ import { type PinsApiOptions, pinsApi } from './server/pins-api.ts';
 import { requestTrace } from './server/request-trace.ts';
 import { requestIds } from './server/s3/admission.ts';
 import { type UfsApiOptions, ufsApi } from './server/ufs-api.ts';
+import { type WhyApiOptions, whyApi } from './server/why-api.ts';
 import { type WorkerApiOptions, workerApi } from './server/worker-api.ts';
 import { workerLoadApi } from './server/worker-load-api.ts';
 import type { Store, StoreUsage } from './store/types.ts';
+import type { FilePast } from './telemetry/file-past.ts';
 import type { Telemetry } from './telemetry/registry.ts';
 
 export interface ServerOptions {
@@ -66,6 +70,8 @@ export function buildApiServer(
     source: FsSource;
     ufs: UfsApiOptions;
     pins: PinsApiOptions['pins'] & Pick<ClusterPins, 'covers'>;
+    past: PastSource;
+    owners: WhyApiOptions['owners'];
     registry?: Registry;
     registrations?: Registrations;
     refusalOf?: WorkerApiOptions['refusalOf'];
@@ -80,6 +86,7 @@ export function buildApiServer(
   const byRule = new Retention(new Map(config.store.rules.map((rule, at) => [at + 1, rule])), new Pins());
   const isPinned = (path: string): boolean => pins.covers(path) || byRule.classOf(path) === pinnedClass;
   app.register(fsApi, { source, log, isPinned });
+  app.register(whyApi, { jobs, source, past: options.past, owners: options.owners, clock: systemClock });
   app.register(ufsApi, ufs);
   app.register(pinsApi, { pins });
   if (registry !== undefined)
@@ -105,7 +112,7 @@ export function buildWorkerServer(
   options: ServerOptions & {
     desk: LoadDesk;
     pages: Omit<PageApiOptions, 'log'>;
-    own?: { store: Store; source: FsSource; landings: Landings; reading: ReadThrough };
+    own?: { store: Store; source: FsSource; landings: Landings; reading: ReadThrough; past: FilePast };
   },
 ): FastifyInstance {
   const { desk, pages, own, log, telemetry } = options;
@@ -114,13 +121,13 @@ export function buildWorkerServer(
   app.register(pageApi, { ...pages, log });
   const onServed = (bytes: number): void => telemetry.counters.peerServedBytes.inc(bytes);
   if (own !== undefined) {
-    const { store, source, landings, reading } = own;
+    const { store, source, landings, reading, past } = own;
     const access = { ...nodeAccessOf(options), log, refusals: peerRefusals() };
     app.register(fsApi, { source, log, isPinned: (path) => store.isPinned(path as UfsPath) });
     app.register(peerData, { store, onServed, repairs: reading.repairs, ...access });
     app.register(peerThrough, { reads: reading.reads, onServed, ...access });
     app.register(peerFollow, { store, landings, ...access });
-    app.register(peerFiles, { store, source, names: pages.names, written: reading.written, ...access });
+    app.register(peerFiles, { store, source, past, names: pages.names, written: reading.written, ...access });
   }
   return app;
 }

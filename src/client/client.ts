@@ -4,6 +4,7 @@ import type { BadPage, CheckProgress, CheckSummary } from '../core/check.ts';
 import { PrimedError } from '../core/errors.ts';
 import type { JobState } from '../core/job.ts';
 import type { LoadPlan } from '../core/load-plan.ts';
+import type { Story } from '../core/story.ts';
 import { type Ask, Transport, type TransportOptions } from './transport.ts';
 import type {
   FreeReport,
@@ -149,6 +150,12 @@ export class PrimedClient {
   stat(path: string): Promise<PathStat> {
     const answerTimeoutMs = statTimeoutMs;
     return this.#fs({ method: 'GET', path: '/api/v1/fs/stat', query: { path }, answerTimeoutMs });
+  }
+
+  /** The story of a file: what jobs say of it, what each worker has kept, and why it is cached or not. */
+  why(path: string): Promise<Story> {
+    const answerTimeoutMs = statTimeoutMs;
+    return this.#fs({ method: 'GET', path: '/api/v1/fs/why', query: { path }, answerTimeoutMs });
   }
 
   /** Bytes of a cached file, in pieces. Rejects with ANSWER_INCOMPLETE when a page turns out bad on the way. */

@@ -19,7 +19,15 @@ import type {
 } from '../ingest/types.ts';
 import type { JoinedKind } from '../ingest/whole-object.ts';
 import type { Freed, RunOfLoad } from '../store/types.ts';
-import type { BegunLoad, CachedSegment, SegmentHow, SegmentOutcome, WorkerId, WorkerLink } from './worker-link.ts';
+import type {
+  BegunLoad,
+  CachedSegment,
+  RunTerm,
+  SegmentHow,
+  SegmentOutcome,
+  WorkerId,
+  WorkerLink,
+} from './worker-link.ts';
 
 export class LocalLink implements WorkerLink {
   readonly id: WorkerId;
@@ -101,8 +109,8 @@ export class LocalLink implements WorkerLink {
     return this.#worker.verify(run, file, ranges, sums);
   }
 
-  free(order: WorkerFree): Promise<Freed> {
-    return this.#worker.free(order);
+  free(order: WorkerFree, { run }: RunTerm): Promise<Freed> {
+    return this.#worker.free(order, run);
   }
 
   async setBandwidth(run: RunId, bytesPerSecond: number | undefined): Promise<void> {

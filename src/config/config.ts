@@ -47,6 +47,8 @@ export interface Config {
   readonly workersDir: string;
   /** Below `dataDir`: the worker's index. */
   readonly indexDir: string;
+  /** Below `dataDir`: what the worker keeps of what happened to files. */
+  readonly historyDir: string;
   readonly insecure: boolean;
   readonly apiToken?: string;
   /** Beside it. */
@@ -138,6 +140,7 @@ export function configOf(role: Role, draft: Draft): Config {
     sharedJobsDir: join(dataDir, 'shared-jobs'),
     workersDir: join(dataDir, 'workers'),
     indexDir: join(dataDir, 'index'),
+    historyDir: join(dataDir, 'history'),
     insecure: get('insecure'),
     ...(apiToken === undefined ? {} : { apiToken }),
     tokens: tokensOf(draft),

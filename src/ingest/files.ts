@@ -8,6 +8,7 @@
 import assert from 'node:assert/strict';
 import { abortable } from '../core/abortable.ts';
 import { PrimedError, reportOf } from '../core/errors.ts';
+import { type FileTeller, keptMessage } from '../core/file-events.ts';
 import { partsOf } from '../core/part-plan.ts';
 import type { ByteRange, Log, ManifestEntry, UfsPath } from '../core/types.ts';
 import { alignUp } from '../core/units.ts';
@@ -39,6 +40,7 @@ export class Files {
   readonly #maxRestarts: number;
   readonly #onPlanned: () => void;
   readonly #follows: Pick<Follows, 'follow'>;
+  readonly #tell: FileTeller;
   /** Settles when nobody loads the path any more. */
   readonly #turns = new Map<UfsPath, Promise<unknown>>();
 
@@ -51,6 +53,7 @@ export class Files {
     /** There are new parts to fetch. */
     onPlanned: () => void;
     follows: Pick<Follows, 'follow'>;
+    tell: FileTeller;
   }) {
     this.#store = options.store;
     this.#origins = options.origins;
@@ -59,6 +62,7 @@ export class Files {
     this.#maxRestarts = options.maxRestarts;
     this.#onPlanned = options.onPlanned;
     this.#follows = options.follows;
+    this.#tell = options.tell;
   }
 
   /** Resolves when the file (or its range) is durable, given up, or stopped. */
@@ -125,6 +129,7 @@ export class Files {
         loadedBytes: begun.ownBytes,
         skippedBytes: wantedBytes - missingBytes - begun.ownBytes,
         restarts: 0,
+        troubled: false,
         dropped: false,
         error: undefined,
         changed: false,
@@ -224,13 +229,28 @@ export class Files {
   /** Every byte of the file is durable. */
   #complete(run: Run, file: FileTask): void {
     const { loadedBytes, skippedBytes, entry } = file;
+    if (file.troubled || this.#tell.hasFailed(entry.path)) this.#ended(run, file, {});
+    else this.#tell.wentWell();
     this.finish(run, file, { path: entry.path, result: 'loaded', loadedBytes, skippedBytes, version: entry });
   }
 
   #giveUp(run: Run, file: FileTask): void {
     const { loadedBytes, skippedBytes, entry } = file;
     const error = reportOf(file.error);
+    // Of a lost origin the job tells, once for all its files.
+    if (error.code !== 'ORIGIN_LOST' || file.troubled) this.#ended(run, file, error);
     this.finish(run, file, { path: entry.path, result: 'failed', loadedBytes, skippedBytes, error });
+  }
+
+  #ended(run: Run, { entry, range }: FileTask, { code, message }: { code?: string; message?: string }): void {
+    const how = message === undefined ? {} : { message: keptMessage(message) };
+    this.#tell.happened({
+      kind: code === undefined ? 'loaded' : 'given-up',
+      ...{ path: entry.path, job: run.spec.job },
+      ...(range === undefined ? {} : { range }),
+      ...(code === undefined ? {} : { code }),
+      ...how,
+    });
   }
 
   #setAside(run: Run, file: FileTask): void {

@@ -1,4 +1,6 @@
 /** See types.ts for who is in this room and who waits for whom. */
+
+import { type FileTeller, noTeller } from '../core/file-events.ts';
 import type { RetrySettings } from '../core/retry.ts';
 import type { Log } from '../core/types.ts';
 import type { Origins, OriginTimeouts } from '../origin/types.ts';
@@ -37,6 +39,8 @@ export interface IngestOptions {
   /** Lanes give way to readers now. */
   readonly yields?: () => boolean;
   readonly observe: WorkerObserver;
+  /** Told of what happens to files; by default nobody. */
+  readonly tell?: FileTeller;
   readonly onFatal: (error: Error) => void;
 }
 
@@ -80,6 +84,7 @@ export async function openIngest(
     ...(options.peerAccess === undefined ? {} : { peerAccess: options.peerAccess }),
     yields: options.yields ?? (() => false),
     observe: options.observe,
+    tell: options.tell ?? noTeller,
   });
   return { worker, engine: lanes.engine, slots: lanes.count * lanes.slotsPerLane, threads: lanes.threads };
 }

@@ -14,7 +14,7 @@ import type { CounterRow } from '../telemetry/shared-counters.ts';
 import type { LaneChecksums } from './lane-checksums.ts';
 import type { LaneDisk } from './lane-disk.ts';
 import type { SlotsInUse } from './lane-limits.ts';
-import type { FailedPart, FromLane, Transfer, WriteUnit } from './protocol.ts';
+import type { FailedPart, FromLane, PartAnswer, Transfer, WriteUnit } from './protocol.ts';
 import { bookBytes, type RunBoard } from './run-board.ts';
 
 /** Parts that are this much later than the last arrival of their unit no longer hold it back. */
@@ -37,6 +37,8 @@ interface Landing {
   readonly failed: FailedPart[];
   /** What each answer said of its object. */
   readonly attributes: string[];
+  /** How each was answered; none where nobody asks. */
+  readonly answers: PartAnswer[] | undefined;
   waiting: number;
   arrived: number;
   /** Pieces being written now. */
@@ -84,6 +86,7 @@ export class UnitRunner implements SlotsInUse {
       received: new Float64Array(count),
       failed: [],
       attributes: new Array(count).fill(''),
+      answers: unit.retried ? new Array(count) : undefined,
       waiting: count,
       arrived: 0,
       writing: 0,
@@ -172,11 +175,14 @@ export class UnitRunner implements SlotsInUse {
       landing.states[part] = PartState.arrived;
       landing.arrived += 1;
       landing.attributes[part] = result.attributes;
+      if (landing.answers !== undefined) landing.answers[part] = answerOf(result);
       landing.lastArrivalMs = performance.now();
       if (!landing.unit.copied) this.#observe(result);
     } else {
       landing.states[part] = PartState.settled;
-      landing.failed.push({ part, failure: result.failure, receivedBytes: landing.received[part] as number });
+      const { failure, totalMs } = result;
+      const receivedBytes = landing.received[part] as number;
+      landing.failed.push({ part, failure, receivedBytes, durationMs: Math.round(totalMs) });
       if (landing.unit.copied) this.#row.add(laneColumns.peerFailures, 1);
       else this.#row.add(laneFailureColumns[result.failure.cause], 1);
     }
@@ -227,9 +233,17 @@ export class UnitRunner implements SlotsInUse {
     );
     const attributes = oneOrAll(arrived.map((part) => landing.attributes[part]!));
     const { id } = landing.unit;
-    const message = { type: 'written', id, final, arrived, checksums, attributes, failed, surplusBytes } as const;
+    const answers = landing.answers && { answers: arrived.map((part) => landing.answers![part]!) };
+    const message = {
+      ...({ type: 'written', id, final, arrived, checksums, attributes, failed, surplusBytes } as const),
+      ...answers,
+    };
     this.#post(errno === 0 ? message : { ...message, writeError: errno }, [checksums.buffer]);
   }
+}
+
+function answerOf({ httpStatus, requestId, totalMs }: RangeResult): PartAnswer {
+  return { httpStatus, requestId, durationMs: Math.round(totalMs) };
 }
 
 /** The pieces of the slot that hold the given parts, neighbours joined, with their places in the store. */

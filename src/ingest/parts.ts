@@ -7,13 +7,14 @@
 import assert from 'node:assert/strict';
 import { PrimedError } from '../core/errors.ts';
 import { FairShare } from '../core/fair-share.ts';
+import type { FileTeller } from '../core/file-events.ts';
 import { packSize, sliceExtents } from '../core/part-plan.ts';
 import { decideRetry, type RetrySettings } from '../core/retry.ts';
 import { isLost, isSilent, noSilence, setsAside, silenceAfter } from '../core/silence.ts';
 import type { Extent, Log, Random } from '../core/types.ts';
 import { alignUp, MiB, pageBytes } from '../core/units.ts';
-import type { OriginFailure } from '../origin/types.ts';
 import type { LandedPart, Store } from '../store/types.ts';
+import { attemptAt } from './attempts.ts';
 import type { Books } from './books.ts';
 import { lostError, partError, peerError } from './failures.ts';
 import type { Files } from './files.ts';
@@ -23,7 +24,7 @@ import type { Limits } from './limits.ts';
 import type { LimitKind, OriginLimiter } from './origin-limiter.ts';
 import type { OriginLinks } from './origin-links.ts';
 import type { PartQueue } from './part-queue.ts';
-import type { CheckDone, WriteDone, WriteUnit } from './protocol.ts';
+import type { CheckDone, FailedPart, PartAnswer, WriteDone, WriteUnit } from './protocol.ts';
 import { type FileTask, isStale, isUnwanted, type PartTask, type Run } from './run.ts';
 import type { WorkerObserver } from './types.ts';
 
@@ -72,6 +73,7 @@ export interface PartsOptions {
   /** Parts up to this size share a slot; a larger one is a good write by itself. */
   readonly smallBytes: number;
   readonly observe: WorkerObserver;
+  readonly tell: FileTeller;
   /** Another user of the lanes' slots, served first. */
   readonly pumpChecks: () => void;
 }
@@ -229,6 +231,7 @@ export class Parts {
       originIndex: (parts[0] as PartTask).file.originIndex,
       copied: queue === run.copies,
       hasty: (parts[0] as PartTask).file.hasty,
+      retried: parts.some(({ attempt }) => attempt > 1),
       writes,
       keys: parts.map((part) => part.file.key),
       etags: parts.map((part) => part.file.entry.etag),
@@ -266,13 +269,14 @@ export class Parts {
       const pageChecksums = message.checksums.subarray(checksumAt, checksumAt + pages);
       checksumAt += pages;
       const attributes = typeof message.attributes === 'string' ? message.attributes : message.attributes[at]!;
+      if (message.answers !== undefined) this.#tellArrival(run, unit.parts[index] as PartTask, message.answers[at]!);
       this.#arrived(unit, index, { pageChecksums, attributes }, message.writeError);
     }
-    for (const { part: index, failure, receivedBytes } of message.failed) {
-      this.#store.giveBack(run.spec.run, extentsOf(unit, index));
-      const part = unit.parts[index] as PartTask;
-      part.file.trace?.part(part, unit.sinceMs, failure.message ?? failure.cause);
-      this.#failed(run, part, failure, receivedBytes);
+    for (const failed of message.failed) {
+      this.#store.giveBack(run.spec.run, extentsOf(unit, failed.part));
+      const part = unit.parts[failed.part] as PartTask;
+      part.file.trace?.part(part, unit.sinceMs, failed.failure.message ?? failed.failure.cause);
+      this.#failed(run, part, failed);
     }
     if (message.final) {
       queue.unitsInFlight -= 1;
@@ -362,9 +366,28 @@ export class Parts {
     this.#files().partEnded(run, part);
   }
 
+  /** Of a part that was tried before. */
+  #tellArrival(run: Run, part: PartTask, answer: PartAnswer): void {
+    if (part.attempt > 1) this.#options.tell.happened(attemptAt(run, part, { ...answer, result: 'arrived' }));
+  }
+
+  #tellFailure(
+    run: Run,
+    part: PartTask,
+    { failure, durationMs }: Pick<FailedPart, 'failure' | 'durationMs'>,
+    then: { next: 'again' | 'given-up' | 'set-aside' | 'loaded-anew'; delayMs?: number },
+  ): void {
+    part.file.troubled = true;
+    const { cause: result, message, httpStatus, s3Code, requestId } = failure;
+    const said = { result, message, httpStatus, s3Code, requestId, durationMs, ...then };
+    this.#options.tell.happened(attemptAt(run, part, said));
+  }
+
   /** The rest of the file is asked for when nothing else is left (see core/silence). */
-  #setAside(run: Run, part: PartTask, failure: OriginFailure): void {
+  #setAside(run: Run, part: PartTask, failed: FailedPart): void {
     const { file } = part;
+    const { failure } = failed;
+    this.#tellFailure(run, part, failed, { next: 'set-aside' });
     if (!file.setAside) {
       file.setAside = true;
       run.retries += 1;
@@ -375,7 +398,8 @@ export class Parts {
     this.#files().partEnded(run, part);
   }
 
-  #failed(run: Run, part: PartTask, failure: OriginFailure, receivedBytes: number): void {
+  #failed(run: Run, part: PartTask, failed: FailedPart): void {
+    const { failure, receivedBytes } = failed;
     const { file } = part;
     const { cause } = failure;
     if (receivedBytes > 0) {
@@ -391,10 +415,11 @@ export class Parts {
       return;
     }
     if (file.peer !== undefined) {
-      this.#notCopied(run, part, file.peer, failure);
+      this.#notCopied(run, part, file.peer, failed);
       return;
     }
     if (cause === 'changed') {
+      this.#tellFailure(run, part, failed, { next: 'loaded-anew' });
       file.changed = true;
       this.#files().partEnded(run, part);
       return;
@@ -402,7 +427,7 @@ export class Parts {
     const silence = run.silence.get(file.originIndex) ?? noSilence;
     if (file.setAside || (file.hasty && setsAside(cause, silence))) {
       run.silence.set(file.originIndex, silenceAfter(silence, { cause }));
-      this.#setAside(run, part, failure);
+      this.#setAside(run, part, failed);
       return;
     }
     const { retry, random, observe } = this.#options;
@@ -411,6 +436,7 @@ export class Parts {
     const heard = silenceAfter(silence, { cause, givenUp: !decision.retry });
     run.silence.set(file.originIndex, heard);
     if (!decision.retry) {
+      this.#tellFailure(run, part, failed, { next: 'given-up' });
       const error = partError(file.entry.path, part.range, failure, part.attempt, decision.why);
       if (isLost(heard) && run.lost === undefined) {
         run.lost = lostError(this.#options.links.nameOf(file.originIndex), heard.givenUp, error);
@@ -422,17 +448,19 @@ export class Parts {
     // setting files aside has not helped: there is nothing to make way for
     if (isSilent(cause)) file.hasty = false;
     observe.retried(cause);
-    this.#tryAgain(run, part, failure, decision.delayMs);
+    this.#tryAgain(run, part, failed, decision.delayMs);
   }
 
   /**
    * What another worker does not give says nothing of the origin: neither of its silence, nor whether the object changed. So
    * it ends the file soon, whatever it is, and somebody else is asked.
    */
-  #notCopied(run: Run, part: PartTask, peer: NonNullable<FileTask['peer']>, failure: OriginFailure): void {
+  #notCopied(run: Run, part: PartTask, peer: NonNullable<FileTask['peer']>, failed: FailedPart): void {
+    const { failure } = failed;
     const { attempt: attempts, range, file } = part;
     const { cause, retryAfterMs, s3Code } = failure;
     if (s3Code === 'STORE_CORRUPT') {
+      this.#tellFailure(run, part, failed, { next: 'given-up' });
       this.#giveUp(run, part, peerError(file.entry.path, { url: peer.url, range, failure, attempts }));
       return;
     }
@@ -442,12 +470,18 @@ export class Parts {
       peer.budget,
       this.#options.random,
     );
-    if (decision.retry) this.#tryAgain(run, part, failure, decision.delayMs);
-    else this.#giveUp(run, part, peerError(file.entry.path, { url: peer.url, range, failure, attempts }));
+    if (decision.retry) {
+      this.#tryAgain(run, part, failed, decision.delayMs);
+      return;
+    }
+    this.#tellFailure(run, part, failed, { next: 'given-up' });
+    this.#giveUp(run, part, peerError(file.entry.path, { url: peer.url, range, failure, attempts }));
   }
 
-  #tryAgain(run: Run, part: PartTask, failure: OriginFailure, delayMs: number): void {
+  #tryAgain(run: Run, part: PartTask, failed: FailedPart, delayMs: number): void {
     const { file, range, attempt } = part;
+    const { failure } = failed;
+    this.#tellFailure(run, part, failed, { next: 'again', delayMs: Math.round(delayMs) });
     run.retries += 1;
     const facts = { path: file.entry.path, offset: range.offset, attempt, delayMs, ...failure };
     this.#options.log.debug(facts, 'a part failed and will be tried again');

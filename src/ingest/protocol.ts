@@ -35,6 +35,8 @@ export interface WriteUnit {
   readonly copied: boolean;
   /** Its requests are given up after a fraction of the timeouts (core/silence). */
   readonly hasty: boolean;
+  /** It is told how those of its parts were answered that arrive: one of them was tried before. */
+  readonly retried: boolean;
   readonly writes: readonly Transfer[];
   // one element a part
   readonly keys: readonly string[];
@@ -89,6 +91,8 @@ export interface WriteDone {
   readonly checksums: Uint32Array;
   /** What the answers said of the objects (core/attributes), in the order of `arrived`; one text where all said the same. */
   readonly attributes: string | readonly string[];
+  /** How those were answered that arrived, in the order of `arrived`, where one of the unit was tried before. */
+  readonly answers?: readonly PartAnswer[];
   /** Parts that did not arrive. */
   readonly failed: readonly FailedPart[];
   /** Bytes received beyond the length of the parts that arrived: an answer that had to be asked for again. */
@@ -97,10 +101,18 @@ export interface WriteDone {
   readonly writeError?: number;
 }
 
+export interface PartAnswer {
+  readonly httpStatus: number | undefined;
+  readonly requestId: string | undefined;
+  readonly durationMs: number;
+}
+
 export interface FailedPart {
   readonly part: number;
   readonly failure: OriginFailure;
   readonly receivedBytes: number;
+  /** From its turn on a socket until it failed. */
+  readonly durationMs: number;
 }
 
 export interface CheckDone {

@@ -34,6 +34,8 @@ export interface FileTask {
   loadedBytes: number;
   skippedBytes: number;
   restarts: number;
+  /** An attempt at it has failed. */
+  troubled: boolean;
   /** The store has said that the file was given up: what is landed of it counts for nothing. */
   dropped: boolean;
   /** Set once: the file is given up as soon as nothing of it is outstanding. */

@@ -15,6 +15,7 @@
  */
 import type { Checksums } from '../core/attributes.ts';
 import type { ErrorReport } from '../core/errors.ts';
+import type { GoneReason } from '../core/file-events.ts';
 import type { LimitCause, LimitSums } from '../core/limit-causes.ts';
 import type { OriginDemand, OriginLimit } from '../core/origin-limits.ts';
 import type { PinList } from '../core/retention.ts';
@@ -223,9 +224,9 @@ export interface Worker {
   /** Frees what is half loaded of this version. */
   abandon(version: ManifestEntry, reason: DiscardReason): Promise<void>;
   /** One page of what is cached at and below a path is removed, or of a dry run counted. */
-  free(order: WorkerFree): Promise<Freed>;
+  free(order: WorkerFree, run: RunId): Promise<Freed>;
   /** Removes what is here of this version, visible or not. */
-  discard(version: ManifestEntry): Promise<void>;
+  discard(version: ManifestEntry, reason?: GoneReason): Promise<void>;
   /** What the origin states of the whole of this version, of which the worker has some, was compared with its bytes. */
   stateChecksums(version: ManifestEntry, checksums: Checksums): Promise<void>;
   setBandwidth(run: RunId, bytesPerSecond: number | undefined): void;

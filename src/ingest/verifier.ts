@@ -106,7 +106,7 @@ export class Verifier {
       if (wholeObject === 'matched') await this.#keepChecksums(run, entry, file, details);
       if (ok) return outcome;
       // Each page has its checksum, so every reader would be given these bytes, and every later load would skip them.
-      await this.#store.removeVersion(path, file.record.fileId);
+      await this.#store.removeVersion(path, file.record.fileId, 'corrupt');
       const error = new PrimedError(
         'STORE_CORRUPT',
         `${path}: the cached bytes did not have the whole-object checksum that the origin states, and were removed; load the file again`,

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { abortable } from '../core/abortable.ts';
 import type { Checksums } from '../core/attributes.ts';
 import { reportOf } from '../core/errors.ts';
+import { type FileTeller, type GoneReason, keptMessage } from '../core/file-events.ts';
 import type { OriginDemand, OriginLimit } from '../core/origin-limits.ts';
 import { partsOf } from '../core/part-plan.ts';
 import { covers } from '../core/path-scope.ts';
@@ -74,10 +75,14 @@ export interface WorkerOptions {
   /** Lanes give way to readers now. */
   readonly yields: () => boolean;
   readonly observe: WorkerObserver;
+  readonly tell: FileTeller;
 }
 
 /** How long bytes may be on the shared board before the ledger sees them; so often it is looked at what runs wait for. */
 const foldMs = 100;
+
+/** Frees under way, of those that are told of. */
+const mostFrees = 100;
 
 const nothingHere: CachedBytes = { complete: false, bytes: 0, ours: false, own: false, ownBytes: 0 };
 
@@ -101,11 +106,15 @@ export class IngestWorker implements Worker {
   readonly #runs = new Map<RunId, Run>();
   readonly #rowsInUse = new Set<number>();
   readonly #foldTimer: NodeJS.Timeout;
+  readonly #tell: FileTeller;
+  /** What pages of a free have removed so far, by its run. */
+  readonly #freed = new Map<RunId, { files: number; bytes: number }>();
   #pinsHeard = { from: '', version: 0 };
   #closing = false;
 
   constructor(options: WorkerOptions) {
-    const { store, origins, lanes, board, log, observe, partBytes, maxRestarts } = options;
+    const { store, origins, lanes, board, log, observe, tell, partBytes, maxRestarts } = options;
+    this.#tell = tell;
     this.#store = store;
     this.#log = log;
     this.#partBytes = partBytes;
@@ -124,7 +133,7 @@ export class IngestWorker implements Worker {
     this.#peers = new PeerLinks(lanes, options.peerAccess);
     this.#follows = new Follows(options.peerAccess);
     const onPlanned = (): void => this.#parts.schedule();
-    this.#files = new Files({ store, origins, log, partBytes, maxRestarts, onPlanned, follows: this.#follows });
+    this.#files = new Files({ store, origins, log, partBytes, maxRestarts, onPlanned, follows: this.#follows, tell });
     this.#verifier = new Verifier({ store, origins, lanes, onSlot: onPlanned, observe });
     this.#parts = new Parts(
       {
@@ -133,6 +142,7 @@ export class IngestWorker implements Worker {
           lanes,
           log,
           observe,
+          tell,
           landings: this.landings,
           limits: this.#limits,
           limiter: this.#limiter,
@@ -227,7 +237,13 @@ export class IngestWorker implements Worker {
       }
     } catch (error) {
       if (run.abort.signal.aborted) return stoppedOutcome(entry);
-      return { path: entry.path, result: 'failed', loadedBytes: 0, skippedBytes: 0, error: reportOf(error) };
+      const report = reportOf(error);
+      const { code, message } = report;
+      if (code !== 'ORIGIN_LOST')
+        this.#tell.happened({
+          ...{ kind: 'given-up', path: entry.path, job: run.spec.job, code, message: keptMessage(message), ...part },
+        });
+      return { path: entry.path, result: 'failed', loadedBytes: 0, skippedBytes: 0, error: report };
     } finally {
       this.landings.ended(entry.path, offset);
       run.added(adding);
@@ -263,11 +279,11 @@ export class IngestWorker implements Worker {
       await this.#store.stateChecksums(visible, checksums);
   }
 
-  async discard(version: ManifestEntry): Promise<void> {
+  async discard(version: ManifestEntry, reason: GoneReason = 'corrupt'): Promise<void> {
     await this.abandon(version, 'failed');
     const visible = this.#store.stat(version.path);
     if (visible !== undefined && visible.state !== 'loading' && sameVersion(visible, version))
-      await this.#store.removeVersion(version.path, visible.fileId);
+      await this.#store.removeVersion(version.path, visible.fileId, reason);
   }
 
   cached(whose: RunOfLoad, entry: ManifestEntry, range?: ByteRange): CachedBytes {
@@ -325,9 +341,30 @@ export class IngestWorker implements Worker {
     this.#limits.setBandwidth(this.#run(run), bytesPerSecond);
   }
 
-  async free({ stopLoads, ...order }: WorkerFree): Promise<Freed> {
-    if (stopLoads) await Promise.all([...this.#runs.values()].map((run) => this.#stopAddingTo(order.path, run)));
-    return this.#store.free(order);
+  async free({ stopLoads, ...order }: WorkerFree, run: RunId): Promise<Freed> {
+    if (stopLoads) await Promise.all([...this.#runs.values()].map((one) => this.#stopAddingTo(order.path, one)));
+    const freed = await this.#store.free(order);
+    if (order.dryRun !== true) this.#tellFreed(order.path, run, freed);
+    return freed;
+  }
+
+  /** Of a directory its first page, then all of it: what is told of it is told of each file below. */
+  #tellFreed(path: UfsPath, run: RunId, { files, bytes, next }: Freed): void {
+    const before = this.#freed.get(run);
+    const sum = { files: files + (before?.files ?? 0), bytes: bytes + (before?.bytes ?? 0) };
+    if (next === undefined) this.#freed.delete(run);
+    else {
+      this.#freed.set(run, sum);
+      // One that was stopped on its way does not end here.
+      if (this.#freed.size > mostFrees) this.#freed.delete(this.#freed.keys().next().value!);
+    }
+    const isNews = before === undefined || next === undefined;
+    if (isNews && sum.files > 0) this.#tell.happened({ kind: 'gone', reason: 'freed', path, run, ...sum });
+  }
+
+  /** The job of a run that is under way. */
+  jobOf(run: RunId): string | undefined {
+    return this.#runs.get(run)?.spec.job;
   }
 
   async #stopAddingTo(path: UfsPath, run: Run): Promise<void> {

@@ -40,6 +40,9 @@ export interface Exchange {
   attributes: string;
   /** Of one that is not on a connection: which limit it waits for. */
   paced: 'bandwidth' | 'requests' | undefined;
+  /** Of an answer that was right, and its id. */
+  httpStatus: number | undefined;
+  requestId: string | undefined;
   /** It was sent once more, because an idle socket turned out to be dead. */
   resent: boolean;
 }
@@ -263,6 +266,8 @@ export class Connection {
       return false;
     }
     exchange.attributes = head.attributes;
+    exchange.httpStatus = head.status;
+    exchange.requestId = head.requestId;
     const { length } = exchange.request;
     const extra = count - bodyStart > length;
     const here = Math.min(count - bodyStart, length);

@@ -140,6 +140,8 @@ export function makeGeneralWay(options: {
           return wrong;
         }
         exchange.attributes = attributesOfOutput(output);
+        exchange.httpStatus = output.$metadata.httpStatusCode;
+        exchange.requestId = output.$metadata.requestId;
         touch();
         const onAbort = (): void => body.destroy();
         abortSignal.addEventListener('abort', onAbort, { once: true });

@@ -196,6 +196,8 @@ export function makeRangeClient(options: RangeClientOptions): RangeClient {
       firstByteMs: job.firstByteAtMs === 0 ? 0 : job.firstByteAtMs - startedAtMs,
       totalMs: now - startedAtMs,
       attributes: failure === undefined ? job.attributes : '',
+      httpStatus: job.httpStatus,
+      requestId: job.requestId,
       ...(job.general && { general: true as const }),
     });
   }
@@ -260,6 +262,8 @@ export function makeRangeClient(options: RangeClientOptions): RangeClient {
         firstByteAtMs: 0,
         attributes: '',
         paced: undefined,
+        httpStatus: undefined,
+        requestId: undefined,
         startedAtMs: 0,
         resent: false,
         general: false,

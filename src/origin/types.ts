@@ -105,6 +105,9 @@ export interface RangeResult {
   readonly totalMs: number;
   /** What the answer says of the object: core/attributes. Empty on failure. */
   readonly attributes: string;
+  /** Of the answer, where it was right; a failure says its own. */
+  readonly httpStatus: number | undefined;
+  readonly requestId: string | undefined;
   /** The hot path could not read the answer; the AWS SDK fetched the range (its attempt is part of this result). */
   readonly general?: true;
 }

@@ -3,6 +3,7 @@
  * a check of what lies here. It speaks for itself only, and asks nobody.
  *
  *   GET  /internal/v1/stat/<path>   rows of the visible and the loading version; none where nothing is known
+ *   GET  /internal/v1/history/<path>   what was kept of what happened to it
  *   GET  /internal/v1/list?…        a page of `core/listing`, each path with its rows
  *   GET  /internal/v1/path/<id>     `{"path":…}` of the id of a path, as the page API has them; empty where none is known
  *   POST /internal/v1/check?path=   lines, as of the file API
@@ -16,6 +17,7 @@ import type { LocalFiles } from '../cluster/reading/located.ts';
 import type { PathNames } from '../cluster/reading/path-names.ts';
 import type { Written } from '../cluster/reading/written.ts';
 import { PrimedError } from '../core/errors.ts';
+import type { FileHistory } from '../core/file-events.ts';
 import type { HeldFile } from '../core/holdings.ts';
 import type { UfsPath } from '../core/types.ts';
 import { checkAnswers } from './check-answers.ts';
@@ -23,6 +25,7 @@ import { admitNodes, type PeerAccess, pathOfTarget } from './peer-request.ts';
 
 export interface PeerFilesOptions extends PeerAccess {
   readonly store: LocalFiles;
+  readonly past: { of(path: string): FileHistory };
   readonly source: Pick<FsSource, 'check'>;
   readonly names: Pick<PathNames, 'pathHere'>;
   readonly written: Pick<Written, 'here'>;
@@ -30,6 +33,7 @@ export interface PeerFilesOptions extends PeerAccess {
 
 const checkLimits = { turnWaitMs: 30_000, progressEveryMs: 500, closeGraceMs: 1_000 };
 const statPrefix = '/internal/v1/stat/';
+const historyPrefix = '/internal/v1/history/';
 const mostKeys = 1000;
 /** Two numbers for each range: of files in very many ranges a page has fewer. */
 const mostRanges = 200_000;
@@ -49,6 +53,12 @@ export const peerFiles: FastifyPluginCallback<PeerFilesOptions> = (app, options,
       const both = visible?.fileId === loading?.fileId ? [visible] : [visible, loading];
       return both.flatMap((record) => (record === undefined ? [] : [heldRow(heldIn(store, record))]));
     },
+  });
+  app.route({
+    ...route,
+    method: 'GET',
+    url: `${historyPrefix}*`,
+    handler: async (request) => options.past.of(pathOfTarget(request.raw.url ?? '', historyPrefix)),
   });
   app.route({
     ...route,

@@ -49,6 +49,7 @@ const table: Readonly<Record<string, RouteRole>> = {
   'GET /api/v1/fs/ls': read,
   'GET /api/v1/fs/stat': read,
   'GET /api/v1/fs/cat': read,
+  'GET /api/v1/fs/why': read,
   'POST /api/v1/fs/check': submit('check'),
   'GET /api/v1/pins': read,
   'PUT /api/v1/pins': admin('pin'),

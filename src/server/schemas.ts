@@ -298,6 +298,31 @@ export const fsDocs: Readonly<Record<string, { readonly summary: string; readonl
   },
 };
 
+export const FileStory = Type.Object(
+  {
+    path: text,
+    now: Type.Object(
+      {
+        state: words(['complete', 'partial', 'metadata', 'loading', 'absent']),
+        text: Type.String({ description: 'Whether it is cached, and where not, why' }),
+        dropped: count,
+        olderLoads: count,
+        indexLoads: count,
+        keptSince: optional(time),
+      },
+      open,
+    ),
+    story: Type.Array(
+      Type.Object(
+        { at: time, kind: text, worker: optional(text), job: optional(text), text },
+        { ...open, description: 'What happened, in one sentence, and what that was made of' },
+      ),
+      { description: 'The oldest first' },
+    ),
+  },
+  open,
+);
+
 // --- workers
 
 export const WorkerRow = Type.Object(

@@ -1,5 +1,6 @@
 /** What one commit changes: puts and removes, collected in order, and what to do once they are durable. */
-import type { Extent, FileId, RunId } from '../core/types.ts';
+import type { GoneReason } from '../core/file-events.ts';
+import { type Extent, type FileId, type ManifestEntry, type RunId, sameVersion } from '../core/types.ts';
 import type { Holds } from './holds.ts';
 import type { IndexDb, Table } from './index-db.ts';
 import { extentsOf } from './layout.ts';
@@ -26,7 +27,7 @@ import {
   writeBlock,
 } from './records.ts';
 import type { Space } from './space.ts';
-import type { FileRecord } from './types.ts';
+import type { FileRecord, Gone } from './types.ts';
 
 export interface Counters {
   files: number;
@@ -43,6 +44,14 @@ interface Visible {
   readonly blocks: ReadonlyMap<number, Block> | undefined;
   /** Nothing of it has changed but its place, or what is known of it. */
   readonly moved?: boolean;
+}
+
+/** Why a visible file is removed, for who tells of it. */
+export interface Why {
+  readonly reason: GoneReason;
+  /** For whom room is made. */
+  readonly run?: RunId | undefined;
+  readonly newEtag?: string;
 }
 
 export interface ChangesContext {
@@ -68,6 +77,7 @@ export class Changes {
   /** Files that go on loading, with the segments that this commit changed. */
   readonly #loading = new Map<LoadingFile, Set<number>>();
   readonly #afterwards: (() => void)[] = [];
+  readonly #gone: Gone[] = [];
   #fileCount = 0;
   #blockCount = 0;
 
@@ -87,6 +97,11 @@ export class Changes {
   /** Puts and removes. */
   get count(): number {
     return this.#tables.length;
+  }
+
+  /** What this commit removed with a reason that is told. */
+  get gone(): readonly Gone[] {
+    return this.#gone;
   }
 
   /** Paths that this commit made visible, or changed. */
@@ -114,7 +129,7 @@ export class Changes {
 
   /** Puts a visible file without data, in place of whatever was there. */
   putMetadata(record: FileRecord): void {
-    this.removeVisible(record.path);
+    this.#replace(record);
     this.#putVisible({ record, block: undefined, place: undefined, blocks: undefined });
   }
 
@@ -149,8 +164,8 @@ export class Changes {
     this.#put(this.#context.index.used, fileKey(file), value);
   }
 
-  /** Removes a visible file and its data, what is being added to it too. Returns its record. */
-  removeVisible(path: string): FileRecord | undefined {
+  /** Removes a visible file and its data, what is being added to it too. Returns its record. Without a reason it is not told of. */
+  removeVisible(path: string, why?: Why): FileRecord | undefined {
     const old = this.#lookup(path);
     if (!old) return undefined;
     this.#visible.set(path, null);
@@ -171,6 +186,8 @@ export class Changes {
     }
     readers.retire(fileId, blocks);
     this.#afterwards.push(() => readers.retired(fileId, [...blocks.values()].flatMap(extentsOf)));
+    const { state, cachedBytes: bytes, etag } = old.record;
+    if (why !== undefined && state !== 'metadata') this.#gone.push({ path, bytes, etag, ...why });
     return old.record;
   }
 
@@ -193,7 +210,7 @@ export class Changes {
     if (old?.record.fileId === fileId) {
       this.#fileCount--;
       this.#leaveQueue(old);
-    } else this.removeVisible(entry.path);
+    } else this.#replace(entry);
     const { recency, holds } = this.#context;
     const place = { class: recency.retention.classOf(entry.path), sinceMs: Math.max(0, Math.floor(record.cachedAtMs)) };
     for (const run of file.users) holds.hold(run, fileId, 0);
@@ -257,6 +274,13 @@ export class Changes {
     this.#context.counters.files += this.#fileCount;
     this.#context.counters.blocks += this.#blockCount;
     for (const action of this.#afterwards) action();
+  }
+
+  /** What is visible makes way for a version; where that is another one, it is told. */
+  #replace(by: ManifestEntry): void {
+    const old = this.#lookup(by.path)?.record;
+    if (old === undefined) return;
+    this.removeVisible(by.path, sameVersion(old, by) ? undefined : { reason: 'replaced', newEtag: by.etag });
   }
 
   #lookup(path: string): Visible | undefined {

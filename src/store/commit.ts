@@ -15,7 +15,7 @@ import { PrimedError } from '../core/errors.ts';
 import type { EvictionReason } from '../core/eviction.ts';
 import type { Changes } from './changes.ts';
 import type { IndexDb } from './index-db.ts';
-import type { BadPage, Reader, Removed } from './types.ts';
+import type { BadPage, Gone, Reader, Removed } from './types.ts';
 import type { Volume } from './volume.ts';
 
 export interface Operation {
@@ -56,6 +56,8 @@ export interface StoreObserver {
   readonly onReadError?: ((reader: Reader) => void) | undefined;
   /** Files were evicted. */
   readonly onEvicted?: ((reason: EvictionReason, removed: Removed) => void) | undefined;
+  /** Files have left the store, durably; not those that are freed with all that lies beside them. */
+  readonly onGone?: ((gone: readonly Gone[]) => void) | undefined;
   /** A file is visible, and durable. */
   readonly onShown?: ((path: string) => void) | undefined;
 }
@@ -165,7 +167,8 @@ export class GroupCommit {
     await this.#hooks.afterCommit?.();
     changes.settle();
     for (const operation of operations) operation.done();
-    const { onShown } = this.#observe;
+    const { onShown, onGone } = this.#observe;
+    if (changes.gone.length > 0) onGone?.(changes.gone);
     if (onShown !== undefined) for (const path of changes.shown()) onShown(path);
   }
 

@@ -15,6 +15,7 @@ import { pinnedClass } from '../core/retention.ts';
 import { formatSize } from '../core/sizes.ts';
 import type { FileId, RunId } from '../core/types.ts';
 import { alignUp } from '../core/units.ts';
+import type { Why } from './changes.ts';
 import type { Commit } from './commit.ts';
 import { previewEviction } from './eviction-preview.ts';
 import type { Holds } from './holds.ts';
@@ -47,6 +48,10 @@ export interface EvictorParts {
   readonly sorted: () => Promise<void> | undefined;
   /** Gives up some of what stopped loads have left half loaded. False: there was nothing. */
   readonly dropLeftovers: () => Promise<boolean>;
+}
+
+interface Evicting extends Why {
+  readonly reason: EvictionReason;
 }
 
 interface Step extends Removed {
@@ -83,7 +88,7 @@ export class Evictor {
       }
       const step = await this.#inTurn(async () => {
         const shortBytes = space.shortage(run, wanted());
-        return shortBytes > 0 ? this.#step(recency.classes(), shortBytes, 'space') : undefined;
+        return shortBytes > 0 ? this.#step(recency.classes(), shortBytes, { reason: 'space', run }) : undefined;
       });
       evicted.files += step?.files ?? 0;
       evicted.bytes += step?.bytes ?? 0;
@@ -150,7 +155,9 @@ export class Evictor {
     const { recency } = this.#parts;
     const excess = (): number => recency.expectedBytesOf(of) + bytes - quotaBytes;
     for (let looked = false; excess() > 0; ) {
-      const step = await this.#inTurn(async () => (excess() > 0 ? this.#step([of], excess(), 'quota') : undefined));
+      const step = await this.#inTurn(async () =>
+        excess() > 0 ? this.#step([of], excess(), { reason: 'quota' }) : undefined,
+      );
       if (step?.ended !== true || step.files > 0) continue;
       recency.lookAgain();
       if (looked) break;
@@ -173,7 +180,7 @@ export class Evictor {
       for (;;) {
         const step = await this.#inTurn(async () => {
           const excessBytes = recency.bytesOf(of) - quotaBytes;
-          return excessBytes > 0 ? this.#step([of], excessBytes, 'quota') : undefined;
+          return excessBytes > 0 ? this.#step([of], excessBytes, { reason: 'quota' }) : undefined;
         });
         if (step === undefined || (step.ended && step.files === 0)) break;
       }
@@ -202,7 +209,7 @@ export class Evictor {
     return result;
   }
 
-  async #step(classes: readonly number[], wantedBytes: number, reason: EvictionReason): Promise<Step> {
+  async #step(classes: readonly number[], wantedBytes: number, why: Evicting): Promise<Step> {
     const { recency } = this.#parts;
     const { retention } = recency;
     const queues = new Map<number, { head: QueueRow; rest: Iterator<QueueRow> }>();
@@ -226,7 +233,7 @@ export class Evictor {
       if (row === undefined) break;
       const isFull = looked >= lookedAtOnce || records >= removedAtOnce || bytes >= wantedBytes;
       if (isFull || row.sinceMs > horizonMs || retention.priorityOf(row.class) > priority)
-        return this.#remove({ files, moves, reason, ended: false });
+        return this.#remove({ files, moves, why, ended: false });
       looked++;
       const verdict = verdictOn(row, facts);
       if (verdict.do === 'evict') {
@@ -248,7 +255,7 @@ export class Evictor {
       if (next.done === true) queues.delete(row.class);
       else queue.head = next.value;
     }
-    return this.#remove({ files, moves, reason, ended: moves.length === 0 });
+    return this.#remove({ files, moves, why, ended: moves.length === 0 });
   }
 
   async #sweepClass(of: number, deadMs: number): Promise<boolean> {
@@ -268,7 +275,7 @@ export class Evictor {
     const going = files.filter(
       ({ path, fileId }) => facts.classOf(path) === of && !facts.isHeld({ path, fileId, class: of, sinceMs: 0 }),
     );
-    if (going.length > 0) await this.#remove({ files: going, moves: [], reason: 'ttl', ended: true });
+    if (going.length > 0) await this.#remove({ files: going, moves: [], why: { reason: 'ttl' }, ended: true });
     return files.length === removedAtOnce;
   }
 
@@ -294,16 +301,16 @@ export class Evictor {
   async #remove(order: {
     files: readonly { path: string; fileId: FileId; bytes: number }[];
     moves: readonly { path: string; fileId: FileId; place: Place }[];
-    reason: EvictionReason;
+    why: Evicting;
     ended: boolean;
   }): Promise<Step> {
     const { commit, holds, recency, onEvicted } = this.#parts;
-    const { files, moves, reason, ended } = order;
+    const { files, moves, why, ended } = order;
     if (files.length + moves.length === 0) return { files: 0, bytes: 0, ended };
     const mayGo = (record: FileRecord): boolean =>
       !this.#isHeld(record) && !holds.isOf(record.loadId) && recency.retention.classOf(record.path) !== pinnedClass;
-    const removed = await commit<Removed>((settle) => evictFiles({ files, moves, mayGo }, settle));
-    if (removed.files > 0) onEvicted?.(reason, removed);
+    const removed = await commit<Removed>((settle) => evictFiles({ files, moves, mayGo, why }, settle));
+    if (removed.files > 0) onEvicted?.(why.reason, removed);
     return { ...removed, ended };
   }
 }

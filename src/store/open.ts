@@ -71,6 +71,7 @@ export async function openLocalStore(options: StoreOptions, hooks: CommitHooks =
         onReadError: options.onReadError,
         onShown: options.onShown,
         onEvicted: options.onEvicted,
+        onGone: options.onGone,
       },
       unlock: () => closeSync(lockFd),
     });

@@ -4,7 +4,7 @@ import type { PrimedError } from '../core/errors.ts';
 import type { DiscardReason, FileId, LoadId, ManifestEntry, RunId } from '../core/types.ts';
 import { sameVersion } from '../core/types.ts';
 import { defaultSegmentBytes } from '../core/units.ts';
-import type { Changes } from './changes.ts';
+import type { Changes, Why } from './changes.ts';
 import type { Operation } from './commit.ts';
 import type { LoadingFile } from './loading-file.ts';
 import type { LoadingFiles } from './loading-files.ts';
@@ -170,12 +170,13 @@ export function putMetadata(
 /**
  * Visible files are removed; with `only`, where they are this version. Resolves with what went.
  * @param order.records about so many records of files and blocks go.
+ * @param order.why what is told of each; not told where all of a directory goes.
  */
 export function removeVisible(
-  order: { paths: readonly string[]; records: number; only?: FileId },
+  order: { paths: readonly string[]; records: number; only?: FileId; why?: Why },
   settle: Settle<{ files: number; bytes: number }>,
 ): Operation {
-  const { paths, records, only } = order;
+  const { paths, records, only, why } = order;
   let files = 0;
   let bytes = 0;
   return {
@@ -184,7 +185,7 @@ export function removeVisible(
     apply(changes) {
       for (const path of paths) {
         if (only !== undefined && changes.visible(path)?.fileId !== only) continue;
-        const record = changes.removeVisible(path);
+        const record = changes.removeVisible(path, why);
         if (!record) continue;
         files++;
         bytes += record.cachedBytes;
@@ -204,10 +205,11 @@ export function evictFiles(
     readonly files: readonly { readonly path: string; readonly fileId: FileId; readonly bytes: number }[];
     readonly moves: readonly { readonly path: string; readonly fileId: FileId; readonly place: Place }[];
     readonly mayGo: (record: FileRecord) => boolean;
+    readonly why: Why;
   },
   settle: Settle<{ files: number; bytes: number }>,
 ): Operation {
-  const { files, moves, mayGo } = order;
+  const { files, moves, mayGo, why } = order;
   const gone = { files: 0, bytes: 0 };
   return {
     weight: files.reduce((sum, { bytes }) => sum + recordsOf(bytes), moves.length),
@@ -216,7 +218,7 @@ export function evictFiles(
       for (const { path, fileId } of files) {
         const record = changes.visible(path);
         if (record?.fileId !== fileId || !mayGo(record)) continue;
-        changes.removeVisible(path);
+        changes.removeVisible(path, why);
         gone.files++;
         gone.bytes += record.cachedBytes;
       }

@@ -2,6 +2,7 @@
 import { strict as assert } from 'node:assert';
 import { type Checksums, withChecksums } from '../core/attributes.ts';
 import { PrimedError } from '../core/errors.ts';
+import type { GoneReason } from '../core/file-events.ts';
 import { bytesOf, joined, missingOf, rangesWithout } from '../core/ranges.ts';
 import { pinnedClass, type Retention } from '../core/retention.ts';
 import type {
@@ -58,6 +59,7 @@ import type {
   FileRecord,
   Freed,
   FreeOrder,
+  Gone,
   LandedPart,
   OpenFile,
   PathSummary,
@@ -427,12 +429,18 @@ export class LocalStore implements Store {
 
   async #dropLeftovers(): Promise<boolean> {
     const files: FileId[] = [];
+    const gone: Gone[] = [];
     for (const file of this.#loading.leftovers((load) => this.#holds.isOf(load))) {
       if (files.length === leftoversAtOnce) break;
       files.push(file);
+      const left = this.#loading.withId(file);
+      if (left === undefined) continue;
+      const { path, etag } = left.entry;
+      gone.push({ path, etag, reason: 'leftover', bytes: left.durableBytes });
     }
     // In this turn, before a run can go on with one of them.
     await Promise.all(files.map((file) => this.abandonFile(file, 'stopped')));
+    if (gone.length > 0) this.#parts.observe.onGone?.(gone);
     return files.length > 0;
   }
 
@@ -472,9 +480,9 @@ export class LocalStore implements Store {
     return { files, bytes };
   }
 
-  async removeVersion(path: UfsPath, file: FileId): Promise<void> {
+  async removeVersion(path: UfsPath, file: FileId, reason: GoneReason): Promise<void> {
     await this.#commit<{ files: number; bytes: number }>((settle) =>
-      removeVisible({ paths: [path], records: 1, only: file }, settle),
+      removeVisible({ paths: [path], records: 1, only: file, why: { reason } }, settle),
     );
   }
 

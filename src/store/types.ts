@@ -13,6 +13,7 @@
  */
 import type { Checksums } from '../core/attributes.ts';
 import type { EvictionReason } from '../core/eviction.ts';
+import type { GoneReason } from '../core/file-events.ts';
 import type { RetentionRule } from '../core/retention.ts';
 import type {
   ByteRange,
@@ -211,6 +212,18 @@ export interface Freed {
   readonly next?: UfsPath;
 }
 
+/** A file that has left the store. */
+export interface Gone {
+  readonly path: string;
+  readonly reason: GoneReason;
+  readonly bytes: number;
+  readonly etag: string;
+  /** For whom room was made. */
+  readonly run?: RunId | undefined;
+  /** Of what took its place. */
+  readonly newEtag?: string;
+}
+
 /** What went. */
 export interface Removed {
   readonly files: number;
@@ -337,7 +350,7 @@ export interface Store {
   /** All pages. */
   remove(path: UfsPath): Promise<{ files: number; bytes: number }>;
   /** Removes one version of one file, unless another has taken its place. Durable when resolved. */
-  removeVersion(path: UfsPath, file: FileId): Promise<void>;
+  removeVersion(path: UfsPath, file: FileId, reason: GoneReason): Promise<void>;
 
   /** The checksums that the origin states of the whole of a visible version are known from now on, as attributes. Durable when resolved. */
   stateChecksums(record: FileRecord, checksums: Checksums): Promise<void>;
@@ -390,6 +403,8 @@ export interface StoreOptions {
   readonly onEvicted?: (reason: EvictionReason, removed: Removed) => void;
   /** Threads that read files of this store by views of their own (store-view.ts). */
   readonly otherReads?: OtherReads;
+  /** Told of files that have left the store, but not of those that `free` removed, nor of a version that was loaded anew. */
+  readonly onGone?: (gone: readonly Gone[]) => void;
   /** Told of each path that has become visible, a moment after it is durable. */
   readonly onShown?: (path: string) => void;
 }

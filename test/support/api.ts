@@ -94,7 +94,7 @@ export async function loaded(api: string, path: string, options: object = {}): P
   return report;
 }
 
-export const fs = (api: string, verb: 'ls' | 'stat', path: string, query = '') =>
+export const fs = (api: string, verb: 'ls' | 'stat' | 'why', path: string, query = '') =>
   call(api, 'GET', `/api/v1/fs/${verb}?path=${encodeURIComponent(path)}${query}`);
 export const check = async (api: string, path: string): Promise<Json> =>
   (await call(api, 'POST', `/api/v1/fs/check?path=${encodeURIComponent(path)}`)).json();

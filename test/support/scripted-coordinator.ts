@@ -5,6 +5,7 @@ import Fastify, { type FastifyInstance } from 'fastify';
 import type { ShareRow } from '../../src/cluster/limit-sharing.ts';
 import { OriginLimits } from '../../src/cluster/origin-limits.ts';
 import { ClusterPins } from '../../src/cluster/pins.ts';
+import type { ToldPast } from '../../src/cluster/reading/past.ts';
 import type { JobService, SubmitResult } from '../../src/cluster/types.ts';
 import type { PrimedError } from '../../src/core/errors.ts';
 import {
@@ -24,6 +25,7 @@ import { fsHere } from '../../src/server/fs-here.ts';
 import { jobApi } from '../../src/server/job-api.ts';
 import { pinsApi } from '../../src/server/pins-api.ts';
 import { ufsApi } from '../../src/server/ufs-api.ts';
+import { whyApi } from '../../src/server/why-api.ts';
 import { MemoryFiles } from './memory-files.ts';
 import { memoryLimits } from './memory-limits.ts';
 import { plannedLoad } from './plan.ts';
@@ -116,6 +118,8 @@ export interface ScriptedCoordinator {
   readonly limits: OriginLimits;
   /** Who has which share of the limits, as a test says. */
   readonly shares: ShareRow[];
+  /** What workers have kept, as a test says. */
+  past: ToldPast;
   readonly app: FastifyInstance;
   close(): Promise<void>;
 }
@@ -145,14 +149,21 @@ export async function startScriptedCoordinator(
     progressEveryMs: 0,
     closeGraceMs: 50,
   });
+  app.register(whyApi, {
+    ...{ jobs, source: fsHere(files, files.alone), owners: () => [] },
+    past: async () => coordinator.past,
+    clock: { wallMs: Date.now },
+  });
   await app.listen({ host: '127.0.0.1', port: options.port ?? 0 });
-  return {
+  const coordinator: ScriptedCoordinator = {
     url: `http://127.0.0.1:${(app.server.address() as AddressInfo).port}`,
     jobs,
     files,
     limits,
     shares,
+    past: { told: [], unanswered: [] },
     app,
     close: () => app.close(),
   };
+  return coordinator;
 }

@@ -10,6 +10,7 @@
 import { Agent, type Dispatcher, request } from 'undici';
 import { connectorOf } from '../../client/connector.ts';
 import { type ErrorCode, errorCatalogue, PrimedError } from '../../core/errors.ts';
+import type { FileHistory } from '../../core/file-events.ts';
 import type { HeldFile } from '../../core/holdings.ts';
 import type { ListingOrder, ListingPage } from '../../core/listing.ts';
 import { bearer, type LiveText } from '../../core/live.ts';
@@ -72,6 +73,11 @@ export class PeerClient {
   async stat(peer: Peer, path: UfsPath, signal?: AbortSignal): Promise<readonly HeldFile[]> {
     const rows = await this.#json<HeldRow[]>(peer, `/internal/v1/stat/${encoded(path)}`, signal);
     return sensible(peer, () => rows.map(heldFile));
+  }
+
+  /** What the worker has kept of what happened to a path. */
+  history(peer: Peer, path: UfsPath): Promise<FileHistory> {
+    return this.#json(peer, `/internal/v1/history/${encoded(path)}`);
   }
 
   /** The path of an id, where the worker knows one. */

@@ -1,40 +1,13 @@
-/** What is kept of a file's story, and that nothing more is said. */
+/** The story of a file, as people and programs are told it. */
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { runCli } from '../../../src/cli/run.ts';
-import { storyIn } from '../../../src/cli/why.ts';
-import type { FileEntry, JobProgress, JobRow } from '../../../src/client/types.ts';
 import type { JobId } from '../../../src/core/types.ts';
+import { noHistory } from '../../support/no-history.ts';
 import { type ScriptedCoordinator, startScriptedCoordinator } from '../../support/scripted-coordinator.ts';
 import { snapshotOf } from '../../support/snapshot.ts';
 import { makeWorld } from './world.ts';
 
 const path = 's3://b/dir/a';
-const row: JobRow = { jobId: 'j', type: 'LOAD', path: 's3://b/dir/', state: 'FAILED', endedAt: 'then' };
-const progress = (more: object): JobProgress => ({
-  ...{ jobId: 'j', mJobState: 'FAILED', mProcessedFileCount: 1, mLoadedByteCount: 1, mSkippedByteCount: 0 },
-  ...{ mFailedFileCount: 0, loadId: 'load-1' },
-  ...more,
-});
-
-test.each<[string, JobRow, JobProgress | undefined, string | undefined, object]>([
-  [
-    'failed',
-    row,
-    progress({ mFailedFileCount: 1, mFailedFilesWithReasons: { [path]: '403' } }),
-    'load-1',
-    { failure: '403' },
-  ],
-  ['cached', row, progress({}), 'load-1', {}],
-  ['no-failure', row, progress({}), 'load-2', {}],
-  ['no-failure', row, progress({ mFailedFileCount: 1, mFailedFilesWithReasons: { other: '403' } }), undefined, {}],
-  ['not-kept', row, progress({ mFailedFileCount: 2, mFailedFilesWithReasons: { other: '403' } }), undefined, {}],
-  ['not-kept', row, undefined, 'load-1', {}],
-  ['not-ended', { jobId: 'j', type: 'LOAD', state: 'RUNNING' }, progress({}), undefined, {}],
-])('of a load in which it is %s', (outcome, job, told, loadId, more) => {
-  const file = loadId === undefined ? undefined : ({ loadId } as FileEntry);
-  expect(storyIn(job, told, { path, file })).toMatchObject({ outcome, ...more });
-});
-
 let coordinator: ScriptedCoordinator;
 beforeEach(async () => {
   coordinator = await startScriptedCoordinator();
@@ -46,46 +19,57 @@ async function why(...args: string[]) {
   return { code: await runCli(['why', ...args], io), out: io.out(), err: io.err() };
 }
 
-test('loads of the path and above it are told, those of others are not', async () => {
-  const failures = [{ path, code: 'ORIGIN_DENIED' as const, message: `${path}: 403 \u001b[2J` }];
-  const ended = { state: 'FAILED' as const, endedAtMs: Date.UTC(2026, 0, 3) };
+test('what is told is in the order in which it happened, with who, and is no control sequence', async () => {
   coordinator.jobs.jobs = [
-    snapshotOf(path, { jobId: 'itself' as JobId }),
-    snapshotOf('s3://b/dir/', { jobId: 'above' as JobId, ...ended, failedFiles: 1, failures }),
-    snapshotOf('', {
-      jobId: 'list' as JobId,
-      ...ended,
-      source: { kind: 'paths', path: 'x', paths: ['s3://c/', 's3://b/'] },
-    }),
-    snapshotOf('', { jobId: 'index' as JobId, ...ended, source: { kind: 'index', path: '/lists/x' } }),
-    snapshotOf('s3://b/di', { jobId: 'other' as JobId, ...ended }),
+    snapshotOf(path, { jobId: 'j' as JobId, state: 'FAILED', submittedAtMs: 1_000, endedAtMs: 4_000 }),
   ];
+  const attempt = { kind: 'attempt', path, offset: 0, length: 9, job: 'j', attempt: 1, durationMs: 3 } as const;
+  const events = [
+    {
+      ...attempt,
+      atMs: 2_000,
+      result: 'throttled',
+      httpStatus: 503,
+      requestId: 'ID\u001b[2J',
+      next: 'again',
+      delayMs: 7,
+    },
+    { ...attempt, atMs: 3_000, attempt: 2, result: 'arrived', httpStatus: 200, requestId: 'ID2' },
+  ] as const;
+  coordinator.past = {
+    told: [{ worker: 'w1', history: { ...noHistory, events, dropped: 3, keptSinceMs: 500 } }],
+    unanswered: [{ id: 'w2', reason: 'lost' }],
+  };
   const { code, out } = await why(path);
   expect(code).toBe(0);
-  expect(out.split('\n').map((line) => line.replace(/^2026\S+ {2}/, '').slice(0, 78))).toEqual([
-    'load itself of s3://b/dir/a, RUNNING: it has not ended',
-    'load above of s3://b/dir/, FAILED: the file FAILED: 403 \\u001b[2J',
-    expect.stringMatching(/^load list of - \(2 paths\), FAILED: no failure of the file/),
-    expect.stringMatching(/^1 from index files/),
+  expect(out.split('\n')).toEqual([
+    expect.stringMatching(/^s3:\/\/b\/dir\/a: Nothing of it is cached, and no worker .* Not heard: w2\.$/),
     '',
-    'Path:          s3://b/dir/a',
-    'Nothing of it is cached.',
+    '1970-01-01T00:00:01.000Z  load j of s3://b/dir/a was submitted',
+    '1970-01-01T00:00:02.000Z  w1: attempt 1 of load j to get bytes 0-8 from the origin FAILED (HTTP 503, throttled, request id ID\\u001b[2J, after 3 ms); tried again after 7 ms',
+    '1970-01-01T00:00:03.000Z  w1: attempt 2 of load j to get bytes 0-8 from the origin ARRIVED (HTTP 200, request id ID2, after 3 ms)',
+    expect.stringMatching(
+      /^1970-01-01T00:00:04.000Z {2}load j of s3:\/\/b\/dir\/a ended, FAILED: no failure of the file/,
+    ),
+    '3 older events of the file made way for these.',
+    'NOT HEARD: w2: lost',
     '',
-    expect.stringMatching(/^Not kept: /),
+    expect.stringMatching(/keep .* for 7d 0h, 20 events a file at most, and all of it since 1970-01-01T00:00:00.500Z/),
     '',
   ]);
   coordinator.files.put(path, 'xyz');
   const json = JSON.parse((await why(path, '--format', 'json')).out);
-  expect(json).toMatchObject({ path, olderLoads: 0, indexLoads: 1, stat: { type: 'file', cachedBytes: 3 } });
-  expect(json.loads.map(({ outcome }: { outcome: string }) => outcome)).toEqual(['not-ended', 'failed', 'no-failure']);
+  expect(json).toMatchObject({ path, now: { state: 'complete', dropped: 3, unanswered: [{ id: 'w2' }] } });
+  expect(json.story.map(({ kind }: { kind: string }) => kind)).toEqual([
+    'cached',
+    'load',
+    'attempt',
+    'arrived',
+    'load-ended',
+  ]);
 });
 
-test('so many loads are asked and no more; of a directory fs stat tells', async () => {
-  coordinator.jobs.jobs = Array.from({ length: 23 }, (_, n) => snapshotOf(path, { jobId: `${n}` as JobId }));
-  const { out } = await why(path);
-  expect(out.split('\n').filter((line) => line.includes('it has not ended'))).toHaveLength(20);
-  expect(out).toContain('3 older loads were not looked at.');
+test('of a directory fs stat tells; a path is one', async () => {
   expect(await why('s3://b/dir/')).toMatchObject({ code: 2, err: expect.stringContaining('primed fs stat') });
-  coordinator.jobs.jobs = [];
-  expect((await why(path)).out).toMatch(/^No load of it is kept\.\n/);
+  expect(await why('nowhere')).toMatchObject({ code: 2, err: expect.stringContaining('not a UFS path') });
 });

@@ -1,5 +1,6 @@
 /** A worker with its real parts: lanes, a store in a temporary folder, and the embedded origin. */
 import { join } from 'node:path';
+import type { FileEvent, FileTeller, Untimed } from '../../../src/core/file-events.ts';
 import type { RetentionRule } from '../../../src/core/retention.ts';
 import { defaultRetry } from '../../../src/core/retry.ts';
 import type { Log, ManifestEntry, UfsPath } from '../../../src/core/types.ts';
@@ -22,6 +23,8 @@ export interface Bench {
   readonly store: Store;
   readonly worker: IngestWorker;
   readonly observed: { retries: string[]; limits: number[]; badPages: number; failedReads: number };
+  /** What was told of files. */
+  readonly told: { readonly events: Untimed<FileEvent>[]; well: number };
   /** The manifest below a prefix, as the origin lists it now. */
   list(prefix?: string): Promise<ManifestEntry[]>;
   /** One object as HEAD describes it. */
@@ -72,9 +75,17 @@ export async function openBench(
       observed.badPages += pages;
     },
   };
+  const told = { events: [] as Untimed<FileEvent>[], well: 0 };
+  const tell: FileTeller = {
+    happened: (event) => void told.events.push(event),
+    hasFailed: (path) => told.events.some((event) => event.kind === 'attempt' && event.path === path),
+    wentWell: () => {
+      told.well += 1;
+    },
+  };
   const lanes = 2;
   const { worker } = await openIngest({
-    ...{ store, origins, timeouts, observe, lanes, log: quiet },
+    ...{ store, origins, timeouts, observe, tell, lanes, log: quiet },
     socketsPerLane: 8,
     partBytes: 8 * MiB,
     smallBytes: MiB,
@@ -94,6 +105,7 @@ export async function openBench(
     store,
     worker,
     observed,
+    told,
     async list(prefix = '') {
       const page = await origins.list(`s3://${origin.bucket}/${prefix}` as UfsPath, {});
       return [...page.entries];

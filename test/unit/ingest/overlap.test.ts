@@ -106,8 +106,8 @@ describe('a file that is freed while it is loaded', () => {
     await fired(untouched, 3);
     const dir = entry.path.slice(0, entry.path.lastIndexOf('/')) as ManifestEntry['path'];
     // A dry run is in nobody's way.
-    await bench.worker.free({ path: dir, dryRun: true, stopLoads: false });
-    await bench.worker.free({ path: dir, stopLoads: true });
+    await bench.worker.free({ path: dir, dryRun: true, stopLoads: false }, 'free' as RunId);
+    await bench.worker.free({ path: dir, stopLoads: true }, 'free' as RunId);
     expect(await outcome).toMatchObject({ result: 'stopped' });
     expect(await bench.worker.load(run, entry)).toMatchObject({ result: 'stopped' });
     expect(await unharmed).toMatchObject({ result: 'loaded' });

@@ -1,6 +1,8 @@
 /** A file waits until there is room below the quota of its prefix: what may have changed by then counts. */
+
 import { expect, it } from 'vitest';
 import { PrimedError } from '../../../src/core/errors.ts';
+import { noTeller } from '../../../src/core/file-events.ts';
 import type { FileId, ManifestEntry, UfsPath } from '../../../src/core/types.ts';
 import { MiB } from '../../../src/core/units.ts';
 import { Files } from '../../../src/ingest/files.ts';
@@ -43,6 +45,7 @@ it('a run that has lost its origin meanwhile asks for nothing of the file', asyn
     log: undefined as never,
     follows: undefined as never,
     onPlanned: () => planned++,
+    tell: noTeller,
   });
   const run = new Run({ run: 'run', load: 'run', reuse: 'any', segmentBytes: 64 * MiB } as RunSpec, 0);
   const outcome = files.load(run, { entry, address: { originIndex: 0, key: 'late' }, hasty: false });

@@ -17,6 +17,7 @@ import { fsHere } from '../../../src/server/fs-here.ts';
 import { roleOfRoute } from '../../../src/server/route-roles.ts';
 import { buildApiServer, buildWorkerServer, type ReadThrough } from '../../../src/servers.ts';
 import type { Store } from '../../../src/store/types.ts';
+import type { FilePast } from '../../../src/telemetry/file-past.ts';
 import { makeTelemetry, type Telemetry } from '../../../src/telemetry/registry.ts';
 import type { Json } from '../../support/api.ts';
 import { MemoryFiles } from '../../support/memory-files.ts';
@@ -38,12 +39,22 @@ beforeAll(async () => {
   const jobs = new ScriptedJobs();
   const files = new MemoryFiles();
   const source = fsHere(files, files.alone);
-  const own = { store: files as unknown as Store, source, landings: {} as Landings, reading: {} as ReadThrough };
+  const own = {
+    store: files as unknown as Store,
+    source,
+    landings: {} as Landings,
+    reading: {} as ReadThrough,
+    past: {} as FilePast,
+  };
   const desk = localDesk(() => jobs, defaultLoadOptions);
   const base = { config, telemetry, log: silent, live: makeLive(config), ready: () => ({ ready: true }) };
   const ufs = { limits: {} as OriginLimits, shares: () => [] };
   const pins = {} as ClusterPins;
-  servers.api = buildApiServer({ ...base, jobs, source, ufs, pins, registry, registrations: registry });
+  servers.api = buildApiServer({
+    ...{ ...base, jobs, source, ufs, pins, registry, registrations: registry },
+    past: async () => ({ told: [], unanswered: [] }),
+    owners: () => [],
+  });
   servers.worker = buildWorkerServer({ ...base, desk, own, pages: memoryPages(files) });
   for (const server of Object.values(servers)) await server.ready();
 });

@@ -148,11 +148,11 @@ describe('removal', () => {
   test('of one version leaves what lies below the path, and a version that has taken its place', async () => {
     for (const name of ['dir', 'dir/a']) await loadObject(store, entry(name, 1000));
     const first = store.stat(path('dir'))!.fileId;
-    await store.removeVersion(path('dir'), first);
+    await store.removeVersion(path('dir'), first, 'corrupt');
     expect(names({ prefix: '' })).toEqual(['dir/a']);
     expect(store.usage()).toMatchObject({ files: 1, usedBytes: 4096 });
     await loadObject(store, entry('dir', 1000, 'v2'));
-    await store.removeVersion(path('dir'), first);
+    await store.removeVersion(path('dir'), first, 'corrupt');
     expect(names({ prefix: '' })).toEqual(['dir', 'dir/a']);
   });
 

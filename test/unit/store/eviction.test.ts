@@ -4,7 +4,7 @@ import { PrimedError } from '../../../src/core/errors.ts';
 import type { EvictionReason } from '../../../src/core/eviction.ts';
 import type { LoadId, RunId, UfsPath } from '../../../src/core/types.ts';
 import { MiB } from '../../../src/core/units.ts';
-import type { Removed, RetentionOptions, Store } from '../../../src/store/types.ts';
+import type { Gone, Removed, RetentionOptions, Store } from '../../../src/store/types.ts';
 import {
   contentOf,
   entry,
@@ -24,10 +24,12 @@ let fixture: Fixture;
 let store: Store;
 let nowMs: number;
 let evicted: (Removed & { reason: EvictionReason })[];
+let gone: Gone[];
 
 beforeEach(async () => {
   nowMs = 1_800_000_000_000;
   evicted = [];
+  gone = [];
   fixture = makeFixture({ sizeBytes: 33 * MiB });
   await open();
 });
@@ -42,6 +44,9 @@ async function open(retention?: Partial<RetentionOptions>): Promise<void> {
     now: () => nowMs,
     onEvicted: (reason: EvictionReason, removed: Removed) => {
       evicted.push({ reason, ...removed });
+    },
+    onGone: (files: readonly Gone[]) => {
+      gone.push(...files);
     },
     retention: { eviction: 'lru', rules: [], ...retention },
   });
@@ -88,8 +93,22 @@ describe('room for a load', () => {
     expect(await store.reserveMore(second!.run, 10 * MiB)).toEqual({ files: 2, bytes: 16 * MiB });
     expect(here()).toEqual(['a', 'c']);
     expect(evicted).toEqual([{ reason: 'space', files: 2, bytes: 16 * MiB }]);
+    const why = { reason: 'space', run: second!.run, bytes: 8 * MiB, etag: 'v1' };
+    expect(gone).toEqual(['b', 'd'].map((name) => ({ path: path(name), ...why })));
     // What it got beyond that is free for the next one.
     expect(await store.reserveMore(second!.run, 6 * MiB)).toEqual({ files: 0, bytes: 0 });
+  });
+
+  test('what left for another reason is told with it; a version loaded anew, and what is freed, is not', async () => {
+    await load(['a', 'b', 'c'], 2 * MiB);
+    await loadObject(store, entry('a', MiB, 'v2'), second!);
+    await loadObject(store, entry('b', 2 * MiB), { ...second!, load: 'anew' as LoadId });
+    await store.removeVersion(path('c'), store.stat(path('c'))!.fileId, 'corrupt');
+    await store.free({ path: path('b') });
+    expect(gone).toEqual([
+      { path: path('a'), reason: 'replaced', bytes: 2 * MiB, etag: 'v1', newEtag: 'v2' },
+      { path: path('c'), reason: 'corrupt', bytes: 2 * MiB, etag: 'v1' },
+    ]);
   });
 
   test('is made in that order after a restart too, of what was read some time before it', async () => {

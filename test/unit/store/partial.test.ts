@@ -288,9 +288,9 @@ describe('a file that is visible in part', () => {
 
   test('is removed by its version while more is added to it', async () => {
     await loadRange(second);
-    await store.removeVersion(object.path, (fileId + 1) as FileId);
+    await store.removeVersion(object.path, (fileId + 1) as FileId, 'corrupt');
     await expectBytes(first);
-    await store.removeVersion(object.path, fileId);
+    await store.removeVersion(object.path, fileId, 'corrupt');
     await expectEmpty();
   });
 
@@ -399,7 +399,7 @@ describe('at one time', () => {
     ['removed', (): Promise<unknown> => store.remove(object.path)],
     [
       'removed by its version',
-      (): Promise<unknown> => store.removeVersion(object.path, store.stat(object.path)!.fileId),
+      (): Promise<unknown> => store.removeVersion(object.path, store.stat(object.path)!.fileId, 'corrupt'),
     ],
     ['replaced by metadata', (): Promise<unknown> => store.putMetadata(load, [{ ...object, etag: 'v2' }])],
     [

@@ -1,4 +1,5 @@
 /** Workers with real stores behind real sockets, told of each other, and readers that have none or one of them. */
+
 import type { AddressInfo } from 'node:net';
 import Fastify, { type FastifyInstance } from 'fastify';
 import { ClusterFiles } from '../../../../src/cluster/reading/files.ts';
@@ -16,6 +17,7 @@ import { peerData } from '../../../../src/server/peer-data.ts';
 import { peerFiles } from '../../../../src/server/peer-files.ts';
 import type { Store } from '../../../../src/store/types.ts';
 import { MemoryIds } from '../../../support/memory-ids.ts';
+import { noHistory } from '../../../support/no-history.ts';
 import { silent } from '../../../support/silent.ts';
 import { type Fixture, load, makeFixture, memoryLog, run, writePart } from '../../../support/store-fixture.ts';
 
@@ -83,6 +85,7 @@ export async function openReading(...ids: string[]): Promise<ReadingStage> {
       store,
       source: fsHere(store, files),
       names,
+      past: { of: () => noHistory },
       log,
       clusterToken: token,
       written: { here: async (paths) => void written.push(...paths) },

@@ -1,0 +1,141 @@
+/** What is kept of files lies on the disk for the next start, within its bound, and says where it has gaps. */
+import { appendFileSync, readdirSync, readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import { KiB } from '../../../src/core/units.ts';
+import { FilePast } from '../../../src/telemetry/file-past.ts';
+import { temporaryFolder } from '../../support/files.ts';
+import { memoryLog } from '../../support/store-fixture.ts';
+
+const path = 's3://b/dir/a';
+let folder: ReturnType<typeof temporaryFolder>;
+let nowMs: number;
+beforeEach(() => {
+  folder = temporaryFolder('past');
+  nowMs = 1_000_000;
+});
+afterEach(() => folder.remove());
+
+const bounds = { maxBytes: 64 * KiB, perFile: 20, ageMs: 1_000_000 };
+const opened = (log = memoryLog()) =>
+  FilePast.open({ dir: join(folder.path, 'history'), now: () => nowMs, log, attempts: bounds, gone: bounds });
+const attempt = {
+  kind: 'attempt',
+  path,
+  job: 'j',
+  offset: 0,
+  length: 1,
+  attempt: 1,
+  result: 'reset',
+  durationMs: 1,
+} as const;
+const evicted = (of: string) => ({ kind: 'gone', path: of, reason: 'space', bytes: 1, etag: 'e' }) as const;
+const kinds = (past: FilePast, of = path) => past.of(of).events.map(({ kind }) => kind);
+
+it('a start after an end knows what happened before, and has no gap', async () => {
+  const past = await opened();
+  past.happened(attempt);
+  nowMs += 5;
+  past.happened(evicted(path));
+  expect(past.hasFailed(path)).toBe(true);
+  await past.close();
+  nowMs += 1_000;
+  const next = await opened();
+  expect(next.of(path)).toMatchObject({
+    events: [
+      { ...attempt, atMs: 1_000_000 },
+      { ...evicted(path), atMs: 1_000_005 },
+    ],
+    ...{ gaps: [], keptSinceMs: 1_000_000, dropped: 0 },
+  });
+  await next.close();
+});
+
+it('a start after a crash knows what was written, and says that something may be missing', async () => {
+  const past = await opened();
+  past.happened(attempt);
+  nowMs += 70;
+  past.happened(evicted('other'));
+  await past.flush();
+  // What a write that was cut off leaves.
+  appendFileSync(join(folder.path, 'history', 'attempts'), '{"atMs":1,"pa');
+  nowMs += 1_000;
+  const next = await opened();
+  expect(kinds(next)).toEqual(['attempt']);
+  expect(next.of(path).gaps).toEqual([{ fromMs: 1_000_070, toMs: 1_001_070, why: 'crash' }]);
+  next.happened(attempt);
+  await next.close();
+  const third = await opened();
+  expect(kinds(third)).toEqual(['attempt', 'attempt']);
+  expect(third.of(path).gaps, 'it is told as long as what lies beside it').toHaveLength(1);
+  await third.close();
+});
+
+it('the disk has no more than its bound, and memory as much as the bound says', async () => {
+  let past = await opened();
+  for (let n = 0; n < 5_000; n++) {
+    nowMs += 1;
+    past.happened(evicted(`s3://b/${n}`));
+    if (n % 50 === 0) await past.flush();
+  }
+  const there = past.of('s3://b/4999');
+  expect(there.events).toHaveLength(1);
+  expect(past.of('s3://b/0').events).toEqual([]);
+  const sinceMs = there.keptSinceMs;
+  expect(sinceMs).toBeGreaterThan(1_000_000);
+  const keptIn = (one: FilePast) => Array.from({ length: 5_000 }, (_, n) => one.of(`s3://b/${n}`).events.length > 0);
+  const kept = keptIn(past);
+  expect(kept.indexOf(true), 'what is oldest went, and nothing else').toBe(sinceMs - 1_000_000);
+  expect(kept.lastIndexOf(false)).toBe(kept.indexOf(true) - 1);
+  await past.close();
+  const dir = join(folder.path, 'history');
+  for (const name of readdirSync(dir)) expect(statSync(join(dir, name)).size).toBeLessThanOrEqual(bounds.maxBytes / 2);
+  past = await opened();
+  expect(keptIn(past), 'after a start it is the same').toEqual(kept);
+  await past.close();
+});
+
+it('what went with a directory is told of a file below it, and of no other', async () => {
+  const past = await opened();
+  const freed = { kind: 'gone', reason: 'freed', run: 'r', bytes: 1, files: 2 } as const;
+  for (const of of ['s3://b/', 's3://b/dir', 's3://b/dir/', 's3://b/di', 's3://b/dir/a', 's3://b/dir/ab'])
+    past.happened({ ...freed, path: of });
+  expect(past.of(path).events.map((event) => event.path)).toEqual([
+    's3://b/dir/a',
+    's3://b/',
+    's3://b/dir',
+    's3://b/dir/',
+  ]);
+  await past.close();
+});
+
+it.each([
+  ['of another format', (at: string) => writeFileSync(at, '{"primed":"history","format":99,"sinceMs":1}\n')],
+  ['no journal', (at: string) => writeFileSync(at, '\u0000'.repeat(500))],
+  ['empty', (at: string) => truncateSync(at)],
+  ['far too long', (at: string) => truncateSync(at, 10_000_000)],
+])('a journal that is %s is begun anew', async (_, spoil) => {
+  const at = join(folder.path, 'history', 'attempts');
+  const past = await opened();
+  past.happened(attempt);
+  await past.close();
+  spoil(at);
+  nowMs += 10;
+  const log = memoryLog();
+  const next = await opened(log);
+  expect(next.of(path)).toMatchObject({ events: [], keptSinceMs: 1_000_010 });
+  expect(log.lines.map(({ message }) => message)).toEqual([expect.stringContaining('begun anew')]);
+  await next.close();
+  expect(readFileSync(at, 'utf8')).toContain('"format":1,"sinceMs":1000010');
+});
+
+it('where nothing can be written memory has it all the same, and the log says so once', async () => {
+  writeFileSync(join(folder.path, 'history'), 'no folder');
+  const log = memoryLog();
+  const past = await opened(log);
+  past.happened(attempt);
+  await past.flush();
+  expect(kinds(past)).toEqual(['attempt']);
+  await past.close();
+  expect(log.lines.map(({ message }) => message)).toEqual(Array(2).fill(expect.stringContaining('memory only')));
+});
