@@ -93,6 +93,9 @@ interface Opening {
   readonly opened: Opened;
 }
 
+/** A start that has something to do says so every few seconds, and has so long until the next time (sd_notify). */
+const startStepUs = 60_000_000;
+
 async function open({ config, input, log, opened }: Opening, onFatal: (error: Error) => void): Promise<void> {
   const { role, worker: settings } = config;
   const traces = await openTraces(config, log);
@@ -129,7 +132,8 @@ async function open({ config, input, log, opened }: Opening, onFatal: (error: Er
     hungDisk: () => opened.hungDisk?.() !== undefined,
   });
   showCertificates(telemetry, live);
-  const base: NodeBase = { config, live, log, telemetry, origins, limits, ready, opened };
+  const tellStart = (status: string): void => tellManager(`STATUS=${status}\nEXTEND_TIMEOUT_USEC=${startStepUs}`, log);
+  const base: NodeBase = { config, live, log, telemetry, origins, limits, ready, tellStart, opened };
   const facts: Record<string, unknown> = { version: PRIMED_VERSION, role, cores: availableParallelism() };
 
   if (role !== 'coordinator') Object.assign(facts, await openWorkerSide(base, onFatal));

@@ -140,6 +140,8 @@ export interface NodeBase {
   readonly limits: NodeLimits;
   readonly live: Live;
   readonly ready: () => { ready: boolean; reason?: string };
+  /** What the start is busy with, for the service manager, where it takes longer. */
+  readonly tellStart: (status: string) => void;
   readonly opened: Opened;
 }
 
@@ -159,6 +161,7 @@ export async function openWorkerSide(base: NodeBase, onFatal: (error: Error) => 
     stores: settings.stores,
     now: () => systemClock.wallMs(),
     log,
+    tellStart: base.tellStart,
     ledgerFlushMs,
     retention: config.store,
     onShown: (path) => ids?.add(path),
@@ -309,6 +312,7 @@ export async function openCoordinatorSide(base: NodeBase): Promise<void> {
     clock: systemClock,
     log,
     observe: observeJobs(telemetry),
+    tellStart: base.tellStart,
     settings: {
       maxActive: job.maxActive,
       maxWaiting: job.maxWaiting,

@@ -24,6 +24,7 @@ import { LoadPlanner } from './load-planner.ts';
 import type { JobDeps } from './run-context.ts';
 import { defaultJobServiceSettings, type JobServiceSettings } from './settings.ts';
 import { type JobObserver, nobody, type OpenJobService, type SubmitResult } from './types.ts';
+import { upgradeJobStore } from './upgrade-job-store.ts';
 
 export interface JobServiceOptions {
   /** Folder of the job store. */
@@ -38,12 +39,15 @@ export interface JobServiceOptions {
   readonly prices?: PriceTable | undefined;
   /** Limits of origins as they are now, for plans. */
   readonly originLimits?: () => readonly OriginLimit[];
+  /** What the start is busy with, where it takes longer. */
+  readonly tellStart?: ((status: string) => void) | undefined;
 }
 
-/** Opens the job store and goes on with the jobs that had not ended. Throws STORE_VERSION. */
+/** Opens the job store and goes on with the jobs that had not ended. Rejects as `upgradeJobStore` does. */
 export async function openJobService(options: JobServiceOptions): Promise<OpenJobService> {
   const { dir, fleet, origins, clock, log, observe = nobody } = options;
   const settings = { ...defaultJobServiceSettings, ...options.settings };
+  await upgradeJobStore(dir, { log, tell: options.tellStart });
   const deps = { fleet, origins, clock, log, settings, observe, store: new JobStore(dir) };
   const service = new LocalJobService(deps, options);
   await service.recover();

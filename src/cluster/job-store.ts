@@ -4,6 +4,7 @@
  *   jobs    number of the job                 → JobRecord (msgpack): definition, state, cursor, counters at the end
  *   chunks  [number of the job, chunk]        → manifest chunk (see manifest.ts), until loading has ended
  *   done    [number of the job, chunk]        → Tally (msgpack) of a chunk whose files are all settled
+ *   meta    "format"
  *   seen    [number of the job, pass and hash] → nothing: a path that an index file has named (see seen-paths.ts)
  *
  * A chunk and the cursor behind it are written in one transaction, so is the end of a chunk and its tally: what is read
@@ -11,14 +12,19 @@
  */
 import { mkdirSync } from 'node:fs';
 import { type Database, open, type RootDatabase } from 'lmdb';
-import { PrimedError } from '../core/errors.ts';
 import type { JobSource, JobType, LoadOptions } from '../core/job.ts';
 import type { JobProgress, Tally } from '../core/job-machine.ts';
 import type { LimitSums } from '../core/limit-causes.ts';
 import type { JobId, Ledger, LoadId, RunId } from '../core/types.ts';
+import { refusal } from '../store/upgrade.ts';
+import { jobStoreSteps } from './job-store-steps.ts';
 import { decodeChunk, encodeChunk, type ManifestChunk } from './manifest.ts';
 
-const recordVersion = 2;
+/**
+ * Of the database, in `meta`; steps to it are in job-store-steps.ts. Records say it too: releases that knew no `meta` look
+ * there, and refuse what they would not understand.
+ */
+export const jobStoreFormat = 3;
 /** What `dropManifest` removes in one transaction: chunks have 100 KiB, the others far less. */
 const chunksAtOnce = 1000;
 const rowsAtOnce = 10_000;
@@ -98,7 +104,7 @@ export class JobStore {
   readonly #pending = new Set<Promise<unknown>>();
   #closed = false;
 
-  /** Opens or creates the store below `dir`. Throws STORE_VERSION for records of another version. */
+  /** Opens or creates the store below `dir`. Throws STORE_VERSION for another format. */
   constructor(dir: string) {
     mkdirSync(dir, { recursive: true });
     this.#root = open({ path: dir, maxDbs: 8, noSync: false, noSubdir: false });
@@ -106,17 +112,28 @@ export class JobStore {
     this.#chunks = this.#root.openDB({ name: 'chunks', encoding: 'binary' });
     this.#done = this.#root.openDB({ name: 'done', encoding: 'msgpack' });
     this.#seen = this.#root.openDB({ name: 'seen', encoding: 'binary' });
+    this.#checkFormat(dir);
+  }
+
+  /** An empty one gets the format of this program; one that has jobs and says none is of an earlier release. */
+  #checkFormat(dir: string): void {
+    const meta = this.#root.openDB<number, string>({ name: 'meta', encoding: 'msgpack' });
+    const found = meta.get('format') ?? (this.#jobs.getKeysCount({ limit: 1 }) > 0 ? 1 : undefined);
+    if (found === undefined) meta.putSync('format', jobStoreFormat);
+    else if (found !== jobStoreFormat) {
+      void this.#root.close();
+      throw refusal({ dir, what: 'the job store', format: jobStoreFormat, steps: jobStoreSteps }, found);
+    }
   }
 
   /** All jobs, oldest first. */
   jobs(): JobRecord[] {
-    return Array.from(this.#jobs.getRange(), ({ value }) => checked(value));
+    return Array.from(this.#jobs.getRange(), ({ value }) => value);
   }
 
   job(number: number): JobRecord | undefined {
     if (this.#closed) return undefined;
-    const record = this.#jobs.get(number);
-    return record === undefined ? undefined : checked(record);
+    return this.#jobs.get(number);
   }
 
   /** Resolves when it is durable, and all that was written before. */
@@ -155,7 +172,7 @@ export class JobStore {
 
   #put(record: Omit<JobRecord, 'version'>, seen: readonly string[]): void {
     const { number } = record.definition;
-    void this.#jobs.put(number, { version: recordVersion, ...record });
+    void this.#jobs.put(number, { version: jobStoreFormat, ...record });
     for (const key of seen) void this.#seen.put([number, key], nothing);
   }
 
@@ -242,12 +259,4 @@ export class JobStore {
       this.#pending.delete(written);
     }
   }
-}
-
-function checked(record: JobRecord): JobRecord {
-  if (record.version === recordVersion) return record;
-  throw new PrimedError(
-    'STORE_VERSION',
-    `The job store holds records of version ${record.version}, this primed reads version ${recordVersion}; nothing was touched.`,
-  );
 }

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import type { Config } from '../config/config.ts';
 import { type Finding, fail, ok } from '../core/finding.ts';
 import { makeAligned, openDirect } from '../platform/index.ts';
-import { refuseForeign } from '../store/index-db.ts';
+import { refuseForeign } from '../store/database-file.ts';
 import { decodeSuperblock, storeFormat, superblockBytes } from '../store/superblock.ts';
 import { dataName, readMarker } from '../store/volume.ts';
 import { judgeStore } from './judge.ts';

@@ -20,23 +20,29 @@
  * `mappedLimitBytes` of them. LMDB unmaps nothing while it is open.
  */
 
-import { closeSync, existsSync, openSync, readSync, realpathSync } from 'node:fs';
+import { realpathSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Database, open, type RootDatabase } from 'lmdb';
 import { PrimedError } from '../core/errors.ts';
 import { KiB, MiB } from '../core/units.ts';
 import { makeFolder, releaseMapped } from '../platform/index.ts';
+import { dataName, refuseForeign } from './database-file.ts';
+import { indexSteps } from './index-steps.ts';
+import { refusal } from './upgrade.ts';
 
 export const indexFormat = 6;
-export const dataName = 'data.mdb';
-/** mm_magic of LMDB, at byte 24 of the file, behind the page header. */
-const lmdbMagic = 0xbeefc0de;
 /** LMDB's limit for 4 KiB pages is 1978. */
 export const maxPathBytes = 1900;
 /** How much of the index may be looked at before what is mapped is given back. Doing that takes about 0.3 ms. */
 export const mappedLimitBytes = 32 * MiB;
 /** What one key that is looked up or written costs: a page of 4 KiB, and those around it that the kernel maps with it. */
 export const lookupBytes = 16 * KiB;
+
+/** All of the environment, in any order. */
+export const indexTables = [
+  ...(['meta', 'files', 'blocks', 'loading', 'loadingPaths'] as const),
+  ...(['runs', 'queue', 'ages', 'used'] as const),
+];
 
 export type Table = Database<Buffer, Uint8Array>;
 
@@ -99,11 +105,7 @@ export class IndexDb {
     const format = this.getMeta<number>('format');
     if (format !== undefined && format !== indexFormat) {
       void this.#root.close();
-      throw new PrimedError(
-        'STORE_VERSION',
-        `the index in ${dir} has format ${format}, this program reads ${indexFormat}; use the version that made it, or another folder`,
-        { dir, format, supported: indexFormat },
-      );
+      throw refusal({ dir, what: 'the index', format: indexFormat, steps: indexSteps }, format);
     }
     this.files = this.#root.openDB('files', options);
     this.blocks = this.#root.openDB('blocks', options);
@@ -206,20 +208,4 @@ export class IndexDb {
       { cause },
     );
   }
-}
-
-/** LMDB's own check of a file that is not one of its own ends the process, so the magic of the first meta page is read here. */
-export function refuseForeign(dir: string): void {
-  const path = join(dir, dataName);
-  if (!existsSync(path)) return;
-  const head = Buffer.alloc(28);
-  const fd = openSync(path, 'r');
-  try {
-    const bytes = readSync(fd, head, 0, head.length, 0);
-    if (bytes === 0 || (bytes === head.length && head.readUInt32LE(24) === lmdbMagic)) return;
-  } finally {
-    closeSync(fd);
-  }
-  const message = `${path} is not an index of primed; nothing was touched. Choose another folder, or remove the file`;
-  throw new PrimedError('STORE_FOREIGN', message, { path });
 }

@@ -19,6 +19,7 @@ import { Space } from './space.ts';
 import { LocalStore } from './store.ts';
 import { dataOffset } from './superblock.ts';
 import type { StoreOptions } from './types.ts';
+import { upgradeIndex } from './upgrade-index.ts';
 import {
   checkEmpty,
   checkRoom,
@@ -42,6 +43,7 @@ export async function openLocalStore(options: StoreOptions, hooks: CommitHooks =
   let index: IndexDb | undefined;
   let volumes: Volume[] = [];
   try {
+    await upgradeIndex(options.indexDir, { log: options.log, tell: options.tellStart });
     index = new IndexDb(options.indexDir);
     volumes = await openVolumes(index, options);
     for (const volume of volumes) warnIfBuffered(volume, options.log);

@@ -18,7 +18,8 @@ import { reportOf } from '../core/errors.ts';
 import { pathId } from '../core/path-id.ts';
 import type { Log } from '../core/types.ts';
 import { makeFolder, releaseMapped } from '../platform/index.ts';
-import { dataName, lookupBytes, mappedLimitBytes, maxPathBytes, refuseForeign } from './index-db.ts';
+import { dataName, refuseForeign } from './database-file.ts';
+import { lookupBytes, mappedLimitBytes, maxPathBytes } from './index-db.ts';
 import type { Store } from './types.ts';
 
 export interface PathIdsOptions {

@@ -389,6 +389,8 @@ export interface StoreOptions {
   readonly stores: readonly { readonly dir: string; readonly sizeBytes: number }[];
   readonly now: () => number;
   readonly log: import('../core/types.ts').Log;
+  /** What the start is busy with, where it takes longer: an index of an earlier format. */
+  readonly tellStart?: ((status: string) => void) | undefined;
   /** By default nothing is pinned, and what was not used for longest goes. */
   readonly retention?: RetentionOptions;
   /** Longest time that booked bytes stay undurable. */

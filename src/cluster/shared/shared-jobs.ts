@@ -39,6 +39,7 @@ import type { JobDeps } from '../run-context.ts';
 import { defaultJobServiceSettings, type JobServiceSettings } from '../settings.ts';
 import { snapshotOf } from '../snapshot.ts';
 import { nobody, type OpenJobService, type SubmitResult } from '../types.ts';
+import { upgradeJobStore } from '../upgrade-job-store.ts';
 import { Book } from './book.ts';
 import { SharedKeys } from './keys.ts';
 import { isOpen, JobsMirror, type WatchedJob } from './mirror.ts';
@@ -71,8 +72,9 @@ const stopLimitMs = 20_000;
 const ticksPerPruning = 10;
 const prunedAtOnce = 100;
 
-/** Opens the local store, and begins to listen to etcd; resolves whether etcd answers or not. Throws STORE_VERSION. */
+/** Opens the local store, and begins to listen to etcd; resolves whether etcd answers or not. Rejects as `upgradeJobStore` does. */
 export async function openSharedJobs(options: SharedJobsOptions): Promise<OpenJobService> {
+  await upgradeJobStore(options.dir, { log: options.log, tell: options.tellStart });
   const service = new SharedJobs(options);
   await service.open();
   return service;

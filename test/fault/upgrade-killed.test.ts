@@ -1,0 +1,114 @@
+/**
+ * An upgrade of what lies on disk, killed: it is the old database or the new one, and the next start goes on. By the stored
+ * sample of the format before, in real processes that SIGKILL ends at each step of it and at random times.
+ */
+import { type ChildProcess, fork } from 'node:child_process';
+import { once } from 'node:events';
+import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
+import { build } from 'esbuild';
+import { open } from 'lmdb';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { upgradeJobStore } from '../../src/cluster/upgrade-job-store.ts';
+import { seededRandom } from '../../src/core/random.ts';
+import { upgradeIndex } from '../../src/store/upgrade-index.ts';
+import { projectRoot, temporaryFolder } from '../support/files.ts';
+import { unpackSample } from '../support/sample.ts';
+
+const folder = temporaryFolder('upgrade-killed');
+const sample = join(folder.path, 'sample');
+/** Below the project, so that the packages are found. */
+const bundleDir = mkdtempSync(join(projectRoot, 'dist', 'test-'));
+const script = join(bundleDir, 'upgrade-child.mjs');
+let copies = 0;
+
+beforeAll(async () => {
+  unpackSample('format-5', sample);
+  await build({
+    ...{ absWorkingDir: projectRoot, entryPoints: ['test/support/upgrade-child.ts'], outfile: script },
+    ...{ bundle: true, format: 'esm', platform: 'node', target: 'node20.19', packages: 'external', logLevel: 'error' },
+  });
+});
+afterAll(() => {
+  rmSync(bundleDir, { recursive: true, force: true });
+  folder.remove();
+});
+
+function copyOf(from: string): string {
+  copies += 1;
+  const dir = join(folder.path, `copy-${copies}`);
+  for (const part of ['index', 'jobs']) cpSync(join(from, part), join(dir, part), { recursive: true });
+  return dir;
+}
+
+const start = (dir: string, which: string, point = ''): ChildProcess => fork(script, [dir, which, point]);
+
+/** In this process, to the end. Resolves with what the log was told. */
+async function upgraded(dir: string, which: string): Promise<string[]> {
+  const said: string[] = [];
+  const say = (_facts: object, message: string): void => void said.push(message);
+  const watch = { log: { debug: say, info: say, warn: say, error: say } };
+  await (which === 'index' ? upgradeIndex(join(dir, which), watch) : upgradeJobStore(join(dir, which), watch));
+  return said;
+}
+
+/** Every row of every table, as bytes. */
+async function rowsOf(dir: string): Promise<string[]> {
+  const root = open({ path: dir, maxDbs: 12, readOnly: true });
+  const rows: string[] = [];
+  try {
+    for (const table of Array.from(root.getKeys() as Iterable<string>)) {
+      const options = { name: table, encoding: 'binary', keyEncoding: 'binary' } as const;
+      for (const { key, value } of root.openDB<Buffer, Uint8Array>(options).getRange())
+        rows.push(`${table} ${Buffer.from(key).toString('hex')} ${value.toString('hex')}`);
+    }
+  } finally {
+    await root.close();
+  }
+  return rows;
+}
+
+test.each([
+  ['index', 'index'],
+  ['jobs', 'job store'],
+])('%s: killed at any step, the %s is the old or the new one, and the next start makes it new', async (which) => {
+  const old = readFileSync(join(sample, which, 'data.mdb'));
+  const whole = copyOf(sample);
+  expect(await upgraded(whole, which)).toHaveLength(2);
+  expect(await upgraded(whole, which)).toEqual([]);
+  const wanted = await rowsOf(join(whole, which));
+  expect(wanted.length).toBeGreaterThan(5);
+  expect(readFileSync(join(whole, which, 'before-upgrade.mdb')).equals(old)).toBe(true);
+  for (const point of ['begun', 'copied', 'linked', 'renamed']) {
+    const dir = copyOf(sample);
+    expect([point, await once(start(dir, which, point), 'exit')]).toEqual([point, [null, 'SIGKILL']]);
+    const isOld = readFileSync(join(dir, which, 'data.mdb')).equals(old);
+    expect([point, isOld]).toEqual([point, point !== 'renamed']);
+    if (!isOld) expect(await rowsOf(join(dir, which))).toEqual(wanted);
+    await upgraded(dir, which);
+    expect(await rowsOf(join(dir, which))).toEqual(wanted);
+    expect(existsSync(join(dir, which, 'upgrading.mdb'))).toBe(false);
+  }
+});
+
+test('killed at random times, again and again, it is new in the end', async () => {
+  const random = seededRandom(11);
+  const whole = copyOf(sample);
+  const startedMs = performance.now();
+  expect(await once(start(whole, 'index'), 'exit')).toEqual([0, null]);
+  const tookMs = performance.now() - startedMs;
+  const dir = copyOf(sample);
+  let kills = 0;
+  for (let turn = 0; turn < 4; turn += 1) {
+    const child = start(dir, 'index');
+    const gone = once(child, 'exit');
+    // The later half of it: before is the start of Node.
+    await Promise.race([gone, wait(tookMs * (0.5 + random() / 2))]);
+    child.kill('SIGKILL');
+    if ((await gone)[1] === 'SIGKILL') kills += 1;
+  }
+  expect(kills).toBeGreaterThan(0);
+  await upgraded(dir, 'index');
+  expect(await rowsOf(join(dir, 'index'))).toEqual(await rowsOf(join(whole, 'index')));
+});
