@@ -17,18 +17,41 @@ export function hasProgram(name: string): boolean {
   });
 }
 
-const given = new Set<number>();
+/** Where the system begins to take ports for whoever does not name one: connections too. */
+const systemsOwn = Number(readFileSync('/proc/sys/net/ipv4/ip_local_port_range', 'utf8').split('\t')[0]);
+const lowest = 10_000;
+/** Below those of the system, where there is room. */
+const highest = systemsOwn > 2 * lowest ? systemsOwn : 60_000;
+/** Of the processes in which vitest runs tests at the same time each takes every eighth, from another one on. */
+const { VITEST_POOL_ID: pool } = process.env;
+const stride = pool === undefined ? 1 : 8;
+const share = Number(pool ?? 0) % stride;
+/** The first are what the daemons take unless they are told otherwise. */
+const given = new Set([19_999, 28_080, 29_998]);
 
-/** One that this process was not given before: it is closed again, and the system may name it twice. */
+/**
+ * A port of loopback that is free, and that this process was not given before. It stays free until it is used, for a restart too,
+ * as far as it goes by the system and by tests that run at the same time.
+ */
 export async function freePort(): Promise<number> {
+  for (;;) {
+    if (given.size > (highest - lowest) / stride / 2)
+      throw new Error(`${given.size} ports were given: no more than half of all are`);
+    const port = lowest + stride * Math.floor((Math.random() * (highest - lowest)) / stride) + share;
+    if (given.has(port)) continue;
+    given.add(port);
+    if (await canListen(port)) return port;
+  }
+}
+
+async function canListen(port: number): Promise<boolean> {
   const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  if (address === null || typeof address === 'string') throw new Error('no port was given');
-  if (given.has(address.port)) return freePort();
-  given.add(address.port);
-  return address.port;
+  const listens = await new Promise<boolean>((resolve) => {
+    server.once('error', () => resolve(false));
+    server.listen(port, '127.0.0.1', () => resolve(true));
+  });
+  if (listens) await new Promise((resolve) => server.close(resolve));
+  return listens;
 }
 
 /**

@@ -14,11 +14,16 @@ afterEach(async () => {
 const failOverMs = 10_000;
 const paused = 'jobs pause: nothing is decided without a lease';
 const takenOver = 'a job was taken over';
+/** Without a leader nothing is renewed, and an election takes up to 2 s, and as long again each time that the votes split. */
+const patientLeaseMs = 20_000;
 const eventually = { timeout: 60_000, interval: 50 };
 
 /** A load that `a` runs, so slow that the fault comes in its middle, and the end of the fault too. */
-async function slowLoad(members: readonly string[]): Promise<EtcdNet & { readonly before: number }> {
-  const opened = await openEtcdNet(members);
+async function slowLoad(
+  members: readonly string[],
+  options: { leaseMs?: number } = {},
+): Promise<EtcdNet & { readonly before: number }> {
+  const opened = await openEtcdNet(members, options);
   net = opened;
   await underWay(opened);
   await opened.origin.setKnobs({ bytesPerSecond: 3 * MiB });
@@ -97,7 +102,7 @@ it('etcd dies in the middle of a load, and comes back: the load ends once, and r
 
 it('the loss of the leading member of etcd costs a load nothing', async () => {
   const members = ['e1', 'e2', 'e3'];
-  const { a, b, network, before } = await slowLoad(members);
+  const { a, b, network, before } = await slowLoad(members, { leaseMs: patientLeaseMs });
   const { jobId } = await reportOf({ coordinator: a });
   const { member: lost, term } = net!.etcdStatus().find(({ leads }) => leads)!;
   const left = members.filter((name) => name !== lost);

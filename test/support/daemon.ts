@@ -60,10 +60,15 @@ export interface Daemon {
 const startLimitMs = 30_000;
 const stopLimitMs = 10_000;
 
-/** Resolves on 200 of /health/ready. Rejects with the log when the process ends before, or is not ready in time. */
+/** Resolves on 200 of /health/ready. Rejects with the log when the process ends before, or is not ready in time: it is killed. */
 export async function startDaemon(order: DaemonOrder): Promise<Daemon> {
   const daemon = await spawnDaemon(order);
-  await untilReady(daemon);
+  try {
+    await untilReady(daemon);
+  } catch (error) {
+    await daemon.kill();
+    throw error;
+  }
   return daemon;
 }
 

@@ -35,7 +35,8 @@ export interface EtcdStatus {
   readonly leads: boolean;
 }
 
-export const coordinatorLeaseMs = 5000;
+/** Of a coordinator, where a test asks for no other one. */
+const coordinatorLeaseMs = 5000;
 const coordinators = ['a', 'b'] as const;
 const workers = ['w1', 'w2'] as const;
 const originName = 'origin';
@@ -44,7 +45,10 @@ const token = 'token-of-the-network';
 const startLimitMs = 60_000;
 
 /** @param members names of those of etcd */
-export async function openEtcdNet(members: readonly string[]): Promise<EtcdNet> {
+export async function openEtcdNet(
+  members: readonly string[],
+  { leaseMs = coordinatorLeaseMs }: { readonly leaseMs?: number } = {},
+): Promise<EtcdNet> {
   const folder = temporaryFolder('etcd-net');
   const ground = networkGround([originName, ...members, ...coordinators, ...workers]);
   const { network } = ground;
@@ -106,7 +110,7 @@ export async function openEtcdNet(members: readonly string[]): Promise<EtcdNet> 
       PRIMED_INSECURE: 'true',
       PRIMED_CLUSTER_BACKEND: 'etcd',
       PRIMED_CLUSTER_ETCD_ENDPOINTS: members.map((name) => at(name, ports.client)).join(','),
-      PRIMED_CLUSTER_ETCD_COORDINATOR_LEASE: `${coordinatorLeaseMs / 1000}s`,
+      PRIMED_CLUSTER_ETCD_COORDINATOR_LEASE: `${leaseMs / 1000}s`,
       PRIMED_CLUSTER_LEASE: '4s',
       PRIMED_JOB_SEGMENT_SIZE: `${segmentBytes / MiB}MB`,
       PRIMED_WORKER_LANES: '1',

@@ -2,10 +2,10 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { openSync, readFileSync, rmSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { onTestFinished } from 'vitest';
+import { freePort } from '../../bench/support/process.ts';
 import { type Etcd, type EtcdOptions, openEtcd } from '../../src/cluster/etcd/index.ts';
 import { systemClock } from '../../src/platform/clock.ts';
 import { temporaryFolder } from './files.ts';
@@ -54,13 +54,13 @@ const startLimitMs = 30_000;
 export async function startEtcd({ members: count = 1, tls, args = [] }: EtcdServerOptions = {}): Promise<EtcdServer> {
   const folder = temporaryFolder('etcd');
   const scheme = tls === undefined ? 'http' : 'https';
-  const ports = await freePorts(count * 3);
-  const places = Array.from({ length: count }, (_, index) => ({
+  const place = async (index: number) => ({
     name: `m${index}`,
-    client: `${scheme}://127.0.0.1:${ports[index * 3]}`,
-    peer: `http://127.0.0.1:${ports[index * 3 + 1]}`,
-    metrics: `http://127.0.0.1:${ports[index * 3 + 2]}`,
-  }));
+    client: `${scheme}://127.0.0.1:${await freePort()}`,
+    peer: `http://127.0.0.1:${await freePort()}`,
+    metrics: `http://127.0.0.1:${await freePort()}`,
+  });
+  const places = await Promise.all(Array.from({ length: count }, (_, index) => place(index)));
   const cluster = places.map(({ name, peer }) => `${name}=${peer}`).join(',');
   const processes = new Map<string, ChildProcess>();
   const tlsArgs =
@@ -180,13 +180,4 @@ async function healthy(metrics: string): Promise<boolean> {
   } catch {
     return false;
   }
-}
-
-/** Free when they were looked for: all are held at once, so that none comes twice. */
-async function freePorts(count: number): Promise<number[]> {
-  const servers = Array.from({ length: count }, () => createServer().listen(0, '127.0.0.1'));
-  await Promise.all(servers.map((server) => once(server, 'listening')));
-  const ports = servers.map((server) => (server.address() as { port: number }).port);
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
-  return ports;
 }
