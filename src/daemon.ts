@@ -64,6 +64,7 @@ export async function runDaemon(config: Config, input: ConfigInput): Promise<num
       tellManager('STOPPING=1', log);
       opened.ready = false;
       await close(opened, log);
+      log.tellLeftOut();
       log.info({}, 'stopped');
       ended(err === undefined ? 0 : 70);
     },

@@ -92,7 +92,10 @@ export class FileLoads {
       if (spoiled.length > 0 && repairs < maxRepairs) {
         repairs += 1;
         const { path } = file;
-        this.#options.log.warn({ path, workers: spoiled.map(({ id }) => id) }, 'what has a bad page is loaded anew');
+        this.#options.log.warn(
+          { jobId: run.spec.job, path, workers: spoiled.map(({ id }) => id) },
+          'what has a bad page is loaded anew',
+        );
         await Promise.allSettled(spoiled.map(({ link }) => link.discard(run.spec.run, file)));
       } else if (spoiled.length > 0) {
         return failedOutcome(reportOf(stillBad(file, spoiled)));
@@ -161,7 +164,8 @@ export class FileLoads {
     const file = { path, etag: is, sizeBytes, lastModifiedMs, ...(versionId === undefined ? {} : { versionId }) };
     // The room of the old version went back to the reservation where it was abandoned.
     await this.#options.reserveMore(run, this.#difference(run, old, file));
-    this.#options.log.info({ path, was: etag, is, sizeBytes }, 'the object changed at the origin: loading it anew');
+    const facts = { jobId: run.spec.job, path, was: etag, is, sizeBytes };
+    this.#options.log.info(facts, 'the object changed at the origin: loading it anew');
     return file;
   }
 

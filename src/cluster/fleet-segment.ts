@@ -182,7 +182,8 @@ export class SegmentLoad {
   #notCopied({ worker, source, follow }: Step<Member>, { error }: SegmentOutcome, owners: readonly Member[]): void {
     assert(source !== undefined, 'only a copy fails for its source');
     const { id } = source;
-    const facts = { path: this.#segment.file.path, worker: worker.id, source: id, reason: error?.message };
+    const { job: jobId } = this.#run.spec;
+    const facts = { jobId, path: this.#segment.file.path, worker: worker.id, source: id, reason: error?.message };
     const corrupt = error?.code === 'PEER_CORRUPT';
     if (follow === true && !corrupt) {
       this.#log.debug(facts, 'a copy could not follow its source: it is made when that is done');
@@ -200,7 +201,8 @@ export class SegmentLoad {
 
   #unreachedBy({ id }: Member, outcome: SegmentOutcome, others: boolean): SegmentOutcome | undefined {
     if (!others) return outcome;
-    const facts = { path: this.#segment.file.path, worker: id, reason: outcome.error?.message };
+    const { job: jobId } = this.#run.spec;
+    const facts = { jobId, path: this.#segment.file.path, worker: id, reason: outcome.error?.message };
     this.#log.warn(facts, 'a worker does not reach the origin: another one is asked');
     this.#barred.add(id);
     this.#unreached = outcome;

@@ -244,7 +244,10 @@ export class Fleet {
     const ended = await Promise.allSettled(run.links().map(async (link) => run.heard(link, await link.endRun(runId))));
     for (const one of ended)
       if (one.status === 'rejected')
-        this.#options.log.warn({ run: runId, error: String(one.reason) }, 'a worker did not end its run');
+        this.#options.log.warn(
+          { run: runId, jobId: run.spec.job, error: String(one.reason) },
+          'a worker did not end its run: it drops what it has under way at the end of its lease',
+        );
     run.ended = true;
   }
 

@@ -157,7 +157,11 @@ export class JobRun {
       parent: this.#submittedBy ?? 'none',
       attributes: { 'primed.job_id': jobId, 'primed.run_id': this.definition.runId, 'primed.path': source.path },
     });
-    this.#driver = this.#span.within(() => this.#drive());
+    const { runId } = this.definition;
+    this.#span.within(() => {
+      this.#deps.log.info({ event: 'job', jobId, runId, path: source.path, type }, 'the job runs');
+      this.#driver = this.#drive();
+    });
   }
 
   queue(reason: string): void {
@@ -358,12 +362,17 @@ export class JobRun {
     }
     await this.#conclude(ended, figures);
     if (this.active) return;
+    const { loadedFiles, skippedFiles, failedFiles, failures } = ended.tally;
+    const [firstFailure] = failures;
     log[ended.state === 'FAILED' ? 'warn' : 'info'](
       {
+        event: 'job',
         jobId: definition.jobId,
         path: definition.source.path,
         state: ended.state,
         reason: ended.reason,
+        files: { loaded: loadedFiles, skipped: skippedFiles, failed: failedFiles },
+        ...(firstFailure === undefined ? {} : { firstFailure }),
         activeMs: ended.activeMs,
         ledger: figures.ledger,
       },

@@ -302,7 +302,9 @@ export class Files {
     const { sizeBytes, lastModifiedMs, versionId } = found;
     const version = { etag: found.etag, sizeBytes, lastModifiedMs };
     file.entry = { path, ...version, ...(versionId === undefined ? {} : { versionId }) };
-    this.#log.info({ path, was: etag, is: found.etag, sizeBytes }, 'the object changed at the origin: loading it anew');
+    const { run: id, job: jobId } = run.spec;
+    const facts = { run: id, jobId, path, was: etag, is: found.etag, sizeBytes };
+    this.#log.info(facts, 'the object changed at the origin: loading it anew');
     const begun = this.#begin(run, file.entry, undefined);
     file.generation += 1;
     file.changed = false;

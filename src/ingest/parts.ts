@@ -392,7 +392,7 @@ export class Parts {
       file.setAside = true;
       run.retries += 1;
       this.#options.observe.retried(failure.cause);
-      const facts = { path: file.entry.path, offset: part.range.offset, ...failure };
+      const facts = { jobId: run.spec.job, path: file.entry.path, offset: part.range.offset, ...failure };
       this.#options.log.debug(facts, 'a file is silent, and set aside');
     }
     this.#files().partEnded(run, part);
@@ -483,7 +483,7 @@ export class Parts {
     const { failure } = failed;
     this.#tellFailure(run, part, failed, { next: 'again', delayMs: Math.round(delayMs) });
     run.retries += 1;
-    const facts = { path: file.entry.path, offset: range.offset, attempt, delayMs, ...failure };
+    const facts = { jobId: run.spec.job, path: file.entry.path, offset: range.offset, attempt, delayMs, ...failure };
     this.#options.log.debug(facts, 'a part failed and will be tried again');
     const kind = file.peer !== undefined ? 'copying' : failure.cause === 'throttled' ? 'throttled' : 'failed';
     run.retrying[kind] += 1;

@@ -200,7 +200,8 @@ export class IngestWorker implements Worker {
     run.evictedBytes += evicted.bytes;
     // Nobody would give it back.
     if (!this.#runs.has(runId)) this.#store.unreserve(runId);
-    if (evicted.files > 0) this.#log.info({ run: runId, ...evicted }, 'files were evicted to make room for a load');
+    if (evicted.files > 0)
+      this.#log.info({ run: runId, jobId: run.spec.job, ...evicted }, 'files were evicted to make room for a load');
   }
 
   makeRoom(runId: RunId, entries: readonly ManifestEntry[]): Promise<void> {
@@ -370,8 +371,8 @@ export class IngestWorker implements Worker {
   async #stopAddingTo(path: UfsPath, run: Run): Promise<void> {
     const adding = run.addingTo(path);
     if (adding.length === 0) return;
-    const { run: runId, job } = run.spec;
-    this.#log.warn({ run: runId, job, path }, 'a run is stopped, because what it was at work on is freed');
+    const { run: runId, job: jobId } = run.spec;
+    this.#log.warn({ run: runId, jobId, path }, 'a run is stopped, because what it was at work on is freed');
     await this.stopRun(runId);
     await Promise.allSettled(adding);
   }

@@ -6,6 +6,7 @@ import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from
 import { type ErrorCode, httpStatusOf, PrimedError, type StatusCode } from '../core/errors.ts';
 import { formatSize } from '../core/sizes.ts';
 import type { Log } from '../core/types.ts';
+import { withoutQuery } from '../telemetry/trace.ts';
 
 /** Seconds after which a client may try a retryable request again. */
 const retryAfterSeconds = 1;
@@ -51,7 +52,7 @@ export interface ErrorAnswer {
 function answerError(error: unknown, request: FastifyRequest, reply: FastifyReply, log: Log): FastifyReply {
   const answer = answerFor(error, request);
   if (answer.status >= 500 && !(error instanceof PrimedError)) {
-    const facts = { requestId: request.id, error, method: request.method, path: request.url.split('?', 1)[0] };
+    const facts = { requestId: request.id, error, method: request.method, path: withoutQuery(request.url) };
     log.error(facts, 'a request failed because of a defect');
   }
   if (error instanceof PrimedError && error.retryable) void reply.header('retry-after', String(retryAfterSeconds));

@@ -81,7 +81,10 @@ export const peerData: FastifyPluginCallback<PeerDataOptions> = (app, options, d
       if (!(error instanceof BodyCut)) throw error;
       if (error.reason === 'data' && file !== undefined) suspects.add(file, rangeOf(wanted, file));
       const level = error.reason === 'data' ? 'error' : 'debug';
-      log[level]({ path: wanted.path, reason: error.reason, cause: error.message }, 'a copy was cut off');
+      log[level](
+        { requestId: request.id, path: wanted.path, reason: error.reason, cause: error.message },
+        'a copy was cut off',
+      );
     } finally {
       file?.close();
       giveBack();

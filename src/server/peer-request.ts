@@ -8,6 +8,7 @@ import { Refusals } from '../cluster/wire/refusals.ts';
 import { PrimedError } from '../core/errors.ts';
 import type { ByteRange, Log, UfsPath } from '../core/types.ts';
 import type { WantedVersion } from '../store/types.ts';
+import { withoutQuery } from '../telemetry/trace.ts';
 import { document, element } from './s3/xml.ts';
 
 /** Of the version that was asked for, or of another: the one that asks can tell by it whether to ask here again. */
@@ -51,7 +52,10 @@ export function admitWorkers(app: FastifyInstance, access: PeerAccess) {
   app.setErrorHandler((error, request, reply) => {
     const failure = failureOf(error);
     if (failure.status >= 500 && failure.status !== 503)
-      log.error({ target: request.originalUrl, error: failure.message }, 'another worker could not be given its copy');
+      log.error(
+        { requestId: request.id, path: withoutQuery(request.originalUrl), error: failure.message },
+        'another worker could not be given its copy',
+      );
     reply
       .code(failure.status)
       .type('application/xml')

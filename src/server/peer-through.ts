@@ -50,7 +50,10 @@ export const peerThrough: FastifyPluginCallback<PeerThroughOptions> = (app, opti
     } catch (error) {
       if (!(error instanceof BodyCut)) throw error;
       const level = error.reason === 'data' ? 'warn' : 'debug';
-      log[level]({ path: entry.path, reason: error.reason, cause: error.message }, 'what is read through was cut off');
+      log[level](
+        { requestId: request.id, path: entry.path, reason: error.reason, cause: error.message },
+        'what is read through was cut off',
+      );
     } finally {
       giveBack();
     }

@@ -175,7 +175,10 @@ export class Session {
     for (const [spec, reservedBytes, stopped] of runs) {
       if (this.#runs.has(spec.run)) continue;
       this.#start(spec, (held) => held.restore(reservedBytes, stopped, this.#options.log)).catch((error: unknown) => {
-        this.#options.log.warn({ run: spec.run, error: String(error) }, 'a run could not be begun again');
+        this.#options.log.warn(
+          { run: spec.run, jobId: spec.job, error: String(error) },
+          'a run could not be begun again',
+        );
       });
     }
     this.#greeted = true;

@@ -15,6 +15,7 @@ import type { FastifyInstance, FastifyPluginCallback, FastifyReply, FastifyReque
 import type { ReadableFiles } from '../../cluster/reading/files.ts';
 import type { ServerTls } from '../../core/node-tls.ts';
 import type { Log } from '../../core/types.ts';
+import { withoutQuery } from '../../telemetry/trace.ts';
 import { BodyCut } from '../body.ts';
 import { watchAnswers } from '../in-flight.ts';
 import { fastifyOver } from '../over-tls.ts';
@@ -149,7 +150,8 @@ export const s3Gateway: FastifyPluginCallback<S3GatewayOptions> = (app, options,
       await watch(reply, answerObject(context, address, request, reply));
     } catch (error) {
       if (!(error instanceof BodyCut)) throw error;
-      const facts = { path: `s3://${address.bucket}/${address.key}`, reason: error.reason, cause: error.message };
+      const path = `s3://${address.bucket}/${address.key}`;
+      const facts = { requestId: request.id, path, reason: error.reason, cause: error.message };
       if (error.reason === 'data') log.error(facts, 'an answer on the S3 port was cut off');
       else log.debug(facts, 'an answer on the S3 port was cut off');
     }
@@ -158,7 +160,10 @@ export const s3Gateway: FastifyPluginCallback<S3GatewayOptions> = (app, options,
   app.setErrorHandler((thrown, request, reply) => {
     const error = s3ErrorOf(thrown);
     if (error.httpStatus === 500)
-      log.error({ err: error.cause ?? error, target: request.originalUrl }, 'a request on the S3 port failed');
+      log.error(
+        { requestId: request.id, error: error.cause ?? error, path: withoutQuery(request.originalUrl) },
+        'a request on the S3 port failed because of a defect',
+      );
     // The rest of a body that is not wanted may still be on its way.
     if (!request.raw.complete) reply.header('connection', 'close');
     if (error.code === 'MethodNotAllowed') reply.header('allow', 'GET, HEAD');
