@@ -4,7 +4,7 @@
  */
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
-import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { cpSync, existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { build } from 'esbuild';
@@ -19,8 +19,7 @@ import { unpackSample } from '../support/sample.ts';
 const folder = temporaryFolder('upgrade-killed');
 const sample = join(folder.path, 'sample');
 /** Below the project, so that the packages are found. */
-const bundleDir = mkdtempSync(join(projectRoot, 'dist', 'test-'));
-const script = join(bundleDir, 'upgrade-child.mjs');
+const script = join(folder.path, 'upgrade-child.mjs');
 let copies = 0;
 
 beforeAll(async () => {
@@ -30,10 +29,7 @@ beforeAll(async () => {
     ...{ bundle: true, format: 'esm', platform: 'node', target: 'node20.19', packages: 'external', logLevel: 'error' },
   });
 });
-afterAll(() => {
-  rmSync(bundleDir, { recursive: true, force: true });
-  folder.remove();
-});
+afterAll(() => folder.remove());
 
 function copyOf(from: string): string {
   copies += 1;
