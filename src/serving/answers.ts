@@ -10,6 +10,7 @@ import type { StoreView, ViewedFile } from '../store/index.ts';
 import { statusClasses } from '../telemetry/metric-row.ts';
 import { answerColumnOf, firstByteSlot, secondsSlotOf, servingColumns } from '../telemetry/serving-columns.ts';
 import type { CounterRow } from '../telemetry/shared-counters.ts';
+import { withoutQuery } from '../telemetry/trace.ts';
 import { type BodyContext, type BodyEnd, sendFile } from './body.ts';
 import type { MainThread } from './pass-on.ts';
 
@@ -22,6 +23,8 @@ export interface AnswersOptions extends BodyContext {
   readonly row: CounterRow;
   readonly ids: () => string;
   readonly onRead: (file: FileId) => void;
+  /** Told of each answer that was given here; `startedMs` by performance.now(). */
+  readonly onAnswered?: (request: IncomingMessage, status: number, startedMs: number) => void;
   readonly onTrouble: (level: 'error' | 'debug', facts: Record<string, unknown>, text: string) => void;
 }
 
@@ -124,7 +127,7 @@ export class Answers {
       if (error instanceof S3Error) return undefined;
       this.#options.onTrouble(
         'error',
-        { target: request.url, error: String(error) },
+        { path: withoutQuery(request.url ?? ''), error: String(error) },
         'the main thread answers a request',
       );
       return undefined;
@@ -229,8 +232,10 @@ export class Answers {
     response.writeHead(head.status, pairs);
   }
 
-  #count({ method }: IncomingMessage, { status }: ObjectHead, startedMs: number): void {
-    const { row } = this.#options;
+  #count(request: IncomingMessage, { status }: ObjectHead, startedMs: number): void {
+    const { row, onAnswered } = this.#options;
+    const { method } = request;
+    onAnswered?.(request, status, startedMs);
     const operation = method === 'HEAD' ? 'head' : 'get';
     row.add(answerColumnOf(operation, statusClasses[Math.floor(status / 100) - 1]!), 1);
     row.observe(secondsSlotOf(operation), (performance.now() - startedMs) / msPerSecond);

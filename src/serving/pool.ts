@@ -16,8 +16,9 @@ import type { S3AccessOptions } from '../server/s3/access.ts';
 import { maxS3Connections } from '../server/s3/connections.ts';
 import type { SharedReads } from '../store/index.ts';
 import type { ServingCounters } from '../telemetry/serving-columns.ts';
+import { isTracing, startSpan } from '../telemetry/trace.ts';
 import { borrowersOf } from './borrowers.ts';
-import type { FromServing, ServingStart, ToServing } from './protocol.ts';
+import type { FromServing, ServingStart, ToServing, TracedAnswer } from './protocol.ts';
 
 export interface ServingOptions {
   readonly listen: { readonly host: string; readonly port: number };
@@ -104,6 +105,7 @@ export async function openServing(options: ServingOptions): Promise<Serving> {
       mainPath: options.mainPath,
       inside: options.inside,
       mainConnections: Math.floor(maxS3Connections / threads),
+      traced: isTracing(),
       counters: options.counters.buffer,
       reads: options.reads.buffer,
     };
@@ -129,6 +131,7 @@ export async function openServing(options: ServingOptions): Promise<Serving> {
       worker.on('message', (message: FromServing) => {
         if (message.type === 'ready') resolve();
         else if (message.type === 'touched') options.onTouched(message.files);
+        else if (message.type === 'answered') message.answers.forEach(spanOf);
         else log[message.level](message.facts, message.text);
       });
     });
@@ -184,4 +187,17 @@ function threadFile(): string {
     if (existsSync(candidate)) return candidate;
     assert(folder !== dirname(folder), 'dist/serving.js is missing: run `npm run build`');
   }
+}
+
+/** Of an answer that a thread has just given. */
+function spanOf({ method, path, status, traceparent, startMs, endMs }: TracedAnswer): void {
+  const span = startSpan(`S3 ${method.toLowerCase()}`, {
+    ...{ kind: 'server', parent: traceparent, startMs },
+    attributes: {
+      ...{ 'http.request.method': method, 'url.path': path, 'http.response.status_code': status },
+      'primed.port': 's3',
+      'primed.cached': true,
+    },
+  });
+  span.end(undefined, endMs);
 }

@@ -46,6 +46,8 @@ export interface ServingStart {
   readonly inside: string;
   /** To it, at most. */
   readonly mainConnections: number;
+  /** Whether callers who trace are told of. */
+  readonly traced: boolean;
   /** telemetry/serving-columns, store/shared-reads. */
   readonly counters: SharedArrayBuffer;
   readonly reads: SharedArrayBuffer;
@@ -60,10 +62,24 @@ export type ToServing =
   | { readonly type: 'reading'; readonly reading: ReadRules }
   | { readonly type: 'tls'; readonly tls: ServerTls };
 
+/** An answer of a thread: a span is made of it on the main thread. */
+export interface TracedAnswer {
+  readonly method: string;
+  /** Without its query. */
+  readonly path: string;
+  readonly status: number;
+  readonly traceparent: string;
+  /** By Date.now(). */
+  readonly startMs: number;
+  readonly endMs: number;
+}
+
 export type FromServing =
   | { readonly type: 'ready' }
   /** Distinct files, read since the last message. */
   | { readonly type: 'touched'; readonly files: readonly FileId[] }
+  /** Answers to callers whose traces are sent, since the last message. */
+  | { readonly type: 'answered'; readonly answers: readonly TracedAnswer[] }
   | {
       readonly type: 'log';
       readonly level: 'error' | 'debug';

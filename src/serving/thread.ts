@@ -18,6 +18,7 @@ import { Answers } from './answers.ts';
 import { Borrowers } from './borrowers.ts';
 import { MainThread } from './pass-on.ts';
 import type { FromServing, ServingStart, ToServing } from './protocol.ts';
+import { TracedAnswers } from './traced-answers.ts';
 
 /** Pages that are read ahead of one client: 16 MB hide a slow answer of an SSD, and are few for many clients. */
 const pagesAhead = 8;
@@ -42,6 +43,7 @@ const sender = new PageSender({ ...start, pagesAhead });
 const main = new MainThread({ path: start.mainPath, inside: start.inside, connections: start.mainConnections });
 const policies = new ReadPolicies(start.reading);
 const touched = new Set<FileId>();
+const traced = new TracedAnswers();
 const answers = new Answers({
   view,
   sender,
@@ -58,6 +60,7 @@ const answers = new Answers({
     touched.add(file);
     if (touched.size >= mostTouched) tellTouched();
   },
+  ...(start.traced && { onAnswered: traced.add.bind(traced) }),
   onTrouble: (level, facts, text) => post({ type: 'log', level, facts, text }),
 });
 
@@ -65,6 +68,11 @@ function tellTouched(): void {
   if (touched.size === 0) return;
   post({ type: 'touched', files: [...touched] });
   touched.clear();
+}
+
+function tellTraced(): void {
+  const answered = traced.take();
+  if (answered.length > 0) post({ type: 'answered', answers: answered });
 }
 
 const server = serverFor((request, response) => {
@@ -86,6 +94,7 @@ const beat = setInterval(() => {
   row.add(servingColumns.heartbeats, 1);
   row.set(servingColumns.readBytes, sender.readBytes);
   tellTouched();
+  tellTraced();
   view.letGo();
   answers.cut(view.overdue());
 }, beatMs);
@@ -115,6 +124,7 @@ async function close(): Promise<void> {
   await answers.close();
   clearInterval(beat);
   tellTouched();
+  tellTraced();
   main.close();
   sender.close();
   await view.close();

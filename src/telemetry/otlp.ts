@@ -139,10 +139,10 @@ function spanOver(span: OtlpSpan, storage: AsyncLocalStorage<Span>): Span {
     traceparent: traceparentOf(span.spanContext()),
     sampled: span.isRecording(),
     set: (attributes: Attributes) => void span.setAttributes(attributes),
-    end(problem) {
+    end(problem, endMs) {
       if (problem !== undefined) span.setStatus({ code: SpanStatusCode.ERROR, message: textOf(problem) });
       // A span that has ended takes no second end; the SDK would write to its own log.
-      if (span.isRecording()) span.end();
+      if (span.isRecording()) span.end(endMs);
     },
     within: (act) => storage.run(made, act),
   };

@@ -30,8 +30,8 @@ export interface Span {
   /** Whether it will be sent: what costs something to find out for it need not be looked for otherwise. */
   readonly sampled: boolean;
   set(attributes: Attributes): void;
-  /** Once; later ones are ignored. `problem`: what failed; a text, or an error of which the message is told. */
-  end(problem?: unknown): void;
+  /** Once; later ones are ignored. `problem`: what failed; a text, or an error of which the message is told. `endMs`: by default now. */
+  end(problem?: unknown, endMs?: number): void;
   /** What `act` begins is part of it. */
   within<T>(act: () => T): T;
 }

@@ -57,4 +57,4 @@ it('an origin that refuses every file, or has another each time, is a handful of
     ...ends('refused', first.jobId, refused, 'ORIGIN_DENIED'),
     ...ends('changed', second.jobId, changed, 'ORIGIN_CHANGED'),
   ]);
-});
+}, 120_000);

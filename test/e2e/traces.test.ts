@@ -56,11 +56,19 @@ it('a load and a read through are one trace each, from client to origin, and say
   });
   expect((await read.arrayBuffer()).byteLength).toBe(18 * MiB);
 
+  // Whole here: a serving thread answers.
+  const cachedTrace = '2af7651916cd43dd8448eb211c80319e';
+  const cached = await fetch(`${workers.get('w1')!.s3}/demo/data/1.bin?X-Amz-Signature=abc`, {
+    headers: { traceparent: `00-${cachedTrace}-${client}-01` },
+  });
+  expect((await cached.arrayBuffer()).byteLength).toBe(20 * KiB);
+
   const of = (trace: string): CollectedSpan[] => collector!.spans.filter(({ traceId }) => traceId === trace);
   const named = (trace: string, name: string): CollectedSpan[] => of(trace).filter((span) => span.name === name);
   await expect.poll(() => named(loadTrace, 'job load').length, { timeout: 10_000 }).toBe(1);
   await expect.poll(() => named(loadTrace, 'run on worker').length, { timeout: 10_000 }).toBe(2);
   await expect.poll(() => named(readTrace, 'S3 get').length, { timeout: 10_000 }).toBe(1);
+  await expect.poll(() => named(cachedTrace, 'S3 get').length, { timeout: 10_000 }).toBe(1);
   await Promise.all([coordinator, ...workers.values()].map((daemon) => daemon.terminate()));
   expect(collector.problems).toEqual([]);
 
@@ -72,6 +80,13 @@ it('a load and a read through are one trace each, from client to origin, and say
     expect(orphans.map(({ name }) => name)).toEqual([]);
     expect(of(trace).filter(({ parentId }) => parentId === client).length).toBe(1);
   }
+  // With two replicas on two workers it is whole on either.
+  expect(of(cachedTrace)).toMatchObject([
+    {
+      parentId: client,
+      attributes: { 'primed.cached': true, 'http.response.status_code': 200, 'url.path': '/demo/data/1.bin' },
+    },
+  ]);
   const names = new Set(of(loadTrace).map(({ name }) => name));
   const phases = [
     'POST /v1/load',
@@ -110,4 +125,4 @@ it('a load and a read through are one trace each, from client to origin, and say
   expect(logs.includes(token)).toBe(false);
   const line = logs.split('\n').find((one) => one.includes('the job has ended'))!;
   expect(JSON.parse(line)).toMatchObject({ trace_id: loadTrace, span_id: expect.any(String) });
-});
+}, 120_000);
