@@ -31,6 +31,7 @@ import { soloFleet } from './cluster/solo-fleet.ts';
 import type { OpenJobService } from './cluster/types.ts';
 import { attachControl, type Control } from './cluster/wire/control-server.ts';
 import { RemoteLink } from './cluster/wire/remote-link.ts';
+import { WorkerRates } from './cluster/worker-rates.ts';
 import type { Config } from './config/config.ts';
 import { slotShare } from './config/defaults.ts';
 import type { LiveText } from './core/live.ts';
@@ -339,7 +340,10 @@ export async function openCoordinatorSide(base: NodeBase): Promise<void> {
     pins,
     ...(registry && { registry }),
     ...(registrations && { registrations }),
-    ...(members && { refusalOf: (id: WorkerId) => members.members.refusalOf(id) }),
+    ...(members && {
+      refusalOf: (id: WorkerId) => members.members.refusalOf(id),
+      rateOf: (id: WorkerId) => members.rates.of(id),
+    }),
     ...(store && { usage: () => store.usage() }),
   });
 }
@@ -372,6 +376,8 @@ function clusterPins(base: NodeBase, members: RegistryMembers | undefined): Clus
 
 interface Registered {
   readonly members: RegistryMembers;
+  /** How fast they load for this coordinator. */
+  readonly rates: WorkerRates;
   readonly settled: Promise<void>;
   readonly order: () => PeerOrder;
 }
@@ -384,15 +390,17 @@ function registeredMembers(base: NodeBase): Registered {
   const proof = nodeProof(base);
   // A coordinator that comes back is another one to the workers: what the last one had asked for was given up with it.
   const coordinator = randomUUID();
+  const rates = new WorkerRates(() => systemClock.monotonicMs());
   const members = registryMembers({
     registry,
     connect: (row, onRefused) => {
       const { id, epoch } = row;
-      return new RemoteLink({ id, epoch, coordinator, log, url: workerUrl(row), onRefused, ...proof });
+      const onReceived = (bytes: number): void => rates.received(id, bytes);
+      return new RemoteLink({ id, epoch, coordinator, log, url: workerUrl(row), onRefused, onReceived, ...proof });
     },
   });
   opened.members = members;
-  return { members, settled, order: order ?? countedLists(coordinator) };
+  return { members, rates, settled, order: order ?? countedLists(coordinator) };
 }
 
 function registeredFleet(base: NodeBase, registered: Registered, limits: OriginLimits): Fleet {

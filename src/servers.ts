@@ -75,6 +75,7 @@ export function buildApiServer(
     registry?: Registry;
     registrations?: Registrations;
     refusalOf?: WorkerApiOptions['refusalOf'];
+    rateOf?: WorkerApiOptions['rateOf'];
     /** Of the worker in this process. */
     usage?: () => StoreUsage;
   },
@@ -94,6 +95,7 @@ export function buildApiServer(
       ...{ registry, log, ...nodeAccessOf(options) },
       ...(registrations && { registrations }),
       ...(refusalOf && { refusalOf }),
+      ...(options.rateOf && { rateOf: options.rateOf }),
     });
   app.register(consoleRoutes, {
     ...{ jobs, ...ufs, version: PRIMED_VERSION },

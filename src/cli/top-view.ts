@@ -173,6 +173,8 @@ function workerColumns(state: TopState): Column<WorkerInfo>[] {
     const rate = fillRateOf(row, state);
     return rate === undefined ? nothing : span(`${formatSize(rate)}/s`);
   };
+  const reads = ({ bytesPerSecond: rate }: WorkerInfo): Span =>
+    rate === undefined ? nothing : span(`${formatSize(rate)}/s`);
   return [
     { title: 'STATE', cell: ({ state: at }) => span(at, workerStyles[at]) },
     { title: 'WORKER', cell: ({ id }) => span(id) },
@@ -184,6 +186,7 @@ function workerColumns(state: TopState): Column<WorkerInfo>[] {
       worth: 2,
     },
     { title: 'FILES', cell: ({ files }) => span(String(files)), align: 'right', worth: 1 },
+    { title: 'RATE', cell: reads, align: 'right', worth: 5 },
     { title: 'FILLS AT', cell: fills, align: 'right', worth: 4 },
     { title: 'NOTE', cell: (row) => span(noteOf(row)) },
   ];

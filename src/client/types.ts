@@ -172,6 +172,8 @@ export interface WorkerInfo {
   readonly capacityBytes: number;
   readonly freeBytes: number;
   readonly files: number;
+  /** What it reads from origins for loads of the coordinator that was asked; absent: nothing was heard of that lately. */
+  readonly bytesPerSecond?: number;
   /** ISO 8601, as the two that follow. */
   readonly registeredAt: string;
   readonly lastSeenAt: string;

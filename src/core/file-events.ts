@@ -11,6 +11,8 @@ interface Happened {
 export interface AttemptEvent extends Happened, ByteRange {
   readonly kind: 'attempt';
   readonly job: string;
+  /** Of the version that the job has listed. */
+  readonly etag: string;
   /** Of this part; counts from 1. */
   readonly attempt: number;
   /** The worker that was asked in place of the origin, by its URL. */
@@ -31,6 +33,7 @@ export interface AttemptEvent extends Happened, ByteRange {
 export interface LoadEndEvent extends Happened {
   readonly kind: 'loaded' | 'given-up';
   readonly job: string;
+  readonly etag: string;
   /** Of a segment. */
   readonly range?: ByteRange;
   readonly code?: string;

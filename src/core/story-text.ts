@@ -19,7 +19,7 @@ function bytesText({ offset, length }: { offset: number; length: number }): stri
 }
 
 function attemptText(event: AttemptEvent, job: string | undefined): string {
-  const { attempt, from, result, message, httpStatus, s3Code, requestId, durationMs, next, delayMs } = event;
+  const { attempt, from, etag, result, message, httpStatus, s3Code, requestId, durationMs, next, delayMs } = event;
   const whom = from === undefined ? 'the origin' : `worker ${from}`;
   const said = [
     ...(httpStatus === undefined ? [] : [`HTTP ${httpStatus}`]),
@@ -31,7 +31,7 @@ function attemptText(event: AttemptEvent, job: string | undefined): string {
   const end = result === 'arrived' ? 'ARRIVED' : 'FAILED';
   const why = message === undefined ? '' : `: ${message}`;
   const then = next === undefined ? '' : `; ${nextText(next, delayMs)}`;
-  return `attempt ${attempt} of ${jobText(job)} to get ${bytesText(event)} from ${whom} ${end} (${said})${why}${then}`;
+  return `attempt ${attempt} of ${jobText(job)} to get ${bytesText(event)} of version ${etag} from ${whom} ${end} (${said})${why}${then}`;
 }
 
 function nextText(next: NonNullable<AttemptEvent['next']>, delayMs = 0): string {

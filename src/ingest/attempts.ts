@@ -13,6 +13,7 @@ export function attemptAt(run: Run, { file, range, attempt }: PartTask, said: Sa
       kind: 'attempt',
       path: file.entry.path,
       job: run.spec.job,
+      etag: file.entry.etag,
       offset: range.offset,
       length: range.length,
       attempt,

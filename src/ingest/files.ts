@@ -246,7 +246,7 @@ export class Files {
     const how = message === undefined ? {} : { message: keptMessage(message) };
     this.#tell.happened({
       kind: code === undefined ? 'loaded' : 'given-up',
-      ...{ path: entry.path, job: run.spec.job },
+      ...{ path: entry.path, job: run.spec.job, etag: entry.etag },
       ...(range === undefined ? {} : { range }),
       ...(code === undefined ? {} : { code }),
       ...how,

@@ -242,7 +242,15 @@ export class IngestWorker implements Worker {
       const { code, message } = report;
       if (code !== 'ORIGIN_LOST')
         this.#tell.happened({
-          ...{ kind: 'given-up', path: entry.path, job: run.spec.job, code, message: keptMessage(message), ...part },
+          ...{
+            kind: 'given-up',
+            path: entry.path,
+            job: run.spec.job,
+            etag: entry.etag,
+            code,
+            message: keptMessage(message),
+            ...part,
+          },
         });
       return { path: entry.path, result: 'failed', loadedBytes: 0, skippedBytes: 0, error: report };
     } finally {

@@ -340,6 +340,7 @@ export const WorkerRow = Type.Object(
     capacityBytes: count,
     freeBytes: count,
     files: count,
+    bytesPerSecond: optional(Type.Integer({ minimum: 0, description: 'From origins, for loads of this coordinator' })),
     registeredAt: time,
     lastSeenAt: time,
     leaseEndsAt: time,

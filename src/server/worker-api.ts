@@ -35,6 +35,8 @@ export interface WorkerApiOptions extends NodeAccess {
   readonly registrations?: Registrations;
   /** Why a live worker takes no orders of this coordinator; undefined: it does. */
   readonly refusalOf?: (id: WorkerId) => PrimedError | undefined;
+  /** Bytes a second that a worker reads from origins for loads of this coordinator; undefined: not known. */
+  readonly rateOf?: (id: WorkerId) => number | undefined;
   readonly log: Log;
 }
 
@@ -120,9 +122,12 @@ function internalRoutes(scope: FastifyInstance, { registry, registrations, log, 
   });
 }
 
-function publicRoutes(scope: FastifyInstance, { registry, refusalOf = () => undefined }: WorkerApiOptions): void {
+function publicRoutes(
+  scope: FastifyInstance,
+  { registry, refusalOf = () => undefined, rateOf = () => undefined }: WorkerApiOptions,
+): void {
   const app = scope.withTypeProvider<TypeBoxTypeProvider>();
-  const shown = (row: KnownWorker) => rowOf(row, isMember(row) ? refusalOf(row.id) : undefined);
+  const shown = (row: KnownWorker) => (isMember(row) ? rowOf(row, refusalOf(row.id), rateOf(row.id)) : rowOf(row));
   documented(scope);
   const schema = { tags: ['workers'], params: Id, response: answers(WorkerRow, [404, 503]) };
 
@@ -207,12 +212,13 @@ function figuresOf({ capacityBytes, freeBytes, files }: { capacityBytes: number;
   return { capacityBytes, freeBytes, files };
 }
 
-function rowOf(known: KnownWorker, refusal: PrimedError | undefined) {
+function rowOf(known: KnownWorker, refusal?: PrimedError, rate?: number) {
   const { instance: _, protocol: __, newestProtocol: ___, leaseEndsMs, registeredAtMs, lastSeenMs, ...row } = known;
   const iso = (ms: number): string => new Date(ms).toISOString();
   return {
     ...row,
     ...(refusal && { state: 'REFUSED', reason: refusal.message }),
+    ...(rate === undefined ? {} : { bytesPerSecond: Math.round(rate) }),
     ...{ registeredAt: iso(registeredAtMs), lastSeenAt: iso(lastSeenMs), leaseEndsAt: iso(leaseEndsMs) },
   };
 }

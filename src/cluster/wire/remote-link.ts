@@ -82,6 +82,8 @@ export interface RemoteLinkOptions {
   readonly timing?: Timing;
   /** Told that the worker does not let this coordinator in, with WORKER_REFUSED, and with undefined that it does again. */
   readonly onRefused?: (refusal: PrimedError | undefined) => void;
+  /** Told how many bytes more than before the worker says to have received from origins. */
+  readonly onReceived?: (bytes: number) => void;
 }
 
 /** Their first argument is no run, or one that need not have begun. */
@@ -113,6 +115,7 @@ export class RemoteLink implements EndableLink {
   readonly #url: string;
   readonly #dialer: Dialer;
   readonly #onRefused: NonNullable<RemoteLinkOptions['onRefused']>;
+  readonly #onReceived: RemoteLinkOptions['onReceived'];
   readonly #runs = new Map<RunId, Run>();
   readonly #calls = new Calls(
     () => setImmediate(this.#flush),
@@ -139,6 +142,7 @@ export class RemoteLink implements EndableLink {
     this.id = id;
     this.#url = url;
     this.#onRefused = options.onRefused ?? (() => undefined);
+    this.#onReceived = options.onReceived;
     this.#dialer = new Dialer(
       {
         ...{ worker: id, url, epoch, coordinator, log, random, timing },
@@ -311,8 +315,15 @@ export class RemoteLink implements EndableLink {
     const run = this.#runs.get(runId);
     if (run !== undefined) run.ending = true;
     const progress = withDefaults(emptyProgress(), await this.#call('control', 'endRun', [runId]));
+    if (run !== undefined) this.#progressed(run, progress);
     this.#forget(runId, run);
     return progress;
+  }
+
+  #progressed(run: Run, progress: RunProgress): void {
+    const bytes = progress.receivedBytes - run.progress.receivedBytes;
+    run.progress = progress;
+    if (bytes > 0) this.#onReceived?.(bytes);
   }
 
   #forget(runId: RunId, run: Run | undefined): void {
@@ -426,7 +437,7 @@ export class RemoteLink implements EndableLink {
         break;
       case up.progress: {
         const run = this.#runs.get(message[1]);
-        if (run !== undefined) run.progress = withDefaults(emptyProgress(), message[2]);
+        if (run !== undefined) this.#progressed(run, withDefaults(emptyProgress(), message[2]));
         break;
       }
       case up.demand:

@@ -23,7 +23,16 @@ test('what is told is in the order in which it happened, with who, and is no con
   coordinator.jobs.jobs = [
     snapshotOf(path, { jobId: 'j' as JobId, state: 'FAILED', submittedAtMs: 1_000, endedAtMs: 4_000 }),
   ];
-  const attempt = { kind: 'attempt', path, offset: 0, length: 9, job: 'j', attempt: 1, durationMs: 3 } as const;
+  const attempt = {
+    kind: 'attempt',
+    path,
+    offset: 0,
+    length: 9,
+    job: 'j',
+    etag: 'v1',
+    attempt: 1,
+    durationMs: 3,
+  } as const;
   const events = [
     {
       ...attempt,
@@ -46,8 +55,8 @@ test('what is told is in the order in which it happened, with who, and is no con
     expect.stringMatching(/^s3:\/\/b\/dir\/a: Nothing of it is cached, and no worker .* Not heard: w2\.$/),
     '',
     '1970-01-01T00:00:01.000Z  load j of s3://b/dir/a was submitted',
-    '1970-01-01T00:00:02.000Z  w1: attempt 1 of load j to get bytes 0-8 from the origin FAILED (HTTP 503, throttled, request id ID\\u001b[2J, after 3 ms); tried again after 7 ms',
-    '1970-01-01T00:00:03.000Z  w1: attempt 2 of load j to get bytes 0-8 from the origin ARRIVED (HTTP 200, request id ID2, after 3 ms)',
+    '1970-01-01T00:00:02.000Z  w1: attempt 1 of load j to get bytes 0-8 of version v1 from the origin FAILED (HTTP 503, throttled, request id ID\\u001b[2J, after 3 ms); tried again after 7 ms',
+    '1970-01-01T00:00:03.000Z  w1: attempt 2 of load j to get bytes 0-8 of version v1 from the origin ARRIVED (HTTP 200, request id ID2, after 3 ms)',
     expect.stringMatching(
       /^1970-01-01T00:00:04.000Z {2}load j of s3:\/\/b\/dir\/a ended, FAILED: no failure of the file/,
     ),

@@ -55,7 +55,9 @@ test.each<[string, Partial<StoryFacts>, RegExp]>([
     {
       told: [
         told('w1', [{ ...gone, reason: 'ttl', atMs: nowMs - minute }]),
-        told('w2', [{ kind: 'given-up', path, job: 'x', code: 'ORIGIN_DENIED', message: 'no', atMs: nowMs }]),
+        told('w2', [
+          { kind: 'given-up', path, job: 'x', etag: 'v1', code: 'ORIGIN_DENIED', message: 'no', atMs: nowMs },
+        ]),
       ],
     },
     /on w2: load x gave it up: ORIGIN_DENIED, no\./,

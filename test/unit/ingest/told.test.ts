@@ -50,13 +50,13 @@ it('of a part that failed its attempts, and the one that brought it, each as the
   await bench.worker.endRun(run);
   expect(bench.origin.fired(fault)).toBe(2);
   const ids = idsOf(victim);
-  const said = { kind: 'attempt', path: victim.path, job: run, offset: 0, length: 10 * KiB };
+  const said = { kind: 'attempt', path: victim.path, job: run, etag: victim.etag, offset: 0, length: 10 * KiB };
   const failed = { ...said, result: 'server', httpStatus: 500, s3Code: 'InternalError', next: 'again' };
   expect(bench.told.events).toEqual([
     { ...failed, attempt: 1, requestId: ids[0], ...anyOf('message', 'durationMs', 'delayMs') },
     { ...failed, attempt: 2, requestId: ids[1], ...anyOf('message', 'durationMs', 'delayMs') },
     { ...said, attempt: 3, result: 'arrived', httpStatus: 200, requestId: ids[2], ...anyOf('durationMs') },
-    { kind: 'loaded', path: victim.path, job: run },
+    { kind: 'loaded', path: victim.path, job: run, etag: victim.etag },
   ]);
   expect(bench.told.well).toBe(19);
 });

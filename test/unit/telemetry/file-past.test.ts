@@ -23,6 +23,7 @@ const attempt = {
   kind: 'attempt',
   path,
   job: 'j',
+  etag: 'v1',
   offset: 0,
   length: 1,
   attempt: 1,
