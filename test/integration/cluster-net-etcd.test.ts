@@ -2,6 +2,7 @@
 import { afterEach, expect, it } from 'vitest';
 import { MiB } from '../../src/core/units.ts';
 import { call, list } from '../support/api.ts';
+import { loggedMs } from '../support/daemon.ts';
 import { type EtcdNet, openEtcdNet } from '../support/etcd-net.ts';
 import { endsRight, reportOf, totalBytes, underWay } from '../support/net.ts';
 
@@ -34,12 +35,6 @@ async function slowLoad(
 }
 
 const ready = async ({ api }: { api: string }): Promise<number> => (await call(api, 'GET', '/health/ready')).status;
-
-/** When a line was logged first, in milliseconds since 1970. */
-function loggedMs(log: string, message: string): number {
-  const line = log.split('\n').find((one) => one.includes(message));
-  return line === undefined ? Number.NaN : new Date(JSON.parse(line).time).getTime();
-}
 
 it('a coordinator that loses sight of etcd alone pauses before its lease is over, and the other goes on', async () => {
   const { a, b, network, owner, ...scene } = await slowLoad(['e1']);

@@ -130,6 +130,12 @@ export async function untilReady(daemon: Daemon, limitMs = startLimitMs): Promis
   }
 }
 
+/** When a line was logged first, in milliseconds since 1970. */
+export function loggedMs(log: string, message: string): number {
+  const line = log.split('\n').find((one) => one.includes(message));
+  return line === undefined ? Number.NaN : new Date(JSON.parse(line).time).getTime();
+}
+
 async function answersOk(url: string, ca?: string): Promise<boolean> {
   const dispatcher = new Agent(ca === undefined ? {} : { connect: { ca } });
   try {
