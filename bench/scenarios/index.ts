@@ -2,6 +2,7 @@
 import type { Scenario } from '../support/scenario.ts';
 import { cycles } from './cycles.ts';
 import { failover } from './failover.ts';
+import { limits } from './limits.ts';
 import { load, tls } from './load.ts';
 import { manifest } from './manifest.ts';
 import { memory } from './memory.ts';
@@ -35,6 +36,7 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
   readers,
   replicas,
   failover,
+  limits,
   micro,
   // Refuses where there are no network namespaces.
   scaling,

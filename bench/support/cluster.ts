@@ -28,6 +28,8 @@ export interface ClusterOrder<O extends PlacedOrigin> {
   readonly storeSize: string;
   /** For all daemons. */
   readonly env?: Readonly<Record<string, string>>;
+  /** The host by which a worker is to be reached at its HTTP port, where that is not the one on which it listens. */
+  readonly reachedAt?: (id: string, httpPort: number) => Promise<string>;
 }
 
 export interface ClusterDaemon {
@@ -180,7 +182,10 @@ class Daemons {
     const dataDir = join(this.#order.folder, name);
     const logPath = `${dataDir}.log`;
     const command = [...by, process.execPath, join(projectRoot, 'dist', 'main.js')];
-    const role = isWorker ? ['worker', '--store-size', this.#order.storeSize] : ['coordinator'];
+    const { storeSize, reachedAt } = this.#order;
+    const host = isWorker ? await reachedAt?.(name, ports.api) : undefined;
+    const reached = host === undefined ? [] : ['--host', host];
+    const role = isWorker ? ['worker', '--store-size', storeSize, ...reached] : ['coordinator'];
     const child = startChild([...command, ...role, '--data', dataDir, ...listens], {
       logPath,
       env: plainEnvironment({ ...this.#env, ...(isWorker ? await this.#workerEnv(name) : {}) }),

@@ -1,5 +1,6 @@
 /** Load jobs as a user sees them: submitted to a coordinator's REST API, and asked about. */
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { Limit } from '../../src/core/limit-causes.ts';
 
 export interface Progress {
   readonly mJobState: string;
@@ -8,6 +9,7 @@ export interface Progress {
   readonly listingDone: boolean;
   readonly scannedFiles: number;
   readonly reason?: string;
+  readonly limitedBy?: readonly Limit[];
   readonly ledger: {
     readonly originBytes: number;
     readonly peerBytes: number;

@@ -1,7 +1,25 @@
 /** What limits a job: the account of the coordinator, made of what its workers say of themselves (core/limit-account). */
-import { addSums, charge, emptyAccount, grownBy, type LimitAccount, weightsOfJob } from '../core/limit-account.ts';
+import {
+  addSums,
+  charge,
+  emptyAccount,
+  grownBy,
+  type LimitAccount,
+  totalOf,
+  weightsOfJob,
+} from '../core/limit-account.ts';
 import { type Limit, type LimitSums, limitsOf } from '../core/limit-causes.ts';
 import { addLimitSample, type LimitWindow, recentSums } from '../core/limit-window.ts';
+
+/** Workers speak twice a second; what one has said last holds for so long. */
+const wordHoldsMs = 2_000;
+
+interface Word {
+  readonly sums: LimitSums;
+  /** What came with it. */
+  readonly grown: LimitSums;
+  readonly atMs: number;
+}
 
 export class JobLimits {
   /** Of earlier processes. */
@@ -9,8 +27,7 @@ export class JobLimits {
   #account: LimitAccount = emptyAccount;
   #lookedMs: number | undefined;
   #window: LimitWindow = [];
-  /** What each part of a worker has said last, by a name of it. */
-  #said = new Map<string, LimitSums>();
+  #words = new Map<string, Word>();
 
   constructor(before: LimitSums) {
     this.#before = before;
@@ -21,9 +38,25 @@ export class JobLimits {
    * @param listing the listing is not done
    */
   look(nowMs: number, said: ReadonlyMap<string, LimitSums>, listing: boolean): void {
-    const grown = Array.from(said, ([name, sums]) => grownBy(sums, this.#said.get(name) ?? {}));
-    this.#said = new Map(said);
-    this.#account = charge(this.#account, nowMs - (this.#lookedMs ?? nowMs), weightsOfJob(grown, { listing }));
+    const words = new Map<string, Word>();
+    let heard = false;
+    for (const [name, sums] of said) {
+      const last = this.#words.get(name);
+      const grown = grownBy(sums, last?.sums ?? {});
+      const speaks = totalOf(grown) > 0;
+      heard ||= speaks;
+      words.set(name, speaks || last === undefined ? { sums, grown, atMs: nowMs } : last);
+    }
+    this.#words = words;
+    // They do not speak all at once: one that is silent between two words waits for what it waited for before.
+    const hold = [...words.values()].filter(({ atMs }) => nowMs - atMs < wordHoldsMs);
+    const weights = heard
+      ? weightsOfJob(
+          hold.map(({ grown }) => grown),
+          { listing },
+        )
+      : undefined;
+    this.#account = charge(this.#account, nowMs - (this.#lookedMs ?? nowMs), weights);
     this.#lookedMs = nowMs;
     this.#window = addLimitSample(this.#window, { atMs: nowMs, sums: this.#account.sums });
   }
