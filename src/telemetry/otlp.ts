@@ -91,7 +91,7 @@ export function openTracer(options: OtlpOptions): Tracer {
     spanProcessors: [new BatchSpanProcessor(exporter)],
   });
   const tracer = provider.getTracer('primed', version);
-  const storage = new AsyncLocalStorage<Span>();
+  const storage = new AsyncLocalStorage<Span | undefined>();
   return {
     detailBase: files === 'all' ? Number.POSITIVE_INFINITY : someBase,
     current: () => storage.getStore(),
@@ -134,7 +134,7 @@ function contextOf(traceparent: string | undefined): Context {
   return parent === null ? ROOT_CONTEXT : trace.setSpanContext(ROOT_CONTEXT, { ...parent, isRemote: true });
 }
 
-function spanOver(span: OtlpSpan, storage: AsyncLocalStorage<Span>): Span {
+function spanOver(span: OtlpSpan, storage: AsyncLocalStorage<Span | undefined>): Span {
   const made: Span = {
     traceparent: traceparentOf(span.spanContext()),
     sampled: span.isRecording(),
@@ -142,7 +142,8 @@ function spanOver(span: OtlpSpan, storage: AsyncLocalStorage<Span>): Span {
     end(problem, endMs) {
       if (problem !== undefined) span.setStatus({ code: SpanStatusCode.ERROR, message: textOf(problem) });
       // A span that has ended takes no second end; the SDK would write to its own log.
-      if (span.isRecording()) span.end(endMs);
+      // What sends it later is no part of any span.
+      if (span.isRecording()) storage.run(undefined, () => span.end(endMs));
     },
     within: (act) => storage.run(made, act),
   };

@@ -76,6 +76,20 @@ it('a caller that does not want its trace sent is obeyed, and a header that is n
   expect(collector.spans.map(({ name, parentId }) => [name, parentId])).toEqual(Array(3).fill(['root', '']));
 });
 
+it('what the sending says is part of no span, though one was current when it began', async () => {
+  collector.status = 400;
+  // Larger than a batch: sending begins where the last of it ends.
+  const said = new Promise((resolve) => {
+    const quiet = { debug() {}, info() {}, error() {} };
+    open({ log: { ...quiet, warn: () => resolve(traceFacts()) } });
+    const span = startSpan('current');
+    span.within(() => {
+      for (let count = 0; count < 600; count += 1) startSpan('one').end();
+    });
+  });
+  expect(await said).toEqual({});
+});
+
 it('the ratio is one of traces', async () => {
   const tracer = open({ sampler: 'traceidratio', ratio: 0 });
   startSpan('none', { parent: `00-${trace}-${remote}-01` }).end();
