@@ -1,10 +1,14 @@
 /** How often the origin is read for one, two and three replicas, and when a worker dies in the middle. */
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { parseSize } from '../../src/core/sizes.ts';
 import { MiB } from '../../src/core/units.ts';
 import type { SpawnedOrigin } from '../../src/demo/origin/api.ts';
+import { openStore } from '../../src/store/index.ts';
 import { startDemoOrigin } from '../origins/demo.ts';
 import { type Cluster, openLocalCluster } from '../support/cluster.ts';
 import { insistOnSuccess, progressUntil, submitLoad } from '../support/jobs.ts';
+import { quietLog } from '../support/made-index.ts';
 import { figure, type Row, type Verdict, verdict } from '../support/results.ts';
 import type { Context, Scenario } from '../support/scenario.ts';
 
@@ -58,7 +62,7 @@ export const replicas: Scenario = {
     }
     return {
       title: 'How often the origin is read',
-      about: `${workers.length} workers; counted at the origin, over the bytes of the dataset. In the last three rows a worker is killed (SIGKILL) when a third is durable. Started again at once, as systemd does, it has what was durable, and what was in flight is read again: received and not in its store, or on the way. Where it stays away, what it had received and not passed on, by its own account, is read again, and what was on its way there; nothing else. With one replica that is all that it had.`,
+      about: `${workers.length} workers; counted at the origin, over the bytes of the dataset. In the last three rows a worker is killed (SIGKILL) when a third is durable. Started again at once, as systemd does, and back within its lease, it has what was durable, and what was in flight is read again: received and not in its store, or on the way. Where it stays away, what it had received and not passed on, by its own account, is read again, and what was on its way there; nothing else. With one replica that is all that it had.`,
       parameters: { objects: objects.length, datasetMiB: Math.round(totalBytes / MiB), segmentMiB: segmentBytes / MiB },
       rows,
       verdicts,
@@ -88,15 +92,18 @@ async function reading(
   },
 ): Promise<Reading> {
   const { objects, totalBytes, count, kill } = order;
+  const folder = workspace.folder('cluster');
+  const storeSize = `${Math.ceil(totalBytes / MiB) + 256}MB`;
   const cluster = await openLocalCluster({
-    folder: workspace.folder('cluster'),
+    folder,
     startOrigin: () => startDemoOrigin(workspace, objects),
     workers,
-    storeSize: `${Math.ceil(totalBytes / MiB) + 256}MB`,
+    storeSize,
     env: {
       PRIMED_LOG_LEVEL: 'warn',
       PRIMED_JOB_SEGMENT_SIZE: `${segmentBytes / MiB}MB`,
-      PRIMED_CLUSTER_LEASE: '2s',
+      // Who is back within the lease is not taken for lost.
+      PRIMED_CLUSTER_LEASE: kill?.isBack ? '10s' : '2s',
       ...(kill === undefined ? {} : { PRIMED_WORKER_MEMORY_BUDGET: smallBudget }),
     },
   });
@@ -109,9 +116,13 @@ async function reading(
     await progressUntil(api, path, ({ ledger }) => ledger.cachedBytes > (totalBytes * count) / 3);
     const { receivedBytes, passedOnBytes, arrivingBytes } = await standStill(cluster, kill.id);
     await cluster.kill(kill.id);
-    lostBytes = receivedBytes + arrivingBytes - (kill.isBack ? await durableBytes(cluster, kill.id) : passedOnBytes);
     process.kill(cluster.origin.pid, 'SIGCONT');
     await cluster.origin.setKnobs({ bytesPerSecond: 0 });
+    lostBytes = receivedBytes + arrivingBytes - passedOnBytes;
+    if (kill.isBack) {
+      lostBytes = receivedBytes + arrivingBytes - (await durableBytes(join(folder, kill.id), storeSize));
+      await cluster.start(kill.id);
+    }
   }
   const end = insistOnSuccess(path, await progressUntil(api, path, () => false));
   const { bytesByKey } = await cluster.origin.stats();
@@ -146,10 +157,18 @@ async function standStill(
   }
 }
 
-/** Starts a worker again. What its store has then: the origin stands still, so nothing has come to it. */
-async function durableBytes(cluster: Cluster<SpawnedOrigin>, id: string): Promise<number> {
-  const { api } = await cluster.start(id);
-  return (await readMetrics(api, ['primed_store_used_bytes']))[0]!;
+/** What a worker that does not run has in its store. */
+async function durableBytes(dataDir: string, storeSize: string): Promise<number> {
+  const store = await openStore({
+    indexDir: join(dataDir, 'index'),
+    stores: [{ dir: join(dataDir, 'store'), sizeBytes: parseSize(storeSize) }],
+    now: Date.now,
+    log: quietLog,
+    ledgerFlushMs: 1000,
+  });
+  const { usedBytes } = store.usage();
+  await store.close();
+  return usedBytes;
 }
 
 /** Throws for one that is not there. */

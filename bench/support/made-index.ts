@@ -13,15 +13,17 @@ export function storeBytesFor(files: number): number {
   return Math.ceil((files * objectBytes) / MiB) * MiB + 64 * MiB;
 }
 
+/** Of a store that is opened outside of a daemon. */
+export const quietLog = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} };
+
 /** One block a file. Space is allocated and recorded but not written: an index does not know the difference. */
 export async function makeIndex(order: {
   readonly indexDir: string;
   readonly stores: readonly { readonly dir: string; readonly sizeBytes: number }[];
   readonly files: number;
 }): Promise<void> {
-  const quiet = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} };
   const { indexDir, stores } = order;
-  const store = await openStore({ indexDir, stores, now: Date.now, log: quiet, ledgerFlushMs: 1000 });
+  const store = await openStore({ indexDir, stores, now: Date.now, log: quietLog, ledgerFlushMs: 1000 });
   const filler = new Filler(store);
   const load = randomUUID() as LoadId;
   const run = randomUUID() as RunId;
