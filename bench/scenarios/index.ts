@@ -1,12 +1,14 @@
 /** The benchmarks by name, in the order in which `all` runs them. */
 import type { Scenario } from '../support/scenario.ts';
 import { cycles } from './cycles.ts';
+import { eta } from './eta.ts';
 import { failover } from './failover.ts';
 import { limits } from './limits.ts';
 import { load, tls } from './load.ts';
 import { manifest } from './manifest.ts';
 import { memory } from './memory.ts';
 import { micro } from './micro.ts';
+import { plan } from './plan.ts';
 import { radosgw } from './radosgw.ts';
 import { readers } from './readers.ts';
 import { replicas } from './replicas.ts';
@@ -31,6 +33,8 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
   scrape,
   ring,
   manifest,
+  plan,
+  eta,
   sharing,
   serving,
   readers,

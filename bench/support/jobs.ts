@@ -10,6 +10,7 @@ export interface Progress {
   readonly scannedFiles: number;
   readonly reason?: string;
   readonly limitedBy?: readonly Limit[];
+  readonly etaMs?: number;
   readonly ledger: {
     readonly originBytes: number;
     readonly peerBytes: number;

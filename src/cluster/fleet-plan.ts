@@ -9,7 +9,7 @@ import type { LoadOptions } from '../core/job.ts';
 import { allSteps, type Step } from '../core/segment-plan.ts';
 import { type Segment, segmentsOf } from '../core/segments.ts';
 import type { ManifestEntry } from '../core/types.ts';
-import { defaultPartBytes } from '../core/units.ts';
+import { alignUp, defaultPartBytes } from '../core/units.ts';
 import type { MissingParts, RunSpec, WorkerRoom } from '../ingest/types.ts';
 import { headsToVerify } from '../ingest/verify-heads.ts';
 import { missingRanges } from '../store/layout.ts';
@@ -91,21 +91,44 @@ export class FleetPlan {
   /** Counts a page of files. Rejects where a worker fails; one that is lost has nothing. */
   async add(entries: readonly ManifestEntry[]): Promise<void> {
     const { loadMetadataOnly } = this.#options;
-    const surveyed = this.#mayBeThere || loadMetadataOnly;
-    const found = surveyed ? await survey(this.#places, this.#run, entries, this.#surveyHow) : undefined;
-    if (loadMetadataOnly) {
-      for (const [at] of entries.entries()) this.#count(found!.files[at]!.complete, 0, 0);
+    if (!this.#mayBeThere && !loadMetadataOnly) {
+      for (const entry of entries) if (!this.#countPlainly(entry)) this.#countWhole(entry);
       return;
     }
-    const files = entries.map((entry, at) => this.#fileOf(entry, found?.files[at]));
-    if (this.#mayBeThere) await this.#ask(files);
-    if (found !== undefined) addNeed(this.planned.need, found.need);
-    else for (const entry of entries) this.#places.addNeed(this.#run, entry, 1, this.planned.need);
+    const how = { load: this.#run.spec.load, elsewhere: !loadMetadataOnly };
+    const found = await survey(this.#places, this.#run, entries, how);
+    if (loadMetadataOnly) {
+      for (const { complete } of found.files) this.#count(complete, 0, 0);
+      return;
+    }
+    const files = entries.map((entry, at) => this.#fileOf(entry, found.files[at]));
+    await this.#ask(files);
+    addNeed(this.planned.need, found.need);
     for (const file of files) this.#countFile(file);
   }
 
-  get #surveyHow() {
-    return { load: this.#run.spec.load, elsewhere: this.#mayBeThere && !this.#options.loadMetadataOnly };
+  /** What most files are: small, on one worker, and of which nothing is there. False: it is another kind of file. */
+  #countPlainly(entry: ManifestEntry): boolean {
+    const { path, sizeBytes } = entry;
+    const { replicas, verify } = this.#options;
+    if (replicas > 1 || verify || sizeBytes > this.#places.segmentBytesOf(this.#run, entry)) return false;
+    const owner = this.#places.of(this.#run, path, 0)[0];
+    if (owner === undefined || sizeBytes > this.#partBytesOf(owner)) return false;
+    const { planned } = this;
+    needAt(planned.need, owner.id, alignUp(sizeBytes));
+    planned.loadedFiles += 1;
+    if (sizeBytes === 0) return true;
+    planned.loadedBytes += sizeBytes;
+    needAt(planned.bytesAt, owner.id, sizeBytes);
+    needAt(planned.originBytesAt, owner.id, sizeBytes);
+    this.#countRequests(path, 'wholeGet', 1, sizeBytes);
+    return true;
+  }
+
+  /** Nothing of the file is there. */
+  #countWhole(entry: ManifestEntry): void {
+    this.#places.addNeed(this.#run, entry, 1, this.planned.need);
+    this.#countFile(this.#fileOf(entry, undefined));
   }
 
   #fileOf(entry: ManifestEntry, cached: CachedFile | undefined): PlannedFile {
@@ -196,11 +219,14 @@ export class FleetPlan {
   }
 
   /** Nothing is there. */
-  #allOf({ file, offset, length }: Segment, { id }: Member): MissingParts {
-    // One that has joined since is like the others.
-    const { partBytes } = this.#rooms.get(id) ?? { partBytes: defaultPartBytes };
+  #allOf({ file, offset, length }: Segment, worker: Member): MissingParts {
+    const partBytes = this.#partBytesOf(worker);
     const small = offset === 0 && length <= partBytes;
     const parts = length === 0 ? 0 : small ? 1 : missingRanges({ offset, length }, partBytes, () => undefined).length;
     return { bytes: length, parts, heads: this.#options.verify ? headsToVerify(file, '', partBytes) : 0 };
+  }
+  #partBytesOf({ id }: Member): number {
+    // One that has joined since is like the others.
+    return this.#rooms.get(id)?.partBytes ?? defaultPartBytes;
   }
 }

@@ -263,6 +263,7 @@ export class JobRun {
     }
     return snapshotOf(this.definition, nextState(this.#progress, { type: 'ticked' }, clock.wallMs()), {
       ...this.#live(),
+      nowMs: clock.monotonicMs(),
       verifying: this.#verifyPhase?.live,
       waitingFor: this.#started ? this.#deps.fleet.waitingFor(this.definition.runId) : undefined,
     });
@@ -523,7 +524,9 @@ export class JobRun {
   #live(): Figures {
     if (!this.#started) return this.#figures.atRest;
     const { repairs } = this.#marks;
-    return this.#figures.now({ repairs, listing: !this.#progress.listingDone });
+    const { tally, listingDone } = this.#progress;
+    const files = tally.loadedFiles + tally.failedFiles;
+    return this.#figures.now({ repairs, listing: !listingDone, files });
   }
 
   /** Of an ended job the rate is the average over its active time. */

@@ -1,7 +1,8 @@
-/** The figures of a job that its workers keep: the ledger, retries, the rate that follows from them, and what limits it. */
+/** The figures of a job that its workers keep: the ledger, retries, rate and pace that follow from them, and what limits it. */
+import { addDone, type Pace } from '../core/eta.ts';
 import type { Limit, LimitSums } from '../core/limit-causes.ts';
 import { addSample, type RateWindow, rateOf } from '../core/rate.ts';
-import { addLedgers, type Clock, type Ledger, type RunId, type WorkerId } from '../core/types.ts';
+import { addLedgers, type Clock, discardReasons, type Ledger, type RunId, type WorkerId } from '../core/types.ts';
 import type { Fleet } from './fleet.ts';
 import { JobLimits } from './job-limits.ts';
 import type { JobDefinition } from './job-store.ts';
@@ -15,6 +16,7 @@ export interface Figures {
   readonly limitedMs: LimitSums;
   /** What limits it of late; once it has ended, what did. */
   readonly limitedBy?: readonly Limit[];
+  readonly pace?: Pace;
 }
 
 export class RunFigures {
@@ -29,6 +31,7 @@ export class RunFigures {
   #evictedSeen = 0;
   #rate: RateWindow = [];
   readonly #limits: JobLimits;
+  #pace: Pace | undefined;
 
   constructor(options: {
     definition: JobDefinition;
@@ -58,8 +61,11 @@ export class RunFigures {
     };
   }
 
-  /** Of the run that was started, and of the repair run where there is one. A look is also a sample of the rate. */
-  now({ repairs, listing }: { repairs: boolean; listing: boolean }): Figures {
+  /**
+   * Of the run that was started, and of the repair run where there is one. A look is also a sample of rate and pace.
+   * @param look.files that were loaded, or have failed
+   */
+  now({ repairs, listing, files }: { repairs: boolean; listing: boolean; files: number }): Figures {
     const { runId, repairRunId } = this.#definition;
     const limits = namedBy(runId, this.#fleet.limits(runId));
     let { retries, evictedBytes, ledger } = this.#fleet.progress(runId);
@@ -79,7 +85,9 @@ export class RunFigures {
     const bytesPerSecond = rateOf(this.#rate, atMs);
     this.#limits.look(atMs, limits, listing);
     const { recent, sums } = this.#limits;
+    this.#pace = addDone(this.#pace, atMs, { files, bytes: movedBytes(ledger) });
     const figures = {
+      pace: this.#pace,
       retries: this.#retriesBefore + this.#retriesSeen,
       evictedBytes: this.#evictedBefore + this.#evictedSeen,
       ledger,
@@ -92,4 +100,8 @@ export class RunFigures {
 
 function namedBy(run: RunId, limits: ReadonlyMap<WorkerId, LimitSums>): Map<string, LimitSums> {
   return new Map(Array.from(limits, ([worker, sums]) => [`${run} ${worker}`, sums]));
+
+/** What came to workers, from the origin and from each other, and was of use, durable by now or about to be. */
+export function movedBytes({ originBytes, peerBytes, discardedBytes }: Ledger): number {
+  return discardReasons.reduce((sum, reason) => sum - discardedBytes[reason], originBytes + peerBytes);
 }

@@ -1,10 +1,11 @@
 /** From the state of a job and the live figures of its run to what reports are made of. Pure. */
 import type { JobSnapshot } from '../core/job.ts';
 import { isEnded, type JobProgress, processedFiles } from '../core/job-machine.ts';
+import { type Pace, timeLeftMs } from '../core/eta.ts';
 import type { Limit } from '../core/limit-causes.ts';
-import { etaMsOf } from '../core/rate.ts';
 import type { Ledger } from '../core/types.ts';
 import type { JobDefinition } from './job-store.ts';
+import { movedBytes } from './run-figures.ts';
 
 export interface LiveFigures {
   readonly ledger: Ledger;
@@ -12,6 +13,9 @@ export interface LiveFigures {
   readonly evictedBytes?: number;
   readonly bytesPerSecond?: number;
   readonly limitedBy?: readonly Limit[];
+  /** How it went so far, and the time by the same clock. */
+  readonly pace?: Pace;
+  readonly nowMs?: number;
   /** Why nothing goes on. */
   readonly waitingFor?: string | undefined;
   /** Of the page of the verification that is under way. */
@@ -25,10 +29,9 @@ export function snapshotOf(definition: JobDefinition, progress: JobProgress, liv
   const totalBytes = listingDone ? listing.bytes + tally.grownBytes : undefined;
   // What a stopped run has of a file waits for the next one; a failed run gives it back.
   const whole = isEnded(state) && state !== 'STOPPED';
-  const loadedBytes = whole ? tally.loadedBytes : loadedSoFar(progress, live.ledger, totalBytes);
-  const remaining =
-    totalBytes === undefined ? undefined : totalBytes - loadedBytes - tally.skippedBytes - tally.failedBytes;
-  const etaMs = state === 'RUNNING' ? etaMsOf(remaining, live.bytesPerSecond) : undefined;
+  const { replicas } = definition.options;
+  const loadedBytes = whole ? tally.loadedBytes : loadedSoFar(progress, live.ledger, { totalBytes, replicas });
+  const etaMs = etaOf(definition, progress, live);
   return {
     jobId,
     type,
@@ -69,8 +72,27 @@ export function snapshotOf(definition: JobDefinition, progress: JobProgress, liv
 }
 
 /** Bytes of whole files, and of files under way what is durable already: one huge file must not look like a standstill. */
-function loadedSoFar({ tally }: JobProgress, ledger: Ledger, totalBytes: number | undefined): number {
+function loadedSoFar(
+  { tally }: JobProgress,
+  ledger: Ledger,
+  { totalBytes, replicas }: { readonly totalBytes: number | undefined; readonly replicas: number },
+): number {
   const most =
     totalBytes === undefined ? Number.POSITIVE_INFINITY : totalBytes - tally.skippedBytes - tally.failedBytes;
-  return Math.max(tally.loadedBytes, Math.min(ledger.cachedBytes, most));
+  // What workers have made durable counts as often as they are to have it.
+  return Math.max(tally.loadedBytes, Math.min(Math.floor(ledger.cachedBytes / replicas), most));
+}
+
+/** Until everything is loaded, of a load whose listing has ended. */
+function etaOf(definition: JobDefinition, progress: JobProgress, live: LiveFigures): number | undefined {
+  const { state, listing, listingDone, tally } = progress;
+  const { pace, nowMs, ledger } = live;
+  if (definition.type !== 'LOAD' || state !== 'RUNNING' || !listingDone) return undefined;
+  if (pace === undefined || nowMs === undefined) return undefined;
+  const bytes = listing.bytes + tally.grownBytes - tally.skippedBytes - tally.failedBytes;
+  return timeLeftMs(
+    pace,
+    { files: listing.files - processedFiles(tally), bytes: bytes * definition.options.replicas - movedBytes(ledger) },
+    nowMs,
+  );
 }
