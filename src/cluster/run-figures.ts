@@ -100,6 +100,7 @@ export class RunFigures {
 
 function namedBy(run: RunId, limits: ReadonlyMap<WorkerId, LimitSums>): Map<string, LimitSums> {
   return new Map(Array.from(limits, ([worker, sums]) => [`${run} ${worker}`, sums]));
+}
 
 /** What came to workers, from the origin and from each other, and was of use, durable by now or about to be. */
 export function movedBytes({ originBytes, peerBytes, discardedBytes }: Ledger): number {

@@ -1,7 +1,8 @@
 /** From the state of a job and the live figures of its run to what reports are made of. Pure. */
+
+import { type Pace, timeLeftMs } from '../core/eta.ts';
 import type { JobSnapshot } from '../core/job.ts';
 import { isEnded, type JobProgress, processedFiles } from '../core/job-machine.ts';
-import { type Pace, timeLeftMs } from '../core/eta.ts';
 import type { Limit } from '../core/limit-causes.ts';
 import type { Ledger } from '../core/types.ts';
 import type { JobDefinition } from './job-store.ts';

@@ -22,15 +22,13 @@ export interface Pace {
   readonly done: Done;
   /** What was done in each stretch of time, the oldest first. The last one may still grow. */
   readonly blocks: readonly Block[];
-  /** A block that lasts as long is closed. */
-  readonly blockMs: number;
   /** Something was done. */
   readonly begun: boolean;
 }
 
-/** Shortest stretch: long enough that parts of some MiB do not make it look uneven. */
-const firstBlockMs = 250;
-/** Beyond this many, two become one, and last twice as long from then on. */
+/** A block that lasts as long is closed: parts of some MiB do not make it look uneven. */
+const blockMs = 250;
+/** Beyond this many, of the older half two become one. */
 const mostBlocks = 64;
 /** Before this a pace would be noise. */
 const leastElapsedMs = 500;
@@ -52,10 +50,10 @@ const noiseFloor = 0.0004;
 
 /** The pace with what is done by now. What was done never shrinks: where it does (a worker was lost), it stands. */
 export function addDone(pace: Pace | undefined, atMs: number, done: Done): Pace {
-  if (pace === undefined || atMs < pace.atMs) return { atMs, done, blocks: [], blockMs: firstBlockMs, begun: false };
+  if (pace === undefined || atMs < pace.atMs) return { atMs, done, blocks: [], begun: false };
   const whole = { files: Math.max(done.files, pace.done.files), bytes: Math.max(done.bytes, pace.done.bytes) };
   const more = { ms: atMs - pace.atMs, files: whole.files - pace.done.files, bytes: whole.bytes - pace.done.bytes };
-  const { blocks, blockMs, begun } = pace;
+  const { blocks, begun } = pace;
   const isNothing = more.files === 0 && more.bytes === 0;
   // It begins behind what is done first: how long that took (a listing, the first answer of an origin) says nothing of the pace.
   if (!begun) return { ...pace, atMs, done: whole, begun: !isNothing };
@@ -63,9 +61,7 @@ export function addDone(pace: Pace | undefined, atMs: number, done: Done): Pace 
   const last = blocks.at(-1);
   const joined =
     last !== undefined && last.ms < blockMs ? [...blocks.slice(0, -1), sum(last, more)] : [...blocks, more];
-  const next = { atMs, done: whole, begun };
-  if (joined.length <= mostBlocks) return { ...next, blocks: joined, blockMs };
-  return { ...next, blocks: pairs(joined), blockMs: blockMs * 2 };
+  return { atMs, done: whole, begun, blocks: joined.length > mostBlocks ? withOldPaired(joined) : joined };
 }
 
 /** Milliseconds until what is left is done; undefined: that cannot be said. */
@@ -77,8 +73,9 @@ export function timeLeftMs(pace: Pace, left: Done, nowMs: number): number | unde
   const idleMs = all.slice(lastDone + 1).reduce((total, { ms }) => total + ms, 0);
   if (elapsedMs < leastElapsedMs || lastDone < 0 || idleMs >= standstillMs) return undefined;
   // Some loads go in waves. Between two of them nobody is late.
-  const waits = idleMs <= Math.max(leastWaitMs, 2 * longestIdleMs(all.slice(0, lastDone)));
-  const blocks = weighted(waits ? all.slice(0, lastDone + 1) : all);
+  const waveMs = longestIdleMs(all.slice(0, lastDone));
+  const waits = idleMs <= Math.max(leastWaitMs, 2 * waveMs);
+  const blocks = weighted(byWaves(waits ? all.slice(0, lastDone + 1) : all), waveMs);
   let best: { readonly oddity: number; readonly msOfAByte: number; readonly fileCost: number } | undefined;
   for (const fileCost of fileCosts) {
     const found = judged(blocks, fileCost);
@@ -91,6 +88,21 @@ export function timeLeftMs(pace: Pace, left: Done, nowMs: number): number | unde
 
 function isIdle({ files, bytes }: Block): boolean {
   return files === 0 && bytes === 0;
+}
+
+/** What is done at the end of a wait took that wait. */
+function byWaves(blocks: readonly Block[]): Block[] {
+  const waves: Block[] = [];
+  let waitMs = 0;
+  for (const block of blocks) {
+    if (isIdle(block)) waitMs += block.ms;
+    else {
+      waves.push({ ...block, ms: block.ms + waitMs });
+      waitMs = 0;
+    }
+  }
+  if (waitMs > 0) waves.push({ ms: waitMs, files: 0, bytes: 0 });
+  return waves;
 }
 
 function longestIdleMs(blocks: readonly Block[]): number {
@@ -107,10 +119,10 @@ interface Weighted extends Block {
 }
 
 /** The newest first. */
-function weighted(blocks: readonly Block[]): Weighted[] {
+function weighted(blocks: readonly Block[], waveMs: number): Weighted[] {
   const elapsedMs = blocks.reduce((total, { ms }) => total + ms, 0);
-  const leastMs = Math.max(halfLife.leastMs, halfLife.waves * longestIdleMs(blocks));
-  const halfMs = Math.min(halfLife.mostMs, Math.max(leastMs, elapsedMs * halfLife.share));
+  const leastMs = Math.max(halfLife.leastMs, halfLife.waves * waveMs);
+  const halfMs = Math.max(leastMs, Math.min(halfLife.mostMs, elapsedMs * halfLife.share));
   let ageMs = 0;
   const result: Weighted[] = [];
   for (const block of [...blocks].reverse()) {
@@ -146,11 +158,10 @@ function sum(a: Block, b: Block): Block {
   return { ms: a.ms + b.ms, files: a.files + b.files, bytes: a.bytes + b.bytes };
 }
 
-function pairs(blocks: readonly Block[]): Block[] {
-  const joined: Block[] = [];
-  for (let at = 0; at < blocks.length; at += 2) {
-    const second = blocks[at + 1];
-    joined.push(second === undefined ? blocks[at]! : sum(blocks[at]!, second));
-  }
-  return joined;
+/** The older half of them, two by two: what is long ago is known less finely. */
+function withOldPaired(blocks: readonly Block[]): Block[] {
+  const newer = mostBlocks / 2;
+  const paired: Block[] = [];
+  for (let at = 0; at < newer; at += 2) paired.push(sum(blocks[at]!, blocks[at + 1]!));
+  return [...paired, ...blocks.slice(newer)];
 }
