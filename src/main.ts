@@ -63,7 +63,10 @@ function sizeOf(text: string): number {
   }
 }
 
-const doctor = doctorVerb(async (input, paths) => (await import('./doctor/doctor.ts')).examineNode(input, paths));
+const doctor = doctorVerb(async (input, paths) => {
+  const [{ examineNode }, { lookAtEtcd }] = await Promise.all([import('./doctor/doctor.ts'), import('./etcd-look.ts')]);
+  return examineNode(input, paths, { etcd: lookAtEtcd });
+});
 
 const code = await runCli(process.argv.slice(2), processIo(), [...daemons, demo, doctor]);
 // not process.exit: what standard output still holds is to be written

@@ -1,6 +1,15 @@
 /** `primed doctor` on a node that is well, and on one where real things are broken. */
 import { execFileSync } from 'node:child_process';
-import { chmodSync, closeSync, mkdirSync, openSync, truncateSync, writeFileSync, writeSync } from 'node:fs';
+import {
+  chmodSync,
+  closeSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  truncateSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -98,6 +107,27 @@ test('a node whose daemon runs is well; stopped and broken, each fault is named 
   closeSync(fd);
   expect((await doctor()).find('store')).toMatchObject({ level: 'fail', what: expect.stringContaining('damaged') });
 }, 60_000);
+
+test('errors of the configuration are findings beside all others; whom they are about is not asked', async () => {
+  write({ more: 'lanes = "many"' });
+  const said = await doctor();
+  expect(said.code).toBe(1);
+  expect(said.find('configuration')).toMatchObject({ level: 'fail', what: expect.stringContaining('lanes') });
+  expect(said.find('Node')).toMatchObject({ level: 'ok' });
+  expect(said.find('worker.s3_listen')).toMatchObject({ level: 'ok' });
+  expect(said.find('origin s3://')).toMatchObject({ level: 'ok' });
+  origin.resetStats();
+  write({ more: '' });
+  writeFileSync(file, readFileSync(file, 'utf8').replace(/endpoint = .*/, 'endpoint = "no url"'));
+  const unasked = await doctor();
+  expect(unasked.find('configuration')).toMatchObject({
+    level: 'fail',
+    what: expect.stringContaining('ufs[0].endpoint'),
+  });
+  expect(unasked.find('origins')).toMatchObject({ level: 'warn', what: expect.stringContaining('not asked') });
+  expect(unasked.find('memory')).toBeDefined();
+  expect(origin.stats().requests).toBe(0);
+});
 
 test('a configuration that cannot work is the finding: no rights, no folder, an expired certificate', async () => {
   const { cert, key } = makeCertificate();

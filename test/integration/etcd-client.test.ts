@@ -1,5 +1,7 @@
 /** The client of etcd against a real one: calls, fail-over, leases. Watches: etcd-watch.test.ts. */
+import { randomUUID } from 'node:crypto';
 import { beforeAll, describe, expect, test } from 'vitest';
+import { lookAtEtcd } from '../../src/etcd-look.ts';
 import { clientOf, type EtcdServer, serverFor, startEtcd } from '../support/etcd.ts';
 
 const eventually = { timeout: 30_000, interval: 10 };
@@ -27,6 +29,23 @@ describe('one member', () => {
     expect(await etcd.delete('/a/x')).toBe(true);
     expect(await etcd.delete('/a/x')).toBe(false);
     expect(await etcd.get('/a/x')).toBeUndefined();
+  });
+
+  test('an examination finds the members of the cluster, and says what it could not read', async () => {
+    const etcd = clientOf(server.endpoints);
+    const about = { instance: randomUUID(), host: 'h', httpPort: 1, s3Port: 2, version: '9.9.9', protocol: 4 };
+    const entry = { ...about, registeredAtMs: 1, leaseMs: 10_000 };
+    await etcd.put('/look/c/workers/members/w1', JSON.stringify(entry));
+    await etcd.put('/look/c/workers/members/w2', 'no entry');
+    await etcd.put('/look/c/workers/known/w3', JSON.stringify(entry));
+    const settings = { endpoints: server.endpoints, prefix: '/look/c/', timeoutMs: 5_000, coordinatorLeaseMs: 5_000 };
+    const { members } = await lookAtEtcd(settings);
+    expect([...members]).toEqual([
+      ['w1', '9.9.9'],
+      ['w2', 'an entry that cannot be read'],
+    ]);
+    const nobody = { ...settings, endpoints: ['http://127.0.0.1:1'], timeoutMs: 500 };
+    await expect(lookAtEtcd(nobody)).rejects.toMatchObject({ code: 'ETCD_UNAVAILABLE' });
   });
 
   test('a prefix is read whole and of one revision, whatever its size; its neighbours are not', async () => {
