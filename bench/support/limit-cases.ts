@@ -30,8 +30,6 @@ export interface LimitCase {
   readonly cause: LimitCause;
   readonly objects: { readonly count: number; readonly sizeBytes: number };
   readonly options?: Readonly<Record<string, string>>;
-  /** It is loaded as fast as it goes before. */
-  readonly loadedBefore?: true;
   /** @param factor how slow, around 1 */
   begin(stage: LimitStage, factor: number): Promise<End> | End;
 }
@@ -124,13 +122,6 @@ export const limitCases: readonly LimitCase[] = [
   },
 ];
 
-/** Real work, which takes more of it than what is slowed down on purpose. */
-export const checksumCase: LimitCase = {
-  ...{ name: 'checksums', cause: 'checksum', objects: { count: 160, sizeBytes: 8 * MiB }, loadedBefore: true },
-  options: { verify: 'true' },
-  begin: () => () => 1,
-};
-
 export interface CaseAnswer {
   /** Largest first; undefined: the load did not say. */
   readonly limits: readonly Limit[] | undefined;
@@ -138,8 +129,8 @@ export interface CaseAnswer {
   readonly slowed: number;
 }
 
-/** Everything ends with the workspace. @param storeSize of each worker */
-export async function openLimitStage(workspace: Workspace, storeSize = '512MB'): Promise<LimitStage> {
+/** Everything ends with the workspace. */
+export async function openLimitStage(workspace: Workspace): Promise<LimitStage> {
   const calls = openSlowCalls(workspace.folder('calls'));
   workspace.defer(() => calls.close());
   const ways: SlowWay[] = [];
@@ -147,7 +138,7 @@ export async function openLimitStage(workspace: Workspace, storeSize = '512MB'):
     folder: workspace.folder('cluster'),
     startOrigin: () => startDemoOrigin(workspace, []),
     workers: ['w1', 'w2'],
-    storeSize,
+    storeSize: '512MB',
     env: {
       ...calls.env,
       PRIMED_WORKER_LANES: '1',
@@ -184,7 +175,6 @@ export async function runLimitCase(
     await origin.add({ key: `${prefix}${n}`, sizeBytes });
   await origin.prepareEtags();
   const path = `s3://${origin.bucket}/${prefix}`;
-  if (limitCase.loadedBefore) await load(coordinator.api, path);
   const end = await limitCase.begin(stage, more.slower);
   try {
     const progress = await load(coordinator.api, path, limitCase.options);
