@@ -35,6 +35,7 @@ import { WorkerRates } from './cluster/worker-rates.ts';
 import type { Config } from './config/config.ts';
 import { slotShare } from './config/defaults.ts';
 import type { LiveText } from './core/live.ts';
+import type { WorkerFigures } from './core/membership.ts';
 import { isMember } from './core/membership.ts';
 import type { ClientTls } from './core/node-tls.ts';
 import type { WritableOrigins } from './core/passed-write.ts';
@@ -79,6 +80,7 @@ import type { Telemetry } from './telemetry/registry.ts';
 import { type ServingCounters, servingLayout } from './telemetry/serving-columns.ts';
 import { makeSharedCounters, valuesOf } from './telemetry/shared-counters.ts';
 import type { Tracer } from './telemetry/trace.ts';
+import { workerFigures } from './worker-figures.ts';
 
 /** What is open by now, and what is being closed. */
 export interface Opened {
@@ -329,7 +331,7 @@ export async function openCoordinatorSide(base: NodeBase): Promise<void> {
   showJobs(telemetry, jobs, systemClock);
   const { registry, registrations, past } = opened;
   const source = opened.source ?? filesOfCluster(base, members);
-  const { store } = opened;
+  const figures = figuresOf(base);
   opened.api = buildApiServer({
     ...base,
     jobs,
@@ -344,7 +346,7 @@ export async function openCoordinatorSide(base: NodeBase): Promise<void> {
       refusalOf: (id: WorkerId) => members.members.refusalOf(id),
       rateOf: (id: WorkerId) => members.rates.of(id),
     }),
-    ...(store && { usage: () => store.usage() }),
+    ...(figures && { figures }),
   });
 }
 
@@ -361,6 +363,14 @@ function ownersOf(members: RegistryMembers | undefined): (path: string, index: n
   if (members === undefined) return () => [];
   const placement = ringPlacement(members);
   return (path, index, replicas) => placement.owners(path, index, replicas).map(({ id }) => id);
+}
+
+/** Of the worker in this process, as soon as it is open. */
+function figuresOf({
+  opened: { store, lanes, servingCounters: serving },
+}: NodeBase): (() => WorkerFigures) | undefined {
+  if (store === undefined || lanes === undefined || serving === undefined) return undefined;
+  return workerFigures({ store, lanes, serving, now: () => systemClock.monotonicMs() });
 }
 
 /** What is pinned, and who is told. A daemon alone tells its own worker. */
@@ -500,10 +510,7 @@ export function joinCluster(base: NodeBase): void {
       ...(live.tls.server === undefined ? {} : { tls: true }),
       ...(cluster.zone === undefined ? {} : { zone: cluster.zone }),
     },
-    figures: () => {
-      const { capacityBytes, freeBytes, files } = store.usage();
-      return { capacityBytes, freeBytes: Math.max(0, freeBytes), files };
-    },
+    figures: figuresOf(base)!,
     ...(opened.hungDisk && { holdBack: opened.hungDisk }),
     observe: observeLease(telemetry),
   };

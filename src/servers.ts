@@ -11,6 +11,7 @@ import type { Registrations, Registry } from './cluster/registry.ts';
 import type { JobService } from './cluster/types.ts';
 import type { NodeAccess } from './cluster/wire/node-check.ts';
 import type { Config } from './config/config.ts';
+import type { WorkerFigures } from './core/membership.ts';
 import { Pins, pinnedClass, Retention } from './core/retention.ts';
 import type { Log, UfsPath } from './core/types.ts';
 import { MiB } from './core/units.ts';
@@ -40,7 +41,7 @@ import { type UfsApiOptions, ufsApi } from './server/ufs-api.ts';
 import { type WhyApiOptions, whyApi } from './server/why-api.ts';
 import { type WorkerApiOptions, workerApi } from './server/worker-api.ts';
 import { workerLoadApi } from './server/worker-load-api.ts';
-import type { Store, StoreUsage } from './store/types.ts';
+import type { Store } from './store/types.ts';
 import type { FilePast } from './telemetry/file-past.ts';
 import type { Telemetry } from './telemetry/registry.ts';
 
@@ -77,10 +78,10 @@ export function buildApiServer(
     refusalOf?: WorkerApiOptions['refusalOf'];
     rateOf?: WorkerApiOptions['rateOf'];
     /** Of the worker in this process. */
-    usage?: () => StoreUsage;
+    figures?: () => WorkerFigures;
   },
 ): FastifyInstance {
-  const { config, jobs, live, source, ufs, pins, registry, registrations, refusalOf, usage, log } = options;
+  const { config, jobs, live, source, ufs, pins, registry, registrations, refusalOf, figures, log } = options;
   const app = buildServer(options, 'api');
   app.register(jobApi, { jobs, defaults: live.loadDefaults });
   // The configuration is the same on every worker.
@@ -101,7 +102,7 @@ export function buildApiServer(
     ...{ jobs, ...ufs, version: PRIMED_VERSION },
     ...(registry && { registry }),
     ...(refusalOf && { refusalOf }),
-    ...(usage && { usage }),
+    ...(figures && { figures }),
   });
   return app;
 }

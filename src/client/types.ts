@@ -3,6 +3,7 @@ import type { Unanswered } from '../core/check.ts';
 import type { JobState, LoadOptions } from '../core/job.ts';
 import type { Limit } from '../core/limit-causes.ts';
 import type { WorkerState } from '../core/membership.ts';
+import type { WorkerUse } from '../core/worker-use.ts';
 
 export interface Submitted {
   readonly success: boolean;
@@ -174,6 +175,8 @@ export interface WorkerInfo {
   readonly files: number;
   /** What it reads from origins for loads of the coordinator that was asked; absent: nothing was heard of that lately. */
   readonly bytesPerSecond?: number;
+  /** What of its store is for whom, and its rates. */
+  readonly use?: WorkerUse;
   /** ISO 8601, as the two that follow. */
   readonly registeredAt: string;
   readonly lastSeenAt: string;

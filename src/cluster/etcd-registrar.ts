@@ -15,6 +15,7 @@ import {
   discoveryEntry,
   discoveryKey,
   type Found,
+  figuresText,
   memberKeys,
   parseRegistered,
   placeTaken,
@@ -162,7 +163,7 @@ class EtcdRegistrar implements Registrar {
     const { etcd, leaseMs, clock, log } = this.#options;
     const lease = await etcd.grantLease(leaseMs, { signal });
     try {
-      const figures = JSON.stringify(this.#options.figures());
+      const figures = figuresText(this.#options.figures());
       const epoch = await this.#write(lease, figures, signal);
       this.#held = { lease, epoch, figures, figuresMs: clock.monotonicMs() };
     } catch (error) {
@@ -237,7 +238,7 @@ class EtcdRegistrar implements Registrar {
       held.lease = await etcd.adoptLease(held.lease.id, { signal });
       held.lease.onLost(() => this.#wake.abort());
     }
-    const value = JSON.stringify(this.#options.figures());
+    const value = figuresText(this.#options.figures());
     const due = value !== held.figures && clock.monotonicMs() - held.figuresMs >= figuresEveryMs;
     const { succeeded } = await etcd.txn({
       compare: [{ key: members, modRevision: held.epoch }],

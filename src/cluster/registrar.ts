@@ -19,6 +19,7 @@ import type { WorkerFigures, WorkerProtocols, WorkerReport } from '../core/membe
 import type { ClientTls } from '../core/node-tls.ts';
 import { clusterProtocol, protocolsHeader, rangeHeader } from '../core/protocol.ts';
 import type { Log, Random, WorkerId } from '../core/types.ts';
+import { useHeader, useText } from '../core/worker-use.ts';
 
 export interface RegistrarOptions {
   /** `http://host:port` of the coordinator. */
@@ -143,13 +144,14 @@ class HttpRegistrar implements Registrar {
       return this.#leaseMs * renewShare;
     }
     try {
+      const { use, ...known } = figures();
       const answer = await this.#transport.json<{ epoch: number; leaseMs: number }>({
         method: 'PUT',
         path: this.#path,
-        headers: { [protocolsHeader]: rangeHeader(clusterProtocol) },
+        headers: { [protocolsHeader]: rangeHeader(clusterProtocol), ...(use && { [useHeader]: useText(use) }) },
         body: {
           ...address,
-          ...figures(),
+          ...known,
           instance: this.#instance,
           protocol: clusterProtocol.oldest,
           ...(epoch === undefined ? {} : { epoch }),

@@ -61,8 +61,6 @@ export class ConsoleState {
       this.rates.set(job.id, series);
       series.add(nowMs, rate);
     }
-    for (const worker of this.workers.values())
-      this.#measure(measured, `worker ${worker.id}`, worker.state, { atMs: nowMs, total: usedBytes(worker) });
     this.#measured = measured;
     for (const id of this.rates.keys()) if (!this.jobs.has(id)) this.rates.delete(id);
     this.totalRate.add(nowMs, total);
@@ -85,11 +83,6 @@ export class ConsoleState {
     if (rate === undefined || job.dryRun) return known;
     const etaMs = etaMsOf(job.bytes === undefined ? undefined : job.bytes - job.doneBytes, rate);
     return { ...known, bytesPerSecond: rate, ...(etaMs !== undefined && { etaMs }) };
-  }
-
-  /** How fast what a worker holds grows, in bytes a second. */
-  fillRate(worker: ConsoleWorker): number | undefined {
-    return worker.state === 'LOST' ? undefined : this.#rate(`worker ${worker.id}`);
   }
 
   may(role: TokenRole): boolean {

@@ -3,8 +3,10 @@
  * Both ends are here: `newsOf` says what differs between two states, `withNews` brings the one to the other. Pure.
  */
 import type { JobState, JobType } from './job.ts';
+import type { Limit } from './limit-causes.ts';
 import type { WorkerState } from './membership.ts';
 import type { TokenRole } from './roles.ts';
+import type { WorkerUse } from './worker-use.ts';
 
 /** Unknown values are absent, in every row. */
 export interface ConsoleJob {
@@ -36,18 +38,10 @@ export interface ConsoleJob {
   readonly metadataOnly?: true;
   readonly dryRun?: true;
   /** Largest first. */
-  readonly limitedBy?: readonly LimitingCause[];
+  readonly limitedBy?: readonly Limit[];
 }
 
-/** What a job spends its time on. */
-export interface LimitingCause {
-  readonly cause: string;
-  /** 0 to 1. */
-  readonly share: number;
-  readonly detail?: string;
-}
-
-export interface ConsoleWorker {
+export interface ConsoleWorker extends Partial<WorkerUse> {
   readonly id: string;
   /** REFUSED: it has a lease, and does not let this coordinator in. */
   readonly state: WorkerState | 'REFUSED';
@@ -61,11 +55,6 @@ export interface ConsoleWorker {
   readonly files: number;
   /** Of one that is lost. */
   readonly lastSeenMs?: number;
-  /** Promised to running loads, and not used yet. */
-  readonly reservedBytes?: number;
-  /** Of what is used: never evicted; counted on by running loads. */
-  readonly pinnedBytes?: number;
-  readonly heldBytes?: number;
 }
 
 export interface ConsoleOrigin {

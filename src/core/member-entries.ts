@@ -26,6 +26,7 @@ import {
 import { clusterProtocol, commonProtocol } from './protocol.ts';
 import { workerIdentity } from './ring.ts';
 import type { WorkerId } from './types.ts';
+import { parseUse, useText } from './worker-use.ts';
 
 /** What a worker says of itself once for each registration. */
 export interface Registered extends Omit<WorkerReport, keyof WorkerFigures> {
@@ -231,9 +232,15 @@ export function parseRegistered(text: string): Registered | undefined {
 }
 
 export function parseFigures(text: string): WorkerFigures | undefined {
-  const { capacityBytes, freeBytes, files } = parsed(text);
+  const { capacityBytes, freeBytes, files, use: said } = parsed(text);
   if (!isCount(capacityBytes) || !isCount(freeBytes) || !isCount(files)) return undefined;
-  return { capacityBytes, freeBytes, files };
+  const use = typeof said === 'string' ? parseUse(said) : undefined;
+  return { capacityBytes, freeBytes, files, ...(use && { use }) };
+}
+
+/** As `parseFigures` reads them. */
+export function figuresText({ use, ...figures }: WorkerFigures): string {
+  return JSON.stringify({ ...figures, ...(use && { use: useText(use) }) });
 }
 
 function parsed(text: string): Readonly<Record<string, unknown>> {

@@ -15,6 +15,7 @@
 import { PrimedError } from './errors.ts';
 import type { ProtocolRange } from './protocol.ts';
 import type { WorkerId } from './types.ts';
+import type { WorkerUse } from './worker-use.ts';
 
 /** Lost workers that are remembered; beyond it those that were heard last the longest ago are forgotten, drained ones last. */
 export const mostLostKept = 1000;
@@ -28,6 +29,8 @@ export interface WorkerFigures {
   readonly capacityBytes: number;
   readonly freeBytes: number;
   readonly files: number;
+  /** Absent: it does not say. */
+  readonly use?: WorkerUse;
 }
 
 /** Which versions of the cluster's protocol a worker understands: core/protocol. */

@@ -341,6 +341,12 @@ export const WorkerRow = Type.Object(
     freeBytes: count,
     files: count,
     bytesPerSecond: optional(Type.Integer({ minimum: 0, description: 'From origins, for loads of this coordinator' })),
+    use: optional(
+      Type.Object(
+        { reservedBytes: count, pinnedBytes: count, heldBytes: count },
+        { ...open, description: 'What of its store is for whom, and its rates of late' },
+      ),
+    ),
     registeredAt: time,
     lastSeenAt: time,
     leaseEndsAt: time,

@@ -15,6 +15,7 @@ import {
   hostPattern,
   isMember,
   type WorkerRow as KnownWorker,
+  type WorkerFigures,
   type WorkerReport,
   workerIdPattern,
 } from '../core/membership.ts';
@@ -27,6 +28,7 @@ import {
   protocolsHeader,
 } from '../core/protocol.ts';
 import type { Log, WorkerId } from '../core/types.ts';
+import { parseUse, useHeader } from '../core/worker-use.ts';
 import { answers, documented, strict, WorkerRow } from './schemas.ts';
 
 export interface WorkerApiOptions extends NodeAccess {
@@ -205,11 +207,14 @@ function reportOf(request: FastifyRequest<{ Body: WorkerBody }>): WorkerReport {
   const report = Object.fromEntries(
     Object.keys(known).flatMap((name) => (name in body ? [[name, body[name as keyof WorkerBody]]] : [])),
   );
-  return { ...(report as unknown as WorkerReport), newestProtocol: rangeOf(request, body.protocol).newest };
+  const said = request.headers[useHeader];
+  const use = typeof said === 'string' ? parseUse(said) : undefined;
+  const newestProtocol = rangeOf(request, body.protocol).newest;
+  return { ...(report as unknown as WorkerReport), newestProtocol, ...(use && { use }) };
 }
 
-function figuresOf({ capacityBytes, freeBytes, files }: { capacityBytes: number; freeBytes: number; files: number }) {
-  return { capacityBytes, freeBytes, files };
+function figuresOf({ capacityBytes, freeBytes, files, use }: WorkerFigures): WorkerFigures {
+  return { capacityBytes, freeBytes, files, ...(use && { use }) };
 }
 
 function rowOf(known: KnownWorker, refusal?: PrimedError, rate?: number) {

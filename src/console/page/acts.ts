@@ -1,12 +1,16 @@
 /** What the page can have done: submit, stop, limit, retry, free. Each asks first, and says what came of it. */
 import type { ConsoleJob } from '../../core/console-feed.ts';
+import type { LoadPlan } from '../../core/load-plan.ts';
 import { countText, sizeText } from '../format.ts';
-import { ask } from './api.ts';
+import { planLines } from '../plan.ts';
+import { ask, messageOf } from './api.ts';
 import { check, field, openDialog } from './dialog.ts';
-import { h, setText } from './dom.ts';
-import { jobHref, say } from './parts.ts';
+import { h, setChildren, setText } from './dom.ts';
+import { button, jobHref, say } from './parts.ts';
 
 const master = '/api/v1/master';
+/** A large path is listed for minutes. */
+const planLimitMs = 3_600_000;
 
 interface Submitted {
   readonly jobId: string;
@@ -27,21 +31,64 @@ export function submitLoad(path = ''): void {
   const again = check('Load again what is there', 'Else only what is missing, or has changed at the origin.');
   const metadata = check('Metadata only', 'Sizes and times of the files, and no bytes.');
   replicas.input.min = '1';
+  const order = (): object => ({
+    path: where.input.value.trim(),
+    options: {
+      replicas: replicas.input.value,
+      verify: verify.input.checked,
+      skipIfExists: !again.input.checked,
+      loadMetadataOnly: metadata.input.checked,
+      ...(bandwidth.input.value.trim() !== '' && { bandwidth: bandwidth.input.value.trim() }),
+    },
+  });
+  const would = h('div', { class: 'would', role: 'status' });
+  const gone = new AbortController();
+  const plan = button('What would it do?', () => void look());
+  const look = async (): Promise<void> => {
+    if (!where.input.reportValidity() || plan.getAttribute('aria-busy') !== null) return;
+    plan.setAttribute('aria-busy', 'true');
+    setText(would, 'Listing the path. A large one takes a while.');
+    try {
+      const body = order();
+      const told = planLines(
+        await ask<LoadPlan>({
+          method: 'POST',
+          path: `${master}/plan_job/load`,
+          body,
+          signal: gone.signal,
+          limitMs: planLimitMs,
+        }),
+      );
+      setChildren(
+        would,
+        told.map((line) => h('p', {}, line)),
+      );
+    } catch (error) {
+      if (!gone.signal.aborted) setText(would, messageOf(error));
+    } finally {
+      plan.removeAttribute('aria-busy');
+    }
+  };
   openDialog({
     title: 'Submit a load',
-    body: [where.el, h('div', { class: 'pair' }, replicas.el, bandwidth.el), verify.el, again.el, metadata.el],
+    body: [
+      where.el,
+      h('div', { class: 'pair' }, replicas.el, bandwidth.el),
+      verify.el,
+      again.el,
+      metadata.el,
+      plan,
+      would,
+    ],
     action: 'Submit',
     focus: where.input,
+    onClose: () => gone.abort(),
     run: async () => {
-      const options = {
-        replicas: replicas.input.value,
-        verify: verify.input.checked,
-        skipIfExists: !again.input.checked,
-        loadMetadataOnly: metadata.input.checked,
-        ...(bandwidth.input.value.trim() !== '' && { bandwidth: bandwidth.input.value.trim() }),
-      };
-      const body = { path: where.input.value.trim(), options };
-      const { jobId, message } = await ask<Submitted>({ method: 'POST', path: `${master}/submit_job/load`, body });
+      const { jobId, message } = await ask<Submitted>({
+        method: 'POST',
+        path: `${master}/submit_job/load`,
+        body: order(),
+      });
       say(message);
       location.hash = jobHref(jobId);
     },

@@ -28,10 +28,13 @@ export interface Asked {
   readonly query?: Readonly<Record<string, string>>;
   readonly body?: object;
   readonly signal?: AbortSignal;
+  /** How long an answer is waited for. */
+  readonly limitMs?: number;
 }
 
-export async function ask<T>({ method = 'GET', path, query, body, signal }: Asked): Promise<T> {
-  const limit = AbortSignal.timeout(answerTimeoutMs);
+export async function ask<T>(asked: Asked): Promise<T> {
+  const { method = 'GET', path, query, body, signal, limitMs = answerTimeoutMs } = asked;
+  const limit = AbortSignal.timeout(limitMs);
   const answer = await request(`${path}${query === undefined ? '' : `?${new URLSearchParams(query)}`}`, {
     method,
     signal: signal === undefined ? limit : AbortSignal.any([signal, limit]),

@@ -1,53 +1,47 @@
-/** A file's story: the loads that it was in, how it ended there, and where it lies now. */
-import { countText, sizeText } from '../format.ts';
-import { type FileLoad, type PathStat, storyOf } from '../story.ts';
+/** A file's story, as the coordinator tells it: what happened to it and when, and why it is cached now, or not. */
+import type { Story, StoryItem } from '../../core/story.ts';
+import { countText, sizeText, timeText } from '../format.ts';
 import { ask, messageOf } from './api.ts';
 import { field } from './dialog.ts';
 import { h, setChildren, setHidden, setText } from './dom.ts';
 import { Facts, fileHref, jobHref, say, showState, titled } from './parts.ts';
 import type { MakeView } from './view.ts';
 
-export const fileView: MakeView = (state, path) => {
+/** Of a file that is placed over more. */
+const mostPlaces = 100;
+
+export const fileView: MakeView = (_state, path) => {
   const { head, title } = titled('File');
-  const where = field({ label: 'Path of a file', value: path, placeholder: 's3://bucket/key', required: true });
-  const form = h('form', { class: 'ask' }, where.el, h('button', { type: 'submit', class: 'main' }, 'Tell its story'));
-  form.addEventListener('submit', (event) => {
-    event.preventDefault();
-    const asked = where.input.value.trim();
-    if (fileHref(asked) === location.hash) void tell(asked);
-    else location.hash = fileHref(asked);
+  const where = field({
+    ...{ label: 'Path of a file', value: path, placeholder: 's3://bucket/key', required: true },
   });
-  const note = h('p', { class: 'quiet' }, 'Which loads had it, how it ended there, and where it lies now.');
+  const send = h('button', { type: 'submit', class: 'main' }, 'Tell its story');
+  const form = h('form', { class: 'ask' }, where.el, send);
+  const note = h('p', { class: 'quiet' }, 'Its loads, attempts that failed, evictions, and why it is cached or not.');
+  const why = h('p');
   const now = new Facts();
-  const segments = h('div');
-  const loads = h('ol', { class: 'story' });
+  const places = h('div');
+  const items = h('ol', { class: 'story' });
   const body = h(
     'div',
     { hidden: true },
-    h('section', { class: 'card' }, h('h2', {}, 'Now'), now.el, segments),
-    h('section', { class: 'card' }, h('h2', {}, 'Loads, the newest first'), loads),
+    h('section', { class: 'card' }, h('h2', {}, 'Now'), why, now.el, places),
+    h('section', { class: 'card' }, h('h2', {}, 'What happened, the newest first'), items),
   );
   const closed = new AbortController();
   let told = false;
 
   const tell = async (asked: string): Promise<void> => {
-    setText(note, 'Asking.');
+    setText(note, 'Asking the workers.');
     try {
-      const story = await storyOf(asked, [...state.jobs.values()], (path, query) =>
-        ask({ path, query, signal: closed.signal }),
-      );
+      const story = await ask<Story>({ path: '/api/v1/fs/why', query: { path: asked }, signal: closed.signal });
       if (closed.signal.aborted) return;
-      showNow(story.stat);
-      setChildren(
-        loads,
-        story.loads.length === 0 ? [h('li', {}, 'No load of it is kept.')] : story.loads.map(loadItem),
-      );
-      const older = story.olderLoads === 0 ? '' : `${countText(story.olderLoads)} older loads were not looked at. `;
-      const indexed =
-        story.indexLoads === 0
-          ? ''
-          : `${countText(story.indexLoads)} loads of index files or lists name no failure of it; whether it was in them is not kept.`;
-      setText(note, older + indexed);
+      setText(why, story.now.text);
+      now.show(factsOf(story));
+      setChildren(places, placesOf(story));
+      const newest = [...story.story].reverse().map(itemOf);
+      setChildren(items, newest.length === 0 ? [h('li', {}, 'Nothing of it is kept.')] : newest);
+      setText(note, leftOut(story));
       setHidden(body, false);
       say('The story of the file is shown.');
     } catch (error) {
@@ -57,61 +51,18 @@ export const fileView: MakeView = (state, path) => {
     }
   };
 
-  const showNow = (stat: PathStat | undefined): void => {
-    const file = stat?.file;
-    now.show([
-      ['State', file?.state ?? (stat === undefined ? 'nothing of it is cached' : stat.type)],
-      ['Size', stat && sizeText(file?.sizeBytes ?? stat.bytes)],
-      ['Cached', stat && sizeText(file?.cachedBytes ?? stat.cachedBytes)],
-      ['Files', stat?.type === 'directory' ? countText(stat.files) : undefined],
-      ['Pinned', file?.pinned || stat?.pinned ? 'yes, it is never evicted' : undefined],
-      ['ETag', file?.etag],
-      ['Version', file?.versionId],
-      ['Changed at the origin', file?.lastModified],
-      ['Cached since', file?.cachedAt],
-      ['On workers', (file?.workers ?? stat?.workers?.map(({ id }) => id))?.join(', ')],
-      ['Did not answer', stat?.unanswered?.map(({ id }) => id).join(', ') || undefined],
-    ]);
-    const places = file?.segments ?? [];
-    const rows = places
-      .slice(0, 200)
-      .map(({ index, offset, length, workers, partly = [] }) =>
-        h(
-          'tr',
-          {},
-          h('th', { scope: 'row' }, `${index}`),
-          h('td', { class: 'num' }, sizeText(offset)),
-          h('td', { class: 'num' }, sizeText(length)),
-          h('td', {}, [...workers, ...partly.map((id) => `${id} (in part)`)].join(', ') || 'nowhere'),
-        ),
-      );
-    const heads = h('tr', {}, ...['Segment', 'From', 'Size', 'On'].map((text) => h('th', { scope: 'col' }, text)));
-    setChildren(
-      segments,
-      rows.length < 2
-        ? []
-        : [
-            h(
-              'details',
-              {},
-              h('summary', {}, `${countText(places.length)} segments`),
-              h(
-                'div',
-                { class: 'tablebox' },
-                h('table', { 'aria-label': 'Segments' }, h('thead', {}, heads), h('tbody', {}, ...rows)),
-              ),
-            ),
-          ],
-    );
-  };
-
+  form.addEventListener('submit', (event) => {
+    event.preventDefault();
+    const asked = where.input.value.trim();
+    if (fileHref(asked) === location.hash) void tell(asked);
+    else location.hash = fileHref(asked);
+  });
   return {
     name: 'File',
     el: h('div', {}, head, form, note, body),
     title,
     update() {
-      // Which loads there are must be known first.
-      if (told || path === '' || state.head === undefined) return;
+      if (told || path === '') return;
       told = true;
       void tell(path);
     },
@@ -119,21 +70,61 @@ export const fileView: MakeView = (state, path) => {
   };
 };
 
-function loadItem(load: FileLoad): HTMLElement {
+function factsOf({ now: { state, stat, placement, unanswered } }: Story): (readonly [string, string | undefined])[] {
+  const file = stat?.file;
+  const silent = unanswered?.map(({ id, reason }) => `${id} (${reason})`).join(', ');
+  return [
+    ['State', state],
+    ['Size', file && sizeText(file.sizeBytes)],
+    ['Cached', stat && sizeText(stat.cachedBytes)],
+    ['ETag', file?.etag],
+    ['Cached since', file?.cachedAt && timeText(Date.parse(file.cachedAt))],
+    ['On workers', stat?.workers?.map(({ id }) => id).join(', ') || undefined],
+    ['Belongs on', placement?.length === 1 ? placement[0]!.workers.join(', ') : undefined],
+    ['Did not answer', silent || undefined],
+  ];
+}
+
+/** Where the ring puts the segments of a file that is cut. */
+function placesOf({ now: { placement = [] } }: Story): HTMLElement[] {
+  if (placement.length < 2) return [];
+  const rows = placement
+    .slice(0, mostPlaces)
+    .map(({ index, workers }) => h('li', {}, `${index}: ${workers.join(', ')}`));
+  return [
+    h(
+      'details',
+      {},
+      h('summary', {}, `Where its ${countText(placement.length)} segments belong`),
+      h('ol', { class: 'places' }, ...rows),
+    ),
+  ];
+}
+
+const bad: ReadonlySet<string> = new Set(['attempt', 'given-up', 'gap']);
+const good: ReadonlySet<string> = new Set(['arrived', 'loaded', 'cached']);
+
+/** Whatever kind it is of: the sentence says it. */
+function itemOf({ at, kind, worker, job, text, state }: StoryItem): HTMLElement {
   const badge = h('span');
-  showState(badge, load.state);
+  if (kind === 'load-ended' && typeof state === 'string') showState(badge, state);
   return h(
     'li',
-    { 'data-outcome': load.outcome },
-    h(
-      'p',
-      {},
-      badge,
-      ' ',
-      h('a', { href: jobHref(load.jobId) }, load.source),
-      ' ',
-      h('time', {}, load.submittedAt ?? ''),
-    ),
-    h('p', { class: load.failure === undefined ? '' : 'wrong' }, load.words),
+    { 'data-kind': bad.has(kind) ? 'bad' : good.has(kind) ? 'good' : 'other' },
+    h('time', { datetime: at }, timeText(Date.parse(at))),
+    worker !== undefined && h('span', { class: 'by' }, worker),
+    h('p', {}, text, ' ', job !== undefined && h('a', { href: jobHref(job) }, 'the job'), badge),
   );
+}
+
+function leftOut({ now: { dropped, olderLoads, indexLoads, keptSince, keptFor } }: Story): string {
+  const told = [
+    dropped > 0 && `${countText(dropped)} older events of the file made way for these.`,
+    indexLoads > 0 &&
+      `${countText(indexLoads)} loads of index files name no failure of it; whether it was in them is not kept.`,
+    olderLoads > 0 && `${countText(olderLoads)} older loads are left out.`,
+    keptSince !== undefined &&
+      `Workers keep attempts that failed and what left the store for ${keptFor ?? 'a while'}, all of it since ${timeText(Date.parse(keptSince))}.`,
+  ];
+  return told.filter((line) => line !== false).join(' ');
 }

@@ -82,19 +82,26 @@ export const originsView: MakeView = (state) => {
       },
     ],
   });
+  const seen = h('p', { class: 'quiet' });
   return {
     name: 'Origins',
-    el: h(
-      'div',
-      {},
-      head,
-      h('p', { class: 'quiet' }, 'Retries and failures are those of loads that have not ended.'),
-      table.el,
-    ),
+    el: h('div', {}, head, seen, table.el),
     title,
-    update: () => table.show(rowsOf(state)),
+    update: () => {
+      setText(seen, `${troubleOf(state)} Retries and failed files are those of loads that have not ended.`);
+      table.show(rowsOf(state));
+    },
   };
 };
+
+/** Workers count by cause, not by origin. */
+function troubleOf({ workers }: ConsoleState): string {
+  const sumOf = (name: 'originFailuresPerMinute' | 'originThrottledPerMinute'): number =>
+    [...workers.values()].reduce((sum, worker) => sum + (worker[name] ?? 0), 0);
+  const failures = sumOf('originFailuresPerMinute');
+  if (failures === 0) return 'No request of any worker has failed of late.';
+  return `${countText(failures)} requests a minute fail, of all workers; ${countText(sumOf('originThrottledPerMinute'))} of them are told to slow down.`;
+}
 
 function rowsOf({ jobs, origins }: ConsoleState): Row[] {
   const loads = new Map<string, ConsoleJob[]>();

@@ -1,5 +1,5 @@
 /** What several views are made of: states, bars, links, figures with their names, what is said aloud. */
-import type { LimitingCause } from '../../core/console-feed.ts';
+import { type Limit, limitText } from '../../core/limit-causes.ts';
 import { percentText, sizeText } from '../format.ts';
 import { type StoreUse, storeUses } from '../state.ts';
 import { type Child, h, once, setAttribute, setChildren, setText, svg } from './dom.ts';
@@ -88,15 +88,8 @@ export function fileHref(path: string): string {
   return `#/file/${encodeURIComponent(path)}`;
 }
 
-export function limitedText(limitedBy: readonly LimitingCause[] | undefined, most = 1): string | undefined {
-  const causes = (limitedBy ?? []).slice(0, most);
-  if (causes.length === 0) return undefined;
-  return causes
-    .map(
-      ({ cause, share, detail }) =>
-        `${cause}${detail === undefined ? '' : ` ${detail}`} (${Math.round(share * 100)} %)`,
-    )
-    .join(', ');
+export function limitedText(limitedBy: readonly Limit[] | undefined, most = 1): string | undefined {
+  return limitedBy?.slice(0, most).map(limitText).join(', ') || undefined;
 }
 
 /** Names with what they are, in two columns; those that are undefined are left out. */

@@ -1,8 +1,8 @@
 /** Workers: their health, what they hold, how fast that grows. What needs somebody comes first. */
 import type { ConsoleWorker } from '../../core/console-feed.ts';
 import { agoText, countText, rateText, sizeText } from '../format.ts';
-import { type ConsoleState, usedBytes, useOf } from '../state.ts';
-import { h, once, setHidden, setText } from './dom.ts';
+import { usedBytes, useOf } from '../state.ts';
+import { h, once, setAttribute, setHidden, setText } from './dom.ts';
 import { showState, showUse, titled } from './parts.ts';
 import { type Column, Table } from './table.ts';
 import type { MakeView } from './view.ts';
@@ -19,7 +19,7 @@ export const workersView: MakeView = (state) => {
     spellcheck: 'false',
   });
   const filters = h('div', { class: 'filters' }, search);
-  const table = new Table<ConsoleWorker>({ label: 'Workers', columns: columnsOf(state), empty: '' });
+  const table = new Table<ConsoleWorker>({ label: 'Workers', columns, empty: '' });
   const show = (): void => {
     const text = search.value.trim().toLowerCase();
     const rows = [...state.workers.values()]
@@ -39,39 +39,55 @@ export const workersView: MakeView = (state) => {
   };
 };
 
-function columnsOf(state: ConsoleState): Column<ConsoleWorker>[] {
-  const share = (row: ConsoleWorker): number => (row.capacityBytes === 0 ? 0 : usedBytes(row) / row.capacityBytes);
-  return [
-    { title: 'State', by: (row) => row.state, class: 'c-state', fill: (cell, row) => showState(cell, row.state) },
-    {
-      title: 'Worker',
-      names: true,
-      by: (row) => row.id,
-      class: 'path',
-      fill: (cell, row) => {
-        const box = once(cell, () => h('span', { class: 'two' }, h('span'), h('small')));
-        setText(box.firstElementChild!, row.id);
-        setText(box.lastElementChild!, notesOf(row));
-      },
+const share = (row: ConsoleWorker): number => (row.capacityBytes === 0 ? 0 : usedBytes(row) / row.capacityBytes);
+
+const columns: readonly Column<ConsoleWorker>[] = [
+  { title: 'State', by: (row) => row.state, class: 'c-state', fill: (cell, row) => showState(cell, row.state) },
+  {
+    title: 'Worker',
+    names: true,
+    by: (row) => row.id,
+    class: 'path',
+    fill: (cell, row) => {
+      const box = once(cell, () => h('span', { class: 'two' }, h('span'), h('small')));
+      setText(box.firstElementChild!, row.id);
+      setText(box.lastElementChild!, notesOf(row));
     },
-    { title: 'Use', by: share, class: 'c-use', fill: (cell, row) => showUse(cell, useOf(row), row.capacityBytes) },
-    {
-      title: 'Used',
-      num: true,
-      by: share,
-      fill: (cell, row) => setText(cell, `${sizeText(usedBytes(row))} / ${sizeText(row.capacityBytes)}`),
+  },
+  { title: 'Use', by: share, class: 'c-use', fill: (cell, row) => showUse(cell, useOf(row), row.capacityBytes) },
+  {
+    title: 'Used',
+    num: true,
+    by: share,
+    fill: (cell, row) => setText(cell, `${sizeText(usedBytes(row))} / ${sizeText(row.capacityBytes)}`),
+  },
+  {
+    title: 'Receives',
+    num: true,
+    by: (row) => row.receivedBytesPerSecond ?? -1,
+    fill: (cell, row) => setText(cell, rateText(row.receivedBytesPerSecond)),
+  },
+  {
+    title: 'Serves',
+    num: true,
+    by: (row) => row.servedBytesPerSecond ?? -1,
+    fill: (cell, row) => setText(cell, rateText(row.servedBytesPerSecond)),
+  },
+  {
+    title: 'Origin failures',
+    num: true,
+    by: (row) => row.originFailuresPerMinute ?? -1,
+    fill: (cell, row) => {
+      const { originFailuresPerMinute: failures, originThrottledPerMinute: throttled = 0 } = row;
+      const told = failures === undefined ? '–' : `${countText(failures)}/min`;
+      setText(cell, throttled > 0 ? `${told}, ${countText(throttled)} throttled` : told);
+      setAttribute(cell, 'data-bad', (failures ?? 0) > 0);
     },
-    {
-      title: 'Fills at',
-      num: true,
-      by: (row) => state.fillRate(row) ?? -1,
-      fill: (cell, row) => setText(cell, rateText(state.fillRate(row))),
-    },
-    { title: 'Files', num: true, by: (row) => row.files, fill: (cell, row) => setText(cell, countText(row.files)) },
-    { title: 'Zone', by: (row) => row.zone ?? '', fill: (cell, row) => setText(cell, row.zone ?? '–') },
-    { title: 'Version', by: (row) => row.version, fill: (cell, row) => setText(cell, row.version) },
-  ];
-}
+  },
+  { title: 'Files', num: true, by: (row) => row.files, fill: (cell, row) => setText(cell, countText(row.files)) },
+  { title: 'Zone', by: (row) => row.zone ?? '', fill: (cell, row) => setText(cell, row.zone ?? '–') },
+  { title: 'Version', by: (row) => row.version, fill: (cell, row) => setText(cell, row.version) },
+];
 
 function notesOf({ address, reason, state, drains, lastSeenMs, freeBytes, capacityBytes }: ConsoleWorker): string {
   const notes = [

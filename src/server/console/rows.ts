@@ -5,11 +5,13 @@ import type { ConsoleJob, ConsoleOrigin, ConsoleWorker } from '../../core/consol
 import { freeTotals } from '../../core/free-job.ts';
 import type { JobSnapshot } from '../../core/job.ts';
 import { isEnded } from '../../core/job-machine.ts';
-import { addressOf, type WorkerRow } from '../../core/membership.ts';
-import type { StoreUsage } from '../../store/types.ts';
+import { addressOf, type WorkerFigures, type WorkerRow } from '../../core/membership.ts';
+import type { WorkerUse } from '../../core/worker-use.ts';
 
 /** What is sent of a reason, and of a path: both may be 8 KiB, and the report of the job has all of it. */
 const mostText = 500;
+/** The largest say it. */
+const mostLimits = 3;
 
 export function jobRow(job: JobSnapshot): ConsoleJob {
   const { jobId, type, state, source, alias, reason, options } = job;
@@ -41,6 +43,7 @@ export function jobRow(job: JobSnapshot): ConsoleJob {
     ...(job.bytesPerSecond !== undefined && { bytesPerSecond: Math.round(job.bytesPerSecond) }),
     // Whole seconds: an estimate knows no less, and a row that says the same need not be sent.
     ...(running && job.etaMs !== undefined && { etaMs: Math.ceil(job.etaMs / 1000) * 1000 }),
+    ...(job.limitedBy !== undefined && { limitedBy: job.limitedBy.slice(0, mostLimits) }),
     ...(options.replicas !== 1 && { replicas: options.replicas }),
     ...(options.bandwidthBytesPerSecond !== undefined && { bandwidthBytesPerSecond: options.bandwidthBytesPerSecond }),
     ...(options.loadMetadataOnly && { metadataOnly: true as const }),
@@ -48,24 +51,26 @@ export function jobRow(job: JobSnapshot): ConsoleJob {
 }
 
 export function workerRow(row: WorkerRow, refusal: Error | undefined): ConsoleWorker {
-  const { id, state, drains, zone, version, capacityBytes, freeBytes, files } = row;
+  const { id, state, drains, zone, version, capacityBytes, freeBytes, files, use } = row;
   return {
     ...{ id, state, address: addressOf(row), version, capacityBytes, freeBytes, files },
     ...(refusal !== undefined && { state: 'REFUSED' as const, reason: clipped(refusal.message) }),
     ...(drains && { drains }),
     ...(zone !== undefined && { zone }),
+    // What a lost one had is shown, and no rates.
+    ...(use !== undefined && (state === 'LOST' ? withoutRates(use) : use)),
     // Of the others it changes with each renewal, and says nothing.
     ...(state === 'LOST' && { lastSeenMs: row.lastSeenMs }),
   };
 }
 
 /** Of a process that is coordinator and worker. */
-export function ownWorker(usage: StoreUsage, version: string): ConsoleWorker {
-  const { capacityBytes, freeBytes, files, reservedBytes, pinnedBytes, heldBytes } = usage;
-  return {
-    ...{ id: 'local', state: 'LIVE', version, capacityBytes, freeBytes: Math.max(0, freeBytes), files },
-    ...{ reservedBytes, pinnedBytes, heldBytes },
-  };
+export function ownWorker({ use, ...figures }: WorkerFigures, version: string): ConsoleWorker {
+  return { id: 'local', state: 'LIVE', version, ...figures, ...use };
+}
+
+function withoutRates({ reservedBytes, pinnedBytes, heldBytes }: WorkerUse): Partial<WorkerUse> {
+  return { reservedBytes, pinnedBytes, heldBytes };
 }
 
 export function originRow({ origin, ...limit }: LimitRow, shares: readonly ShareRow[]): ConsoleOrigin {

@@ -6,9 +6,8 @@ import type { Registry } from '../../cluster/registry.ts';
 import type { JobService } from '../../cluster/types.ts';
 import type { JobSnapshot } from '../../core/job.ts';
 import { isEnded } from '../../core/job-machine.ts';
-import { isMember } from '../../core/membership.ts';
+import { isMember, type WorkerFigures } from '../../core/membership.ts';
 import type { WorkerId } from '../../core/types.ts';
-import type { StoreUsage } from '../../store/types.ts';
 import type { FeedSource } from './feed.ts';
 import { jobRow, originRow, ownWorker, workerRow } from './rows.ts';
 
@@ -20,7 +19,7 @@ export interface ConsoleParts {
   readonly registry?: Pick<Registry, 'workers'>;
   readonly refusalOf?: (id: WorkerId) => Error | undefined;
   /** Of the worker in this process. */
-  readonly usage?: () => StoreUsage;
+  readonly figures?: () => WorkerFigures;
   readonly version: string;
 }
 
@@ -28,14 +27,14 @@ export interface ConsoleParts {
 const mostJobs = 2_000;
 
 export function consoleSource(parts: ConsoleParts): FeedSource {
-  const { jobs, limits, shares, registry, refusalOf = () => undefined, usage, version } = parts;
+  const { jobs, limits, shares, registry, refusalOf = () => undefined, figures, version } = parts;
   const jobRows = jobRowsOf(jobs);
   const workerRows = (): ReadonlyMap<string, string> => {
     const rows =
       registry === undefined
-        ? usage === undefined
+        ? figures === undefined
           ? []
-          : [ownWorker(usage(), version)]
+          : [ownWorker(figures(), version)]
         : registry.workers().map((row) => workerRow(row, isMember(row) ? refusalOf(row.id) : undefined));
     return textsOf(rows);
   };

@@ -6,7 +6,6 @@ import { agoText, countText, leftText, niceTop, percentText, rateText, sizeText 
 import { ledgerFacts } from '../../../src/console/report.ts';
 import { mostSamples, pointsOf, Series, seriesSpanMs } from '../../../src/console/series.ts';
 import { ConsoleState, originOf, useOf } from '../../../src/console/state.ts';
-import { loadOf, storyOf } from '../../../src/console/story.ts';
 import type { ConsoleJob, ConsoleWorker } from '../../../src/core/console-feed.ts';
 import { newsOf, withNews } from '../../../src/core/console-feed.ts';
 import { GiB, MiB } from '../../../src/core/units.ts';
@@ -170,34 +169,4 @@ test('the account of a job names what is not nothing', () => {
     ['Cached', '1.00 MiB'],
     ['Discarded, of parts that failed', '5 B'],
   ]);
-});
-
-test('a story is that of the loads that cover the file; of index files only those that name it', async () => {
-  const jobs = [
-    job({ id: 'a', submittedAtMs: 1, endedAtMs: 2, state: 'FAILED' }),
-    job({ id: 'b', submittedAtMs: 3, path: 's3://other/' }),
-    job({ id: 'c', submittedAtMs: 5, kind: 'index', path: 's3://b/list' }),
-    job({ id: 'd', submittedAtMs: 4, endedAtMs: 6, state: 'SUCCEEDED' }),
-    job({ id: 'e', type: 'FREE', submittedAtMs: 9 }),
-  ];
-  const asked: string[] = [];
-  const story = await storyOf('s3://b/dir/x', jobs, async (path, query) => {
-    asked.push(`${path} ${query.path}`);
-    if (path.endsWith('stat'))
-      return { type: 'file', files: 1, bytes: 5, cachedBytes: 5, file: { loadId: 'L' } } as never;
-    if (query.path === 'a') return { mFailedFileCount: 1, mFailedFilesWithReasons: { 's3://b/dir/x': 'no' } } as never;
-    return { loadId: query.path === 'd' ? 'L' : 'M', mFailedFileCount: 0 } as never;
-  });
-  expect(story.loads.map(({ jobId, outcome }) => [jobId, outcome])).toEqual([
-    ['d', 'cached'],
-    ['a', 'failed'],
-  ]);
-  expect([story.indexLoads, story.olderLoads, asked.length]).toEqual([1, 0, 4]);
-  await expect(storyOf('s3://b/dir/', jobs, async () => ({}) as never)).rejects.toThrow('directory');
-  const gone = await storyOf('s3://b/q', [], () => Promise.reject(Object.assign(new Error('no'), { status: 404 })));
-  expect(gone).toEqual({ loads: [], indexLoads: 0, olderLoads: 0 });
-  const named = { path: '__proto__', loadId: undefined };
-  expect(loadOf(jobs[3]!, { jobId: 'd', mJobState: 'x', mFailedFilesWithReasons: {} }, named).outcome).toBe(
-    'no-failure',
-  );
 });

@@ -1,0 +1,80 @@
+/** What a worker says of its store and its rates, as text and back, and what becomes of what no worker would say. */
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { figuresText, parseFigures } from '../../../src/core/member-entries.ts';
+import { parseUse, useText } from '../../../src/core/worker-use.ts';
+import { laneColumns, laneFailureColumns, laneLayout } from '../../../src/telemetry/lane-columns.ts';
+import { servingColumns, servingLayout } from '../../../src/telemetry/serving-columns.ts';
+import { makeSharedCounters } from '../../../src/telemetry/shared-counters.ts';
+import { workerFigures } from '../../../src/worker-figures.ts';
+
+const count = fc.nat({ max: Number.MAX_SAFE_INTEGER });
+const anyUse = fc.record({
+  ...{ reservedBytes: count, pinnedBytes: count, heldBytes: count },
+  ...{ receivedBytesPerSecond: count, servedBytesPerSecond: count },
+  ...{ originFailuresPerMinute: count, originThrottledPerMinute: count },
+});
+
+test('what is said is heard, over HTTP and in etcd, and a newer worker may say more', () => {
+  fc.assert(
+    fc.property(anyUse, count, (use, bytes) => {
+      expect(parseUse(useText(use))).toEqual(use);
+      expect(parseUse(`${useText(use)} 5 more`)).toEqual(use);
+      const figures = { capacityBytes: bytes, freeBytes: 0, files: 1, use };
+      expect(parseFigures(figuresText(figures))).toEqual(figures);
+    }),
+  );
+  expect(parseFigures('{"capacityBytes":1,"freeBytes":1,"files":1}')).toEqual({
+    capacityBytes: 1,
+    freeBytes: 1,
+    files: 1,
+  });
+});
+
+test('what no worker would say is as nothing', () => {
+  const wrong = ['', '1 2 3', '1 2 3 4 5 6 -7', '1 2 3 4 5 6 x', '1  2 3 4 5 6 7', `${'9'.repeat(16)} 1 1 1 1 1 1`];
+  expect(wrong.map(parseUse)).toEqual(wrong.map(() => undefined));
+  fc.assert(fc.property(fc.string(), (text) => void parseUse(text)));
+});
+
+test('rates are those of late, and fall when nothing comes any more', () => {
+  const lanes = makeSharedCounters(laneLayout, 2);
+  const serving = makeSharedCounters(servingLayout, 1);
+  let nowMs = 0;
+  const usage = {
+    capacityBytes: 10,
+    usedBytes: 4,
+    reservedBytes: 3,
+    freeBytes: -1,
+    pinnedBytes: 2,
+    heldBytes: 1,
+    evictableBytes: 0,
+    files: 5,
+    blocks: 6,
+  };
+  const figures = workerFigures({ store: { usage: () => usage }, lanes, serving, now: () => nowMs });
+  const still = { reservedBytes: 3, pinnedBytes: 2, heldBytes: 1 };
+  expect(figures()).toEqual({
+    ...{ capacityBytes: 10, freeBytes: 0, files: 5 },
+    use: {
+      ...still,
+      receivedBytesPerSecond: 0,
+      servedBytesPerSecond: 0,
+      originFailuresPerMinute: 0,
+      originThrottledPerMinute: 0,
+    },
+  });
+  nowMs = 3000;
+  lanes.row(0).add(laneColumns.originBytes, 3000);
+  lanes.row(1).add(laneColumns.peerBytes, 6000);
+  lanes.row(1).add(laneFailureColumns.throttled, 1);
+  lanes.row(0).add(laneFailureColumns.reset, 2);
+  lanes.row(0).add(laneFailureColumns.cancelled, 50);
+  serving.row(0).add(servingColumns.servedBytes, 300);
+  expect(figures().use).toEqual({
+    ...{ ...still, receivedBytesPerSecond: 3000, servedBytesPerSecond: 100 },
+    ...{ originFailuresPerMinute: 60, originThrottledPerMinute: 20 },
+  });
+  for (nowMs = 6000; nowMs < 20_000; nowMs += 3000) figures();
+  expect(figures().use).toMatchObject({ receivedBytesPerSecond: 0, originFailuresPerMinute: 0 });
+});
