@@ -30,7 +30,7 @@ await build({
   format: 'esm',
   platform: 'node',
   target: 'node20.19',
-  external: ['lmdb', 'piscina', 'pino', 'pino-pretty', 'msgpackr', 'esbuild', 'tinybench'],
+  external: ['lmdb', 'piscina', 'pino', 'pino-pretty', 'msgpackr', 'esbuild', 'tinybench', 'playwright-core'],
   // what is CommonJS inside the bundle may ask for modules of Node
   banner: {
     js: "import { createRequire as bundleRequire } from 'node:module'; const require = bundleRequire(import.meta.url);",

@@ -1,5 +1,6 @@
 /** The benchmarks by name, in the order in which `all` runs them. */
 import type { Scenario } from '../support/scenario.ts';
+import { consolePage } from './console.ts';
 import { cycles } from './cycles.ts';
 import { eta } from './eta.ts';
 import { failover } from './failover.ts';
@@ -31,6 +32,7 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
   memory,
   start,
   scrape,
+  console: consolePage,
   ring,
   manifest,
   plan,

@@ -4,12 +4,14 @@ import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import type { Page } from 'playwright-core';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { countBytes } from '../../bench/support/chromium.ts';
+import { type MadeCluster, madeJob, madeWorker } from '../../bench/support/made-cluster.ts';
 import { KiB, MiB } from '../../src/core/units.ts';
 import { call, type Json, submit } from '../support/api.ts';
 import { type Browser, type OpenedPage, openBrowser } from '../support/browser.ts';
 import { makeCertificate } from '../support/certificate.ts';
 import { type Cluster, openCluster } from '../support/cluster.ts';
-import { type MadeCluster, madeJob, madeWorker, startConsole } from '../support/console-server.ts';
+import { startConsole } from '../support/console-server.ts';
 import { startDaemon } from '../support/daemon.ts';
 import { temporaryFolder } from '../support/files.ts';
 
@@ -261,19 +263,11 @@ test('with 1,000 jobs and 1,000 workers the page stays small, and follows', asyn
   const server = await startConsole(made);
   try {
     const { page, complaints, shoot } = await browser.open();
-    const session = await page.context().newCDPSession(page);
-    await session.send('Network.enable');
-    let bytes = 0;
-    session.on('Network.responseReceived', ({ response }) => {
-      bytes += response.encodedDataLength;
-    });
-    session.on('Network.dataReceived', ({ encodedDataLength }) => {
-      bytes += encodedDataLength;
-    });
+    const bytes = await countBytes(page.context(), page);
     await page.goto(`${server.url}/console/`);
     await page.getByText('1–50 of 1,000').waitFor();
-    expect(bytes).toBeGreaterThan(20 * KiB);
-    expect(bytes).toBeLessThan(300 * KiB);
+    expect(bytes()).toBeGreaterThan(20 * KiB);
+    expect(bytes()).toBeLessThan(300 * KiB);
     expect(await page.locator('tbody tr').count()).toBe(50);
     const first = page.getByRole('row', { name: /set-0\// });
     const before = await first.innerText();

@@ -1,12 +1,10 @@
-/** A real Chromium without a window: Debian's, in a profile of its own, that reaches the loopback only. */
+/** Pages of a real Chromium, with what they ask for and complain of. */
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { chromium, type Page } from 'playwright-core';
+import type { Page } from 'playwright-core';
+import { launchChromium } from '../../bench/support/chromium.ts';
 import { temporaryFolder } from './files.ts';
 
-const executablePath = '/usr/bin/chromium';
-/** It may take long where the machine has other work. */
-const startLimitMs = 60_000;
 /** Of each thing that is waited for in a page. */
 const waitLimitMs = 30_000;
 
@@ -33,17 +31,7 @@ export interface OpenedPage {
 
 export async function openBrowser(): Promise<Browser> {
   const profile = temporaryFolder('chromium');
-  const context = await chromium.launchPersistentContext(profile.path, {
-    executablePath,
-    timeout: startLimitMs,
-    headless: true,
-    // Tests make their certificates themselves.
-    ignoreHTTPSErrors: true,
-    args: [
-      ...['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking'],
-      ...['--disable-component-update', '--disable-sync', '--no-proxy-server'],
-    ],
-  });
+  const context = await launchChromium(profile.path);
   return {
     async open({ dark = false, width = 1280, height = 800 } = {}) {
       const page = await context.newPage();

@@ -4,7 +4,7 @@ import { countText, sizeText, timeText } from '../format.ts';
 import { ask, messageOf } from './api.ts';
 import { field } from './dialog.ts';
 import { h, setChildren, setHidden, setText } from './dom.ts';
-import { Facts, fileHref, jobHref, say, showState, titled } from './parts.ts';
+import { Facts, fileHref, jobHref, say, titled } from './parts.ts';
 import type { MakeView } from './view.ts';
 
 /** Of a file that is placed over more. */
@@ -106,14 +106,13 @@ const good: ReadonlySet<string> = new Set(['arrived', 'loaded', 'cached']);
 
 /** Whatever kind it is of: the sentence says it. */
 function itemOf({ at, kind, worker, job, text, state }: StoryItem): HTMLElement {
-  const badge = h('span');
-  if (kind === 'load-ended' && typeof state === 'string') showState(badge, state);
+  const failed = bad.has(kind) || state === 'FAILED';
   return h(
     'li',
-    { 'data-kind': bad.has(kind) ? 'bad' : good.has(kind) ? 'good' : 'other' },
+    { 'data-kind': failed ? 'bad' : good.has(kind) ? 'good' : 'other' },
     h('time', { datetime: at }, timeText(Date.parse(at))),
     worker !== undefined && h('span', { class: 'by' }, worker),
-    h('p', {}, text, ' ', job !== undefined && h('a', { href: jobHref(job) }, 'the job'), badge),
+    h('p', {}, text, ' ', job !== undefined && h('a', { href: jobHref(job) }, 'the job')),
   );
 }
 

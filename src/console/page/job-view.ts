@@ -48,7 +48,7 @@ export const jobView: MakeView = (state, id) => {
         by: (row) => row.id,
         fill: (cell, row) => showLink(cell, fileHref(row.id), row.id),
       },
-      { title: 'Why', by: (row) => row.reason, fill: (cell, row) => setText(cell, row.reason) },
+      { title: 'Why', class: 'text', by: (row) => row.reason, fill: (cell, row) => setText(cell, row.reason) },
     ],
   });
   const more = h('p', { class: 'quiet' });

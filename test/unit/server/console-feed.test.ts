@@ -1,11 +1,11 @@
 /** What consoles are told: once for all of them, only while somebody listens, and never more than a listener takes. */
 import { constants, gunzipSync } from 'node:zlib';
 import { expect, test } from 'vitest';
+import { type MadeCluster, madeJob, madeWorker, partsOf } from '../../../bench/support/made-cluster.ts';
 import type { JobId } from '../../../src/core/types.ts';
 import { ConsoleFeed, type FeedOptions } from '../../../src/server/console/feed.ts';
 import { FeedMessage, gzipHead } from '../../../src/server/console/message.ts';
 import { consoleSource } from '../../../src/server/console/source.ts';
-import { type MadeCluster, madeJob, madeWorker, partsOf } from '../../support/console-server.ts';
 import { freeSnapshot } from '../../support/snapshot.ts';
 
 interface Heard {

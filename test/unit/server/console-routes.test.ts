@@ -4,12 +4,12 @@ import type { AddressInfo } from 'node:net';
 import { gunzipSync } from 'node:zlib';
 import Fastify, { type FastifyInstance } from 'fastify';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { madeJob, madeWorker, partsOf } from '../../../bench/support/made-cluster.ts';
 import type { NamedToken } from '../../../src/core/roles.ts';
 import { bearerAuth } from '../../../src/server/auth.ts';
 import { takesGzip } from '../../../src/server/console/assets.ts';
 import { consoleRoutes } from '../../../src/server/console/index.ts';
 import { installErrorHandler } from '../../../src/server/errors.ts';
-import { madeJob, madeWorker, partsOf } from '../../support/console-server.ts';
 import { silent } from '../../support/silent.ts';
 
 const others: { now: NamedToken[] } = { now: [] };
