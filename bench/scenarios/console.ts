@@ -13,7 +13,7 @@ import type { Context, Scenario } from '../support/scenario.ts';
 
 const msPerSecond = 1000;
 const rowsOfEach = 1_000;
-const turns = 50;
+const turns = 100;
 const watchedMs = 10_000;
 
 interface Opening {

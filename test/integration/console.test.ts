@@ -17,7 +17,7 @@ import { temporaryFolder } from '../support/files.ts';
 
 const hostile = 'bad/<img src=x onerror="window.hit=1">&amp;.bin';
 const objects = [
-  ...Array.from({ length: 4 }, (_, n) => ({ key: `slow/${n}.bin`, sizeBytes: 4 * MiB + n })),
+  ...Array.from({ length: 4 }, (_, n) => ({ key: `slow/${n}.bin`, sizeBytes: 24 * MiB + n })),
   { key: 'bad/good.bin', sizeBytes: 5000 },
   { key: hostile, sizeBytes: 5000 },
 ];
@@ -76,7 +76,8 @@ async function tabTo(page: Page, name: string): Promise<void> {
 }
 
 test('a load is submitted by keyboard alone, watched, and stopped after it was asked; focus comes back', async () => {
-  cluster!.origin.setKnobs({ bytesPerSecond: 2 * MiB });
+  // Minutes: it is to be stopped long before its end, however slow the machine is.
+  cluster!.origin.setKnobs({ bytesPerSecond: MiB / 2 });
   const { page, complaints, asked, shoot } = await visit();
   expect(page.url()).toBe(`${cluster!.coordinator.api}/console/`);
   await page.getByText('No job yet').waitFor();
@@ -106,6 +107,7 @@ test('a load is submitted by keyboard alone, watched, and stopped after it was a
   expect(await button(page, 'Stop…').evaluate((one) => one.matches(':focus'))).toBe(true);
   expect(await page.locator('.head .state').innerText()).toBe('running');
   await page.keyboard.press('Enter');
+  await dialog.waitFor();
   await tabTo(page, 'Stop the load');
   await page.keyboard.press('Enter');
   await page.locator('.head .state', { hasText: 'stopped' }).waitFor();

@@ -26,6 +26,7 @@ import { Vitals } from './vitals.ts';
 import { workersView } from './workers-view.ts';
 
 const sampleMs = 1_000;
+const restMs = 10_000;
 
 const views: Readonly<Record<string, MakeView>> = {
   jobs: jobsView,
@@ -59,6 +60,7 @@ const vitals = new Vitals(byId('vitals'));
 let view: View | undefined;
 let connection: Connection = { state: 'connecting' };
 let feed: { close(): void } | undefined;
+let resting: ReturnType<typeof setTimeout> | undefined;
 
 function update(): void {
   const nowMs = Date.now();
@@ -112,9 +114,9 @@ function decoded(text: string): string {
   }
 }
 
-function follow(): void {
+/** Each time anew; what was known stays until all of it has been told again. */
+function listen(): void {
   feed?.close();
-  state = new ConsoleState();
   const mine = state;
   feed = followFeed(
     {
@@ -148,6 +150,17 @@ function askForToken(refused: boolean): void {
   open(next, true);
 }
 
+/** A browser has six connections to a server for all tabs together: one that nobody sees must not keep one. */
+function rest(): void {
+  clearTimeout(resting);
+  if (document.hidden) {
+    resting = setTimeout(() => {
+      feed?.close();
+      feed = undefined;
+    }, restMs);
+  } else if (feed === undefined && connection.state !== 'signed-out') listen();
+}
+
 function leave(): void {
   feed?.close();
   token.forget();
@@ -159,7 +172,8 @@ function leave(): void {
 function start(focus: boolean): void {
   setHidden(byId('vitals'), false);
   setHidden(byId('nav'), false);
-  follow();
+  state = new ConsoleState();
+  listen();
   view?.close?.();
   view = undefined;
   route();
@@ -167,6 +181,7 @@ function start(focus: boolean): void {
 }
 
 addEventListener('hashchange', route);
+document.addEventListener('visibilitychange', rest);
 // Where nothing is told nothing has changed, but time goes on: curves move, and rates fall.
 setInterval(() => {
   if (connection.state === 'signed-out') return;

@@ -6,7 +6,7 @@ import type { Registry } from '../../cluster/registry.ts';
 import type { JobService } from '../../cluster/types.ts';
 import type { JobSnapshot } from '../../core/job.ts';
 import { isEnded } from '../../core/job-machine.ts';
-import { isMember, type WorkerFigures } from '../../core/membership.ts';
+import { isMember, type WorkerFigures, type WorkerRow } from '../../core/membership.ts';
 import type { WorkerId } from '../../core/types.ts';
 import type { FeedSource } from './feed.ts';
 import { jobRow, originRow, ownWorker, workerRow } from './rows.ts';
@@ -29,15 +29,7 @@ const mostJobs = 2_000;
 export function consoleSource(parts: ConsoleParts): FeedSource {
   const { jobs, limits, shares, registry, refusalOf = () => undefined, figures, version } = parts;
   const jobRows = jobRowsOf(jobs);
-  const workerRows = (): ReadonlyMap<string, string> => {
-    const rows =
-      registry === undefined
-        ? figures === undefined
-          ? []
-          : [ownWorker(figures(), version)]
-        : registry.workers().map((row) => workerRow(row, isMember(row) ? refusalOf(row.id) : undefined));
-    return textsOf(rows);
-  };
+  const workerRows = registry === undefined ? ownRows(figures, version) : workerRowsOf(registry, refusalOf);
   const originRows = (): ReadonlyMap<string, string> => {
     if (!limits.known) return new Map();
     const taken = shares();
@@ -71,6 +63,26 @@ function jobRowsOf(jobs: Pick<JobService, 'list'>): () => ReadonlyMap<string, st
     kept = keep;
     return rows;
   };
+}
+
+/** A row of the registry is another one as soon as it says something else: most are as they were. */
+function workerRowsOf(
+  registry: Pick<Registry, 'workers'>,
+  refusalOf: NonNullable<ConsoleParts['refusalOf']>,
+): () => ReadonlyMap<string, string> {
+  const texts = new WeakMap<WorkerRow, string>();
+  const textOf = (row: WorkerRow): string => {
+    const refusal = isMember(row) ? refusalOf(row.id) : undefined;
+    if (refusal !== undefined) return JSON.stringify(workerRow(row, refusal));
+    const known = texts.get(row) ?? JSON.stringify(workerRow(row, undefined));
+    texts.set(row, known);
+    return known;
+  };
+  return () => new Map(registry.workers().map((row) => [row.id, textOf(row)]));
+}
+
+function ownRows(figures: (() => WorkerFigures) | undefined, version: string): () => ReadonlyMap<string, string> {
+  return () => textsOf(figures === undefined ? [] : [ownWorker(figures(), version)]);
 }
 
 function shownOf(all: readonly JobSnapshot[]): readonly JobSnapshot[] {

@@ -144,6 +144,20 @@ test('a job that has ended and runs again is told anew, and a free says what was
   expect(row('f')).toMatchObject({ type: 'FREE', files: 4, doneFiles: 3 });
 });
 
+test('a row says what limits a job, and of a worker what it has said itself; of a lost one no rates', () => {
+  const [job, worker] = [madeJob(1, 1, 0), madeWorker(1)];
+  const limitedBy = (['disk', 'cpu', 'network', 'index'] as const).map((cause) => ({ cause, share: 0.25 }));
+  const made: MadeCluster = { jobs: [{ ...job, limitedBy }], workers: [worker, { ...madeWorker(2), state: 'LOST' }] };
+  const refusalOf = (id: string) => (id === worker.id ? new Error('another version') : undefined);
+  const { jobs, workers } = consoleSource({ ...partsOf(made), refusalOf }).rows();
+  expect(JSON.parse(jobs.get('job-1')!).limitedBy).toEqual(limitedBy.slice(0, 3));
+  const said = { state: 'REFUSED', reason: 'another version', heldBytes: worker.use!.heldBytes };
+  expect(JSON.parse(workers.get('w0001')!)).toMatchObject({ ...said, receivedBytesPerSecond: 50_000_000 });
+  const lost = JSON.parse(workers.get('w0002')!);
+  expect(lost).toMatchObject({ state: 'LOST', lastSeenMs: 0, pinnedBytes: expect.any(Number) });
+  expect(lost).not.toHaveProperty('receivedBytesPerSecond');
+});
+
 test('packed messages of any beginning are one gzip stream', () => {
   const texts = ['data: first\n\n', `data: ${'row'.repeat(5000)}\n\n`, ':\n\n', 'data: last\n\n'];
   const packed = texts.map((text) => new FeedMessage(text).packed);
