@@ -104,7 +104,7 @@ test('a load is submitted by keyboard alone, watched, and stopped after it was a
   await dialog.waitFor();
   await page.keyboard.press('Escape');
   await dialog.waitFor({ state: 'detached' });
-  expect(await button(page, 'Stop…').evaluate((one) => one.matches(':focus'))).toBe(true);
+  await page.locator('button:focus', { hasText: 'Stop…' }).waitFor();
   expect(await page.locator('.head .state').innerText()).toBe('running');
   await page.keyboard.press('Enter');
   await dialog.waitFor();

@@ -106,8 +106,8 @@ export const jobView: MakeView = (state, id) => {
   const show = (nowMs: number): void => {
     const job = state.jobs.get(id);
     setHidden(body, job === undefined);
-    for (const act of Object.values(acts)) setHidden(act, true);
     if (job === undefined) {
+      for (const act of Object.values(acts)) setHidden(act, true);
       setText(path, state.head === undefined ? '' : `No job ${id} is known here any more.`);
       return;
     }
