@@ -44,6 +44,11 @@ for file in primed/prometheus/primed.rules.yml primed/grafana/primed.json doc/pr
   [ -s "$root/usr/share/$file" ] || { echo "no $file"; exit 1; }
 done
 
+say 'the files of the console are in it'
+for file in index.html app.js style.css icon.svg; do
+  [ -s "$root/usr/lib/primed/dist/console/$file" ] || { echo "console: $file is not in the package"; exit 1; }
+done
+
 say 'run: the demo, by the user of the daemons'
 inside setpriv --reuid primed --regid primed --clear-groups primed demo --size 64MB --data /var/lib/primed | tail -n 20
 
