@@ -90,6 +90,12 @@ class Root {
     this.#collecting.push(change);
   }
 
+  /** Durable when it returns; for what is written as an environment is opened, before anything else. */
+  writeNow(change: Change): void {
+    apply(this.#tables, [change]);
+    apply(this.#disk.base, [change]);
+  }
+
   #commitSoon(): void {
     if (this.#committing) return;
     this.#committing = true;
@@ -151,9 +157,13 @@ class Table {
   }
 
   put(key: Key, value: unknown): Promise<boolean> {
-    const bytes = this.#encoding === 'binary' ? Buffer.from(value as Buffer) : packr.pack(value);
-    this.#root.change({ table: this.#name, key, bytes });
+    this.#root.change({ table: this.#name, key, bytes: this.#packed(value) });
     return Promise.resolve(true);
+  }
+
+  putSync(key: Key, value: unknown): boolean {
+    this.#root.writeNow({ table: this.#name, key, bytes: this.#packed(value) });
+    return true;
   }
 
   remove(key: Key): Promise<boolean> {
@@ -165,6 +175,10 @@ class Table {
     return this.#sorted(range).map((row) => ({ key: row.key, value: this.#value(row) }));
   }
 
+  getKeysCount(range: Range = {}): number {
+    return this.getKeys(range).length;
+  }
+
   getKeys(range: Range = {}): Key[] {
     return this.#sorted(range).map(({ key }) => key);
   }
@@ -174,6 +188,10 @@ class Table {
       ({ key }) => (start === undefined || compare(key, start) >= 0) && (end === undefined || compare(key, end) < 0),
     );
     return rows.sort((a, b) => compare(a.key, b.key)).slice(0, limit);
+  }
+
+  #packed(value: unknown): Buffer {
+    return this.#encoding === 'binary' ? Buffer.from(value as Buffer) : packr.pack(value);
   }
 
   #value({ bytes }: Row): unknown {
