@@ -36,6 +36,7 @@ const endSignals: readonly EndSignal[] = ['SIGTERM', 'SIGHUP'];
 
 /** The world of the real process. */
 export function processIo(): CliIo {
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', passOverGone);
   return {
     // Standard input is opened when somebody asks for it.
     get stdin() {
@@ -61,6 +62,11 @@ export function processIo(): CliIo {
       return () => process.off('exit', handler);
     },
   };
+}
+
+/** A reader that leaves (`primed --help | head`) has what it wanted: the verb goes on to its end, and what it says is heard by nobody. */
+function passOverGone(error: NodeJS.ErrnoException): void {
+  if (error.code !== 'EPIPE') throw error;
 }
 
 /** Colours only where a terminal shows them, and not where NO_COLOR is set to anything (no-color.org). */

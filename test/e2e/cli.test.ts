@@ -1,3 +1,5 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -181,4 +183,13 @@ it('primed --version says the version of the package, --help the verbs', async (
   const { version } = JSON.parse(readFileSync(join(projectRoot, 'package.json'), 'utf8'));
   expect(await cli('--version')).toMatchObject({ code: 0, stdout: expect.stringContaining(version) });
   expect(await cli('--help')).toMatchObject({ code: 0, stdout: expect.stringMatching(/standalone[\s\S]*job/) });
+});
+
+it('a reader that leaves is no error', async () => {
+  const child = spawn(process.execPath, [executable, '--help'], { stdio: ['ignore', 'pipe', 'pipe'] });
+  child.stdout.destroy();
+  const said: Buffer[] = [];
+  child.stderr.on('data', (piece: Buffer) => said.push(piece));
+  const [code] = await once(child, 'close');
+  expect([code, Buffer.concat(said).toString()]).toEqual([0, '']);
 });
