@@ -163,12 +163,20 @@ export class EventJournal {
     rmSync(fresh, { force: true });
     const next = await open(fresh, 'a', 0o640);
     const head = headLine(nowMs);
-    await next.appendFile(head);
-    await this.#file?.close();
-    renameSync(path, this.#before);
-    renameSync(fresh, path);
+    try {
+      await next.appendFile(head);
+      // Not there: a turn before this one came so far.
+      if (existsSync(path)) renameSync(path, this.#before);
+      renameSync(fresh, path);
+    } catch (error) {
+      await next.close();
+      throw error;
+    }
+    // It was open under its new name until here, and could have been written to.
+    const last = this.#file;
     this.#file = next;
     this.#fileBytes = head.length;
+    await last?.close();
   }
 
   /** Once, until it works again: a full disk is no reason for a line each quarter of a second. */

@@ -1,5 +1,15 @@
 /** What is kept of files lies on the disk for the next start, within its bound, and says where it has gaps. */
-import { appendFileSync, readdirSync, readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmdirSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { KiB } from '../../../src/core/units.ts';
@@ -140,3 +150,33 @@ it('where nothing can be written memory has it all the same, and the log says so
   await past.close();
   expect(log.lines.map(({ message }) => message)).toEqual(Array(2).fill(expect.stringContaining('memory only')));
 });
+
+it('a journal that cannot take the place of the one before goes on when it can, and keeps nothing open meanwhile', async () => {
+  const past = await opened();
+  const before = join(folder.path, 'history', 'removals.before');
+  mkdirSync(before);
+  const openOnes = (): number =>
+    readdirSync('/proc/self/fd').filter((fd) => linkOf(fd).startsWith(join(folder.path, 'history'))).length;
+  const atFirst = openOnes();
+  const writeMuch = async (name: string): Promise<void> => {
+    for (let n = 0; n < 200; n += 1) past.happened(evicted(`${name}-${n}-${'x'.repeat(200)}`));
+    await past.flush();
+  };
+  for (const name of ['a', 'b', 'c', 'd']) await writeMuch(name);
+  expect(statSync(before).isDirectory()).toBe(true);
+  expect(openOnes()).toBe(atFirst);
+  rmdirSync(before);
+  await writeMuch('e');
+  expect(readFileSync(join(folder.path, 'history', 'removals'), 'utf8')).toContain('e-199-');
+  expect(statSync(before).isFile()).toBe(true);
+  expect(openOnes()).toBe(atFirst);
+  await past.close();
+});
+
+function linkOf(fd: string): string {
+  try {
+    return readlinkSync(`/proc/self/fd/${fd}`);
+  } catch {
+    return '';
+  }
+}
