@@ -1,5 +1,6 @@
 /** Who may ask what of the API and worker ports: bearer tokens, each with a role. */
 import { createHash, timingSafeEqual } from 'node:crypto';
+import type { IncomingHttpHeaders } from 'node:http';
 import type { FastifyPluginCallback, FastifyRequest } from 'fastify';
 import { PrimedError } from '../core/errors.ts';
 import { type LiveText, textOf } from '../core/live.ts';
@@ -38,6 +39,9 @@ declare module 'fastify' {
  */
 export const bearerAuth: FastifyPluginCallback<AuthOptions> = forParent((app, { token, others }, done) => {
   app.decorateRequest('stillMay', () => true);
+  app.addHook('onRequest', async ({ method, headers }) => {
+    if (method !== 'GET' && method !== 'HEAD') refuseOtherSites(headers);
+  });
   if (token !== undefined) {
     const known = (): readonly NamedToken[] => [
       { name: 'api_token', role: 'admin', token: textOf(token) },
@@ -71,6 +75,29 @@ export const bearerAuth: FastifyPluginCallback<AuthOptions> = forParent((app, { 
   }
   done();
 });
+
+/**
+ * Throws FORBIDDEN for what a page of another site has a browser send, which asks nobody before: where no token is asked for, it could
+ * submit jobs to a daemon on loopback. Other clients say nothing of an origin.
+ */
+function refuseOtherSites({ origin, host, 'sec-fetch-site': site }: IncomingHttpHeaders): void {
+  // What the browser knows counts more: a proxy may have another name for this host.
+  const isOurs = site !== undefined ? ourSites.has(String(site)) : origin === undefined || hostOf(origin) === host;
+  if (isOurs) return;
+  const message = `A page of another site${origin === undefined ? '' : ` (${origin})`} had a browser ask for this; only the console of this daemon may.`;
+  throw new PrimedError('FORBIDDEN', message, { origin: origin ?? site });
+}
+
+/** A page of ours, and who uses the browser himself. */
+const ourSites: ReadonlySet<string> = new Set(['same-origin', 'none']);
+
+function hostOf(origin: string): string | undefined {
+  try {
+    return new URL(origin).host;
+  } catch {
+    return undefined;
+  }
+}
 
 /** Throws FORBIDDEN where the caller's token has not this role; where no tokens are asked for, everybody may everything. */
 export function needRole({ caller }: FastifyRequest, needed: TokenRole): void {

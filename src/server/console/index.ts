@@ -34,6 +34,9 @@ export const consoleRoutes: FastifyPluginCallback<ConsoleParts> = (app, parts, d
   done();
 };
 
+/** Of what a listener that is dropped has not taken. */
+const endLimitMs = 1_000;
+
 function listen(feed: ConsoleFeed, request: FastifyRequest, reply: FastifyReply): FastifyReply {
   feed.check();
   const { raw } = reply.hijack();
@@ -47,9 +50,15 @@ function listen(feed: ConsoleFeed, request: FastifyRequest, reply: FastifyReply)
   });
   const write = (message: FeedMessage): boolean => raw.write(gzip ? message.packed : message.text);
   if (gzip) raw.write(gzipHead);
+  const end = (): void => {
+    raw.end();
+    // What it does not take would be kept for as long as it likes, and the stop of the daemon would wait for it.
+    if (raw.writableNeedDrain) raw.destroy();
+    else setTimeout(() => raw.writableFinished || raw.destroy(), endLimitMs).unref();
+  };
   const { caller } = request;
   write(FeedMessage.event('hello', caller === undefined ? {} : { caller }));
-  const { drained, leave } = feed.join({ write, may: request.stillMay, end: () => raw.end() });
+  const { drained, leave } = feed.join({ write, may: request.stillMay, end });
   raw.on('drain', drained);
   raw.on('close', leave);
   return reply;

@@ -97,3 +97,29 @@ test('the audit log has who, from where, what and the result of each call that c
   ]);
   expect(JSON.stringify(lines)).not.toContain('hush');
 });
+
+test.each([
+  [200, {}],
+  [200, { origin: 'http://node:19998', host: 'node:19998' }],
+  [200, { 'sec-fetch-site': 'same-origin', origin: 'https://primed.example', host: 'node:19998' }],
+  [200, { 'sec-fetch-site': 'none' }],
+  [403, { origin: 'https://evil.example', host: 'node:19998' }],
+  [403, { origin: 'null', host: 'node:19998' }],
+  [403, { 'sec-fetch-site': 'cross-site' }],
+  [403, { 'sec-fetch-site': 'same-site', origin: 'http://node:80', host: 'node:19998' }],
+])('%i for what a browser asks with %j, token or not', async (status, headers) => {
+  const open = Fastify();
+  installErrorHandler(open, silent);
+  open.register(bearerAuth, {});
+  open.register(jobApi, { jobs });
+  const [method, url, payload] = submitted;
+  for (const server of [app, open]) {
+    const authorization = 'Bearer hush-admin';
+    const answer = await server.inject({ method, url, payload, headers: { ...headers, authorization } });
+    expect(answer.statusCode).toBe(status);
+  }
+  expect(jobs.submissions).toHaveLength(status === 200 ? 2 : 0);
+  // Reading is what the browser itself keeps from other sites.
+  expect((await open.inject({ url: '/api/v1/master/list_job', headers })).statusCode).toBe(200);
+  await open.close();
+});
