@@ -48,6 +48,7 @@ const reasons: Readonly<Record<number, string>> = {
   404: 'There is no such thing',
   405: 'The cache is read-only',
   409: 'It cannot be done beside what is under way',
+  413: 'More than is taken at once; the message says the most',
   416: 'The range lies outside the file',
   429: 'Too many at once; try again later',
   503: 'Not at the moment; try again',

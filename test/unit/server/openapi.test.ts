@@ -1,4 +1,4 @@
-/** /openapi.json of both ports: it is an OpenAPI 3 document, and every public route of the server is in it. */
+/** /openapi.json of both ports: it is an OpenAPI 3 document, every public route of the server is in it, and docs/REST.md says the same. */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -22,6 +22,7 @@ import { makeTelemetry, type Telemetry } from '../../../src/telemetry/registry.t
 import type { Json } from '../../support/api.ts';
 import { MemoryFiles } from '../../support/memory-files.ts';
 import { memoryPages } from '../../support/memory-pages.ts';
+import { restReference } from '../../support/rest-reference.ts';
 import { ScriptedJobs } from '../../support/scripted-coordinator.ts';
 import { silent } from '../cluster/fakes.ts';
 
@@ -172,4 +173,12 @@ it('says of the three generations and of frees what they take and answer', async
   expect(worker['/v1/load'].get.parameters.map(({ name }: Json) => name)).toEqual(
     expect.arrayContaining(['path', 'opType', 'partialListing']),
   );
+});
+
+it('is what docs/REST.md says', async () => {
+  const reference = restReference([
+    { title: 'The coordinator (19999)', document: await documentOf(servers.api!) },
+    { title: 'Workers (28080)', document: await documentOf(servers.worker!) },
+  ]);
+  await expect(reference).toMatchFileSnapshot('../../../docs/REST.md');
 });
