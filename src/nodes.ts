@@ -156,8 +156,7 @@ export async function openWorkerSide(base: NodeBase, onFatal: (error: Error) => 
   const { worker: settings, ingest, job } = config;
   const reads = new SharedReads(settings.servingThreads);
   let ids: PathIds | undefined;
-  const past = await FilePast.open({ dir: config.historyDir, now: () => systemClock.wallMs(), log });
-  opened.past = past;
+  const wentEarly: Gone[] = [];
   const observed = observeStore(telemetry);
   const store = await openStore({
     indexDir: config.indexDir,
@@ -170,13 +169,20 @@ export async function openWorkerSide(base: NodeBase, onFatal: (error: Error) => 
     onShown: (path) => ids?.add(path),
     otherReads: reads,
     ...observed,
-    onGone: (files) => tellGone(past, files, (run) => opened.worker?.jobOf(run)),
+    onGone: (files) => {
+      if (opened.past === undefined) wentEarly.push(...files);
+      else tellGone(opened.past, files, (run) => opened.worker?.jobOf(run));
+    },
     onBadPage: (bad) => {
       observed.onBadPage?.(bad);
       opened.reading?.repairs.found(bad);
     },
   });
   opened.store = store;
+  // Behind the store: of one that is refused nothing is touched.
+  const past = await FilePast.open({ dir: config.historyDir, now: () => systemClock.wallMs(), log });
+  tellGone(past, wentEarly, () => undefined);
+  opened.past = past;
   ids = await openPathIds(config, store, log);
   opened.pathIds = ids;
   const counters = makeSharedCounters(laneLayout, settings.lanes);

@@ -98,11 +98,11 @@ describe('primed job load', () => {
     scene.origin.clearFaults();
     const why = await cli('why', 's3://demo/bad/x.bin');
     expect(why).toMatchObject({ code: 0, stderr: '' });
-    expect(why.stdout).toMatch(/ of s3:\/\/demo\/bad\/, FAILED: the file FAILED: .*403.*AccessDenied/);
-    expect(why.stdout).toContain('Nothing of it is cached.');
+    expect(why.stdout).toMatch(/ of s3:\/\/demo\/bad\/ ended, FAILED: the file FAILED: .*403.*AccessDenied/);
+    expect(why.stdout).toMatch(/^s3:\/\/demo\/bad\/x\.bin: Nothing of it is cached: .* gave it up: ORIGIN_DENIED/);
     const beside = (await cli('why', 's3://demo/bad/y.bin')).stdout;
-    expect(beside).toContain('s3://demo/bad/, FAILED: what is cached of the file came with it');
-    expect(beside).toMatch(/^Bytes cached: +10\.00KB of 10\.00KB/m);
+    expect(beside).toContain('s3://demo/bad/ ended, FAILED: what is cached of the file came with it');
+    expect(beside).toMatch(/^s3:\/\/demo\/bad\/y\.bin: It is cached whole: .*10\.00KB/);
   });
 
   it('of what nobody submitted exits 4', async () => {
