@@ -31,6 +31,7 @@ import {
   type SpanExporter,
   TraceIdRatioBasedSampler,
 } from '@opentelemetry/sdk-trace-base';
+import { keptMessage } from '../core/file-events.ts';
 import type { Log } from '../core/types.ts';
 import type { Attributes, Span, SpanKind, SpanOptions, Tracer } from './trace.ts';
 
@@ -62,6 +63,7 @@ const pauseMs = 30_000;
 /** Between lines of the log that say so. */
 const sayAgainMs = 3_600_000;
 const defaultCloseLimitMs = 1_000;
+/** Of the value of an attribute. */
 const longestText = 1024;
 /** See core/thinning. */
 const someBase = 256;
@@ -155,7 +157,7 @@ function traceparentOf({ traceId, spanId, traceFlags }: SpanContext): string {
 }
 
 function textOf(problem: unknown): string {
-  return (problem instanceof Error ? problem.message : String(problem)).slice(0, longestText);
+  return keptMessage(problem instanceof Error ? problem.message : String(problem));
 }
 
 /** Spans that were not sent while the collector was away are lost: nothing waits for it. */

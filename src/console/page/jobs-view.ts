@@ -5,7 +5,7 @@ import { type ConsoleState, isActive } from '../state.ts';
 import { freePath, submitLoad } from './acts.ts';
 import { Spark } from './curve.ts';
 import { h, once, setAttribute, setHidden, setText } from './dom.ts';
-import { button, jobHref, limitedText, showBar, showLink, showState, titled } from './parts.ts';
+import { button, jobHref, limitedText, showBar, showLink, showNoted, showState, titled } from './parts.ts';
 import { type Column, Table } from './table.ts';
 import type { MakeView } from './view.ts';
 
@@ -90,8 +90,6 @@ function columnsOf(state: ConsoleState): Column<ConsoleJob>[] {
       by: (job) => job.path,
       class: 'path',
       fill: (cell, job) => {
-        const box = once(cell, () => h('span', { class: 'two' }, h('span'), h('small')));
-        showLink(box.firstElementChild as HTMLElement, jobHref(job.id), job.path);
         const notes = [
           job.type === 'FREE' ? (job.dryRun ? 'free, dry run' : 'free') : undefined,
           job.kind === 'index' ? 'index file' : job.kind === 'paths' ? 'list of paths' : undefined,
@@ -102,7 +100,8 @@ function columnsOf(state: ConsoleState): Column<ConsoleJob>[] {
             ? `limited by ${limitedText(job.limitedBy)}`
             : undefined,
         ];
-        setText(box.lastElementChild!, notes.filter((note) => note !== undefined).join(' · '));
+        const line = showNoted(cell, notes.filter((note) => note !== undefined).join(' · '));
+        showLink(line, jobHref(job.id), job.path);
       },
     },
     {

@@ -2,8 +2,8 @@
 import type { ConsoleJob, ConsoleOrigin } from '../../core/console-feed.ts';
 import { countText, rateText } from '../format.ts';
 import { type ConsoleState, isActive, originOf } from '../state.ts';
-import { h, once, setAttribute, setText } from './dom.ts';
-import { limitedText, showState, titled } from './parts.ts';
+import { h, setAttribute, setText } from './dom.ts';
+import { limitedText, showNoted, showState, titled } from './parts.ts';
 import { Table } from './table.ts';
 import type { MakeView } from './view.ts';
 
@@ -31,9 +31,8 @@ export const originsView: MakeView = (state) => {
         by: (row) => row.id,
         class: 'path',
         fill: (cell, row) => {
-          const box = once(cell, () => h('span', { class: 'two' }, h('span'), h('small')));
-          setText(box.firstElementChild!, row.id);
-          setText(box.lastElementChild!, row.slowest === undefined ? '' : `loads are limited by ${row.slowest}`);
+          const note = row.slowest === undefined ? '' : `loads are limited by ${row.slowest}`;
+          setText(showNoted(cell, note), row.id);
         },
       },
       {

@@ -22,6 +22,13 @@ const marks: Readonly<Record<string, string>> = {
   IDLE: 'M4 8h8',
 };
 
+/** A line with a note below it; returns the line. */
+export function showNoted(cell: HTMLElement, note: string): HTMLElement {
+  const box = once(cell, () => h('span', { class: 'two' }, h('span'), h('small')));
+  setText(box.lastElementChild!, note);
+  return box.firstElementChild as HTMLElement;
+}
+
 export function showState(cell: HTMLElement, state: string, word = state.toLowerCase()): void {
   const badge = once(cell, () =>
     h('span', { class: 'state' }, svg('svg', { viewBox: '0 0 16 16', 'aria-hidden': 'true' }, svg('path')), h('span')),

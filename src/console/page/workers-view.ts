@@ -2,8 +2,8 @@
 import type { ConsoleWorker } from '../../core/console-feed.ts';
 import { agoText, countText, rateText, sizeText } from '../format.ts';
 import { usedBytes, useOf } from '../state.ts';
-import { h, once, setAttribute, setHidden, setText } from './dom.ts';
-import { showState, showUse, titled } from './parts.ts';
+import { h, setAttribute, setHidden, setText } from './dom.ts';
+import { showNoted, showState, showUse, titled } from './parts.ts';
 import { type Column, Table } from './table.ts';
 import type { MakeView } from './view.ts';
 
@@ -48,11 +48,7 @@ const columns: readonly Column<ConsoleWorker>[] = [
     names: true,
     by: (row) => row.id,
     class: 'path',
-    fill: (cell, row) => {
-      const box = once(cell, () => h('span', { class: 'two' }, h('span'), h('small')));
-      setText(box.firstElementChild!, row.id);
-      setText(box.lastElementChild!, notesOf(row));
-    },
+    fill: (cell, row) => setText(showNoted(cell, notesOf(row)), row.id),
   },
   { title: 'Use', by: share, class: 'c-use', fill: (cell, row) => showUse(cell, useOf(row), row.capacityBytes) },
   {
