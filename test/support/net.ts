@@ -74,10 +74,14 @@ export async function openTestNet(order: {
 }
 
 /** Submits a load that the origin is slow about; resolves when a quarter is durable and more is in flight. */
-export async function underWay(net: LoadedNet, options: object = {}): Promise<void> {
+export async function underWay(
+  net: LoadedNet,
+  options: object = {},
+  bytesPerSecond = pacedBytesPerSecond,
+): Promise<void> {
   await net.origin.prepareEtags();
   await net.origin.resetStats();
-  await net.origin.setKnobs({ bytesPerSecond: pacedBytesPerSecond });
+  await net.origin.setKnobs({ bytesPerSecond });
   const answer = await submit(net.coordinator.api, path, options);
   expect([answer.status, answer.text]).toEqual([200, expect.anything()]);
   await expect
