@@ -410,9 +410,12 @@ function registeredMembers(base: NodeBase): Registered {
   const members = registryMembers({
     registry,
     connect: (row, onRefused) => {
-      const { id, epoch } = row;
+      const { id, epoch, version: release } = row;
       const onReceived = (bytes: number): void => rates.received(id, bytes);
-      return new RemoteLink({ id, epoch, coordinator, log, url: workerUrl(row), onRefused, onReceived, ...proof });
+      return new RemoteLink({
+        ...{ id, epoch, coordinator, log, url: workerUrl(row), release, onRefused, onReceived },
+        ...proof,
+      });
     },
   });
   opened.members = members;

@@ -88,7 +88,7 @@ export class FleetPlan {
     this.#countRequests = order.count;
   }
 
-  /** Counts a page of files. Rejects where a worker fails; one that is lost has nothing. */
+  /** Counts a page of files. Rejects where a worker fails, and with WORKER_LOST: what was counted is of other workers then. */
   async add(entries: readonly ManifestEntry[]): Promise<void> {
     const { loadMetadataOnly } = this.#options;
     if (!this.#mayBeThere && !loadMetadataOnly) {

@@ -29,6 +29,7 @@ import type { Member, Members, Placement } from './members.ts';
 import type { Need } from './need.ts';
 import { PathTurns } from './path-turns.ts';
 import { PlainLoad, PlainLoads } from './plain-load.ts';
+import { failureOfAll } from './plan-members.ts';
 import { isWorkerGone, isWorkerLost, type WorkerId, type WorkerLink } from './worker-link.ts';
 
 export interface FleetOptions {
@@ -136,14 +137,17 @@ export class Fleet {
 
   /**
    * What room each worker has that takes new segments, for so many bytes there, and what it would evict. Rejects where one of
-   * them does not say so.
+   * them does not say so, with WORKER_REFUSED for all that are of a release without plans.
    */
   async rooms(need: Need, how: Omit<RoomOrder, 'bytes'>): Promise<Map<WorkerId, WorkerRoom>> {
     const takers = this.#places.live().filter(({ takes }) => takes);
     const ask = async ({ id, link }: Member): Promise<[WorkerId, WorkerRoom]> => {
       return [id, await link.room({ ...how, bytes: need.get(id) ?? 0 })];
     };
-    return new Map(await Promise.all(takers.map(ask)));
+    const asked = await Promise.allSettled(takers.map(ask));
+    const failed = asked.filter((one) => one.status === 'rejected');
+    if (failed.length > 0) throw failureOfAll(failed.map(({ reason }) => reason));
+    return new Map(asked.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : [])));
   }
 
   /** Rejects with STORE_NO_ROOM, naming the worker; then nothing changed. */

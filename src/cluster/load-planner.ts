@@ -3,7 +3,7 @@
  * forgotten. Nothing is fetched but listings, nothing is written, and nothing is evicted or kept from being evicted.
  *
  * Who waits for whom: a plan waits for the origin's listing, and for workers about what they have. It ends with the request
- * that asked for it. A few run at once; one more is refused.
+ * that asked for it. A few run at once; one more is refused. Where workers come or go meanwhile, it begins anew, some times.
  *
  * What survives a crash: nothing; nobody counts on it.
  */
@@ -19,10 +19,12 @@ import { definitionOf } from './job-orders.ts';
 import { type Order, scopesOf } from './job-paths.ts';
 import type { JobDefinition } from './job-store.ts';
 import { mayBeThere } from './load-choice.ts';
-import { measuredLoads, planOf } from './plan-answer.ts';
+import { changeNotes, measuredLoads, planOf } from './plan-answer.ts';
 import { listPlanned } from './plan-listing.ts';
+import { lostOf, sameMembers } from './plan-members.ts';
 import type { JobDeps } from './run-context.ts';
 import { loadSpec } from './run-specs.ts';
+import { isWorkerLost } from './worker-link.ts';
 
 /** The newest job of the same path. */
 export interface LatestJob {
@@ -43,6 +45,8 @@ export interface PlannerOptions {
 /** Each has a listing, and asks all workers. */
 export const plansAtOnce = 2;
 const planLimitMs = 3_600_000;
+/** Of the source, for workers that come and go meanwhile. */
+const mostListings = 3;
 /** Files that would be evicted, by name, on each worker. */
 const filesNamed = 100;
 
@@ -76,11 +80,33 @@ export class LoadPlanner {
     }
   }
 
+  /** What is counted is of one set of workers: of another one all of it is counted anew. */
   async #plan(order: Order, latest: LatestJob | undefined, signal: AbortSignal): Promise<LoadPlan> {
+    const { fleet } = this.#options.deps;
+    await abortable(fleet.settled(), signal);
+    const lost = new Set<string>();
+    for (let listing = 1; ; listing += 1) {
+      const before = fleet.members.live();
+      checkReplicas(order.options, fleet.takers);
+      const counted = await this.#count(order, latest, signal).catch((error: unknown) => {
+        // Of a worker that is only not to be reached there is no other set.
+        if (!isWorkerLost(error) || sameMembers(before, fleet.members.live())) throw error;
+        return undefined;
+      });
+      const now = fleet.members.live();
+      for (const id of lostOf(before, now)) lost.add(id);
+      const whole = counted !== undefined && sameMembers(before, now);
+      if (whole || (counted !== undefined && listing === mostListings))
+        return { ...counted, notes: [...counted.notes, ...changeNotes({ listing, whole, lost })] };
+      if (listing < mostListings) continue;
+      const message = `Workers were lost each of the ${mostListings} times that '${order.source.path}' was listed for its plan (${[...lost].join(', ')}). Plan again when they stay.`;
+      throw new PrimedError('WORKER_LOST', message, { path: order.source.path, listings: mostListings });
+    }
+  }
+
+  async #count(order: Order, latest: LatestJob | undefined, signal: AbortSignal): Promise<LoadPlan> {
     const { deps, prices, history, limits } = this.#options;
     const { fleet, origins, settings, clock } = deps;
-    await abortable(fleet.settled(), signal);
-    checkReplicas(order.options, fleet.takers);
     const startedMs = clock.monotonicMs();
     const definition: JobDefinition = { ...definitionOf(order, latest), number: 0 };
     const tally = new RequestTally(prices);

@@ -116,6 +116,24 @@ function notesOf(
   return notes;
 }
 
+/** What is to be known of workers that came or went while files were counted. */
+export function changeNotes(how: {
+  /** How often the source was listed. */
+  readonly listing: number;
+  /** Nothing has changed during the last time. */
+  readonly whole: boolean;
+  readonly lost: ReadonlySet<string>;
+}): string[] {
+  const names = [...how.lost].map((id) => `'${id}'`).join(', ');
+  const who = names === '' ? 'Workers came or went' : `Workers were lost (${names})`;
+  if (!how.whole)
+    return [
+      `${who} whenever the source was listed: what is said of single workers, and of what is cached, may be off.`,
+    ];
+  if (how.listing === 1) return [];
+  return [`${who} while the plan was made: it was made anew, and is of the workers that are there now.`];
+}
+
 function sumOf(numbers: Iterable<number>): number {
   let sum = 0;
   for (const one of numbers) sum += one;

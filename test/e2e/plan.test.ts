@@ -88,4 +88,11 @@ it('of many small files, of files that are cut, copied, verified, changed and fi
   cluster.origin.put({ key: 'lists/index.txt', body: [...lines, 's3://demo/mixed/sub/'].join('\n') });
   const { plan: named } = await hold({ indexFile: 's3://demo/lists/index.txt' }, { partialListing: true });
   expect(named.listing.files).toBe(104);
+
+  // Its lease still holds, so it is asked, and waited for until it is known to be lost.
+  await cluster.kill('w3');
+  const left = await planned({ path: 's3://demo/many/' }, { skipIfExists: true });
+  expect(left.workers.map(({ id }: Json) => id)).toEqual(['w1', 'w2']);
+  expect(left.listing.files).toBe(many.length);
+  expect(left.notes).toContainEqual(expect.stringContaining("Workers were lost ('w3') while the plan was made"));
 });

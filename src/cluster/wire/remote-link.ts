@@ -19,6 +19,7 @@ import { defaultPriority } from '../../core/priority.ts';
 import { withDefaults } from '../../core/protocol.ts';
 import type { PinList } from '../../core/retention.ts';
 import type { Segment } from '../../core/segments.ts';
+import { formatDuration } from '../../core/sizes.ts';
 import type { DiscardReason, Log, ManifestEntry, Random, RunId, WorkerId } from '../../core/types.ts';
 import type {
   MissingParts,
@@ -33,6 +34,7 @@ import type {
 import type { JoinedKind } from '../../ingest/whole-object.ts';
 import type { Freed, RunOfLoad } from '../../store/types.ts';
 import { emptyProgress } from '../fleet-run.ts';
+import { firstWithPlans, withoutPlans } from '../plan-members.ts';
 import type { EndableLink } from '../registry-members.ts';
 import type { BegunLoad, CachedSegment, RunTerm, SegmentHow, SegmentOutcome } from '../worker-link.ts';
 import { type Call, Calls, type OtherCall, tell } from './calls.ts';
@@ -80,6 +82,10 @@ export interface RemoteLinkOptions {
   readonly log: Log;
   readonly random?: Random;
   readonly timing?: Timing;
+  /** What the worker says to be, for messages. */
+  readonly release?: string;
+  /** How long a question of a plan waits for a connection. */
+  readonly connectLimitMs?: number;
   /** Told that the worker does not let this coordinator in, with WORKER_REFUSED, and with undefined that it does again. */
   readonly onRefused?: (refusal: PrimedError | undefined) => void;
   /** Told how many bytes more than before the worker says to have received from origins. */
@@ -88,9 +94,6 @@ export interface RemoteLinkOptions {
 
 /** Their first argument is no run, or one that need not have begun. */
 const ofNoRun: ReadonlySet<Method> = new Set(['cached', 'missing', 'room']);
-
-/** The version of the protocol that has the calls of plans. */
-const firstWithPlans = 4;
 
 interface Run {
   spec: RunSpec;
@@ -126,6 +129,10 @@ export class RemoteLink implements EndableLink {
   /** Why all calls are rejected. */
   #refusal: PrimedError | undefined;
   #lost = false;
+  readonly #release: string | undefined;
+  readonly #connectLimitMs: number;
+  /** Those who wait for a connection. */
+  readonly #awaiting = new Set<() => void>();
   /** What the worker is to know by now, and whether it is being told. */
   readonly #peers = new Newest<PeerList>((list) => this.#call('control', 'setPeers', [list]));
   readonly #pins = new Newest<PinList>((list) => this.#call('control', 'setPins', [list]));
@@ -141,6 +148,8 @@ export class RemoteLink implements EndableLink {
     const { id, url, epoch, coordinator, token, tls, log, random = Math.random, timing = defaultTiming } = options;
     this.id = id;
     this.#url = url;
+    this.#release = options.release;
+    this.#connectLimitMs = options.connectLimitMs ?? 60_000;
     this.#onRefused = options.onRefused ?? (() => undefined);
     this.#onReceived = options.onReceived;
     this.#dialer = new Dialer(
@@ -164,6 +173,7 @@ export class RemoteLink implements EndableLink {
           // First it is no owner any more, then what it was asked for is asked of another.
           if (before?.message !== error.message) this.#onRefused(error);
           this.#calls.rejectAll(error);
+          this.#wake();
         },
       },
     );
@@ -180,6 +190,7 @@ export class RemoteLink implements EndableLink {
       { worker: this.id },
     );
     this.#calls.rejectAll(this.#refusal);
+    this.#wake();
   }
 
   async startRun(spec: RunSpec): Promise<void> {
@@ -230,7 +241,7 @@ export class RemoteLink implements EndableLink {
   }
 
   async missing(planned: PlannedLoad, segments: readonly Segment[]): Promise<readonly MissingParts[]> {
-    this.#checkPlans();
+    await this.#knowsPlans();
     const answers = await inParts(segments, async (part) => {
       const args = [planned, packEntries(part.map(({ file }) => file)), packCuts(part)];
       return unpackMissing(part.length, (await this.#call('query', 'missing', args, part.length)) as MissingColumns);
@@ -239,20 +250,39 @@ export class RemoteLink implements EndableLink {
   }
 
   async room(order: RoomOrder): Promise<WorkerRoom> {
-    this.#checkPlans();
+    await this.#knowsPlans();
     return (await this.#call('query', 'room', [order])) as WorkerRoom;
   }
 
-  /** Such a call must not be said to a worker that does not know it: so none waits for a connection. */
-  #checkPlans(): void {
+  /** Such a call must not be said to a worker that does not know it, and that is known while there is a connection. */
+  async #knowsPlans(): Promise<void> {
     const { id: worker } = this;
-    if (!this.#dialer.open)
-      throw new PrimedError('WORKER_LOST', `Worker '${worker}' is not connected at the moment; plan again.`, {
-        worker,
-      });
-    if (this.#dialer.protocol >= firstWithPlans) return;
-    const message = `Worker '${worker}' is of an older primed, and cannot be asked for plans. Upgrade the worker.`;
-    throw new PrimedError('WORKER_REFUSED', message, { worker });
+    const late = performance.now() + this.#connectLimitMs;
+    while (!this.#dialer.open && this.#refusal === undefined) {
+      const leftMs = late - performance.now();
+      if (leftMs <= 0) throw notConnected(worker, this.#url, this.#connectLimitMs);
+      await this.#connection(leftMs);
+    }
+    if (this.#refusal !== undefined) throw this.#refusal;
+    const { protocol } = this.#dialer;
+    if (protocol < firstWithPlans) throw withoutPlans([{ worker, protocol, release: this.#release }]);
+  }
+
+  /** Resolves when the worker is connected, when it is known that it will not be, or after so long. */
+  #connection(limitMs: number): Promise<void> {
+    return new Promise((resolve) => {
+      const end = (): void => {
+        clearTimeout(timer);
+        this.#awaiting.delete(end);
+        resolve();
+      };
+      const timer = setTimeout(end, limitMs);
+      this.#awaiting.add(end);
+    });
+  }
+
+  #wake(): void {
+    for (const end of [...this.#awaiting]) end();
   }
 
   load(run: RunId, segment: Segment, how: SegmentHow): Promise<SegmentOutcome> {
@@ -383,6 +413,7 @@ export class RemoteLink implements EndableLink {
       this.#refusal = undefined;
       this.#onRefused(undefined);
     }
+    this.#wake();
     this.#arrived = 0;
     const runs = [...this.#runs.values()].filter(({ begun, ending }) => begun && !ending);
     this.#send([
@@ -448,6 +479,11 @@ export class RemoteLink implements EndableLink {
       // Of a newer worker, which does without an answer.
     }
   }
+}
+
+function notConnected(worker: WorkerId, url: string, limitMs: number): PrimedError {
+  const message = `Worker '${worker}' has its lease, and this coordinator has had no connection to it at ${url} for ${formatDuration(limitMs)}: the log says why. Plan again when it has.`;
+  return new PrimedError('WORKER_LOST', message, { worker });
 }
 
 /** Results in the order of the parts. */

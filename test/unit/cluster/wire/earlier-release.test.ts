@@ -171,7 +171,7 @@ test('a worker of the version before is asked as before by a coordinator of toda
   const link = new RemoteLink({
     id: 'w' as WorkerId,
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
-    ...{ epoch: 1, coordinator: 'now', log, timing: soon },
+    ...{ epoch: 1, coordinator: 'now', log, timing: soon, release: '0.0.3' },
   });
   const messages = saidDown.flatMap((frame) => [...frame.messages]);
   const freed: number[] = [];
@@ -185,6 +185,11 @@ test('a worker of the version before is asked as before by a coordinator of toda
   expect(freed).toEqual([3, 3, 0]);
   expect([...new Set(spoken)]).toEqual(['primed.3']);
   expect(log.having('to a worker is up')[0]?.facts.protocol).toBe(3);
+  // What it cannot be asked is said by name, and not to it.
+  const refused = { code: 'WORKER_REFUSED', facts: { worker: 'w', protocol: 3, release: '0.0.3' } };
+  await expect(link.room({ bytes: 0, keeps: [], named: 0 })).rejects.toMatchObject(refused);
+  await expect(link.missing({ load: 'load-1' as LoadId, reuse: 'any' }, [])).rejects.toMatchObject(refused);
+  expect([...asked.values()].filter(([method]) => method === 'room' || method === 'missing')).toEqual([]);
   // Word for word what a coordinator of then said; more may stand behind it, which a worker of then passes over.
   const wanted = messages.flatMap((message) => (message[0] === down.call ? [message.slice(1)] : []));
   expect(wanted.length).toBeGreaterThan(15);

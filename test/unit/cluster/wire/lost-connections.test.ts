@@ -60,6 +60,23 @@ test('results of a time without a connection arrive after it', async () => {
   expect(stage.worker.loads).toHaveLength(2);
 });
 
+test('a question of a plan waits for a connection, for so long, and no longer than there is hope', async () => {
+  stage = await new WireStage().open();
+  stage.proxy.refusing = true;
+  const order = { bytes: 0, keeps: [], named: 0 };
+  const waits = stage.link();
+  const answer = waits.room(order);
+  const late = codeOf(stage.link({ connectLimitMs: 30 }).room(order));
+  expect(await late).toMatch(/^WORKER_LOST: .* had no connection to it at .* for 30ms/);
+  const ends = stage.link();
+  const lost = codeOf(ends.missing({ load: spec.load, reuse: 'any' }, []));
+  ends.lost();
+  expect(await lost).toMatch(/^WORKER_LOST: .* its registration has ended/);
+  expect([stage.proxy.connections, stage.worker.count('room')]).toEqual([0, 0]);
+  stage.proxy.refusing = false;
+  expect(await answer).toMatchObject({ capacityBytes: 100 });
+});
+
 test('results that vanish on the way are sent again, and nothing is done twice', async () => {
   stage = await new WireStage().open({ timing: alert });
   const link = await stage.begun({ timing: alert });
