@@ -22,3 +22,11 @@ export function scrubRate({ periodMs, mostBytesPerSecond }: ScrubPace, usedBytes
 export function restMs({ periodMs }: ScrubPace, begunMs: number, nowMs: number): number {
   return Math.min(periodMs, Math.max(0, begunMs + periodMs - nowMs));
 }
+
+/** Twice a minute, and often enough that what a kill has read twice is a hundredth of a round. */
+const mostUnwrittenMs = 30_000;
+
+/** How long the place of a round may go on without being written down. */
+export function placeEveryMs({ periodMs }: ScrubPace): number {
+  return Math.min(mostUnwrittenMs, periodMs / 100);
+}

@@ -2,14 +2,14 @@
  * The scrub: reads everything that this worker has again, file by file in the order of their paths, at a rate at which all of it
  * is read once in a period. A bad page is replaced before a reader meets it (repair.ts).
  *
- * Where it stands is written down about twice a minute: after a restart it goes on there. It is no use of a file: what is
- * evicted next is the same with and without it.
+ * Where it stands is written down about twice a minute: after a restart it goes on there, in the middle of a file too. It is
+ * no use of a file: what is evicted next is the same with and without it.
  */
 import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { abortable } from '../../core/abortable.ts';
 import { PrimedError } from '../../core/errors.ts';
-import { restMs, type ScrubPace, scrubRate } from '../../core/scrub.ts';
+import { placeEveryMs, restMs, type ScrubPace, scrubRate } from '../../core/scrub.ts';
 import type { Log, UfsPath } from '../../core/types.ts';
 import { pageBytes } from '../../core/units.ts';
 import type { FileRecord, OpenFile, Store } from '../../store/types.ts';
@@ -27,15 +27,16 @@ export interface ScrubOptions {
 }
 
 interface Place {
-  /** Empty: at the beginning. */
+  /** The last file that was read to its end. Empty: at the beginning. */
   readonly after: string;
+  /** Up to where a version behind that was read. */
+  readonly inside?: { readonly fileId: number; readonly endBytes: number };
   /** Of this round. */
   readonly begunMs: number;
   readonly checkedBytes: number;
 }
 
 const filesAtOnce = 64;
-const placeEveryMs = 30_000;
 /** Where there was nothing to read there may be something soon. */
 const emptyRestMs = 60_000;
 /** What it owes is waited for when it is worth a timer. */
@@ -105,7 +106,8 @@ export class Scrub {
       if (some.length === 0) return;
       for (const record of some) {
         if (record.state === 'complete' || record.state === 'partial') await this.#check(record);
-        this.#place = { ...this.#place, after: record.path };
+        const { begunMs, checkedBytes } = this.#place;
+        this.#place = { after: record.path, begunMs, checkedBytes };
         this.#keep(false);
       }
     }
@@ -113,8 +115,11 @@ export class Scrub {
 
   /** Opened anew for each page: between two of them there may be hours, in which it must be possible to evict the file. */
   async #check(record: FileRecord): Promise<void> {
+    const { inside } = this.#place;
+    const fromBytes = inside?.fileId === record.fileId ? inside.endBytes : 0;
     for (const { offset, length } of this.#options.store.ranges(record)) {
       for (let at = offset; at < offset + length; at += pageBytes) {
+        if (at < fromBytes) continue;
         const opened = this.#open(record);
         if (opened === undefined) return;
         const lengthBytes = Math.min(pageBytes, offset + length - at);
@@ -123,7 +128,7 @@ export class Scrub {
         } finally {
           opened.close();
         }
-        await this.#rest(lengthBytes);
+        await this.#rest(lengthBytes, { fileId: record.fileId, endBytes: at + lengthBytes });
       }
     }
   }
@@ -161,9 +166,10 @@ export class Scrub {
     observe.checked(length);
   }
 
-  async #rest(length: number): Promise<void> {
+  async #rest(length: number, inside: NonNullable<Place['inside']>): Promise<void> {
     const { store, pace } = this.#options;
-    this.#place = { ...this.#place, checkedBytes: this.#place.checkedBytes + length };
+    this.#place = { ...this.#place, inside, checkedBytes: this.#place.checkedBytes + length };
+    this.#keep(false);
     this.#owedMs += (length * 1000) / scrubRate(pace, store.usage().usedBytes);
     if (this.#owedMs < leastSleepMs) return;
     const owedMs = this.#owedMs;
@@ -172,8 +178,10 @@ export class Scrub {
   }
 
   #keep(now: boolean): void {
-    const { file, log, wallMs } = this.#options;
-    if (!now && wallMs() - this.#writtenMs < placeEveryMs) return;
+    const { file, log, pace, wallMs } = this.#options;
+    const unwrittenMs = wallMs() - this.#writtenMs;
+    // A clock that was set back is no reason to wait.
+    if (!now && unwrittenMs >= 0 && unwrittenMs < placeEveryMs(pace)) return;
     this.#writtenMs = wallMs();
     try {
       writeFileSync(`${file}.new`, JSON.stringify(this.#place), { mode: 0o600 });
@@ -191,9 +199,11 @@ async function pause(ms: number, signal: AbortSignal): Promise<void> {
 /** What makes no sense is begun anew. */
 function readPlace(file: string): Place | undefined {
   try {
-    const { after, begunMs, checkedBytes } = JSON.parse(readFileSync(file, 'utf8')) as Partial<Place>;
+    const { after, inside, begunMs, checkedBytes } = JSON.parse(readFileSync(file, 'utf8')) as Partial<Place>;
     if (typeof after !== 'string' || !Number.isFinite(begunMs) || !Number.isFinite(checkedBytes)) return undefined;
-    return { after, begunMs: begunMs!, checkedBytes: checkedBytes! };
+    const place = { after, begunMs: begunMs!, checkedBytes: checkedBytes! };
+    const isInside = Number.isFinite(inside?.fileId) && Number.isFinite(inside?.endBytes);
+    return isInside ? { ...place, inside: inside! } : place;
   } catch {
     return undefined;
   }

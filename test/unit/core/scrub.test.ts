@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { restMs, scrubRate } from '../../../src/core/scrub.ts';
+import { placeEveryMs, restMs, scrubRate } from '../../../src/core/scrub.ts';
 import { GiB, KiB, MiB } from '../../../src/core/units.ts';
 
 const day = 86_400_000;
@@ -16,4 +16,9 @@ it('a round that ends early is followed by a rest, one that ends late by the nex
   expect([restMs(pace, 1000, 1030), restMs(pace, 1000, 1200)]).toEqual([70, 0]);
   // A clock that was set back is no reason to rest for longer than a period.
   expect(restMs(pace, 1000, 500)).toBe(100);
+});
+
+it('the place is written down twice a minute, and in a short period a hundred times', () => {
+  expect(placeEveryMs({ periodMs: 14 * day, mostBytesPerSecond: 1 })).toBe(30_000);
+  expect(placeEveryMs({ periodMs: 60_000, mostBytesPerSecond: 1 })).toBe(600);
 });

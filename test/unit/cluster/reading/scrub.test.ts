@@ -1,4 +1,5 @@
 /** What the scrub says of what it could not do, and that it ends when it is told to. */
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { Scrub, type ScrubOptions } from '../../../../src/cluster/reading/scrub.ts';
@@ -87,4 +88,42 @@ it('a repair that takes long does not hold up the stop', async () => {
   await until(() => asked.length > 0);
   await close();
   expect(asked).toEqual([0]);
+});
+
+it('a place inside a file holds for that version of it, and not for the next', async () => {
+  const folder = temporaryFolder('scrub-place');
+  const file = join(folder.path, 'scrub.json');
+  const readFrom = async (fileId: number): Promise<number | undefined> => {
+    const inside = { fileId, endBytes: 2 * MiB };
+    writeFileSync(file, JSON.stringify({ after: '', inside, begunMs: Date.now(), checkedBytes: 2 * MiB }));
+    const offsets: number[] = [];
+    const { close } = scrubOf((offset) => offsets.push(offset), { file });
+    await until(() => offsets.length > 0);
+    await close();
+    return offsets[0];
+  };
+  expect(await readFrom(record.fileId)).toBe(2 * MiB);
+  expect(await readFrom(record.fileId + 1)).toBe(0);
+  folder.remove();
+});
+
+it('the place is written down while one file is read, and what cannot be a place begins anew', async () => {
+  const folder = temporaryFolder('scrub-place');
+  const file = join(folder.path, 'scrub.json');
+  writeFileSync(file, JSON.stringify({ after: '', inside: { fileId: 1 }, begunMs: Date.now(), checkedBytes: 7 }));
+  const seen: { offset: number; place: unknown }[] = [];
+  const look = (offset: number): void => {
+    seen.push({ offset, place: JSON.parse(readFileSync(file, 'utf8')) });
+  };
+  let nowMs = Date.now();
+  const { close } = scrubOf(look, { file, wallMs: () => (nowMs += 60_000) });
+  await until(() => seen.length > 2);
+  await close();
+  expect(seen.slice(0, 3).map(({ offset }) => offset)).toEqual([0, MiB, 2 * MiB]);
+  expect(seen[2]!.place).toMatchObject({
+    after: '',
+    inside: { fileId: 1, endBytes: 2 * MiB },
+    checkedBytes: 7 + 2 * MiB,
+  });
+  folder.remove();
 });
