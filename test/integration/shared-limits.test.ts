@@ -1,7 +1,7 @@
-/** Limits where coordinators share their jobs over a real etcd: set through any of them, they hold for all, and are kept. */
+/** Limits and pins where coordinators share their jobs over a real etcd: set through any of them, they hold for all, and are kept. */
 import { afterEach, expect, it } from 'vitest';
 import { KiB, MiB } from '../../src/core/units.ts';
-import { call, ended, type Json, progress, submit } from '../support/api.ts';
+import { call, ended, fs, type Json, loaded, progress, submit } from '../support/api.ts';
 import type { Daemon } from '../support/daemon.ts';
 import { largestShare, type Reading, readCounter } from '../support/rates.ts';
 import { openSharedCluster, type SharedCluster } from '../support/shared-cluster.ts';
@@ -62,4 +62,47 @@ it('limits of an origin and of a load, set through the coordinator that does not
   await expect.poll(async () => (await limitJob(back, 'none')).status, eventually).toBe(200);
   await expect.poll(async () => (await limitUfs(a, { bandwidth: 'none' })).status, eventually).toBe(200);
   expect(await ended(a.api, path)).toMatchObject({ mJobState: 'SUCCEEDED', mLoadedByteCount: 24 * MiB });
+});
+
+const pin = ({ api }: Daemon, one: string) => call(api, 'PUT', '/api/v1/pins', { path: one });
+const unpin = ({ api }: Daemon, one: string) => call(api, 'DELETE', `/api/v1/pins?path=${encodeURIComponent(one)}`);
+const pinsAt = async ({ api }: Daemon): Promise<Json> => (await call(api, 'GET', '/api/v1/pins')).json();
+const told = (...paths: string[]) => paths.map((one) => ({ path: one, pinned: true, pending: [] }));
+/** What of the folder the worker itself takes for pinned. */
+async function pinnedBy(worker: Daemon): Promise<string[]> {
+  const { entries } = (await fs(worker.api, 'ls', path)).json();
+  return entries.filter(({ pinned }: Json) => pinned === true).map((entry: Json) => entry.path);
+}
+
+it('what one coordinator has pinned is kept by the other and by the workers when the first is dead, and follows the other', async () => {
+  const [first, second, third] = [0, 1, 2].map((n) => `${path}${n}.bin`) as [string, string, string];
+  cluster = await openSharedCluster({ origin: { objects }, coordinators: ['a', 'b'], workers: ['w1'] });
+  const [a, b] = ['a', 'b'].map((id) => cluster.coordinators.get(id)!) as [Daemon, Daemon];
+  await loaded(a.api, path);
+  for (const one of [first, second]) expect((await pin(a, one)).json()).toMatchObject({ path: one, pinned: true });
+  await expect.poll(() => pinsAt(b), eventually).toEqual(told(first, second));
+  await cluster.kill('a');
+  expect(await pinsAt(b)).toEqual(told(first, second));
+  const worker = cluster.workers.get('w1')!;
+  expect(await pinnedBy(worker)).toEqual([first, second]);
+
+  // The worker was told by the one that is dead; what the other says from now on is newer.
+  expect((await unpin(b, first)).status).toBe(200);
+  expect((await pin(b, third)).status).toBe(200);
+  await expect.poll(() => pinnedBy(worker), eventually).toEqual([second, third]);
+  await cluster.kill('w1');
+  const again = await cluster.startWorker('w1');
+  expect(await pinnedBy(again), 'kept by the worker itself').toEqual([second, third]);
+
+  await cluster.kill('b');
+  const back = await cluster.startCoordinator('a');
+  await expect.poll(() => pinsAt(back), eventually).toEqual(told(second, third));
+  const [etcd] = cluster.etcd.members;
+  await etcd!.stop();
+  const refused = await pin(back, first);
+  expect([refused.status, refused.json().code]).toEqual([503, 'ETCD_UNAVAILABLE']);
+  expect(await pinnedBy(again)).toEqual([second, third]);
+  await etcd!.start();
+  await expect.poll(async () => (await pin(back, first)).status, eventually).toBe(200);
+  await expect.poll(() => pinnedBy(again), eventually).toEqual([first, second, third]);
 });

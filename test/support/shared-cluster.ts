@@ -17,6 +17,8 @@ export interface SharedCluster {
   readonly workers: Map<string, Daemon>;
   /** Starts a coordinator, or starts it again with its data and ports. */
   startCoordinator(id: string): Promise<Daemon>;
+  /** The same of a worker. */
+  startWorker(id: string): Promise<Daemon>;
   kill(id: string): Promise<void>;
   /** Which coordinator has the claim of the only job that has not ended; undefined: none. */
   owner(): string | undefined;
@@ -69,6 +71,11 @@ export async function openSharedCluster(order: {
       cluster.coordinators.set(id, daemon);
       return daemon;
     },
+    async startWorker(id) {
+      const daemon = await start(id, 'worker');
+      cluster.workers.set(id, daemon);
+      return daemon;
+    },
     async kill(id) {
       const map = cluster.coordinators.has(id) ? cluster.coordinators : cluster.workers;
       await map.get(id)!.kill();
@@ -90,7 +97,7 @@ export async function openSharedCluster(order: {
   };
   try {
     for (const id of order.coordinators) await cluster.startCoordinator(id);
-    await Promise.all(order.workers.map(async (id) => cluster.workers.set(id, await start(id, 'worker'))));
+    await Promise.all(order.workers.map((id) => cluster.startWorker(id)));
     for (const { api } of cluster.coordinators.values())
       await expect
         .poll(async () => liveWorkers(api), { timeout: 30_000, interval: 50 })
