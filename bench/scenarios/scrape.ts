@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { KiB } from '../../src/core/units.ts';
 import { type Daemon, startDaemon } from '../support/daemon.ts';
 import { hasEnded, progressOf, submitLoad } from '../support/jobs.ts';
-import { makeIndex, storeBytesFor } from '../support/made-index.ts';
+import { makeIndex, storesFor } from '../support/made-index.ts';
 import { cpuSecondsOf } from '../support/process.ts';
 import { figure, quantile, ratioOfRuns, verdict } from '../support/results.ts';
 import type { Scenario } from '../support/scenario.ts';
@@ -28,7 +28,7 @@ export const scrape: Scenario = {
     const folders = workspace.folder('empty');
     const daemonWith = async (files: number): Promise<Daemon> => {
       const dataDir = workspace.folder('data');
-      const stores = [{ dir: workspace.folder('store'), sizeBytes: storeBytesFor(files) }];
+      const stores = storesFor(files, () => workspace.folder('store'));
       log(`making an index of ${files} files`);
       await makeIndex({ indexDir: join(dataDir, 'index'), stores, files });
       return startDaemon(workspace, { origin: { endpoint: 'http://127.0.0.1:9' }, stores, dataDir, files: folders });

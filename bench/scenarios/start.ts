@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import { GiB, MiB } from '../../src/core/units.ts';
 import { type Daemon, startDaemon } from '../support/daemon.ts';
-import { makeIndex, storeBytesFor } from '../support/made-index.ts';
+import { makeIndex, storesFor } from '../support/made-index.ts';
 import { figure, verdict } from '../support/results.ts';
 import type { Scenario } from '../support/scenario.ts';
 
@@ -11,7 +11,7 @@ export const start: Scenario = {
   async run({ workspace, runs, quick, log }) {
     const blocks = quick ? 20_000 : 1_000_000;
     const dataDir = workspace.folder('data');
-    const stores = [{ dir: workspace.folder('store'), sizeBytes: storeBytesFor(blocks) }];
+    const stores = storesFor(blocks, () => workspace.folder('store'));
     log(`making an index of ${blocks} blocks`);
     await makeIndex({ indexDir: join(dataDir, 'index'), stores, files: blocks });
 

@@ -1,29 +1,56 @@
 /** An index of many small files, made through the interface of the store. */
 import { randomUUID } from 'node:crypto';
+import { statSync, truncateSync } from 'node:fs';
+import { join } from 'node:path';
 import type { LoadId, RunId, UfsPath } from '../../src/core/types.ts';
-import { KiB, MiB } from '../../src/core/units.ts';
+import { GiB, KiB, MiB } from '../../src/core/units.ts';
 import { openStore } from '../../src/store/index.ts';
 import { Filler } from './filler.ts';
 
+export interface MadeStore {
+  readonly dir: string;
+  readonly sizeBytes: number;
+}
+
 const objectBytes = 4 * KiB;
 const batchFiles = 5000;
+/** Of what all stores together have beyond the files. */
+const spareBytes = 64 * MiB;
+const mostStoreBytes = 4 * GiB;
+/** Of a store file that holds data, and a multiple of what it stays at least. */
+const headBytes = MiB;
 
-/** What a store of so many files takes, with room to spare. */
-export function storeBytesFor(files: number): number {
-  return Math.ceil((files * objectBytes) / MiB) * MiB + 64 * MiB;
+/** Stores for so many files, with room to spare. @param folder makes one of its own for each */
+export function storesFor(files: number, folder: () => string): MadeStore[] {
+  const stores: MadeStore[] = [];
+  let leftBytes = Math.ceil((files * objectBytes) / MiB) * MiB + spareBytes;
+  for (; leftBytes > 0; leftBytes -= mostStoreBytes)
+    stores.push({ dir: folder(), sizeBytes: headBytes + Math.min(mostStoreBytes, leftBytes) });
+  return stores;
 }
 
 /** Of a store that is opened outside of a daemon. */
 export const quietLog = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} };
 
-/** One block a file. Space is allocated and recorded but not written: an index does not know the difference. */
+/**
+ * One block a file. Space is given out and recorded but not written: an index does not know the difference. So store files
+ * keep their size and give back what they took of the disk.
+ */
 export async function makeIndex(order: {
   readonly indexDir: string;
-  readonly stores: readonly { readonly dir: string; readonly sizeBytes: number }[];
+  readonly stores: readonly MadeStore[];
   readonly files: number;
 }): Promise<void> {
   const { indexDir, stores } = order;
-  const store = await openStore({ indexDir, stores, now: Date.now, log: quietLog, ledgerFlushMs: 1000 });
+  const open = (some: readonly MadeStore[]) =>
+    openStore({ indexDir, stores: some, now: Date.now, log: quietLog, ledgerFlushMs: 1000 });
+  // One by one, so that never more than one of them takes its size of the disk.
+  for (const at of stores.keys()) {
+    const made = await open(stores.slice(0, at + 1));
+    await made.close();
+    makeSparse(join(stores[at]!.dir, 'store.dat'));
+  }
+  const store = await open(stores);
   const filler = new Filler(store);
   const load = randomUUID() as LoadId;
   const run = randomUUID() as RunId;
@@ -36,6 +63,12 @@ export async function makeIndex(order: {
   await filler.close();
   await store.close();
   if (blocks !== order.files) throw new Error(`the index was to have ${order.files} blocks and has ${blocks}`);
+}
+
+function makeSparse(path: string): void {
+  const { size } = statSync(path);
+  truncateSync(path, headBytes);
+  truncateSync(path, size);
 }
 
 function pathOf(index: number): UfsPath {

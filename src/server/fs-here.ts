@@ -24,7 +24,7 @@ export function fsHere(store: ShownStore, files: ReadableFiles): FsSource {
       ].sort((a, b) => Buffer.compare(Buffer.from(a.path), Buffer.from(b.path)));
       return { path, entries, ...(page.next === undefined ? {} : { next: page.next }) };
     },
-    stat: async (path) => statOf(store, path),
+    stat: (path) => statOf(store, path),
     check: async (path) => {
       const { file, prefix } = placeOf(store, path);
       return ({ signal, events }) => {
@@ -49,9 +49,9 @@ function entryOf(record: FileRecord) {
   };
 }
 
-function statOf(store: ShownStore, asked: string) {
+async function statOf(store: ShownStore, asked: string) {
   const { file, prefix } = placeOf(store, asked);
-  if (file === undefined) return { path: asked, type: 'directory' as const, ...store.summary(prefix) };
+  if (file === undefined) return { path: asked, type: 'directory' as const, ...(await store.summary(prefix)) };
   const complete = file.state === 'complete';
   return {
     path: asked,

@@ -1,11 +1,15 @@
 /** Looking up and listing what is in the index. Reads only. */
+import { setImmediate } from 'node:timers/promises';
 import type { FileId, UfsPath } from '../core/types.ts';
 import type { IndexDb, Table } from './index-db.ts';
 import { decodeFile, fileFigures, fileKey, parseFileKey, pathKey } from './records.ts';
 import type { FileRecord, PathSummary } from './types.ts';
 
-/** Rows taken from the index at a time: no read transaction stays open while the consumer works. */
+/** Rows taken from the index at a time: no read transaction stays open while the consumer works. Who wants one gets a few. */
+const rowsAtFirst = 8;
 const rowsAtOnce = 256;
+/** Files that are summed up in one turn of the event loop: about 10 ms. */
+const summedAtOnce = 8192;
 
 /** First key that does not begin with `prefix`; undefined: there is none. */
 export function endOfPrefix(prefix: Uint8Array): Buffer | undefined {
@@ -35,14 +39,14 @@ function* rows(
     const behind = afterKey(pathKey(after));
     if (!start || Buffer.compare(behind, start) > 0) start = behind;
   }
-  for (;;) {
-    const range = { ...(start ? { start } : {}), ...(end ? { end } : {}), limit: rowsAtOnce };
+  for (let limit = rowsAtFirst; ; limit = Math.min(rowsAtOnce, 4 * limit)) {
+    const range = { ...(start ? { start } : {}), ...(end ? { end } : {}), limit };
     const chunk: { key: Buffer; value: Buffer }[] = [];
     for (const { key, value } of index.range(table, range)) {
       chunk.push({ key: Buffer.from(key.buffer, key.byteOffset, key.byteLength), value });
     }
     yield* chunk;
-    if (chunk.length < rowsAtOnce) return;
+    if (chunk.length < limit) return;
     start = afterKey(chunk.at(-1)!.key);
   }
 }
@@ -86,25 +90,54 @@ export function* mergeByPath(visible: Iterator<FileRecord>, loading: Iterable<Fi
   for (; !next.done; next = visible.next()) yield next.value;
 }
 
-/** @param loading files below the prefix that are being loaded; those that have a visible version too count once. */
-export function summarize(index: IndexDb, prefix: string, loading: Iterable<FileRecord>): PathSummary {
+/**
+ * In turns, between which everything else goes on: of millions of files it takes seconds. A path is judged in one turn.
+ * @param loading files below the prefix and behind a path that are being loaded, in order; those that have a visible version too count once.
+ */
+export async function summarize(
+  index: IndexDb,
+  prefix: string,
+  loading: (after: string | undefined) => Iterable<FileRecord>,
+): Promise<PathSummary> {
   const summary = { files: 0, bytes: 0, cachedFiles: 0, cachedBytes: 0 };
-  for (const { value } of rows(index, index.files, prefix, undefined)) {
-    const { state, sizeBytes, cachedBytes } = fileFigures(value);
-    summary.files++;
-    summary.bytes += sizeBytes;
-    if (state === 'complete') summary.cachedFiles++;
-    summary.cachedBytes += cachedBytes;
-  }
-  for (const record of loading) {
-    const visible = visibleRecord(index, record.path);
-    if (visible?.state === 'complete') continue;
-    if (!visible) {
-      summary.files++;
-      summary.bytes += record.sizeBytes;
+  const end = endOfPrefix(pathKey(prefix));
+  let after: Buffer | undefined;
+  for (;;) {
+    const start = after === undefined ? pathKey(prefix) : afterKey(after);
+    const range = { ...(start.length > 0 ? { start } : {}), ...(end ? { end } : {}), limit: summedAtOnce };
+    let rows = 0;
+    let last: Buffer | undefined;
+    for (const { key, value } of index.range(index.files, range)) {
+      addVisible(summary, value);
+      rows++;
+      if (rows === summedAtOnce) last = Buffer.from(key);
     }
-    // Of a version that is visible in part, what is visible was counted.
-    summary.cachedBytes += record.cachedBytes - (visible?.fileId === record.fileId ? visible.cachedBytes : 0);
+    for (const record of loading(after?.toString('utf8'))) {
+      if (last !== undefined && Buffer.compare(pathKey(record.path), last) > 0) break;
+      addLoading(summary, record, visibleRecord(index, record.path));
+    }
+    if (last === undefined) return summary;
+    after = last;
+    await setImmediate();
   }
-  return summary;
+}
+
+type Sum = { -readonly [field in keyof PathSummary]: PathSummary[field] };
+
+function addVisible(sum: Sum, value: Buffer): void {
+  const { state, sizeBytes, cachedBytes } = fileFigures(value);
+  sum.files++;
+  sum.bytes += sizeBytes;
+  if (state === 'complete') sum.cachedFiles++;
+  sum.cachedBytes += cachedBytes;
+}
+
+function addLoading(sum: Sum, record: FileRecord, visible: FileRecord | undefined): void {
+  if (visible?.state === 'complete') return;
+  if (!visible) {
+    sum.files++;
+    sum.bytes += record.sizeBytes;
+  }
+  // Of a version that is visible in part, what is visible was counted.
+  sum.cachedBytes += record.cachedBytes - (visible?.fileId === record.fileId ? visible.cachedBytes : 0);
 }

@@ -522,8 +522,8 @@ export class LocalStore implements Store {
     return missingOf(whole, joined(missing));
   }
 
-  summary(prefix: string): PathSummary {
-    return summarize(this.#index, prefix, this.#loading.records(prefix));
+  summary(prefix: string): Promise<PathSummary> {
+    return summarize(this.#index, prefix, (after) => this.#loading.records(prefix, after));
   }
 
   open(path: UfsPath, options: { readonly by?: Reader; readonly uses?: boolean } = {}): OpenFile {

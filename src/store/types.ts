@@ -363,7 +363,8 @@ export interface Store {
   list(options: { prefix: string; after?: string; limit?: number; includeLoading?: boolean }): Iterable<FileRecord>;
   /** What is durable of a version, as a set of ranges in order. */
   ranges(record: FileRecord): readonly ByteRange[];
-  summary(prefix: string): PathSummary;
+  /** In turns with everything else, a second for a million files: it is no moment's sum, but each path is counted as it was at one. */
+  summary(prefix: string): Promise<PathSummary>;
   /** @param how.uses whether the file counts as used by it, and is evicted later for that; by default unless the scrub reads it */
   open(path: UfsPath, how?: { readonly by?: Reader; readonly uses?: boolean }): OpenFile;
   /**

@@ -93,7 +93,7 @@ export class MemoryFiles implements LocalFiles, Pick<Store, 'summary'> {
     return new ClusterFiles({ store: this, peers: noPeers, client: nobody, log });
   }
 
-  summary(prefix: string): PathSummary {
+  async summary(prefix: string): Promise<PathSummary> {
     const records = [...this.list({ prefix, includeLoading: true })];
     const sum = (of: (record: FileRecord) => number) => records.reduce((total, one) => total + of(one), 0);
     return {

@@ -82,14 +82,56 @@ describe('listing', () => {
     await halfLoaded('x/c');
     await halfLoaded('x/b');
     await loadObject(store, entry('y', 7));
-    expect(store.summary('s3://bucket/x/')).toEqual({
+    expect(await store.summary('s3://bucket/x/')).toEqual({
       files: 3,
       bytes: 1100 + 4 * MiB,
       cachedFiles: 1,
       cachedBytes: 100 + 4 * MiB,
     });
-    expect(store.summary('')).toMatchObject({ files: 4, cachedFiles: 2 });
-    expect(store.summary('s3://nothing')).toEqual({ files: 0, bytes: 0, cachedFiles: 0, cachedBytes: 0 });
+    expect(await store.summary('')).toMatchObject({ files: 4, cachedFiles: 2 });
+    expect(await store.summary('s3://nothing')).toEqual({ files: 0, bytes: 0, cachedFiles: 0, cachedBytes: 0 });
+  });
+});
+
+describe('a sum over many files', () => {
+  const count = 20_000;
+  const nameOf = (at: number): string => String(at).padStart(5, '0');
+
+  test('is made in turns, and counts each path once, wherever a turn ends', async () => {
+    await store.putMetadata(
+      load,
+      Array.from({ length: count }, (_, at) => entry(nameOf(at), 10)),
+    );
+    // Before, between and behind the files of all turns, and beside one.
+    for (const name of ['0', '08191+', '08192', '16383+', '99999']) await halfLoaded(name);
+    let turns = 0;
+    const turn = (): void => {
+      turns++;
+      immediate = setImmediate(turn);
+    };
+    let immediate = setImmediate(turn);
+    const summary = await store.summary('');
+    clearImmediate(immediate);
+    expect(turns).toBeGreaterThanOrEqual(2);
+    expect(summary).toEqual({
+      files: count + 4,
+      bytes: count * 10 + 4 * 4 * MiB,
+      cachedFiles: 0,
+      cachedBytes: 5 * 2 * MiB,
+    });
+  });
+
+  test('counts what becomes visible meanwhile once', async () => {
+    await store.putMetadata(
+      load,
+      Array.from({ length: count }, (_, at) => entry(nameOf(at), 10)),
+    );
+    const summing = store.summary('');
+    await Promise.all([loadObject(store, entry('00000+', 5)), loadObject(store, entry('99999', 5))]);
+    const { files } = await summing;
+    expect(files).toBeGreaterThanOrEqual(count);
+    expect(files).toBeLessThanOrEqual(count + 2);
+    expect(await store.summary('')).toMatchObject({ files: count + 2, cachedFiles: 2 });
   });
 });
 

@@ -119,7 +119,7 @@ describe('a range', () => {
     await expectBytes(first);
     await expect(readObject(store, object.path, second)).rejects.toMatchObject(notHere);
     expect(store.usage()).toMatchObject({ usedBytes: 4 * MiB + 4096, files: 1, blocks: 1 });
-    expect(store.summary('')).toEqual({
+    expect(await store.summary('')).toEqual({
       files: 1,
       bytes: object.sizeBytes,
       cachedFiles: 0,
