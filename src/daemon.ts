@@ -235,6 +235,7 @@ async function close(opened: Opened, log: Log): Promise<void> {
     past: () => opened.past?.close(),
     registry: () => opened.registry?.close(),
     etcd: () => opened.etcd?.close(),
+    lock: () => opened.unlock?.(),
     traces: () => opened.traces?.close(),
     telemetry: () => opened.telemetry?.close(),
   };

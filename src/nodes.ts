@@ -1,5 +1,6 @@
 /** What the roles are made of: the worker's side of a node, the coordinator's, and how the one joins the other. */
 import { randomUUID } from 'node:crypto';
+import { closeSync } from 'node:fs';
 import { join } from 'node:path';
 import type { FastifyInstance } from 'fastify';
 import type { Etcd } from './cluster/etcd/index.ts';
@@ -64,7 +65,7 @@ import {
 import type { ReadableOrigins } from './origin/types.ts';
 import { type CoordinatorLimits, type NodeLimits, openCoordinatorLimits } from './origin-limits.ts';
 import { openPathIds, type PagesOrder, pagesOf } from './pages.ts';
-import { crc32c, crc64nvme, probeDiskEngine, systemClock } from './platform/index.ts';
+import { crc32c, crc64nvme, lockFolder, probeDiskEngine, systemClock } from './platform/index.ts';
 import { guardReaders } from './reader-guard.ts';
 import { openReading, type Reading } from './reading.ts';
 import type { Reload } from './reload.ts';
@@ -118,6 +119,8 @@ export interface Opened {
   limits?: CoordinatorLimits;
   pins?: ClusterPins;
   jobs?: OpenJobService;
+  /** Ends that no other process may have what the coordinator keeps. */
+  unlock?: () => void;
   /** That the configuration was read again and refused, in a few words. */
   refusedConfig?: string;
   reload?: Reload;
@@ -149,6 +152,11 @@ export interface NodeBase {
 }
 
 const ledgerFlushMs = 500;
+/** In the data folder, where a worker of the same machine may have its own. */
+const coordinatorLock = {
+  name: 'coordinator.lock',
+  belongs: "a coordinator's data (jobs, workers, limits, pins) belongs to one process",
+};
 
 /** Store, lanes, and the ports that a worker answers on, not yet listening. Resolves with facts for the log. */
 export async function openWorkerSide(base: NodeBase, onFatal: (error: Error) => void): Promise<object> {
@@ -303,6 +311,9 @@ function openS3Side(
 export async function openCoordinatorSide(base: NodeBase): Promise<void> {
   const { config, log, telemetry, origins, opened } = base;
   const { job } = config;
+  // Its databases can be opened by several processes, each of which would take the jobs of the others for its own.
+  const lockFd = lockFolder(config.dataDir, coordinatorLock);
+  opened.unlock = () => closeSync(lockFd);
   const members = opened.worker === undefined ? registeredMembers(base) : undefined;
   // Before the fleet, so that a worker is told its limits before its first run.
   const { limiter } = base.limits;

@@ -164,7 +164,7 @@ export const errorCatalogue = {
   STORE_LOCKED: {
     status: 'FAILED_PRECONDITION',
     retryable: true,
-    help: 'Another process has this store open; a store belongs to one worker process.',
+    help: 'Another process has this store, or this data folder of a coordinator, open; each belongs to one process, and the message names the other.',
   },
   STORE_FOREIGN: {
     status: 'FAILED_PRECONDITION',

@@ -1,9 +1,11 @@
 /** What a store needs of its file and Node's fs does not have: direct opening, real allocation, an exclusive lock. */
 import { closeSync, constants, fstatSync, openSync, readFileSync, readlinkSync } from 'node:fs';
 import { constants as osConstants } from 'node:os';
+import { join } from 'node:path';
 import { PrimedError } from '../core/errors.ts';
 import { addon } from './addon.ts';
 import { errnoName } from './errno.ts';
+import { makeFolder } from './folder.ts';
 import type { OpenedFile } from './types.ts';
 
 const { errno: E } = osConstants;
@@ -69,23 +71,48 @@ export async function allocateFile(fd: number, bytes: number): Promise<void> {
   throw fileError(`allocating ${bytes} bytes for`, path, error);
 }
 
+/** Whose what is locked is, for the refusal of another process. */
+const ofOneWorker = 'a store belongs to one worker process';
+
 /**
  * Takes an exclusive lock (flock) on the open file, which goes with the last descriptor of it, at the latest with
  * the process. Does not wait.
  * @throws PrimedError STORE_LOCKED, STORE_IO
  */
-export function lockFile(fd: number): void {
+export function lockFile(fd: number, belongs: string = ofOneWorker): void {
   const error = addon().lockExclusive(fd);
   if (error === 0) return;
   const path = pathOf(fd);
   if (error !== E.EWOULDBLOCK) throw fileError('locking', path, error);
   const pid = lockHolder(fd);
   const who = pid === undefined ? 'Another process' : pid === process.pid ? 'This process' : `Process ${pid}`;
-  throw new PrimedError(
-    'STORE_LOCKED',
-    `${who} has ${path} open. Stop it, or configure another folder: a store belongs to one worker process.`,
-    { path, pid },
-  );
+  throw new PrimedError('STORE_LOCKED', `${who} has ${path} open. Stop it, or configure another folder: ${belongs}.`, {
+    path,
+    pid,
+  });
+}
+
+/**
+ * Makes a folder and takes the lock of a file in it, which goes when the descriptor is closed. Does not wait.
+ * @throws PrimedError STORE_LOCKED, STORE_IO
+ */
+export function lockFolder(dir: string, { name, belongs }: { name: string; belongs?: string }): number {
+  makeFolder(dir);
+  const path = join(dir, name);
+  let fd: number;
+  try {
+    fd = openSync(path, 'a', 0o600);
+  } catch (error) {
+    const message = `the folder ${dir} cannot be used: ${(error as Error).message}`;
+    throw new PrimedError('STORE_IO', message, { dir }, { cause: error });
+  }
+  try {
+    lockFile(fd, belongs);
+    return fd;
+  } catch (error) {
+    closeSync(fd);
+    throw error;
+  }
 }
 
 /**

@@ -6,7 +6,7 @@
  * - the disk queue: asynchronous direct reads and writes of one thread (`openDiskQueue`). The lane submits; a thread
  *   of native/ waits for the kernel and wakes the lane's event loop once a batch;
  * - files: direct opening, allocation, locks, memory of mapped files (`openDirect`,
- *   `allocateFile`, `lockFile`, `releaseMapped`);
+ *   `allocateFile`, `lockFile`, `lockFolder`, `releaseMapped`);
  * - the page cache of the process and the sender of a serving thread (`openPageCache`, `PageSender`), and sockets that
  *   threads share a port by (`listenShared`);
  * - checksums over memory in place (`crc32c`, `crc64nvme`, `pageChecksums`);
@@ -28,7 +28,7 @@ export {
 export { systemClock } from './clock.ts';
 export { maxQueueDepth, maxTransferBytes, openDiskQueue, probeDiskEngine } from './disk-queue.ts';
 export { errnoName } from './errno.ts';
-export { allocateFile, lockFile, openDirect, releaseMapped } from './files.ts';
+export { allocateFile, lockFile, lockFolder, openDirect, releaseMapped } from './files.ts';
 export { makeFolder } from './folder.ts';
 export { listenShared, type SharedListen } from './listen.ts';
 export {

@@ -4,12 +4,12 @@
  * No step is manual and none repairs: whatever no committed block owns is free, and that is all there is to recovery.
  */
 import { randomUUID } from 'node:crypto';
-import { closeSync, openSync } from 'node:fs';
-import { dirname, join, resolve } from 'node:path';
+import { closeSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
 import { PrimedError } from '../core/errors.ts';
 import type { StoreIndex } from '../core/types.ts';
 import { alignBytes, alignUp } from '../core/units.ts';
-import { lockFile, makeFolder } from '../platform/index.ts';
+import { lockFolder } from '../platform/index.ts';
 import type { CommitHooks } from './commit.ts';
 import { IndexDb, indexFormat, type StoreEntry } from './index-db.ts';
 import type { ClassUsage } from './recency.ts';
@@ -39,7 +39,7 @@ const maxStores = 31;
 
 /** `openStore` with points where tests crash it. */
 export async function openLocalStore(options: StoreOptions, hooks: CommitHooks = {}): Promise<LocalStore> {
-  const lockFd = lockIndex(options.indexDir);
+  const lockFd = lockFolder(options.indexDir, { name: lockName });
   let index: IndexDb | undefined;
   let volumes: Volume[] = [];
   try {
@@ -84,29 +84,6 @@ export async function openLocalStore(options: StoreOptions, hooks: CommitHooks =
     await index?.close();
     closeSync(lockFd);
     throw error;
-  }
-}
-
-function lockIndex(dir: string): number {
-  const path = join(dir, lockName);
-  try {
-    makeFolder(dir);
-    const fd = openSync(path, 'a', 0o600);
-    try {
-      lockFile(fd);
-    } catch (error) {
-      closeSync(fd);
-      throw error;
-    }
-    return fd;
-  } catch (error) {
-    if (error instanceof PrimedError) throw error;
-    throw new PrimedError(
-      'STORE_IO',
-      `the index folder ${dir} cannot be used: ${(error as Error).message}`,
-      { dir },
-      { cause: error },
-    );
   }
 }
 

@@ -3,7 +3,7 @@
  * place of the old one by a rename.
  *
  *   data.mdb  format N ── each row through the steps N → N+1 → … ──▶  upgrading.mdb ── sync ──▶ rename ──▶ data.mdb
- *       └── a second name, first: before-upgrade.mdb, for the way back
+ *       └── a second name, first: before-upgrade.mdb, for the way back (a copy, where the file system has no second names)
  *
  * What survives a crash: until the rename the old file, untouched, and what was begun of the new one is thrown away at the next
  * start; from the rename on the new one. Nothing of either kind is ever read as the other. Memory is bounded by a batch.
@@ -19,6 +19,7 @@ import {
   rmSync,
   statSync,
 } from 'node:fs';
+import { constants, copyFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Database, type Key, open, type RootDatabase } from 'lmdb';
 import { PrimedError } from '../core/errors.ts';
@@ -63,6 +64,7 @@ export interface UpgradeWatch {
 
 export const beforeName = 'before-upgrade.mdb';
 const newName = 'upgrading.mdb';
+const copyName = 'before-upgrade.new';
 /** Of one transaction of the copy. */
 const batchRows = 4096;
 const batchBytes = 8 * 1024 * 1024;
@@ -76,7 +78,7 @@ const tellEveryMs = 2000;
  */
 export async function upgradeDatabase(database: Upgradable, watch: UpgradeWatch): Promise<void> {
   const { dir, format } = database;
-  for (const left of [newName, `${newName}-lock`]) rmSync(join(dir, left), { force: true });
+  for (const left of [newName, `${newName}-lock`, copyName]) rmSync(join(dir, left), { force: true });
   refuseForeign(dir);
   if (!existsSync(join(dir, dataName)) || statSync(join(dir, dataName)).size === 0) return;
   const from = await withRoot(dir, database.formatOf);
@@ -86,9 +88,18 @@ export async function upgradeDatabase(database: Upgradable, watch: UpgradeWatch)
     await convert(database, from, watch);
   } catch (error) {
     if (error instanceof PrimedError) throw error;
-    const message = `${database.what} in ${dir} could not be brought from format ${from} to ${format}: ${String(error)}. It is as it was; make room beside it for a copy, then start again`;
+    const message = `${database.what} in ${dir} could not be brought from format ${from} to ${format}: ${String(error)}. It is as it was. ${remedyOf(error)}, then start again`;
     throw new PrimedError('STORE_IO', message, { dir, from, format }, { cause: error });
   }
+}
+
+function remedyOf(error: unknown): string {
+  const { code } = error as NodeJS.ErrnoException;
+  const full = code === 'ENOSPC' || code === 'EDQUOT' || /no space left|quota exceeded/i.test(String(error));
+  if (full) return 'Make room beside it for the copy (two where the file system has no hard links)';
+  if (code === 'EACCES' || code === 'EPERM' || code === 'EROFS')
+    return 'Let the user of the daemon write in that folder';
+  return 'Look into the kernel log for the device';
 }
 
 /** Why a database is not opened. */
@@ -132,14 +143,36 @@ async function convert(database: Upgradable, from: number, watch: UpgradeWatch):
   syncFile(join(dir, newName));
   rmSync(join(dir, `${newName}-lock`), { force: true });
   watch.at?.('copied');
-  rmSync(join(dir, beforeName), { force: true });
-  linkSync(join(dir, dataName), join(dir, beforeName));
+  await keepBefore(dir, watch.log);
   watch.at?.('linked');
   renameSync(join(dir, newName), join(dir, dataName));
   syncFolder(dir);
   watch.at?.('renamed');
   const ms = Math.round(performance.now() - startedMs);
   watch.log.info({ ...facts, rows, ms, before: beforeName }, `${what} has the newer format`);
+}
+
+/** The old file stays what it is under its own name, whatever happens here. */
+async function keepBefore(dir: string, log: Log): Promise<void> {
+  const [data, before, copied] = [dataName, beforeName, copyName].map((name) => join(dir, name)) as [
+    string,
+    string,
+    string,
+  ];
+  rmSync(before, { force: true });
+  try {
+    linkSync(data, before);
+    return;
+  } catch (error) {
+    // vfat, exFAT and some of FUSE have no hard links, and the kernel refuses some that would be to files of others.
+    log.info(
+      { dir, reason: String(error) },
+      'the file of the format before is copied: it cannot have a second name here',
+    );
+  }
+  await copyFile(data, copied, constants.COPYFILE_FICLONE);
+  syncFile(copied);
+  renameSync(copied, before);
 }
 
 const rootOptions = {
