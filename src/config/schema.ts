@@ -126,7 +126,7 @@ export const configSchema = Type.Object(
           flag: 'http',
         }),
         s3_listen: listen({
-          description: 'Address of the S3 port, read-only.',
+          description: 'Address of the S3 port.',
           default: '127.0.0.1:29998',
           flag: 's3',
         }),

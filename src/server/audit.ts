@@ -1,6 +1,7 @@
 /** One line of the log for every call that changes something, or was refused: event `audit`, who, from where, what, result. */
 import type { FastifyPluginCallback, FastifyRequest } from 'fastify';
 import type { Log } from '../core/types.ts';
+import { plainText } from './fields.ts';
 import { forParent } from './plugin.ts';
 import { roleOfRoute } from './route-roles.ts';
 
@@ -55,8 +56,12 @@ export const auditLog: FastifyPluginCallback<{ readonly log: Log }> = forParent(
 /** Only fields that name something, never a whole body. */
 function whatOf({ params, query, body }: FastifyRequest): string {
   const fields = { ...fieldsOf(query), ...fieldsOf(body), ...fieldsOf(params) };
-  const named = about.flatMap((name) => (fields[name] === undefined ? [] : [fields[name]].flat().map(String)));
-  return named.join(' ').slice(0, mostWhat);
+  return about
+    .flatMap((name) => [fields[name]].flat())
+    .map(plainText)
+    .filter((text) => text !== '')
+    .join(' ')
+    .slice(0, mostWhat);
 }
 
 function fieldsOf(value: unknown): Record<string, unknown> {

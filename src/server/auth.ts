@@ -80,7 +80,7 @@ export const bearerAuth: FastifyPluginCallback<AuthOptions> = forParent((app, { 
  * Throws FORBIDDEN for what a page of another site has a browser send, which asks nobody before: where no token is asked for, it could
  * submit jobs to a daemon on loopback. Other clients say nothing of an origin.
  */
-function refuseOtherSites({ origin, host, 'sec-fetch-site': site }: IncomingHttpHeaders): void {
+export function refuseOtherSites({ origin, host, 'sec-fetch-site': site }: IncomingHttpHeaders): void {
   // What the browser knows counts more: a proxy may have another name for this host.
   const isOurs = site !== undefined ? ourSites.has(String(site)) : origin === undefined || hostOf(origin) === host;
   if (isOurs) return;

@@ -34,6 +34,11 @@ export function wordOf<T extends string>(field: string, value: string | undefine
   return word;
 }
 
+/** What a field says that nobody has looked at yet, for a message; of what is neither text nor a number nothing: it may have no text. */
+export function plainText(value: unknown): string {
+  return typeof value === 'string' || typeof value === 'number' ? String(value) : '';
+}
+
 export function invalidField(field: string, why: string): PrimedError {
   return new PrimedError('REQUEST_INVALID', `${field}: ${why}.`, { field });
 }

@@ -29,6 +29,7 @@ import {
 } from '../core/protocol.ts';
 import type { Log, WorkerId } from '../core/types.ts';
 import { parseUse, useHeader } from '../core/worker-use.ts';
+import { plainText } from './fields.ts';
 import { answers, documented, strict, WorkerRow } from './schemas.ts';
 
 export interface WorkerApiOptions extends NodeAccess {
@@ -187,7 +188,7 @@ async function understoodProtocol(request: FastifyRequest): Promise<void> {
   throw new PrimedError(
     'WORKER_REFUSED',
     protocolsApart(
-      { name: `worker '${id}'`, release: String(version).slice(0, 64), range },
+      { name: `worker '${id}'`, release: plainText(version).slice(0, 64), range },
       { name: 'this coordinator', release: PRIMED_VERSION, range: clusterProtocol },
     ),
     { id, protocol: Number(protocol), wanted: clusterProtocol.newest },
@@ -244,5 +245,5 @@ function noteRefusal(refusals: Refusals, log: Log, request: FastifyRequest, erro
 /** Two workers of one id are told apart by their addresses, where the request came so far that they are known. */
 function keyOf({ params, ip, body }: FastifyRequest): string {
   const { host, httpPort } = (body ?? {}) as { host?: unknown; httpPort?: unknown };
-  return `${(params as { id: string }).id} ${ip} ${String(host)}:${String(httpPort)}`.slice(0, 600);
+  return `${(params as { id: string }).id} ${ip} ${plainText(host)}:${plainText(httpPort)}`.slice(0, 600);
 }

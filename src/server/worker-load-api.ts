@@ -9,9 +9,9 @@ import { type Static, Type } from 'typebox';
 import type { LoadDesk } from '../cluster/load-desk.ts';
 import { PrimedError } from '../core/errors.ts';
 import { booleanOf } from '../core/load-options.ts';
-import { needRole } from './auth.ts';
+import { needRole, refuseOtherSites } from './auth.ts';
 import type { ErrorForm } from './errors.ts';
-import { bodyOrQueryFields, invalidField, wordOf } from './fields.ts';
+import { bodyOrQueryFields, invalidField, plainText, wordOf } from './fields.ts';
 import { acceptAnyContentType, apiBodyLimitBytes } from './json-body.ts';
 import { ReportCache } from './report-cache.ts';
 import { answers, documented, ErrorBody, LoadOptionFields } from './schemas.ts';
@@ -47,10 +47,10 @@ const Outcome = Type.Object(
 /** A submission or a stop that failed has an outcome, which says so; a question that could not be answered has none. */
 const errorForm: ErrorForm = ({ status, ...body }, request) => {
   const { opType, path } = (request.body ?? request.query ?? {}) as { opType?: unknown; path?: unknown };
-  const success = { success: false, path: String(path ?? '') };
+  const success = { success: false, path: plainText(path) };
   if (typeof path !== 'string' || path === '' || status === 401 || status === 403)
     return { status, body: { success: false, ...body } };
-  const operation = String(opType).toLowerCase();
+  const operation = plainText(opType).toLowerCase();
   if (operation === 'submit') return { status: 200, body: { ...success, jobId: 'NONE', ...body } };
   if (operation === 'stop') return { status: 200, body: { ...success, ...body } };
   return { status, body: { ...success, ...body } };
@@ -73,6 +73,8 @@ export const workerLoadApi: FastifyPluginCallback<WorkerLoadApiOptions> = (scope
     const { path, opType, ...fields } = asked;
     const changes = (action: string): void => {
       request.auditedAs = action;
+      // Also by GET, which elsewhere changes nothing, and which a browser sends for any page.
+      refuseOtherSites(request.headers);
       needRole(request, 'submit');
     };
     switch (wordOf('opType', opType, ['SUBMIT', 'PROGRESS', 'STOP'])) {

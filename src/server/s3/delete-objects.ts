@@ -33,7 +33,7 @@ const parser = new XMLParser({
 export function deletionsOf(text: string): { readonly objects: readonly Deletion[]; readonly quiet: boolean } {
   // A document type could give names to anything.
   if (text.includes('<!') || XMLValidator.validate(text) !== true) throw malformed();
-  const { Delete } = parser.parse(text) as { Delete?: { Object?: unknown[]; Quiet?: unknown } };
+  const { Delete } = parsed(text);
   const objects = (Delete?.Object ?? []).map((one) => {
     const { Key, VersionId } = one as { Key?: unknown; VersionId?: unknown };
     if (typeof Key !== 'string' || Key === '') throw malformed();
@@ -41,6 +41,15 @@ export function deletionsOf(text: string): { readonly objects: readonly Deletion
   });
   if (objects.length === 0 || objects.length > mostKeys) throw malformed();
   return { objects, quiet: String(Delete?.Quiet ?? '').trim() === 'true' };
+}
+
+/** Elements may lie too deep in each other for the parser. */
+function parsed(text: string): { Delete?: { Object?: unknown[]; Quiet?: unknown } } {
+  try {
+    return parser.parse(text);
+  } catch {
+    throw malformed();
+  }
 }
 
 export function deletionsXml(objects: readonly Deletion[], quiet: boolean): string {

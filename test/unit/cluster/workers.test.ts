@@ -318,10 +318,17 @@ test('another version of the protocol is refused with both versions, and logged 
   }
   const said = () => node.log.lines.filter(({ message }) => message === 'a worker is refused').length;
   expect([node.registry.workers(), said()]).toEqual([[], 1]);
+  const noText = { toString: null };
+  const nameless = await call(node.url, 'PUT', '/internal/v1/workers/w1', {
+    ...strange,
+    version: noText,
+    host: noText,
+  });
+  expect([nameless.status, said()]).toEqual([409, 2]);
   // Mended, and broken again: that is news.
   await call(node.url, 'PUT', '/internal/v1/workers/w1', body());
   await call(node.url, 'PUT', '/internal/v1/workers/w1', strange);
-  expect(said()).toBe(2);
+  expect(said()).toBe(3);
 });
 
 test('a worker one version behind, or ahead, is a member; two versions are refused; what only it knows is ignored', async () => {

@@ -27,7 +27,11 @@ beforeEach(async () => {
   app.register(auditLog, { log });
   app.register(bearerAuth, { token: 'hush-first', others });
   app.register(jobApi, { jobs });
-  const desk = { submit: async () => ({ jobId: 'job-7', message: 'yes' }), stop: async () => undefined };
+  const desk = {
+    submit: async () => ({ jobId: 'job-7', message: 'yes' }),
+    stop: async () => undefined,
+    report: async () => '',
+  };
   app.register(workerLoadApi, { desk: desk as never });
   app.get('/forgotten', () => 'x');
   await app.ready();
@@ -80,6 +84,17 @@ test('two tokens of one role count side by side, and one that is taken away coun
   expect((await ask('submit-old', ...submitted)).status).toBe(401);
 });
 
+test('a call of which nobody can make a text is refused, and audited like every other', async () => {
+  const noText = { toString: null, valueOf: null };
+  expect((await ask('submit', 'POST', submitted[1], { path: noText })).status).toBe(400);
+  expect((await ask('admin', 'DELETE', '/api/v1/load', { paths: ['s3://b/1', noText, 2] })).status).toBe(400);
+  const audited = { event: 'audit', result: 'failed', status: 400 };
+  expect(lines).toMatchObject([
+    { ...audited, action: 'submit load', what: '' },
+    { ...audited, action: 'stop load', what: 's3://b/1 2' },
+  ]);
+});
+
 test('the audit log has who, from where, what and the result of each call that changes something; no token', async () => {
   await ask('read', ...listed);
   await ask('submit', ...submitted);
@@ -119,6 +134,12 @@ test.each([
     expect(answer.statusCode).toBe(status);
   }
   expect(jobs.submissions).toHaveLength(status === 200 ? 2 : 0);
+  // Generation 1 submits and stops by GET too, which a browser sends for any page.
+  for (const opType of ['submit', 'stop', 'progress']) {
+    const url = `/v1/load?path=${path}&opType=${opType}`;
+    const answer = await app.inject({ url, headers: { ...headers, authorization: 'Bearer hush-admin' } });
+    expect(answer.statusCode).toBe(opType === 'progress' ? 200 : status);
+  }
   // Reading is what the browser itself keeps from other sites.
   expect((await open.inject({ url: '/api/v1/master/list_job', headers })).statusCode).toBe(200);
   await open.close();

@@ -179,6 +179,7 @@ it('a list of deletions is read and written anew, whatever characters its keys h
     '<Delete><Object></Object></Delete>',
     '<!DOCTYPE x><Delete/>',
     '<Delete><Object><Key>a</Key>',
+    `${'<a>'.repeat(1000)}${'</a>'.repeat(1000)}`,
   ])
     expect(() => deletionsOf(bad)).toThrow(S3Error);
 });

@@ -186,6 +186,22 @@ it('without opType the answer is 400; a submission whose body is not JSON has fa
   expect((await app.inject({ method: 'POST', url, headers, payload: '' })).json().success).toBe(true);
 });
 
+it('a field that has no text is refused by name', async () => {
+  const app = await local();
+  const noText = { toString: null, valueOf: null };
+  for (const [field, status, fields] of [
+    ['path', 400, { path: noText, opType: 'submit' }],
+    ['opType', 400, { path, opType: noText }],
+    ['bandwidth', 200, { path, opType: 'submit', bandwidth: noText }],
+  ] as const) {
+    const answer = await app.inject({ method: 'POST', url: '/v1/load', payload: fields });
+    expect([answer.statusCode, answer.json()]).toMatchObject([
+      status,
+      { success: false, message: expect.stringContaining(`${field}:`), code: 'REQUEST_INVALID' },
+    ]);
+  }
+});
+
 describe('questions in a tight loop', () => {
   it('share one answer while it is under way, and for a moment after it while the load runs', async () => {
     let asked = 0;
