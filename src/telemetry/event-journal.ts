@@ -48,6 +48,8 @@ export class EventJournal {
   #fileBytes = 0;
   #waiting: string[] = [];
   #waitingBytes = 0;
+  /** When the first of them came. */
+  #waitingSinceMs = 0;
   #timer: NodeJS.Timeout | undefined;
   #writing: Promise<void> = Promise.resolve();
   #lostSinceMs: number | undefined;
@@ -128,6 +130,7 @@ export class EventJournal {
       this.#lostSinceMs ??= this.#options.now();
       return;
     }
+    if (this.#waiting.length === 0) this.#waitingSinceMs = this.#options.now();
     this.#waiting.push(line);
     this.#waitingBytes += line.length + 1;
     this.#timer ??= setTimeout(() => void this.flush(), flushMs).unref();
@@ -139,8 +142,11 @@ export class EventJournal {
     this.#waiting = [];
     this.#waitingBytes = 0;
     const nowMs = this.#options.now();
-    if (this.#lostSinceMs !== undefined) {
-      const gap: Gap = { fromMs: this.#lostSinceMs, toMs: nowMs, why: 'unwritten' };
+    const [sinceMs, lostSinceMs] = [this.#waitingSinceMs, this.#lostSinceMs];
+    // While these are written more may be lost.
+    this.#lostSinceMs = undefined;
+    if (lostSinceMs !== undefined) {
+      const gap: Gap = { fromMs: lostSinceMs, toMs: nowMs, why: 'unwritten' };
       lines.push(JSON.stringify({ gap }));
     }
     const bytes = Buffer.from(`${lines.join('\n')}\n`);
@@ -148,10 +154,9 @@ export class EventJournal {
       if (this.#fileBytes + bytes.length > this.#options.maxBytes) await this.#turn(nowMs);
       await this.#file.appendFile(bytes);
       this.#fileBytes += bytes.length;
-      this.#lostSinceMs = undefined;
       this.#failed = false;
     } catch (error) {
-      this.#lostSinceMs ??= nowMs;
+      this.#lostSinceMs = lostSinceMs ?? sinceMs;
       this.#cannot(error);
     }
   }

@@ -12,7 +12,9 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
+import type { FileEvent } from '../../../src/core/file-events.ts';
 import { KiB } from '../../../src/core/units.ts';
+import { EventJournal } from '../../../src/telemetry/event-journal.ts';
 import { FilePast } from '../../../src/telemetry/file-past.ts';
 import { temporaryFolder } from '../../support/files.ts';
 import { memoryLog } from '../../support/store-fixture.ts';
@@ -171,6 +173,46 @@ it('a journal that cannot take the place of the one before goes on when it can, 
   expect(statSync(before).isFile()).toBe(true);
   expect(openOnes()).toBe(atFirst);
   await past.close();
+});
+
+const mostWaitingBytes = 1024 * 1024;
+
+it('what is lost while the disk takes what came before is a gap of its own', async () => {
+  const order = { path: join(folder.path, 'removals'), maxBytes: 64 * mostWaitingBytes, now: () => nowMs };
+  const { journal } = await EventJournal.open({ ...order, log: memoryLog() });
+  const append = (name: string) => journal.append({ ...evicted(name), atMs: nowMs } as FileEvent);
+  append('before');
+  const written = journal.flush();
+  // The write begins in the next turn of promises, and takes as long as the disk does.
+  await Promise.resolve();
+  nowMs += 100;
+  for (let n = 0; n < 3; n += 1) append('x'.repeat(mostWaitingBytes));
+  nowMs += 100;
+  await written;
+  await journal.flush();
+  append('after');
+  await journal.close();
+  const { journal: next, found } = await EventJournal.open({ ...order, log: memoryLog() });
+  expect(found.gaps).toEqual([{ fromMs: 1_000_100, toMs: 1_000_200, why: 'unwritten' }]);
+  expect(found.events.map(({ event }) => event.path.length)).toEqual([6, mostWaitingBytes, 5]);
+  await next.close();
+});
+
+it('a gap begins when the first of what was not written happened', async () => {
+  const past = await opened();
+  const before = join(folder.path, 'history', 'removals.before');
+  mkdirSync(before);
+  // More than fits: the file has to take the place of a folder, and cannot.
+  for (let n = 0; n < 200; n += 1) past.happened(evicted(`a-${n}-${'x'.repeat(200)}`));
+  nowMs += 200;
+  await past.flush();
+  rmdirSync(before);
+  past.happened(evicted('b'));
+  nowMs += 50;
+  await past.close();
+  const next = await opened();
+  expect(next.of('b').gaps).toEqual([{ fromMs: 1_000_000, toMs: 1_000_250, why: 'unwritten' }]);
+  await next.close();
 });
 
 function linkOf(fd: string): string {
