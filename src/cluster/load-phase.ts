@@ -211,6 +211,8 @@ export class LoadPhase {
     addNeed(this.#unreserved, need);
     // Nothing is waited for between the marks and the chunk: they become durable together.
     if (partialListing) await this.#reserve();
+    // The job may have ended meanwhile, and its manifest be gone.
+    if (this.#halted) return;
     apply({ type: 'listed', page: { scannedFiles: page.scanned, files: entries.length + refused.length, bytes } });
     marks.cursor = page.cursor;
     if (entries.length + refused.length === 0) {

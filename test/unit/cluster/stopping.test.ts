@@ -87,6 +87,29 @@ it('a job that is stopped is STOPPED after one such wait', async () => {
   await jobs.close();
 });
 
+it('what a listing finds after the job has ended without it leaves nothing in its store', async () => {
+  const worker = new FakeWorker();
+  const room = hanging();
+  let asked = false;
+  worker.reserveMore = () => {
+    asked = true;
+    return room.promise.catch(() => undefined);
+  };
+  const origins = new FakeOrigins();
+  origins.put(`${dir}file`, 5000);
+  const stage = await openStage({ origins, worker, settings: { stopDeadlineMs: 10 } });
+  const { jobId } = await stage.jobs.submit({ kind: 'path', path: dir }, parseLoadOptions({ partialListing: true }));
+  await until(() => asked);
+  expect(await stage.jobs.stop(jobId)).toBe(true);
+  room.reject(new Error('only now'));
+  // What the listing writes now is written before this.
+  await new Promise((resolve) => setImmediate(resolve));
+  await stage.jobs.close();
+  const store = new JobStore(stage.dir);
+  expect(store.manifests()).toEqual([]);
+  await store.close();
+});
+
 it('a stop that outlives its wait, because a worker does not end its run, answers when the job is STOPPED', async () => {
   const worker = new FakeWorker();
   worker.endRun = () => hanging().promise;
