@@ -177,7 +177,8 @@ export class FleetPlan {
       const has = lengths.get(one.step.worker)?.bytes ?? 0;
       lengths.set(one.step.worker, { bytes: has + one.segment.length, heads });
     }
-    loadedBytes += most;
+    // Of no worker, where nobody is there to get it.
+    loadedBytes += !there && steps.length === 0 ? entry.sizeBytes : most;
     if (this.#options.verify) this.#countVerification(entry, lengths);
     this.#count(there, entry.sizeBytes - loadedBytes, loadedBytes);
   }

@@ -87,7 +87,8 @@ export class LoadPlanner {
     const lost = new Set<string>();
     for (let listing = 1; ; listing += 1) {
       const before = fleet.members.live();
-      checkReplicas(order.options, fleet.takers);
+      // Of nobody a plan can be made too: the load waits for somebody.
+      checkReplicas(order.options, Math.max(1, fleet.takers));
       const counted = await this.#count(order, latest, signal).catch((error: unknown) => {
         // Of a worker that is only not to be reached there is no other set.
         if (!isWorkerLost(error) || sameMembers(before, fleet.members.live())) throw error;

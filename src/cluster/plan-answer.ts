@@ -49,7 +49,7 @@ export function planOf(counted: Counted): LoadPlan {
     copiedBytes: planned.copiedBytes,
     ...(currency === undefined ? {} : { price: tally.price(currency) }),
     workers,
-    fits: workers.every(({ fits }) => fits),
+    fits: workers.length > 0 && workers.every(({ fits }) => fits),
     ...(time === undefined ? {} : { time }),
     notes: notesOf(counted, workers, time),
   };

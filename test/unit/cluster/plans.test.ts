@@ -2,9 +2,13 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, expect, it } from 'vitest';
+import { Fleet } from '../../../src/cluster/fleet.ts';
+import { openJobService } from '../../../src/cluster/job-service.ts';
 import { plansAtOnce } from '../../../src/cluster/load-planner.ts';
+import { fixedMembers } from '../../../src/cluster/members.ts';
 import { parseLoadOptions } from '../../../src/core/load-options.ts';
-import { cleanUp, dir, load, openStage, type Stage, staged } from './stage.ts';
+import { FakeOrigins, silent } from './fakes.ts';
+import { cleanUp, dir, folder, load, ManualClock, openStage, type Stage, staged } from './stage.ts';
 
 afterEach(cleanUp);
 
@@ -81,4 +85,23 @@ it('ends with its client, or with the daemon; only so many are made at once', as
   await stage.jobs.close();
   expect(await another).toMatchObject({ code: 'STOPPING' });
   expect(await plans[1]).toMatchObject({ code: 'STOPPING' });
+});
+
+it('says that nobody is there, and counts what would be loaded all the same', async () => {
+  const origins = new FakeOrigins();
+  for (const name of ['a', 'b']) origins.put(`${dir}${name}`, 5000);
+  const fleet = new Fleet({
+    ...{ members: fixedMembers([]), placement: { owners: () => [], around: () => [] } },
+    ...{ origins, maxRestarts: 0, log: silent },
+  });
+  const jobs = await openJobService({ ...{ dir: folder(), fleet, origins, clock: new ManualClock(), log: silent } });
+  for (const skipIfExists of [false, true])
+    expect(await jobs.plan({ kind: 'path', path: dir }, parseLoadOptions({ skipIfExists }), never)).toMatchObject({
+      cached: { files: 0, bytes: 0 },
+      load: { files: 2, bytes: 10_000 },
+      workers: [],
+      fits: false,
+      notes: expect.arrayContaining(['No worker is there.']),
+    });
+  await jobs.close();
 });
