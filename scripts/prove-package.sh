@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Proves the Debian package in a clean root of this machine's Debian release: install, run, remove, install again, purge.
-# Needs root and debootstrap. The root is made anew each time, below the folder named as first argument (default: a
+# Proves the Debian package in a clean root of this machine's Debian release: install, run by hand and by the root's own
+# systemd, remove, install again, purge. Needs root, debootstrap, and systemd-nspawn, which starts the root's systemd as the
+# first process of a name space. The root is made anew each time, below the folder named as first argument (default: a
 # temporary one).
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -10,7 +11,7 @@ root=$base/root
 # Whatever is mounted is mounted in a name space of its own, and goes with it.
 if [ "${PRIMED_PROOF_INSIDE:-}" != 1 ]; then
   rm -rf "$base"
-  PRIMED_PROOF_INSIDE=1 exec unshare --mount --pid --fork --kill-child "$0" "$@"
+  PRIMED_PROOF_INSIDE=1 exec unshare --mount --mount-proc --pid --fork --kill-child "$0" "$@"
 fi
 trap 'umount -R "$root/proc" "$root/dev" 2>/dev/null || true; rm -rf "$base"' EXIT
 
@@ -24,9 +25,13 @@ package=$(ls dist-packages/primed_*.deb)
 say 'a clean root'
 mirror=$(apt-get indextargets --format '$(REPO_URI)' | grep -v security | head -n 1)
 release=$(. /etc/os-release && echo "$VERSION_CODENAME")
-debootstrap --variant=minbase "$release" "$root" "$mirror" >"$base/debootstrap.log" 2>&1 || { tail -5 "$base/debootstrap.log"; exit 1; }
-mount -t proc proc "$root/proc"
-mount --rbind /dev "$root/dev"
+debootstrap --variant=minbase --include=systemd,systemd-sysv,dbus "$release" "$root" "$mirror" >"$base/debootstrap.log" 2>&1 || { tail -5 "$base/debootstrap.log"; exit 1; }
+mount_kernel() {
+  mount -t proc proc "$root/proc"
+  mount --rbind /dev "$root/dev"
+  mount --make-rslave "$root/dev"
+}
+mount_kernel
 cp "$package" "$root/tmp/primed.deb"
 inside apt-get -qq update
 
@@ -51,6 +56,10 @@ done
 
 say 'run: the demo, by the user of the daemons'
 inside setpriv --reuid primed --regid primed --clear-groups primed demo --size 64MB --data /var/lib/primed | tail -n 20
+
+umount -R "$root/proc" "$root/dev"
+scripts/prove-units.sh "$root" "$base"
+mount_kernel
 
 say 'removal keeps data and configuration'
 inside touch /var/lib/primed/kept

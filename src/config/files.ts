@@ -62,7 +62,7 @@ function applyTable(draft: Draft, table: Table, contents: TomlTable, position: P
     else if (child === undefined) draft.errors.push(`${place}: is unknown; ${nearestKey(table, name)}`);
     else if (child.repeats) applyEntries(draft, child, node, { file, key, base });
     else if (node.kind === 'table') applyTable(draft, child, node, { file, key, base });
-    else draft.errors.push(`${place}: is a table, write [${key}]`);
+    else draft.errors.push(`${place}: is a table, write [${key}]${listElsewhere(node, name)}`);
   }
   for (const { path, required } of table.settings) {
     const name = lastName(path);
@@ -84,6 +84,13 @@ function applyEntries(draft: Draft, table: Table, node: TomlNode, position: Posi
   tables.forEach((entry, index) => {
     applyTable(draft, table, entry, { ...position, key: `${key}[${before + index}]` });
   });
+}
+
+/** `, or [[worker.store]]`, where tables were written for one that does not repeat, and another of its name does. */
+function listElsewhere(node: TomlNode, name: string): string {
+  if (node.kind !== 'array') return '';
+  const meant = allTables().find(({ repeats, path }) => repeats && path.endsWith(`.${name}`));
+  return meant === undefined ? '' : `, or [[${meant.path}]]`;
 }
 
 /** The neighbour that was meant, or, when none is like it, the same name in another table. */

@@ -231,6 +231,12 @@ test('values of a wrong kind are refused, with the form that is asked for', () =
     expect.stringContaining('worker: is a table, write [worker]'),
     expect.stringContaining('ufs: is a table that repeats, write [[ufs]]'),
   ]);
+  expect(errorsOf({ file: toml('[[store]]\ndir = "/mnt/nvme0"\n') })).toEqual([
+    expect.stringMatching(/store: is a table, write \[store\], or \[\[worker\.store\]\]$/),
+  ]);
+  expect(errorsOf({ file: toml('[[log]]\nlevel = "info"\n') })).toEqual([
+    expect.stringMatching(/log: is a table, write \[log\]$/),
+  ]);
 });
 
 test('listening beyond loopback needs a token or the word insecure, for the ports that the role opens', () => {
