@@ -476,9 +476,13 @@ function filesHere(base: NodeBase, store: Store, worker: IngestWorker): Reading 
 }
 
 function othersOf(base: NodeBase): { readonly peers: KnownPeers; readonly client: PeerClient } {
-  const { config, opened } = base;
+  const { config, log, opened, telemetry } = base;
   const peers = new KnownPeers(config.cluster.id as WorkerId);
-  const client = new PeerClient(nodeProof(base));
+  const client = new PeerClient({ ...nodeProof(base), log, onBroke: () => telemetry.counters.peerBreaks.inc() });
+  telemetry.onScrape(() => {
+    const avoided = peers.others().filter((peer) => client.isAvoided(peer));
+    telemetry.gauges.peersAvoided.set(avoided.length);
+  });
   opened.peers = peers;
   opened.peerClient = client;
   return { peers, client };

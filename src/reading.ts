@@ -34,7 +34,7 @@ export function openReading(
     readonly store: Store;
     readonly worker: IngestWorker;
     readonly peers: Peers;
-    readonly client: Pick<PeerClient, 'stat' | 'list' | 'read' | 'through' | 'versionAt' | 'written'>;
+    readonly client: Pick<PeerClient, 'stat' | 'list' | 'read' | 'through' | 'versionAt' | 'written' | 'avoids'>;
   },
 ): Reading {
   const { store, worker, peers, client } = of;

@@ -178,6 +178,22 @@ export const ingestMetrics = {
     stability: 'stable',
     help: 'Body bytes received from other workers for clients of this one; they are not kept.',
   },
+  peersAvoided: {
+    name: 'primed_peers_avoided',
+    type: 'gauge',
+    unit: 'count',
+    role: 'worker',
+    stability: 'stable',
+    help: 'Live workers that have not answered this one of late: readers ask them only for what nobody else has.',
+  },
+  peerBreaks: {
+    name: 'primed_peer_breaks_total',
+    type: 'counter',
+    unit: 'count',
+    role: 'worker',
+    stability: 'stable',
+    help: 'Times that a worker which had answered readers of this one did not; repeated failures count once until it answers again.',
+  },
 
   // parts on their way: how deep each queue is, and how long each stage takes
   partsQueued: {

@@ -27,7 +27,7 @@ import type { Found, FoundFile, ListedPage, OpenedFile, ReadableFiles } from './
 import { type HeldItem, heldItem, named } from './held-listing.ts';
 import { type Peers, refuseIfUnknown } from './known-peers.ts';
 import { pageHere } from './list-here.ts';
-import { here, type LocalFiles, Located, Suspects } from './located.ts';
+import { here, type LocalFiles, Located } from './located.ts';
 import type { OriginReads } from './origin/reads.ts';
 import type { PeerClient } from './peer-client.ts';
 import { counted, inOrder, readPiece } from './pieces.ts';
@@ -41,7 +41,7 @@ export interface ClusterFilesOptions {
   /** Undefined: this node has no files of its own. */
   readonly store?: LocalFiles;
   readonly peers: Peers;
-  readonly client: Pick<PeerClient, 'stat' | 'list' | 'read'>;
+  readonly client: Pick<PeerClient, 'stat' | 'list' | 'read' | 'avoids'>;
   readonly log: Log;
   readonly random?: Random;
   /** Told the bytes that came from other workers. */
@@ -63,7 +63,6 @@ export type Look = 'local' | 'cluster' | 'miss' | 'absent';
 
 export class ClusterFiles implements ReadableFiles {
   readonly #options: ClusterFilesOptions;
-  readonly #suspects = new Suspects();
 
   constructor(options: ClusterFilesOptions) {
     this.#options = options;
@@ -111,7 +110,7 @@ export class ClusterFiles implements ReadableFiles {
       return foundThrough(version, confirmed, { located, origin, stream, elsewhere, shownOf });
     };
     if (origin.policyOf(path).maxAgeMs === undefined) {
-      const version = await located.find().catch(unlessPeer);
+      const version = await located.findSoon();
       if (version?.shown === true && version.file.state !== 'metadata') return found(version, false);
     }
     let object: ObjectDetails | undefined;
@@ -145,7 +144,7 @@ export class ClusterFiles implements ReadableFiles {
 
   /** What workers say of a path; for those who want to know more than where to read. */
   locate(path: UfsPath): Located {
-    return new Located(path, { ...this.#options, suspects: this.#suspects });
+    return new Located(path, this.#options);
   }
 
   async list(order: ListingOrder): Promise<ListedPage> {
@@ -215,9 +214,13 @@ export class ClusterFiles implements ReadableFiles {
     if (origin?.lists(prefix) === true && (await origin.hasBucket(prefix))) return true;
     const order = { root: prefix, prefix: '', delimiter: '', after: '', maxKeys: 1 };
     if (store !== undefined && pageHere(store, order).files.length > 0) return true;
-    const others = await Promise.allSettled(peers.others().map((peer) => client.list(peer, order)));
-    if (others.some((one) => one.status === 'fulfilled' && one.value.files.length > 0)) return true;
-    for (const one of others) if (one.status === 'rejected') throw one.reason;
+    const asked = peers.others().map((peer) => client.list(peer, order));
+    const holders = asked.map(async (page) => {
+      if ((await page).files.length === 0) throw new Error('nothing there');
+    });
+    // One that has something is enough, whoever does not answer.
+    if (await Promise.any(holders).then(always, never)) return true;
+    await Promise.all(asked);
     refuseIfUnknown(peers, `whether anything below ${prefix} is cached`);
     return false;
   }
@@ -345,7 +348,7 @@ export class ClusterFiles implements ReadableFiles {
   }
 
   #holderOf(located: Located, file: HeldFile, range: ByteRange): Peer | undefined {
-    const { peers } = this.#options;
+    const { peers, client } = this.#options;
     const { holdings } = located.versionLike(file);
     if (holdings.some(({ holder, ranges }) => holder === here && runFrom(ranges, range.offset) > 0)) return undefined;
     const has = ({ ranges }: Holding): boolean => runFrom(ranges, range.offset) >= range.length;
@@ -353,7 +356,7 @@ export class ClusterFiles implements ReadableFiles {
     return holdings
       .filter(has)
       .map(peerOf)
-      .find((peer) => peer !== undefined && !this.#suspects.has(peer));
+      .find((peer) => peer !== undefined && !client.avoids(peer));
   }
 
   #through(
@@ -363,7 +366,6 @@ export class ClusterFiles implements ReadableFiles {
     { without = [], origin }: { readonly without?: readonly string[]; readonly origin?: OriginHolder } = {},
   ): AsyncGenerator<Uint8Array> {
     const { store, client, log, peers, repairs, random = Math.random, onThrough = () => undefined } = this.#options;
-    const suspects = this.#suspects;
     const turn = random();
     const peerOf = (holder: string): Peer | undefined => peers.others().find(({ id }) => id === holder);
     return readThrough(
@@ -372,7 +374,10 @@ export class ClusterFiles implements ReadableFiles {
           const usable = located
             .versionLike(file)
             .holdings.filter(({ holder }) => !without.includes(holder) && (holder === here || peerOf(holder)));
-          const ordered = inOrder(usable, turn, (holder) => suspects.has({ id: holder }));
+          const ordered = inOrder(usable, turn, (holder) => {
+            const peer = peerOf(holder);
+            return peer !== undefined && client.avoids(peer);
+          });
           return origin === undefined ? ordered : [...ordered, originHolding(file, origin.segmentBytes, range)];
         },
         open: async (piece) => {
@@ -384,8 +389,6 @@ export class ClusterFiles implements ReadableFiles {
         },
         askMore: () => located.askAll(),
         onFailure: ({ piece, at, error }) => {
-          const peer = peerOf(piece.holder);
-          if (peer !== undefined && (error as PrimedError).code === 'PEER_FAILED') suspects.note(peer);
           const facts = { path: file.path, worker: piece.holder, offset: at, error: String(error) };
           if (piece.holder === atOrigin)
             log.debug(facts, 'what was read through broke off, and is asked for once more');
@@ -436,11 +439,8 @@ function isOfOrigin(error: unknown): boolean {
   return error instanceof PrimedError && error.code.startsWith('ORIGIN_');
 }
 
-/** Who does not answer is done without. */
-function unlessPeer(error: unknown): undefined {
-  if (error instanceof PrimedError && error.code === 'PEER_FAILED') return undefined;
-  throw error;
-}
+const always = (): boolean => true;
+const never = (): boolean => false;
 
 function isMissing(error: unknown): boolean {
   return error instanceof PrimedError && error.code === 'FILE_NOT_CACHED';

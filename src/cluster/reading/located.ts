@@ -27,42 +27,23 @@ export interface LocatorOptions {
   /** Undefined: this node has no files of its own. */
   readonly store?: LocalFiles;
   readonly peers: Peers;
-  readonly client: Pick<PeerClient, 'stat'>;
+  readonly client: Pick<PeerClient, 'stat' | 'avoids'>;
 }
 
 /** Segments of a range that are looked up on the ring; beyond them everybody is asked at once. */
 const mostLookedUp = 4096;
 /** Of so many it costs little to ask all. */
 const fewWorkers = 16;
-/** So long a worker that failed is asked only where others do not know. */
-const suspectMs = 3_000;
-
-/** Workers that failed a moment ago: shared by all that is looked for, so that a hanging one costs its limit seldom. */
-export class Suspects {
-  readonly #until = new Map<string, number>();
-
-  note({ id }: Peer): void {
-    this.#until.set(id, performance.now() + suspectMs);
-  }
-
-  has({ id }: { readonly id: string }): boolean {
-    const until = this.#until.get(id);
-    if (until === undefined) return false;
-    if (until > performance.now()) return true;
-    this.#until.delete(id);
-    return false;
-  }
-}
 
 export class Located {
   readonly path: UfsPath;
-  readonly #options: LocatorOptions & { readonly suspects: Suspects };
+  readonly #options: LocatorOptions;
   #said: Said[];
   #versions: readonly HeldVersion[] | undefined;
   readonly #asked = new Set<string>();
   readonly #silent = new Map<string, PrimedError>();
 
-  constructor(path: UfsPath, options: LocatorOptions & { readonly suspects: Suspects }) {
+  constructor(path: UfsPath, options: LocatorOptions) {
     this.path = path;
     this.#options = options;
     const { store } = options;
@@ -90,11 +71,22 @@ export class Located {
   async find(): Promise<HeldVersion | undefined> {
     const isShown = (): boolean => this.versions[0]?.shown === true;
     if (isShown()) return this.versions[0];
-    const owner = this.#options.peers.owner(this.path, 0);
-    if (owner !== undefined && !this.#options.suspects.has(owner)) await this.#ask([owner], isShown);
-    if (!isShown()) await this.#ask(this.#options.peers.others(), isShown);
+    const { peers, client } = this.#options;
+    const owner = peers.owner(this.path, 0);
+    if (owner !== undefined && !client.avoids(owner)) await this.#ask([owner], isShown);
+    if (!isShown()) await this.askAll(isShown);
     if (!isShown()) this.refuseIfSilent(`whether ${this.path} is cached`);
     return this.versions[0];
+  }
+
+  /** The same for somebody who can do without: whoever does not answer of late is not asked. Undefined: it is not known. */
+  async findSoon(): Promise<HeldVersion | undefined> {
+    const isShown = (): boolean => this.versions[0]?.shown === true;
+    const { peers } = this.#options;
+    const owner = peers.owner(this.path, 0);
+    if (owner !== undefined) await this.#ask(this.#answering([owner]), isShown);
+    await this.#ask(this.#answering(peers.others()), isShown);
+    return isShown() ? this.versions[0] : undefined;
   }
 
   /** Asks until every byte of the range is known to be somewhere, or all have spoken. Resolves with what nobody has. */
@@ -112,19 +104,31 @@ export class Located {
    * own nothing of the range. Never rejects.
    */
   async coverSoon(file: HeldFile, range: ByteRange): Promise<readonly ByteRange[]> {
-    const { peers, suspects } = this.#options;
     const left = (): ByteRange[] => uncovered(range, this.versionLike(file).holdings);
     const done = (): boolean => left().length === 0;
     if (done()) return [];
     await this.#ask(this.#ownersOf(file, left()), done);
-    const others = peers.others().filter((peer) => !suspects.has(peer));
+    const others = this.#answering(this.#options.peers.others());
     if (!done() && others.length <= fewWorkers) await this.#ask(others, done);
     return left();
   }
 
-  /** Everybody that was not asked, or was silent. Resolves early once `done` says so. */
+  /**
+   * Everybody that was not asked, or was silent; those who do not answer of late after all others. Resolves early once `done`
+   * says so.
+   */
   async askAll(done: () => boolean = () => false): Promise<void> {
-    await this.#ask(this.#options.peers.others(), done);
+    const others = this.#options.peers.others();
+    const first = this.#answering(others);
+    await this.#ask(first, done);
+    await this.#ask(
+      others.filter((peer) => !first.includes(peer)),
+      done,
+    );
+  }
+
+  #answering(peers: readonly Peer[]): readonly Peer[] {
+    return peers.filter((peer) => !this.#options.client.avoids(peer));
   }
 
   /** Throws PEER_FAILED when a worker has not answered. */
@@ -137,14 +141,14 @@ export class Located {
   }
 
   #ownersOf({ segmentBytes, sizeBytes }: HeldFile, ranges: readonly ByteRange[]): Peer[] {
-    const { peers, suspects } = this.#options;
+    const { peers, client } = this.#options;
     const owners = new Map<string, Peer>();
     let lookedUp = 0;
     for (const { offset, length } of ranges) {
       const end = Math.min(sizeBytes, offset + length);
       for (let index = Math.floor(offset / segmentBytes); index * segmentBytes < end; index += 1) {
         const owner = peers.owner(this.path, index);
-        if (owner !== undefined && !suspects.has(owner)) owners.set(owner.id, owner);
+        if (owner !== undefined && !client.avoids(owner)) owners.set(owner.id, owner);
         lookedUp += 1;
         if (lookedUp > mostLookedUp) return [];
       }
@@ -153,7 +157,7 @@ export class Located {
   }
 
   async #ask(peers: readonly Peer[], done: () => boolean): Promise<void> {
-    const { client, suspects } = this.#options;
+    const { client } = this.#options;
     const asked = peers.filter(({ id }) => !this.#asked.has(id));
     if (asked.length === 0 || done()) return;
     const enough = new AbortController();
@@ -167,7 +171,6 @@ export class Located {
       } catch (error) {
         if (enough.signal.aborted) return;
         if (!(error instanceof PrimedError)) throw error;
-        suspects.note(peer);
         this.#silent.set(peer.id, error);
       }
       if (done()) enough.abort();

@@ -9,6 +9,7 @@
  */
 import { Agent, type Dispatcher, request } from 'undici';
 import { connectorOf } from '../../client/connector.ts';
+import { abortable } from '../../core/abortable.ts';
 import { type ErrorCode, errorCatalogue, PrimedError } from '../../core/errors.ts';
 import type { FileHistory } from '../../core/file-events.ts';
 import type { HeldFile } from '../../core/holdings.ts';
@@ -20,8 +21,9 @@ import type { ByteRange, ManifestEntry, ObjectVersion, UfsPath } from '../../cor
 import type { ObjectDetails } from '../../origin/types.ts';
 import { traceHeaders } from '../../telemetry/trace.ts';
 import { type HeldRow, heldFile } from './held-row.ts';
+import { PeerHealth, type PeerHealthOptions } from './peer-health.ts';
 
-export interface PeerClientOptions {
+export interface PeerClientOptions extends Partial<Omit<PeerHealthOptions, 'probe'>> {
   /** The cluster's. */
   readonly token?: LiveText;
   /** Of https. */
@@ -45,12 +47,15 @@ const checkSilenceMs = 60_000;
 const toldMs = 1_000;
 /** Within a body that comes from the origin: longer than an origin may be silent. */
 const throughSilenceMs = 65_000;
+/** It answers whoever asks, from the thread that answers everything else. */
+const probeTarget = '/health/live';
 
 export class PeerClient {
   readonly #options: PeerClientOptions & typeof defaults;
   readonly #agent: Agent;
   /** What waits for an origin must not wait for other readers too, nor hold them up: the worker that is asked has a limit. */
   readonly #throughAgent: Agent;
+  readonly #health: PeerHealth;
 
   constructor(options: PeerClientOptions = {}) {
     this.#options = { ...defaults, ...options };
@@ -67,12 +72,26 @@ export class PeerClient {
       });
     this.#agent = agent(connections);
     this.#throughAgent = agent(null);
+    this.#health = new PeerHealth({
+      ...{ now: () => performance.now(), random: Math.random, ...options },
+      probe: (peer) => this.#probe(peer),
+    });
+  }
+
+  /** Whether the worker has not answered of late: who can do without it asks others first. */
+  avoids(peer: Peer): boolean {
+    return this.#health.avoids(peer);
+  }
+
+  /** The same, of somebody who asks nobody. */
+  isAvoided(peer: Peer): boolean {
+    return this.#health.isAvoided(peer);
   }
 
   /** What the worker has of a path: its visible version, and the one that is loading. */
   async stat(peer: Peer, path: UfsPath, signal?: AbortSignal): Promise<readonly HeldFile[]> {
     const rows = await this.#json<HeldRow[]>(peer, `/internal/v1/stat/${encoded(path)}`, signal);
-    return sensible(peer, () => rows.map(heldFile));
+    return this.#sensible(peer, () => rows.map(heldFile));
   }
 
   /** What the worker has kept of what happened to a path. */
@@ -93,8 +112,8 @@ export class PeerClient {
     type Page = { files: [string, HeldRow[]][]; prefixes: string[]; next?: string };
     const page = await this.#json<Page>(peer, `/internal/v1/list?${query}`, signal);
     if (page.next !== undefined && page.files.length + page.prefixes.length === 0)
-      throw failed(peer, 'a page of its listing goes on, and has nothing');
-    return sensible(peer, () => ({
+      throw this.#failed(peer, 'a page of its listing goes on, and has nothing');
+    return this.#sensible(peer, () => ({
       files: page.files.map(([key, rows]) => ({ key, record: rows.map(heldFile) })),
       commonPrefixes: page.prefixes,
       ...(page.next === undefined ? {} : { next: page.next }),
@@ -114,9 +133,12 @@ export class PeerClient {
     const promised = answer.headers['content-length'];
     const range = answer.headers['content-range'];
     if (answer.statusCode === 206 && promised === String(length) && String(range).startsWith(`bytes ${offset}-`))
-      return lent(peer, answer, length);
+      return this.#lent(peer, answer, length);
     answer.body.destroy();
-    throw failed(peer, `it answered ${answer.statusCode} with ${promised} bytes (${range}) to ${offset}+${length}`);
+    throw this.#failed(
+      peer,
+      `it answered ${answer.statusCode} with ${promised} bytes (${range}) to ${offset}+${length}`,
+    );
   }
 
   /** The bytes of a range of a version that the worker has, or fetches from the origin and keeps; otherwise as `read`. */
@@ -131,15 +153,15 @@ export class PeerClient {
       dispatcher: this.#throughAgent,
       silenceMs: throughSilenceMs,
     });
-    return lent(peer, answer, length);
+    return this.#lent(peer, answer, length);
   }
 
   /** What the origin has at a path, as the worker knows it, no older than it may be. */
   async versionAt(peer: Peer, path: UfsPath, maxAgeMs: number): Promise<{ object?: ObjectDetails; ageMs: number }> {
     const target = `/internal/v1/version/${encoded(path)}?age=${maxAgeMs}`;
     const answer = await this.#open(peer, target, { dispatcher: this.#throughAgent });
-    const text = await textOf(peer, answer);
-    return sensible(peer, () => JSON.parse(text) as { object?: ObjectDetails; ageMs: number });
+    const text = await this.#textOf(peer, answer);
+    return this.#sensible(peer, () => JSON.parse(text) as { object?: ObjectDetails; ageMs: number });
   }
 
   /** What lies there of paths that were written is out of date. */
@@ -147,7 +169,7 @@ export class PeerClient {
     const headers = { 'content-type': 'application/json' };
     const body = JSON.stringify({ paths });
     const answer = await this.#open(peer, '/internal/v1/written', { method: 'POST', headers, body, headMs: toldMs });
-    await textOf(peer, answer);
+    await this.#textOf(peer, answer);
   }
 
   /** Lines of a check that runs there, in JSON. */
@@ -155,7 +177,7 @@ export class PeerClient {
     const target = `/internal/v1/check?${new URLSearchParams({ path })}`;
     const headers = { accept: 'application/x-ndjson' };
     const answer = await this.#open(peer, target, { method: 'POST', headers, signal, headMs: checkSilenceMs });
-    return lent(peer, answer, undefined);
+    return this.#lent(peer, answer, undefined);
   }
 
   async close(): Promise<void> {
@@ -164,8 +186,8 @@ export class PeerClient {
 
   async #json<T>(peer: Peer, target: string, signal?: AbortSignal): Promise<T> {
     const answer = await this.#open(peer, target, signal === undefined ? {} : { signal });
-    const text = await textOf(peer, answer);
-    return sensible(peer, () => JSON.parse(text) as T);
+    const text = await this.#textOf(peer, answer);
+    return this.#sensible(peer, () => JSON.parse(text) as T);
   }
 
   async #open(
@@ -186,27 +208,107 @@ export class PeerClient {
     const late = new AbortController();
     const timer = setTimeout(() => late.abort(new Error(`it did not answer within ${headMs} ms`)), headMs);
     try {
-      const answer = await request(`${peer.url}${target}`, {
+      const aborted = signal === undefined ? late.signal : AbortSignal.any([late.signal, signal]);
+      const asked = request(`${peer.url}${target}`, {
         method,
         dispatcher: options.dispatcher ?? this.#agent,
         ...(options.body === undefined ? {} : { body: options.body }),
         // A sign of life: it waits for the origin.
         onInfo: () => timer.refresh(),
         headers: { ...headers, ...traceHeaders(), ...bearer(token) },
-        signal: signal === undefined ? late.signal : AbortSignal.any([late.signal, signal]),
+        signal: aborted,
         bodyTimeout: Math.max(silenceMs, headMs === usual ? 0 : headMs),
       });
+      // A request that has no connection yet hears of its signal when it gets one, or none: nobody waits for that.
+      const answer = await abortable(asked, aborted);
       // Who destroys a body that nobody reads is told so by an event, and knows.
       answer.body.on('error', () => undefined);
-      if (answer.statusCode >= 200 && answer.statusCode < 300) return answer;
-      throw said(peer, answer.statusCode, await textOf(peer, answer));
+      if (answer.statusCode >= 200 && answer.statusCode < 300) {
+        this.#health.answered(peer);
+        return answer;
+      }
+      throw this.#said(peer, answer.statusCode, await this.#textOf(peer, answer));
     } catch (error) {
       if (error instanceof PrimedError) throw error;
       signal?.throwIfAborted();
-      throw failed(peer, reasonOf(error), error);
+      throw this.#failed(peer, reasonOf(error), error);
     } finally {
       clearTimeout(timer);
     }
+  }
+
+  async #probe(peer: Peer): Promise<void> {
+    try {
+      await this.#textOf(peer, await this.#open(peer, probeTarget, { dispatcher: this.#throughAgent }));
+    } catch {
+      // It has been counted.
+    }
+  }
+
+  /** A body that is given back also when nobody has begun to read it. */
+  #lent(peer: Peer, answer: Dispatcher.ResponseData, length: number | undefined): AsyncIterable<Buffer> {
+    return {
+      [Symbol.asyncIterator]: () => {
+        const pieces = this.#bodyOf(peer, answer, length);
+        return {
+          next: () => pieces.next(),
+          async return() {
+            answer.body.destroy();
+            return pieces.return(undefined);
+          },
+        };
+      },
+    };
+  }
+
+  async *#bodyOf(peer: Peer, { body }: Dispatcher.ResponseData, length: number | undefined): AsyncGenerator<Buffer> {
+    let received = 0;
+    try {
+      for await (const piece of body) {
+        received += (piece as Buffer).length;
+        yield piece as Buffer;
+      }
+    } catch (error) {
+      throw this.#failed(peer, `it broke off after ${received} bytes (${reasonOf(error)})`, error);
+    }
+    if (length !== undefined && received !== length) throw this.#failed(peer, `it gave ${received} of ${length} bytes`);
+  }
+
+  async #textOf(peer: Peer, answer: Dispatcher.ResponseData): Promise<string> {
+    const pieces: Buffer[] = [];
+    let total = 0;
+    for await (const piece of this.#bodyOf(peer, answer, undefined)) {
+      total += piece.length;
+      if (total > maxTextBytes) throw this.#failed(peer, `it answered with more than ${maxTextBytes} bytes`);
+      pieces.push(piece);
+    }
+    return Buffer.concat(pieces).toString('utf8');
+  }
+
+  #sensible<T>(peer: Peer, read: () => T): T {
+    try {
+      return read();
+    } catch (error) {
+      throw this.#failed(peer, `its answer makes no sense: ${String(error)}`, error);
+    }
+  }
+
+  /** Bytes are refused in XML, as by S3; everything else in JSON. */
+  #said(peer: Peer, status: number, body: string): PrimedError {
+    const code = /<Code>([^<]*)<\/Code>/.exec(body)?.[1] ?? /"code":"([A-Z_]+)"/.exec(body)?.[1] ?? '';
+    const message = /<Message>([^<]*)<\/Message>/.exec(body)?.[1] ?? /"message":"((?:[^"\\]|\\.)*)"/.exec(body)?.[1];
+    const known =
+      Object.hasOwn(errorCatalogue, code) && passedOn.has(code as ErrorCode) ? (code as ErrorCode) : undefined;
+    const why = `it answered ${status}: ${message ?? body.slice(0, 200)}`;
+    if (known === undefined) return this.#failed(peer, why);
+    this.#health.answered(peer);
+    return failed(peer, why, undefined, known);
+  }
+
+  /** It did not answer, or nothing that could be used. */
+  #failed(peer: Peer, why: string, cause?: unknown): PrimedError {
+    this.#health.failed(peer, why);
+    return failed(peer, why, cause);
   }
 }
 
@@ -214,7 +316,12 @@ const alone = (): never => {
   throw new PrimedError('INTERNAL', 'there is no other worker to ask');
 };
 /** For those who are alone. */
-export const nobody: Pick<PeerClient, 'stat' | 'list' | 'read' | 'pathOf' | 'through' | 'versionAt' | 'written'> = {
+export const nobody: Pick<
+  PeerClient,
+  'stat' | 'list' | 'read' | 'pathOf' | 'through' | 'versionAt' | 'written' | 'avoids' | 'isAvoided'
+> = {
+  avoids: () => false,
+  isAvoided: () => false,
   ...{ stat: alone, list: alone, read: alone, through: alone, versionAt: alone },
   pathOf: alone,
   written: alone,
@@ -223,67 +330,6 @@ export const nobody: Pick<PeerClient, 'stat' | 'list' | 'read' | 'pathOf' | 'thr
 /** Whole UFS paths, as a lane writes them. */
 function encoded(path: string): string {
   return encodeURIComponent(path).replaceAll('%2F', '/');
-}
-
-/** A body that is given back also when nobody has begun to read it. */
-function lent(peer: Peer, answer: Dispatcher.ResponseData, length: number | undefined): AsyncIterable<Buffer> {
-  return {
-    [Symbol.asyncIterator]() {
-      const pieces = bodyOf(peer, answer, length);
-      return {
-        next: () => pieces.next(),
-        async return() {
-          answer.body.destroy();
-          return pieces.return(undefined);
-        },
-      };
-    },
-  };
-}
-
-async function* bodyOf(
-  peer: Peer,
-  { body }: Dispatcher.ResponseData,
-  length: number | undefined,
-): AsyncGenerator<Buffer> {
-  let received = 0;
-  try {
-    for await (const piece of body) {
-      received += (piece as Buffer).length;
-      yield piece as Buffer;
-    }
-  } catch (error) {
-    throw failed(peer, `it broke off after ${received} bytes (${reasonOf(error)})`, error);
-  }
-  if (length !== undefined && received !== length) throw failed(peer, `it gave ${received} of ${length} bytes`);
-}
-
-async function textOf(peer: Peer, answer: Dispatcher.ResponseData): Promise<string> {
-  const pieces: Buffer[] = [];
-  let total = 0;
-  for await (const piece of bodyOf(peer, answer, undefined)) {
-    total += piece.length;
-    if (total > maxTextBytes) throw failed(peer, `it answered with more than ${maxTextBytes} bytes`);
-    pieces.push(piece);
-  }
-  return Buffer.concat(pieces).toString('utf8');
-}
-
-function sensible<T>(peer: Peer, read: () => T): T {
-  try {
-    return read();
-  } catch (error) {
-    throw failed(peer, `its answer makes no sense: ${String(error)}`, error);
-  }
-}
-
-/** Bytes are refused in XML, as by S3; everything else in JSON. */
-function said(peer: Peer, status: number, body: string): PrimedError {
-  const code = /<Code>([^<]*)<\/Code>/.exec(body)?.[1] ?? /"code":"([A-Z_]+)"/.exec(body)?.[1] ?? '';
-  const message = /<Message>([^<]*)<\/Message>/.exec(body)?.[1] ?? /"message":"((?:[^"\\]|\\.)*)"/.exec(body)?.[1];
-  const known =
-    Object.hasOwn(errorCatalogue, code) && passedOn.has(code as ErrorCode) ? (code as ErrorCode) : undefined;
-  return failed(peer, `it answered ${status}: ${message ?? body.slice(0, 200)}`, undefined, known);
 }
 
 /** What says something about the file, or the load of the worker, rather than about the way to it. */

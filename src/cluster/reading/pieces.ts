@@ -4,15 +4,15 @@ import type { HeldFile, Holding, Piece } from '../../core/holdings.ts';
 import { here, type LocalFiles } from './located.ts';
 import { type Repairs, readRepaired } from './repair.ts';
 
-/** This worker first, those that failed a moment ago last, the others in turn, so that replicas share their readers. */
+/** This worker first, those that do not answer of late last, the others in turn, so that replicas share their readers. */
 export function inOrder(
   holdings: readonly Holding[],
   turn: number,
-  isSuspect: (holder: string) => boolean,
+  isAvoided: (holder: string) => boolean,
 ): readonly Holding[] {
   const first = Math.floor(turn * holdings.length);
   const turned = [...holdings.slice(first), ...holdings.slice(0, first)];
-  const rank = ({ holder }: Holding): number => (holder === here ? 0 : isSuspect(holder) ? 2 : 1);
+  const rank = ({ holder }: Holding): number => (holder === here ? 0 : isAvoided(holder) ? 2 : 1);
   return turned.sort((a, b) => rank(a) - rank(b));
 }
 

@@ -5,6 +5,7 @@
  * so that a worker that was not told, or a load that ends afterwards, gives nothing old either. It is told so that the room is
  * free, and that listings of what is cached are right.
  */
+import type { Peer } from '../../core/peers.ts';
 import type { Log, UfsPath } from '../../core/types.ts';
 import type { FileRecord, Store } from '../../store/types.ts';
 import type { Peers } from './known-peers.ts';
@@ -15,7 +16,7 @@ export interface WrittenOptions {
   readonly store: Pick<Store, 'stat'>;
   readonly reads: Pick<OriginReads, 'forget'>;
   readonly peers: Pick<Peers, 'others'>;
-  readonly client: Pick<PeerClient, 'written'>;
+  readonly client: Pick<PeerClient, 'written' | 'avoids'>;
   /** Does not reject. */
   readonly drop: (record: FileRecord) => Promise<void>;
   readonly log: Log;
@@ -31,10 +32,10 @@ export class Written {
     this.#options = options;
   }
 
-  /** Resolves when every worker has dropped it, or did not answer in time. Does not reject. */
+  /** Resolves when every worker that answers of late has dropped it, or did not answer in time. Does not reject. */
   async everywhere(paths: readonly UfsPath[]): Promise<void> {
     const { peers, client, log } = this.#options;
-    const told = peers.others().map(async (peer) => {
+    const tell = async (peer: Peer): Promise<void> => {
       try {
         for (let at = 0; at < paths.length; at += mostPaths)
           await client.written(peer, paths.slice(at, at + mostPaths));
@@ -42,8 +43,14 @@ export class Written {
         const facts = { worker: peer.id, path: paths[0], paths: paths.length, error: String(error) };
         log.warn(facts, 'a worker was not told of a write: it drops what it has when it is next read there');
       }
-    });
-    await Promise.all([this.here(paths), ...told]);
+    };
+    const awaited: Promise<void>[] = [this.here(paths)];
+    for (const peer of peers.others()) {
+      const told = tell(peer);
+      // Who did not answer of late is told all the same, and a second of each write is not spent on him.
+      if (!client.avoids(peer)) awaited.push(told);
+    }
+    await Promise.all(awaited);
   }
 
   /** On this worker. Does not reject. */

@@ -66,7 +66,8 @@ const cluster: Row = {
       rate('peerServedBytes', { legend: 'served' }),
       rate('peerReadBytes', { legend: 'read for clients' }),
     ),
-    panel('Requests between workers', rate('peerRequests'), rate('peerFailures')),
+    panel('Requests between workers', rate('peerRequests'), rate('peerFailures'), rate('peerBreaks')),
+    panel('Workers that do not answer others', value('peersAvoided', { by: instance })),
   ],
 };
 

@@ -25,7 +25,6 @@ import type { OriginLimiter } from '../../../ingest/origin-limiter.ts';
 import type { ObjectDetails, ReadableOrigins } from '../../../origin/types.ts';
 import type { ListedPage } from '../found.ts';
 import type { Peers } from '../known-peers.ts';
-import { Suspects } from '../located.ts';
 import type { PeerClient } from '../peer-client.ts';
 import { type Fillings, NoRoom } from './filling.ts';
 import { Parts } from './parts.ts';
@@ -49,7 +48,7 @@ export interface OriginReadsOptions {
   readonly limiter: Pick<OriginLimiter, 'enter' | 'leave' | 'spend'>;
   readonly fillings: Pick<Fillings, 'read'>;
   readonly peers: Peers;
-  readonly client: Pick<PeerClient, 'through' | 'versionAt'>;
+  readonly client: Pick<PeerClient, 'through' | 'versionAt' | 'avoids'>;
   readonly segmentBytes: number;
   /** Whether what is cached is given while the origin cannot be asked whether it is still right. */
   readonly serveStale: boolean;
@@ -70,7 +69,6 @@ export class OriginReads {
   readonly #options: OriginReadsOptions;
   readonly #versions: Versions;
   readonly #parts: Parts;
-  readonly #suspects = new Suspects();
   /** Paths of which no answer counts that was given before. */
   readonly #doubted = new Set<UfsPath>();
   #staleLoggedMs = Number.NEGATIVE_INFINITY;
@@ -204,7 +202,7 @@ export class OriginReads {
     let at = range.offset;
     for (const owner of peers.owners(entry.path, Math.floor(at / segmentBytes), ownersAsked)) {
       if (owner === 'here') break;
-      if (this.#suspects.has(owner)) continue;
+      if (client.avoids(owner)) continue;
       try {
         for await (const bytes of await client.through(owner, entry, { offset: at, length: end - at })) {
           at += bytes.length;
@@ -213,7 +211,6 @@ export class OriginReads {
         if (at === end) return;
       } catch (error) {
         if (!(error instanceof PrimedError) || !isOfPeer(error)) throw error;
-        this.#suspects.note(owner);
         const facts = { path: entry.path, worker: owner.id, offset: at, error: error.message };
         log.warn(facts, 'the owner of a segment did not give what the origin has: it is asked for elsewhere');
       }
@@ -266,14 +263,13 @@ export class OriginReads {
   async #ask(path: UfsPath, maxAgeMs: number): Promise<Seen> {
     const { peers, client, now, observe, origins } = this.#options;
     const [owner] = peers.owners(path, 0, 1);
-    if (owner !== undefined && owner !== 'here' && !this.#suspects.has(owner)) {
+    if (owner !== undefined && owner !== 'here' && !client.avoids(owner)) {
       const askedAtMs = now();
       try {
         const { object, ageMs } = await client.versionAt(owner, path, maxAgeMs);
         return { object, askedAtMs: askedAtMs - ageMs };
       } catch (error) {
         if (!(error instanceof PrimedError) || !isOfPeer(error)) throw error;
-        this.#suspects.note(owner);
       }
     }
     const askedAtMs = now();

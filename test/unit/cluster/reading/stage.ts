@@ -80,6 +80,7 @@ export async function openReading(...ids: string[]): Promise<ReadingStage> {
     const written: string[] = [];
     app.addHook('onRequest', async ({ raw }) => void asked.push(raw.url ?? ''));
     installErrorHandler(app, silent);
+    app.get('/health/live', async () => ({}));
     app.register(peerData, { store, log, clusterToken: token });
     app.register(peerFiles, {
       store,

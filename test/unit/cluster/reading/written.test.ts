@@ -12,7 +12,10 @@ import { memoryLog, path } from '../../../support/store-fixture.ts';
 
 const peerOf = (id: string, url = `http://${id}`): Peer => ({ id: id as WorkerId, url, takes: true });
 
-function open(states: Readonly<Record<string, FileRecord['state']>>, client: Pick<PeerClient, 'written'>) {
+function open(
+  states: Readonly<Record<string, FileRecord['state']>>,
+  client: Pick<PeerClient, 'written'> & Partial<Pick<PeerClient, 'avoids'>>,
+) {
   const forgotten: UfsPath[] = [];
   const dropped: UfsPath[] = [];
   const log = memoryLog();
@@ -24,7 +27,8 @@ function open(states: Readonly<Record<string, FileRecord['state']>>, client: Pic
     reads: { forget: (at) => forgotten.push(at) },
     peers: { others: () => others },
     drop: async (record) => void dropped.push(record.path),
-    ...{ client, log },
+    client: 'avoids' in client ? (client as PeerClient) : { avoids: () => false, ...client },
+    log,
   });
   return { written, forgotten, dropped, log, others };
 }
@@ -79,4 +83,21 @@ it('a worker that takes the message and says nothing is waited for a second', as
   await written.everywhere([path('a')]);
   expect(performance.now() - begunMs).toBeGreaterThan(900);
   expect(log.lines.map(({ facts }) => facts)).toEqual([expect.objectContaining({ worker: 'mute' })]);
+});
+
+it('a worker that has not answered of late is told, and not waited for', async () => {
+  const told: string[] = [];
+  const { written, others } = open(
+    {},
+    {
+      avoids: ({ id }) => id === 'mute',
+      written: async ({ id }) => {
+        told.push(id);
+        if (id === 'mute') await new Promise(() => undefined);
+      },
+    },
+  );
+  others.push(peerOf('mute'), peerOf('w2'));
+  await written.everywhere([path('a')]);
+  expect(told).toEqual(['mute', 'w2']);
 });
