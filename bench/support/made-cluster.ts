@@ -16,7 +16,7 @@ export interface MadeCluster {
 export function partsOf(made: MadeCluster): ConsoleParts {
   return {
     jobs: {
-      list: () => made.jobs,
+      list: ({ states }) => made.jobs.filter(({ state }) => states?.includes(state) ?? true),
       counts: () => countStates(made.jobs.map(({ state }) => state)),
       trouble: () => undefined,
     },

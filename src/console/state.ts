@@ -8,9 +8,10 @@ import {
   type ConsoleWorker,
   withNews,
 } from '../core/console-feed.ts';
-import { addSample, etaMsOf, type RateWindow, rateOf } from '../core/rate.ts';
+import { etaMsOf } from '../core/rate.ts';
+import { RateHistory, type RateRecord } from '../core/rate-history.ts';
 import { allows, type TokenRole } from '../core/roles.ts';
-import { Series } from './series.ts';
+import { spanText } from './format.ts';
 
 /** How far a job is; what cannot be said is absent. */
 export interface JobFigures {
@@ -20,22 +21,25 @@ export interface JobFigures {
   readonly etaMs?: number;
 }
 
-interface Measured {
-  /** What was measured; of anything else the window begins anew. */
-  readonly of: string;
-  readonly window: RateWindow;
-}
+/** How much of the past of a job: what a small curve shows, or all of it. */
+export type Past = 'sketch' | 'all';
+
+/** A rate is one over ten seconds: when it is zero so long have passed already. */
+const stillAfterMs = 10_000;
 
 export class ConsoleState {
   readonly jobs = new Map<string, ConsoleJob>();
   readonly workers = new Map<string, ConsoleWorker>();
   readonly origins = new Map<string, ConsoleOrigin>();
-  /** What all loads read from their origins together, and what each did. */
-  readonly totalRate = new Series();
-  readonly rates = new Map<string, Series>();
+  /** What all loads read from their origins together, what workers serve to clients, and what each job did. */
+  loading = new RateHistory();
+  serving = new RateHistory();
+  readonly rates = new Map<string, RateHistory>();
+  /** Whose past is to be asked for, because it is shown. */
+  readonly wanted = new Map<string, Past>();
   head: ConsoleHead | undefined;
   caller: ConsoleHello['caller'];
-  #measured = new Map<string, Measured>();
+  readonly #pasts = new Map<string, Past>();
 
   hello({ caller }: ConsoleHello): void {
     this.caller = caller;
@@ -48,56 +52,82 @@ export class ConsoleState {
     if (news.head !== undefined) this.head = news.head;
   }
 
-  /** Once a second: what is drawn as a curve, and rates that only follow from what is done. */
+  /** Once a second: what is drawn as a curve. */
   sample(nowMs: number): void {
-    const measured = new Map<string, Measured>();
     let total = 0;
     for (const job of this.jobs.values()) {
-      if (job.endedAtMs !== undefined || job.state === 'WAITING') continue;
-      if (!isLoading(job)) this.#measure(measured, `job ${job.id}`, job.state, { atMs: nowMs, total: job.doneBytes });
-      const rate = this.figures(job).bytesPerSecond ?? 0;
+      if (!isActive(job) || job.state === 'WAITING') continue;
+      const rate = job.bytesPerSecond ?? 0;
       if (isLoading(job)) total += rate;
-      const series = this.rates.get(job.id) ?? new Series();
-      this.rates.set(job.id, series);
-      series.add(nowMs, rate);
+      const history = this.rates.get(job.id) ?? new RateHistory();
+      this.rates.set(job.id, history);
+      history.add(nowMs, rate);
     }
-    this.#measured = measured;
-    for (const id of this.rates.keys()) if (!this.jobs.has(id)) this.rates.delete(id);
-    this.totalRate.add(nowMs, total);
+    for (const id of this.rates.keys()) if (!this.jobs.has(id)) this.#forget(id);
+    this.loading.add(nowMs, total);
+    let served = 0;
+    for (const { servedBytesPerSecond = 0 } of this.workers.values()) served += servedBytesPerSecond;
+    this.serving.add(nowMs, served);
   }
 
-  /** A load that runs is as fast as its coordinator says; of checks and frees what was done of late says it. */
+  /** The past of a job is shown: it is asked for once, until `pastIsOld`. */
+  want(id: string, past: Past): void {
+    const known = this.#pasts.get(id);
+    if (known !== 'all' && known !== past && this.wanted.get(id) !== 'all') this.wanted.set(id, past);
+  }
+
+  /** What was missed in between is asked for again, of what is shown. */
+  pastIsOld(): void {
+    this.#pasts.clear();
+  }
+
+  tookCluster(loading: RateRecord, serving: RateRecord, nowMs: number): void {
+    this.loading = RateHistory.of(loading, nowMs);
+    this.serving = RateHistory.of(serving, nowMs);
+  }
+
+  /** Undefined: nobody knows it; what was seen here stays. */
+  tookPast(id: string, past: Past, record: RateRecord | undefined, nowMs: number): void {
+    this.wanted.delete(id);
+    this.#pasts.set(id, past);
+    if (record !== undefined) this.rates.set(id, RateHistory.of(record, nowMs));
+  }
+
   figures(job: ConsoleJob): JobFigures {
     if (job.state === 'WAITING') return {};
     const share = shareOf(job);
-    const known = share === undefined ? {} : { share };
-    if (job.endedAtMs !== undefined || isLoading(job)) {
-      const { bytesPerSecond, etaMs } = job;
-      return {
-        ...known,
-        ...(bytesPerSecond !== undefined && { bytesPerSecond }),
-        ...(etaMs !== undefined && { etaMs }),
-      };
-    }
-    const rate = this.#rate(`job ${job.id}`);
-    if (rate === undefined || job.dryRun) return known;
-    const etaMs = etaMsOf(job.bytes === undefined ? undefined : job.bytes - job.doneBytes, rate);
-    return { ...known, bytesPerSecond: rate, ...(etaMs !== undefined && { etaMs }) };
+    const { bytesPerSecond } = job;
+    const left = job.bytes === undefined ? undefined : job.bytes - job.doneBytes;
+    // Of what does not say it itself what was done of late says it.
+    const etaMs = job.etaMs ?? (isActive(job) && !isLoading(job) ? etaMsOf(left, bytesPerSecond) : undefined);
+    return {
+      ...(share !== undefined && { share }),
+      ...(bytesPerSecond !== undefined && { bytesPerSecond }),
+      ...(etaMs !== undefined && { etaMs }),
+    };
+  }
+
+  /** Why one that runs does not move, as far as that can be seen; undefined: it moves. */
+  stillText(job: ConsoleJob, nowMs: number): string | undefined {
+    if (!isLoading(job)) return undefined;
+    const stillMs = this.rates.get(job.id)?.stillMs(nowMs);
+    const notes = [
+      job.files === undefined ? 'its path is still being listed' : undefined,
+      stillMs !== undefined && stillMs >= stillAfterMs && !job.metadataOnly
+        ? `nothing has come from the origin for ${spanText(stillMs)}`
+        : undefined,
+    ];
+    return notes.filter((note) => note !== undefined).join(', ') || undefined;
   }
 
   may(role: TokenRole): boolean {
     return this.caller === undefined || allows(this.caller.role, role);
   }
 
-  #rate(key: string): number | undefined {
-    const window = this.#measured.get(key)?.window;
-    const last = window?.at(-1);
-    return last === undefined ? undefined : rateOf(window!, last.atMs);
-  }
-
-  #measure(into: Map<string, Measured>, key: string, of: string, sample: RateWindow[number]): void {
-    const before = this.#measured.get(key);
-    into.set(key, { of, window: addSample(before?.of === of ? before.window : [], sample) });
+  #forget(id: string): void {
+    this.rates.delete(id);
+    this.wanted.delete(id);
+    this.#pasts.delete(id);
   }
 }
 

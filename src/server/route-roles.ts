@@ -24,6 +24,7 @@ const table: Readonly<Record<string, RouteRole>> = {
   'GET /': read,
   ...Object.fromEntries(['', '/', '/app.js', '/style.css', '/icon.svg'].map((file) => [`GET /console${file}`, read])),
   'GET /api/v1/console/feed': read,
+  'GET /api/v1/console/rates': read,
   // jobs
   [`POST ${master}/submit_job/load`]: submit('submit load'),
   [`POST ${master}/stop_job/load`]: submit('stop load'),

@@ -6,7 +6,7 @@ import type { Page } from 'playwright-core';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { countBytes } from '../../bench/support/chromium.ts';
 import { type MadeCluster, madeJob, madeWorker } from '../../bench/support/made-cluster.ts';
-import { KiB, MiB } from '../../src/core/units.ts';
+import { GiB, KiB, MiB } from '../../src/core/units.ts';
 import { call, type Json, submit } from '../support/api.ts';
 import { type Browser, type OpenedPage, openBrowser } from '../support/browser.ts';
 import { makeCertificate } from '../support/certificate.ts';
@@ -251,6 +251,95 @@ test('over TLS and with tokens: nothing without one, no button without the role,
   } finally {
     await daemon.kill();
     folder.remove();
+  }
+});
+
+/** A cluster that is made up, of one load as fast as `pace` says, and the page over it. */
+async function visitPaced(options?: Parameters<Browser['open']>[0]) {
+  const pace = { bytesPerSecond: GiB };
+  const made: MadeCluster = { jobs: [], workers: [madeWorker(1), madeWorker(2)] };
+  const run = (count: number): void => {
+    made.jobs = Array.from({ length: count }, (_, n) => ({ ...madeJob(n, 1), bytesPerSecond: pace.bytesPerSecond }));
+  };
+  const server = await startConsole(made);
+  const past = async () => (await call(server.url, 'GET', '/api/v1/console/rates')).json();
+  /** Resolves when the coordinator has noted it, whoever looks. */
+  const noted = async (bytesPerSecond: number): Promise<void> => {
+    pace.bytesPerSecond = bytesPerSecond;
+    run(made.jobs.length || 1);
+    await expect
+      .poll(async () => (await past()).loading.fine.values.at(-1), { timeout: 10_000 })
+      .toBe(bytesPerSecond * made.jobs.length);
+  };
+  return { server, noted, run, opened: await browser.open(options) };
+}
+
+test('curves show the time before the page was opened, at once and after a reload', async () => {
+  const { server, noted, opened } = await visitPaced();
+  try {
+    const { page, complaints, shoot } = opened;
+    await noted(7 * GiB);
+    await noted(GiB);
+    for (const again of [false, true]) {
+      await (again ? page.reload() : page.goto(`${server.url}/console/`));
+      // The page itself has never seen so much.
+      await page.getByText('peak 7.00 GiB/s in 10 min').waitFor();
+      await expect.poll(() => page.locator('td .spark .line').first().getAttribute('d')).toMatch(/^M/);
+    }
+    await page.getByRole('link', { name: /Loading/ }).click();
+    await heading(page, 'Rates').waitFor();
+    await page
+      .getByRole('img', { name: /^Loads read from origins: 1.00 GiB\/s now, at most 7.00 GiB\/s in 10 min/ })
+      .waitFor();
+    await page.getByLabel('Span of the curves').selectOption('Last 6 h');
+    await page.getByText('−5 h').first().waitFor();
+    await shoot('rates');
+    await page.goto(`${server.url}/console/#/job/job-0`);
+    await page.getByRole('img', { name: /^Rate of this job: .* at most [\d.]+ GiB\/s in 6 h/ }).waitFor();
+    expect(await findings(page)).toEqual([]);
+    expect(complaints).toEqual([]);
+    await page.close();
+  } finally {
+    await server.close();
+  }
+});
+
+test('a tab that nobody sees draws nothing, then listens no more, and catches up when it is seen', async () => {
+  const { server, noted, run, opened } = await visitPaced();
+  try {
+    const { page, asked, complaints } = opened;
+    const feeds = () => asked.filter((url) => url.endsWith('/console/feed')).length;
+    const see = (hidden: boolean) =>
+      page.evaluate(`Object.defineProperty(document, 'hidden', { configurable: true, get: () => ${hidden} });
+        document.dispatchEvent(new Event('visibilitychange'))`);
+    run(1);
+    await page.clock.install();
+    await page.goto(`${server.url}/console/`);
+    await page.getByText('1 running', { exact: true }).waitFor();
+    await page.evaluate(`changes = 0; new MutationObserver((all) => { changes += all.length })
+      .observe(document, { subtree: true, childList: true, attributes: true, characterData: true })`);
+    await expect.poll(() => page.evaluate('changes')).toBeGreaterThan(0);
+    await see(true);
+    const ended = page.waitForEvent('requestfailed', (request) => request.url().endsWith('/console/feed'));
+    await page.evaluate('changes = 0');
+    run(2);
+    // It is still told so, and does nothing about it.
+    await noted(3 * GiB);
+    expect([feeds(), await page.evaluate('changes')]).toEqual([1, 0]);
+    await page.clock.fastForward(11_000);
+    await ended;
+    await noted(8 * GiB);
+    await noted(GiB);
+    expect([feeds(), await page.evaluate('changes')]).toEqual([1, 0]);
+    await see(false);
+    await page.getByText('2 running', { exact: true }).waitFor();
+    // What went on while it rested is there too.
+    await page.getByText('peak 16.0 GiB/s in 10 min').waitFor();
+    await page.getByText('Live', { exact: true }).waitFor();
+    expect([feeds(), complaints]).toEqual([2, []]);
+    await page.close();
+  } finally {
+    await server.close();
   }
 });
 

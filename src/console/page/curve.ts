@@ -1,7 +1,8 @@
-/** Curves of a rate over the last minutes, as SVG of our own. */
+/** Curves of a rate over minutes or hours, as SVG of our own. */
+import type { RateHistory } from '../../core/rate-history.ts';
 import { niceTop, rateText } from '../format.ts';
-import { pointsOf, type Series, seriesSpanMs } from '../series.ts';
-import { setAttribute, setText, svg } from './dom.ts';
+import { type CurveSpan, linesOf, spans } from '../lines.ts';
+import { h, setAttribute, setChildren, setText, svg } from './dom.ts';
 
 /** A small one without axes, for a row; what it shows is written beside it. */
 export class Spark {
@@ -18,20 +19,24 @@ export class Spark {
     this.el.append(this.#area, this.#line);
   }
 
-  draw(series: Series | undefined, nowMs: number, spanMs = 120_000): void {
-    const top = series?.largest ?? 0;
-    draw(this.#line, this.#area, {
-      points: series === undefined ? [] : pointsOf(series, { nowMs, spanMs, top }),
-      width: 80,
-      height: 18,
-      y: 1,
-    });
+  /** Over the last ten minutes, which is what is sent of a job that is one of many. */
+  draw(history: RateHistory | undefined, nowMs: number): void {
+    const { ms: spanMs } = spans[0];
+    const top = history?.largest(nowMs, spanMs) ?? 0;
+    const lines = history === undefined ? [] : linesOf(history, { nowMs, spanMs, top });
+    draw(this.#line, this.#area, { lines, width: 80, height: 18, y: 1 });
   }
 }
 
 const width = 1100;
 const height = 190;
 const gutter = { left: 84, bottom: 22, top: 8, right: 8 };
+
+export interface CurveOptions {
+  readonly nowMs: number;
+  readonly span: CurveSpan;
+  readonly end?: 'now' | 'end';
+}
 
 /** With axes; says in words what it shows. */
 export class Curve {
@@ -40,6 +45,8 @@ export class Curve {
   readonly #line = svg('path', { class: 'line' });
   readonly #area = svg('path', { class: 'area' });
   readonly #ticks: { readonly at: number; readonly text: SVGTextElement }[] = [];
+  readonly #times = svg('g');
+  #axisIs = '';
   #toldMs = 0;
 
   constructor(name: string) {
@@ -52,31 +59,42 @@ export class Curve {
       this.#ticks.push({ at, text });
       this.el.append(text);
     }
-    for (const minutes of [5, 4, 3, 2, 1, 0]) {
-      const x = gutter.left + (1 - minutes / 5) * (width - gutter.left - gutter.right);
-      const anchor = minutes === 0 ? 'end' : minutes === 5 ? 'start' : 'middle';
-      this.el.append(
-        svg('text', { x, y: height - 5, 'text-anchor': anchor }, minutes === 0 ? 'now' : `−${minutes} min`),
-      );
-    }
-    this.el.append(this.#area, this.#line);
+    this.el.append(this.#times, this.#area, this.#line);
   }
 
-  draw(series: Series | undefined, nowMs: number): void {
-    const top = niceTop(series?.largest ?? 0);
-    const points = series === undefined ? [] : pointsOf(series, { nowMs, spanMs: seriesSpanMs, top });
+  /** `end`: what the right side is. */
+  draw(history: RateHistory | undefined, { nowMs, span, end = 'now' }: CurveOptions): void {
+    this.#axis(span, end);
+    const largest = history?.largest(nowMs, span.ms) ?? 0;
+    const top = niceTop(largest);
+    const lines = history === undefined ? [] : linesOf(history, { nowMs, spanMs: span.ms, top });
     const room = { width: width - gutter.left - gutter.right, height: height - gutter.top - gutter.bottom };
-    draw(this.#line, this.#area, { points, ...room, x: gutter.left, y: gutter.top });
+    draw(this.#line, this.#area, { lines, ...room, x: gutter.left, y: gutter.top });
     for (const { at, text } of this.#ticks)
-      setText(text, at > 0 && (series?.largest ?? 0) === 0 ? '' : at === 0 ? '0' : rateText(top * at));
+      setText(text, at > 0 && largest === 0 ? '' : at === 0 ? '0' : rateText(top * at));
     // Somebody may be hearing it.
     if (nowMs - this.#toldMs < 10_000) return;
     this.#toldMs = nowMs;
     const told =
-      series === undefined
+      lines.length === 0
         ? 'nothing yet'
-        : `${rateText(series.last)} now, at most ${rateText(series.largest)} in the last 5 minutes`;
+        : `${rateText(history?.last)} ${end === 'now' ? 'now' : 'at its end'}, at most ${rateText(largest)} in ${span.name}`;
     setAttribute(this.el, 'aria-label', `${this.#name}: ${told}`);
+  }
+
+  /** Times below, made again where the span is another one. */
+  #axis(span: CurveSpan, end: string): void {
+    const is = `${span.name} ${end}`;
+    if (this.#axisIs === is) return;
+    this.#axisIs = is;
+    this.#toldMs = 0;
+    const texts = Array.from({ length: span.parts + 1 }, (_, part) => {
+      const x = gutter.left + (part / span.parts) * (width - gutter.left - gutter.right);
+      const anchor = part === 0 ? 'start' : part === span.parts ? 'end' : 'middle';
+      const words = part === span.parts ? end : `−${(span.parts - part) * span.each} ${span.unit}`;
+      return svg('text', { x, y: height - 5, 'text-anchor': anchor }, words);
+    });
+    setChildren(this.#times, texts);
   }
 }
 
@@ -84,19 +102,46 @@ function draw(
   line: SVGPathElement,
   area: SVGPathElement,
   {
-    points,
+    lines,
     width: w,
     height: room,
     x = 0,
     y = 0,
-  }: { points: readonly (readonly [number, number])[]; width: number; height: number; x?: number; y?: number },
+  }: {
+    lines: readonly (readonly (readonly [number, number])[])[];
+    width: number;
+    height: number;
+    x?: number;
+    y?: number;
+  },
 ): void {
-  const at = points.map(([px, py]) => `${(x + px * w).toFixed(1)} ${(y + (1 - py) * room).toFixed(1)}`);
-  const path = at.length < 2 ? '' : `M${at.join('L')}`;
+  const across = (px: number): string => (x + px * w).toFixed(1);
+  let [path, filled] = ['', ''];
+  for (const points of lines) {
+    const [first, last] = [points[0]!, points.at(-1)!];
+    const stretch = `M${points.map(([px, py]) => `${across(px)} ${(y + (1 - py) * room).toFixed(1)}`).join('L')}`;
+    path += stretch;
+    filled += `${stretch}L${across(last[0])} ${y + room}L${across(first[0])} ${y + room}Z`;
+  }
   setAttribute(line, 'd', path);
-  const ends =
-    at.length < 2
-      ? ''
-      : `L${(x + points.at(-1)![0] * w).toFixed(1)} ${y + room}L${(x + points[0]![0] * w).toFixed(1)} ${y + room}Z`;
-  setAttribute(area, 'd', path + ends);
+  setAttribute(area, 'd', filled);
+}
+
+/** Kept while other views are looked at. */
+let chosen: CurveSpan = spans[0];
+
+export const spanNow = (): CurveSpan => chosen;
+
+/** Over what time curves are drawn. */
+export function spanChoice(onChange: () => void): HTMLElement {
+  const choice = h(
+    'select',
+    { 'aria-label': 'Span of the curves' },
+    ...spans.map(({ name }) => h('option', { value: name, selected: name === chosen.name }, `Last ${name}`)),
+  );
+  choice.addEventListener('change', () => {
+    chosen = spans.find(({ name }) => name === choice.value) ?? spans[0];
+    onChange();
+  });
+  return choice;
 }

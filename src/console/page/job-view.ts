@@ -5,9 +5,10 @@ import { isFailureMap, type JobReport, ledgerFacts } from '../report.ts';
 import { isActive } from '../state.ts';
 import { freePath, limitJob, retryFailed, stopJob, submitLoad } from './acts.ts';
 import { ApiError, ask, messageOf } from './api.ts';
-import { Curve } from './curve.ts';
+import { Curve, spanChoice, spanNow } from './curve.ts';
 import { h, setChildren, setHidden, setText } from './dom.ts';
 import { button, Facts, fileHref, limitedText, say, showBar, showLink, showState, titled } from './parts.ts';
+import { steadyMs } from './rates.ts';
 import { Table } from './table.ts';
 import type { MakeView } from './view.ts';
 
@@ -36,7 +37,17 @@ export const jobView: MakeView = (state, id) => {
   const facts = new Facts();
   const account = new Facts();
   const curve = new Curve('Rate of this job');
-  const curveBox = h('section', { class: 'card', 'aria-label': 'Rate' }, h('h2', {}, 'Rate'), curve.el);
+  const curveBox = h(
+    'section',
+    { class: 'card', 'aria-label': 'Rate' },
+    h(
+      'div',
+      { class: 'with' },
+      h('h2', {}, 'Rate'),
+      spanChoice(() => show(steadyMs())),
+    ),
+    curve.el,
+  );
   const failures = new Table<Failure>({
     label: 'Files that failed',
     empty: '',
@@ -90,7 +101,7 @@ export const jobView: MakeView = (state, id) => {
       const query = { path: id, format: 'JSON', verbose: 'true' };
       report = await ask<JobReport>({ path: `/api/v1/master/progress_job/${type}`, query, signal: closed.signal });
       setHidden(trouble, true);
-      if (!closed.signal.aborted) show(Date.now());
+      if (!closed.signal.aborted) show(steadyMs());
     } catch (error) {
       if (closed.signal.aborted) return;
       if (!(error instanceof ApiError)) throw error;
@@ -125,8 +136,9 @@ export const jobView: MakeView = (state, id) => {
     before = job.state;
     const { share, bytesPerSecond, etaMs } = state.figures(job);
     showBar(bar, share, job.state);
-    setText(note, job.reason ?? '');
-    setHidden(note, job.reason === undefined);
+    const why = [job.reason, state.stillText(job, nowMs)].filter((text) => text !== undefined);
+    setText(note, why.map((text) => `${text.charAt(0).toUpperCase()}${text.slice(1)}`).join('. '));
+    setHidden(note, why.length === 0);
     const causes = limitedText(job.limitedBy, 3);
     setText(limited, causes === undefined ? '' : `Limited by: ${causes}`);
     setHidden(limited, causes === undefined);
@@ -158,9 +170,17 @@ export const jobView: MakeView = (state, id) => {
     ]);
     account.show(report === undefined ? [] : ledgerFacts(report));
     setHidden(account.el.parentElement!, report?.ledger === undefined);
-    setHidden(curveBox, !active);
-    if (active) curve.draw(state.rates.get(id), nowMs);
+    showCurve(nowMs, active);
     showFailures(job);
+  };
+
+  /** Of one that has ended, up to its end, for as long as its coordinator keeps it. */
+  const showCurve = (nowMs: number, active: boolean): void => {
+    state.want(id, 'all');
+    const history = state.rates.get(id);
+    setHidden(curveBox, history === undefined);
+    const end = active ? { nowMs } : { nowMs: history?.lastMs ?? nowMs, end: 'end' as const };
+    curve.draw(history, { span: spanNow(), ...end });
   };
 
   const showFailures = (job: ConsoleJob): void => {

@@ -6,6 +6,7 @@ import { freePath, submitLoad } from './acts.ts';
 import { Spark } from './curve.ts';
 import { h, once, setAttribute, setHidden, setText } from './dom.ts';
 import { button, jobHref, limitedText, showBar, showLink, showNoted, showState, titled } from './parts.ts';
+import { steadyMs } from './rates.ts';
 import { type Column, Table } from './table.ts';
 import type { MakeView } from './view.ts';
 
@@ -96,6 +97,7 @@ function columnsOf(state: ConsoleState): Column<ConsoleJob>[] {
           job.metadataOnly ? 'metadata only' : undefined,
           job.replicas === undefined ? undefined : `${job.replicas} replicas`,
           job.reason,
+          state.stillText(job, steadyMs()),
           isActive(job) && limitedText(job.limitedBy) !== undefined
             ? `limited by ${limitedText(job.limitedBy)}`
             : undefined,
@@ -118,7 +120,10 @@ function columnsOf(state: ConsoleState): Column<ConsoleJob>[] {
       fill: (cell, job) => {
         const box = once(cell, () => h('span', { class: 'rate' }, sparkOf(cell).el, h('span')));
         const active = isActive(job) && job.state !== 'WAITING';
-        if (active) sparkOf(cell).draw(state.rates.get(job.id), Date.now());
+        if (active) {
+          state.want(job.id, 'sketch');
+          sparkOf(cell).draw(state.rates.get(job.id), steadyMs());
+        }
         setAttribute(box.firstElementChild!, 'data-idle', !active);
         setText(
           box.lastElementChild!,

@@ -9,6 +9,8 @@
  * No framework: elements are made once and changed where something differs (dom.ts), so that 1,000 jobs cost what 50 do, and
  * focus stays where it is. Everything comes from the coordinator; strings from it become text, never markup.
  */
+
+import { timeText } from '../format.ts';
 import { ConsoleState } from '../state.ts';
 import { token } from './api.ts';
 import { h, setAttribute, setChildren, setHidden, setText } from './dom.ts';
@@ -18,6 +20,8 @@ import { jobView } from './job-view.ts';
 import { jobsView } from './jobs-view.ts';
 import { originsView } from './origins-view.ts';
 import { say } from './parts.ts';
+import { PastAsker, steadyMs } from './rates.ts';
+import { ratesView } from './rates-view.ts';
 import { signInView } from './sign-in.ts';
 import { storeView } from './store-view.ts';
 import { themeButton } from './theme.ts';
@@ -34,6 +38,7 @@ const views: Readonly<Record<string, MakeView>> = {
   workers: workersView,
   store: storeView,
   origins: originsView,
+  rates: ratesView,
   file: fileView,
 };
 const places = [
@@ -41,6 +46,7 @@ const places = [
   ['workers', 'Workers'],
   ['store', 'Store'],
   ['origins', 'Origins'],
+  ['rates', 'Rates'],
   ['file', 'File'],
 ] as const;
 
@@ -56,30 +62,34 @@ setChildren(byId('tools'), [connected, who, themeButton(), signOut]);
 main.before(trouble);
 
 let state = new ConsoleState();
+let past = new PastAsker(state);
 const vitals = new Vitals(byId('vitals'));
 let view: View | undefined;
 let connection: Connection = { state: 'connecting' };
 let feed: { close(): void } | undefined;
 let resting: ReturnType<typeof setTimeout> | undefined;
+let ticking: ReturnType<typeof setInterval> | undefined;
 
 function update(): void {
-  const nowMs = Date.now();
+  if (document.hidden) return;
+  const nowMs = steadyMs();
   vitals.update(state, nowMs);
   view?.update(nowMs);
-  showConnection(nowMs);
+  showConnection();
+  if (connection.state === 'live') past.turn();
   const running = (state.head?.jobs.RUNNING ?? 0) + (state.head?.jobs.VERIFYING ?? 0);
   const title = `${view?.name ?? 'Console'}${running > 0 ? ` (${running} running)` : ''} – primed`;
   if (document.title !== title) document.title = title;
 }
 
-function showConnection(nowMs: number): void {
+function showConnection(): void {
   setAttribute(connected, 'data-state', connection.state);
   const words = { connecting: 'Connecting', live: 'Live', lost: 'No connection', 'signed-out': 'Signed out' };
   setText(connected, words[connection.state]);
   const { head } = state;
   const told =
     connection.state === 'lost'
-      ? `${connection.message} Trying again since ${Math.max(1, Math.round((nowMs - connection.sinceMs) / 10_000) * 10)} s; what is shown is what was said last.`
+      ? `${connection.message} Lost at ${timeText(connection.sinceMs)}, trying on.${head === undefined ? '' : ' What is shown is what was said last.'}`
       : head?.trouble;
   setHidden(trouble, told === undefined);
   setText(trouble, told ?? '');
@@ -123,7 +133,8 @@ function listen(): void {
       onHello: (hello) => mine.hello(hello),
       onNews: (news) => {
         mine.take(news);
-        mine.sample(Date.now());
+        if (news.whole) past.renew();
+        mine.sample(steadyMs());
         update();
       },
       onConnection: (now) => {
@@ -150,29 +161,51 @@ function askForToken(refused: boolean): void {
   open(next, true);
 }
 
-/** A browser has six connections to a server for all tabs together: one that nobody sees must not keep one. */
+/**
+ * A browser has six connections to a server for all tabs together: one that nobody sees must not keep one. It draws nothing at
+ * once, and after a while has nothing to do at all; what it has missed it is told when it is seen again.
+ */
 function rest(): void {
   clearTimeout(resting);
   if (document.hidden) {
     resting = setTimeout(() => {
       feed?.close();
       feed = undefined;
+      clearInterval(ticking);
+      ticking = undefined;
     }, restMs);
-  } else if (feed === undefined && connection.state !== 'signed-out') listen();
+    return;
+  }
+  if (feed === undefined && connection.state !== 'signed-out') listen();
+  ticking ??= setInterval(tick, sampleMs);
+  update();
+}
+
+/** Where nothing is told nothing has changed, but time goes on: curves move, and rates fall. */
+function tick(): void {
+  if (connection.state === 'signed-out') return;
+  if (connection.state === 'live') state.sample(steadyMs());
+  update();
+}
+
+function fresh(): void {
+  past.close();
+  state = new ConsoleState();
+  past = new PastAsker(state);
 }
 
 function leave(): void {
   feed?.close();
   token.forget();
   connection = { state: 'signed-out', refused: false };
-  state = new ConsoleState();
+  fresh();
   askForToken(false);
 }
 
 function start(focus: boolean): void {
   setHidden(byId('vitals'), false);
   setHidden(byId('nav'), false);
-  state = new ConsoleState();
+  fresh();
   listen();
   view?.close?.();
   view = undefined;
@@ -182,11 +215,6 @@ function start(focus: boolean): void {
 
 addEventListener('hashchange', route);
 document.addEventListener('visibilitychange', rest);
-// Where nothing is told nothing has changed, but time goes on: curves move, and rates fall.
-setInterval(() => {
-  if (connection.state === 'signed-out') return;
-  state.sample(Date.now());
-  update();
-}, sampleMs);
-vitals.update(state, Date.now());
+vitals.update(state, steadyMs());
 start(false);
+rest();

@@ -1,6 +1,7 @@
 /** The strip above every view: what the cluster does now. */
 import type { JobState } from '../../core/job.ts';
 import { countText, percentText, rateText, sizeText } from '../format.ts';
+import { spans } from '../lines.ts';
 import { type ConsoleState, usedBytes } from '../state.ts';
 import { Spark } from './curve.ts';
 import { h, setAttribute, setChildren, setText } from './dom.ts';
@@ -26,7 +27,7 @@ function tile(name: string, href: string, ...beside: Node[]): Tile {
 
 export class Vitals {
   readonly #spark = new Spark();
-  readonly #rate = tile('Loading', '#/jobs', this.#spark.el);
+  readonly #rate = tile('Loading', '#/rates', this.#spark.el);
   readonly #jobs = tile('Jobs', '#/jobs');
   readonly #workers = tile('Workers', '#/workers');
   readonly #bar = h('span');
@@ -40,8 +41,9 @@ export class Vitals {
     const counts = state.head?.jobs ?? {};
     const of = (...states: JobState[]): number => states.reduce((sum, one) => sum + (counts[one] ?? 0), 0);
     const running = of('RUNNING', 'VERIFYING');
-    this.#spark.draw(state.totalRate, nowMs, 300_000);
-    this.#rate.show(rateText(state.totalRate.last ?? 0), `most in 5 min ${rateText(state.totalRate.largest)}`);
+    const { ms, name } = spans[0];
+    this.#spark.draw(state.loading, nowMs);
+    this.#rate.show(rateText(state.loading.last ?? 0), `peak ${rateText(state.loading.largest(nowMs, ms))} in ${name}`);
     this.#jobs.show(
       `${countText(running)} running`,
       `${countText(of('WAITING'))} waiting, ${countText(of('FAILED'))} failed`,

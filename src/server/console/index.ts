@@ -1,7 +1,8 @@
 /**
  * The console, on the coordinator's port: the page (assets.ts), and `GET /api/v1/console/feed`, what it is told live, as
  * server-sent events: `hello` (who is listening), then messages of core/console-feed, all rows first. Whoever may read may
- * listen; what the page does beyond that it asks of the REST API, as any client does.
+ * listen; what the page does beyond that it asks of the REST API, as any client does. Rates are kept here whether somebody
+ * listens or not (rates.ts).
  */
 import type { FastifyPluginCallback, FastifyReply, FastifyRequest } from 'fastify';
 import { Type } from 'typebox';
@@ -9,15 +10,22 @@ import { answersOf, documented } from '../schemas.ts';
 import { consoleAssets, takesGzip } from './assets.ts';
 import { ConsoleFeed } from './feed.ts';
 import { FeedMessage, gzipHead } from './message.ts';
+import { RateKeeper, ratesRoute } from './rates.ts';
 import { type ConsoleParts, consoleSource } from './source.ts';
 
 export const consoleRoutes: FastifyPluginCallback<ConsoleParts> = (app, parts, done) => {
-  const feed = new ConsoleFeed({ source: consoleSource(parts) });
+  const keeper = new RateKeeper(parts);
+  const feed = new ConsoleFeed({ source: consoleSource(parts, (id) => keeper.book.rateOf(id)) });
+  app.addHook('onReady', async () => keeper.start());
   // Before the server waits for its connections to end.
-  app.addHook('preClose', async () => feed.close());
+  app.addHook('preClose', async () => {
+    keeper.stop();
+    feed.close();
+  });
   app.register(consoleAssets);
   app.register(async (scope) => {
     documented(scope);
+    ratesRoute(scope, keeper);
     const events = { description: 'Server-sent events', content: { 'text/event-stream': { schema: Type.String() } } };
     scope.route({
       method: 'GET',

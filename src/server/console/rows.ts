@@ -18,25 +18,33 @@ const mostText = 500;
 /** The largest say it. */
 const mostLimits = 3;
 
-export function jobRow(job: JobSnapshot): Unsent<ConsoleJob> {
-  return job.free === undefined ? loadRow(job) : freeRow(job, job.free);
+/** `measured`: its rate, where it does not say one itself. */
+export function jobRow(job: JobSnapshot, measured?: number): Unsent<ConsoleJob> {
+  return job.free === undefined ? loadRow(job, measured) : freeRow(job, job.free, measured);
 }
 
-function loadRow(job: JobSnapshot): Unsent<ConsoleJob> {
+/** Cached, verified or freed, as its state is about. */
+export function doneBytesOf({ free, state, verifiedBytes, loadedBytes, skippedBytes }: JobSnapshot): number {
+  if (free !== undefined) return freeTotals(free).freedBytes;
+  return state === 'VERIFYING' ? verifiedBytes : loadedBytes + skippedBytes;
+}
+
+function loadRow(job: JobSnapshot, measured: number | undefined): Unsent<ConsoleJob> {
   const { options, state } = job;
   const verifying = state === 'VERIFYING';
+  const rate = verifying ? measured : job.bytesPerSecond;
   return {
     ...commonRow(job),
     files: job.totalFiles,
     bytes: job.totalBytes,
     doneFiles: verifying ? job.verifiedFiles : job.processedFiles,
-    doneBytes: verifying ? job.verifiedBytes : job.loadedBytes + job.skippedBytes,
+    doneBytes: doneBytesOf(job),
     skippedBytes: job.skippedBytes || undefined,
     failures: job.failedFiles,
     retries: job.retries || undefined,
-    bytesPerSecond: job.bytesPerSecond && Math.round(job.bytesPerSecond),
+    bytesPerSecond: rate && Math.round(rate),
     // Whole seconds: an estimate knows no less, and a row that says the same need not be sent.
-    etaMs: job.etaMs === undefined || isEnded(state) ? undefined : Math.ceil(job.etaMs / 1000) * 1000,
+    etaMs: job.etaMs === undefined || verifying || isEnded(state) ? undefined : Math.ceil(job.etaMs / 1000) * 1000,
     replicas: options.replicas === 1 ? undefined : options.replicas,
     bandwidthBytesPerSecond: options.bandwidthBytesPerSecond,
     metadataOnly: options.loadMetadataOnly || undefined,
@@ -46,13 +54,18 @@ function loadRow(job: JobSnapshot): Unsent<ConsoleJob> {
 }
 
 /** Its failures are workers that did not answer. */
-function freeRow(job: JobSnapshot, free: NonNullable<JobSnapshot['free']>): Unsent<ConsoleJob> {
+function freeRow(
+  job: JobSnapshot,
+  free: NonNullable<JobSnapshot['free']>,
+  measured: number | undefined,
+): Unsent<ConsoleJob> {
   const { files, bytes, freedFiles, freedBytes } = freeTotals(free);
   return {
     ...commonRow(job),
     ...{ files, bytes, doneFiles: freedFiles, doneBytes: freedBytes },
     failures: free.absent.length,
     dryRun: free.dryRun || undefined,
+    bytesPerSecond: free.dryRun ? undefined : measured && Math.round(measured),
   } as Unsent<ConsoleJob>;
 }
 

@@ -26,9 +26,13 @@ export interface ConsoleParts {
 /** Of more jobs, those that have ended the longest ago are left out; the head counts them all. */
 const mostJobs = 2_000;
 
-export function consoleSource(parts: ConsoleParts): FeedSource {
+/** `rateOf`: of a job that does not say its rate itself. */
+export function consoleSource(
+  parts: ConsoleParts,
+  rateOf: (jobId: string) => number | undefined = () => undefined,
+): FeedSource {
   const { jobs, limits, shares, registry, refusalOf = () => undefined, figures, version } = parts;
-  const jobRows = jobRowsOf(jobs);
+  const jobRows = jobRowsOf(jobs, rateOf);
   const workerRows = registry === undefined ? ownRows(figures, version) : workerRowsOf(registry, refusalOf);
   const originRows = (): ReadonlyMap<string, string> => {
     if (!limits.known) return new Map();
@@ -48,7 +52,10 @@ export function consoleSource(parts: ConsoleParts): FeedSource {
 }
 
 /** What has ended stays as it is: its row is made once. */
-function jobRowsOf(jobs: Pick<JobService, 'list'>): () => ReadonlyMap<string, string> {
+function jobRowsOf(
+  jobs: Pick<JobService, 'list'>,
+  rateOf: (jobId: string) => number | undefined,
+): () => ReadonlyMap<string, string> {
   let kept: ReadonlyMap<string, { readonly endedAtMs: number | undefined; readonly text: string }> = new Map();
   return () => {
     const rows = new Map<string, string>();
@@ -56,7 +63,9 @@ function jobRowsOf(jobs: Pick<JobService, 'list'>): () => ReadonlyMap<string, st
     for (const job of shownOf(jobs.list({}))) {
       const { jobId, state, endedAtMs } = job;
       const known = isEnded(state) ? kept.get(jobId) : undefined;
-      const text = known !== undefined && known.endedAtMs === endedAtMs ? known.text : JSON.stringify(jobRow(job));
+      const measured = isEnded(state) ? undefined : rateOf(jobId);
+      const text =
+        known !== undefined && known.endedAtMs === endedAtMs ? known.text : JSON.stringify(jobRow(job, measured));
       if (isEnded(state)) keep.set(jobId, { endedAtMs, text });
       rows.set(jobId, text);
     }

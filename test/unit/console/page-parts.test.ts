@@ -3,11 +3,12 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { EventReader } from '../../../src/console/events.ts';
 import { agoText, countText, leftText, niceTop, percentText, rateText, sizeText } from '../../../src/console/format.ts';
+import { linesOf } from '../../../src/console/lines.ts';
 import { ledgerFacts } from '../../../src/console/report.ts';
-import { mostSamples, pointsOf, Series, seriesSpanMs } from '../../../src/console/series.ts';
 import { ConsoleState, originOf, useOf } from '../../../src/console/state.ts';
 import type { ConsoleJob, ConsoleWorker } from '../../../src/core/console-feed.ts';
 import { newsOf, withNews } from '../../../src/core/console-feed.ts';
+import { RateHistory } from '../../../src/core/rate-history.ts';
 import { GiB, MiB } from '../../../src/core/units.ts';
 
 const job = (more: Partial<ConsoleJob> = {}): ConsoleJob => ({
@@ -90,35 +91,61 @@ test('a curve ends at 1, 2 or 5 of a power of ten, in its unit', () => {
   fc.assert(fc.property(fc.double({ min: 0, max: 1e15, noNaN: true }), (bytes) => niceTop(bytes) >= bytes * 0.999));
 });
 
-test('a series keeps the last five minutes, and not more of them than it may', () => {
-  const series = new Series();
-  for (let n = 0; n <= 1000; n += 1) series.add(n * 500, n);
-  expect(series.samples.length).toBe(mostSamples);
-  expect(series.last).toBe(1000);
-  series.add(10 * seriesSpanMs, 5);
-  expect(series.samples).toEqual([{ atMs: 10 * seriesSpanMs, value: 5 }]);
-  series.add(0, 7);
-  expect(series.last).toBe(5);
-  const points = pointsOf(series, { nowMs: 10 * seriesSpanMs, spanMs: 1000, top: 10 });
-  expect(points).toEqual([[1, 0.5]]);
-  expect(pointsOf(series, { nowMs: 10 * seriesSpanMs, spanMs: 1000, top: 0 })).toEqual([[1, 0]]);
+test('a curve has a line for each stretch that is known', () => {
+  const history = new RateHistory();
+  for (const second of [1, 2, 9, 10]) history.add(second * 1000, second);
+  expect(linesOf(history, { nowMs: 10_000, spanMs: 10_000, top: 10 })).toEqual([
+    [
+      [0.1, 0.1],
+      [0.2, 0.2],
+    ],
+    [
+      [0.9, 0.9],
+      [1, 1],
+    ],
+  ]);
+  expect(linesOf(history, { nowMs: 10_000, spanMs: 1500, top: 0 })).toEqual([
+    [
+      [500 / 1500, 0],
+      [1, 0],
+    ],
+  ]);
 });
 
-test('a load is as fast as its coordinator says, a check as fast as what was checked of late', () => {
+test('a job is as fast as it is said to be; when a check is done follows from that', () => {
   const state = new ConsoleState();
   const news = (row: ConsoleJob) => ({ whole: false, atMs: 0, jobs: { put: [row], gone: [] } });
   state.take(news(job({ bytes: 100, doneBytes: 25, bytesPerSecond: 5, etaMs: 15_000 })));
   expect(state.figures(state.jobs.get('j1')!)).toEqual({ share: 0.25, bytesPerSecond: 5, etaMs: 15_000 });
-  for (let second = 0; second <= 4; second += 1) {
-    state.take(news(job({ state: 'VERIFYING', bytes: 100, doneBytes: 10 * second })));
-    state.sample(second * 1000);
-  }
+  state.take(news(job({ state: 'VERIFYING', bytes: 100, doneBytes: 40, bytesPerSecond: 10 })));
+  state.sample(1000);
   expect(state.figures(state.jobs.get('j1')!)).toEqual({ share: 0.4, bytesPerSecond: 10, etaMs: 6000 });
+  // It reads nothing from the origin.
+  expect([state.rates.get('j1')!.last, state.loading.last]).toEqual([10, 0]);
   expect(state.figures(job({ state: 'WAITING', bytes: 1 }))).toEqual({});
   expect(state.figures(job({ metadataOnly: true, files: 4, doneFiles: 1, bytes: 100 }))).toEqual({ share: 0.25 });
   state.take({ whole: true, atMs: 0 });
   state.sample(9000);
   expect([state.jobs.size, state.rates.size]).toEqual([0, 0]);
+});
+
+test('the past of what is shown is asked for once, and again when it may have a gap', () => {
+  const state = new ConsoleState();
+  const past = { fine: { agoMs: 0, values: [] }, coarse: { agoMs: 0, values: [5, 6] } };
+  state.want('j1', 'sketch');
+  expect([...state.wanted]).toEqual([['j1', 'sketch']]);
+  state.tookPast('j1', 'sketch', past, 1e9);
+  state.want('j1', 'sketch');
+  expect([state.wanted.size, state.rates.get('j1')!.last]).toEqual([0, 6]);
+  state.want('j1', 'all');
+  state.want('j1', 'sketch');
+  expect([...state.wanted]).toEqual([['j1', 'all']]);
+  state.tookPast('j1', 'all', undefined, 1e9);
+  state.want('j1', 'sketch');
+  expect([state.wanted.size, state.rates.get('j1')!.last]).toEqual([0, 6]);
+  state.pastIsOld();
+  state.want('j1', 'sketch');
+  expect(state.wanted.size).toBe(1);
 });
 
 test('who may what follows from who listens; where nobody is asked, everybody may everything', () => {

@@ -5,6 +5,7 @@ import { gunzipSync } from 'node:zlib';
 import Fastify, { type FastifyInstance } from 'fastify';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { madeJob, madeWorker, partsOf } from '../../../bench/support/made-cluster.ts';
+import type { RateRecord } from '../../../src/core/rate-history.ts';
 import type { NamedToken } from '../../../src/core/roles.ts';
 import { bearerAuth } from '../../../src/server/auth.ts';
 import { takesGzip } from '../../../src/server/console/assets.ts';
@@ -95,3 +96,23 @@ async function listen(token: string): Promise<{ text: string; rest: Promise<void
   rest.catch(() => undefined);
   return { text, rest, close: () => left.abort() };
 }
+
+test('how fast it was is told of the time before anybody asked, and of one job', async () => {
+  const url = '/api/v1/console/rates';
+  expect((await app.inject({ url })).statusCode).toBe(401);
+  const headers = { authorization: 'Bearer hush-viewer' };
+  const ask = async (query = ''): Promise<{ loading?: RateRecord; jobs: Record<string, RateRecord> }> =>
+    (await app.inject({ url: url + query, headers })).json();
+  // It counts by itself, from when it has begun.
+  await expect.poll(async () => (await ask()).loading!.fine.values.at(-1), { timeout: 10_000 }).toBe(100_000_000);
+  const one = await ask('?job=job-1');
+  expect(one.jobs['job-1']!.fine.values.at(-1)).toBe(100_000_000);
+  expect(await ask('?sketch=job-1&sketch=none')).toMatchObject({
+    jobs: { 'job-1': { fine: { values: [] }, coarse: { values: [100_000_000] } } },
+  });
+  expect(await ask('?job=none')).toEqual({ jobs: {} });
+  const many = Array.from({ length: 51 }, (_, n) => `sketch=${n}`).join('&');
+  expect((await app.inject({ url: `${url}?${many}`, headers })).statusCode).toBe(400);
+  const packed = await app.inject({ url, headers: { ...headers, 'accept-encoding': 'gzip' } });
+  expect(JSON.parse(gunzipSync(packed.rawPayload).toString())).toHaveProperty('serving');
+});
