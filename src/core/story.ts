@@ -6,6 +6,7 @@ import type { Unanswered } from './check.ts';
 import type { FileEvent, FileHistory, Gap, GoneEvent } from './file-events.ts';
 import type { JobSnapshot } from './job.ts';
 import { failureReason, isEnded } from './job-machine.ts';
+import { type FileOfLoad, outcomeOf } from './load-outcome.ts';
 import { covers } from './path-scope.ts';
 import { formatDuration, formatSize } from './sizes.ts';
 import { agoText, eventText, goneText, jobText } from './story-text.ts';
@@ -176,30 +177,14 @@ function jobItems(job: JobSnapshot, { path, stat }: StoryFacts): Item[] {
     text: `load ${jobId} of ${source} was submitted${isEnded(state) ? '' : `; it is ${state}`}`,
   };
   if (endedAtMs === undefined) return [begun];
-  const failure = job.failures.find((one) => one.path === path);
-  const came = stat?.file?.loadId === job.loadId;
-  const outcome =
-    failure !== undefined
-      ? 'failed'
-      : came
-        ? 'cached'
-        : job.failedFiles > job.failures.length
-          ? 'not-kept'
-          : 'no-failure';
+  const { outcome, text, failure } = outcomeOf(job, path, stat?.file?.loadId === job.loadId);
   const ended: Item = {
     ...{ ...common, atMs: endedAtMs, kind: 'load-ended', outcome },
     ...(failure === undefined ? {} : { failure: failureReason(failure), code: failure.code }),
-    text: `load ${jobId} of ${source} ended, ${state}: ${failure === undefined ? outcomes[outcome] : `the file FAILED: ${failureReason(failure)}`}`,
+    text: `load ${jobId} of ${source} ended, ${state}: ${text}`,
   };
   return [begun, ended];
 }
-
-const outcomes = {
-  failed: 'the file FAILED',
-  cached: 'what is cached of the file came with it',
-  'not-kept': 'more files failed than are named; whether this one did is not kept',
-  'no-failure': 'no failure of the file: it was loaded or there already, or the load did not come to it',
-} as const;
 
 function eventItem(event: FileEvent, worker: string, jobOf: (run?: string) => string | undefined): Item {
   const { atMs, kind, path: _, ...said } = event;
@@ -235,7 +220,7 @@ function cachedItems(stat: StatOfFile | undefined): Item[] {
 }
 
 function nowText(
-  { nowMs, stat, told, unanswered }: StoryFacts,
+  { path, nowMs, stat, told, unanswered }: StoryFacts,
   jobs: readonly JobSnapshot[],
   keptSinceMs: number,
   jobOf: (run?: string) => string | undefined,
@@ -262,8 +247,11 @@ function nowText(
   const since = Number.isFinite(keptSinceMs)
     ? `, and no worker that answered has a record of it since ${iso(keptSinceMs)}`
     : '';
-  const asked = jobs.some(({ type }) => type === 'LOAD');
-  return asked
+  const last = jobs.find(({ type }) => type === 'LOAD');
+  const { outcome, text } = last === undefined ? ({} as Partial<FileOfLoad>) : outcomeOf(last, path, false);
+  if (outcome === 'not-reached')
+    return `${absent}${since}. The last load of it, ${last!.jobId}, ended ${last!.state}: ${text}.${silent}`;
+  return last !== undefined
     ? `${absent}${since}; loads of it are below.${silent}`
     : `${absent}: it was never asked for, as far as is kept. No load that is kept names it${since}.${silent}`;
 }

@@ -5,7 +5,7 @@ import { keptMessage } from '../../../src/core/file-events.ts';
 import { type StoryFacts, storyOf } from '../../../src/core/story.ts';
 import type { JobId, RunId } from '../../../src/core/types.ts';
 import { noHistory } from '../../support/no-history.ts';
-import { snapshotOf } from '../../support/snapshot.ts';
+import { newSnapshot, snapshotOf } from '../../support/snapshot.ts';
 
 const path = 's3://b/dir/a';
 const minute = 60_000;
@@ -19,6 +19,8 @@ function told(worker: string, events: readonly FileEvent[], more: Partial<FileHi
   return { worker, history: { ...noHistory, keptSinceMs: nowMs - 60 * minute, events, ...more } };
 }
 
+const failedSoon = { state: 'FAILED', startedAtMs: 1, endedAtMs: 2 } as const;
+const succeeded = { state: 'SUCCEEDED', startedAtMs: 1, endedAtMs: 1, processedFiles: 4, loadedFiles: 4 } as const;
 const gone = { kind: 'gone', path, bytes: 2048, etag: 'v1' } as const;
 
 test.each<[string, Partial<StoryFacts>, RegExp]>([
@@ -34,8 +36,18 @@ test.each<[string, Partial<StoryFacts>, RegExp]>([
   ],
   [
     'a load is over, and nothing is kept of the file',
-    { jobs: [snapshotOf(path, { state: 'SUCCEEDED', endedAtMs: 1 })], told: [told('w', [])] },
+    { jobs: [snapshotOf(path, succeeded)], told: [told('w', [])] },
     /no worker that answered has a record of it since .*; loads of it are below/,
+  ],
+  [
+    'the last load of it failed at its listing',
+    {
+      jobs: [
+        newSnapshot('s3://b/', { ...failedSoon, jobId: 'late' as JobId, reason: 'ORIGIN_DENIED: 403' }),
+        snapshotOf(path, succeeded),
+      ],
+    },
+    /cached\. The last load of it, late, ended FAILED: it ended before its listing did, .*: ORIGIN_DENIED: 403\.$/,
   ],
   [
     'it was evicted',
