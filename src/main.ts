@@ -63,9 +63,9 @@ function sizeOf(text: string): number {
   }
 }
 
-const doctor = doctorVerb(async (input, paths) => {
+const doctor = doctorVerb(async (input, how) => {
   const [{ examineNode }, { lookAtEtcd }] = await Promise.all([import('./doctor/doctor.ts'), import('./etcd-look.ts')]);
-  return examineNode(input, paths, { etcd: lookAtEtcd });
+  return examineNode(input, how, { etcd: lookAtEtcd });
 });
 
 const code = await runCli(process.argv.slice(2), processIo(), [...daemons, demo, doctor]);

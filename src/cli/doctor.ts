@@ -7,13 +7,21 @@ import { roles } from './config.ts';
 import { type RegisterVerb, runs } from './context.ts';
 import { configFlags } from './daemon-verb.ts';
 import { exitCodes } from './exit.ts';
-import { type CliIo, colorAllowed } from './io.ts';
+import { type CliIo, colorAllowed, redrawable } from './io.ts';
 import { printable } from './printable.ts';
 import { addVerb, type Flags, say } from './verb.ts';
 
-export type Examine = (input: ConfigInput, paths: readonly string[]) => Promise<readonly Finding[]>;
+export interface ExamineHow {
+  readonly paths: readonly string[];
+  /** The whole index is read too; called with rows so far, and how many there are. */
+  readonly deep?: (rows: number, of: number) => void;
+}
+export type Examine = (input: ConfigInput, how: ExamineHow) => Promise<readonly Finding[]>;
 
-type DoctorFlags = Flags<Record<string, unknown> & { readonly role: Role }>;
+type DoctorFlags = Flags<Record<string, unknown> & { readonly role: Role; readonly deep?: boolean }>;
+
+/** Elsewhere than on a terminal a line is written at most this often. */
+const lineEveryMs = 3_000;
 
 export function doctorVerb(examine: Examine): RegisterVerb {
   return (program, context) => {
@@ -21,21 +29,40 @@ export function doctorVerb(examine: Examine): RegisterVerb {
       name: 'doctor',
       description: 'examine this node by its configuration: store, machine, ports, coordinator, origins',
       operands: [['[path...]', 'paths at origins to list a key of, besides those of the configuration']],
-      flags: [new Option('--role <role>', 'which daemon it is for').choices(roles).default('standalone')],
+      flags: [
+        new Option('--role <role>', 'which daemon it is for').choices(roles).default('standalone'),
+        new Option('--deep', 'read the whole index of a worker that is stopped, and see that it fits together'),
+      ],
       examples: [
         'primed doctor --role worker --config /etc/primed/primed.toml',
         'primed doctor --role worker --config /etc/primed/primed.toml s3://datasets/ --format json',
+        'primed doctor --role worker --config /etc/primed/primed.toml --deep',
       ],
       asks: 'local',
     });
     configFlags(command);
     runs(command, context, async (paths: string[], flags: DoctorFlags) => {
       const { io } = context;
-      const findings = await examine({ role: flags.role, flags, env: io.env }, paths);
+      const { deep, ...settings } = flags;
+      const progress = deep === true ? { deep: progressOf(io) } : {};
+      const findings = await examine({ role: flags.role, flags: settings, env: io.env }, { paths, ...progress });
       const level = worstOf(findings);
       say(io, flags, { level, findings }, () => describe(io, findings));
       return level === 'fail' ? exitCodes.failed : exitCodes.done;
     });
+  };
+}
+
+/** On standard error, so that standard output keeps to findings. */
+function progressOf(io: CliIo): NonNullable<ExamineHow['deep']> {
+  const redraws = redrawable(io, io.stderr);
+  let shownAtMs = io.now();
+  return (rows, of) => {
+    if (redraws && rows === of) io.stderr.write('\r\u001b[K');
+    if (rows === of || (!redraws && io.now() - shownAtMs < lineEveryMs)) return;
+    shownAtMs = io.now();
+    const line = `index: ${rows} of ${of} rows`;
+    io.stderr.write(redraws ? `\r\u001b[K${line}` : `${line}\n`);
   };
 }
 

@@ -8,10 +8,12 @@ import type { EtcdConfig } from '../config/etcd.ts';
 import { type ConfigInput, readConfig } from '../config/load.ts';
 import { checkMachine } from '../config/machine.ts';
 import { type Finding, fail, ok, warn } from '../core/finding.ts';
+import type { OnWalked } from '../store/index-walk.ts';
+import { examineIndex } from './deep.ts';
 import { judgeVersions } from './judge.ts';
 import { examineMachine } from './machine.ts';
 import { daemonRuns, examineCoordinator, examineOrigins, examinePorts } from './reach.ts';
-import { examineStores } from './store.ts';
+import { examineStores, startAnew } from './store.ts';
 import { wordedLater } from './worded.ts';
 
 export interface EtcdSeen {
@@ -28,9 +30,14 @@ export interface Looks {
 /**
  * What is wrong with the configuration is found too, and the rest is examined by what of it can be understood: a value that is wrong
  * counts as not set.
- * @param paths at origins, to be listed besides those of the configuration
+ * @param how.paths at origins, to be listed besides those of the configuration
+ * @param how.deep the whole index is read too, and who is told how far that is
  */
-export async function examineNode(input: ConfigInput, paths: readonly string[], looks: Looks): Promise<Finding[]> {
+export async function examineNode(
+  input: ConfigInput,
+  { paths, deep }: { readonly paths: readonly string[]; readonly deep?: OnWalked },
+  looks: Looks,
+): Promise<Finding[]> {
   const draft = readConfig(input);
   await checkMachine(draft, input.role);
   const wrong = draft.errors.map((error) => fail('configuration', error, 'correct it there: no daemon starts with it'));
@@ -68,10 +75,16 @@ export async function examineNode(input: ConfigInput, paths: readonly string[], 
       ask(/ufs|aws/i, 'origins', () => examineOrigins(config, process.env, paths)),
     ),
   ]);
+  // Alone: it is what takes long, and its progress is shown.
+  const walked =
+    deep === undefined || input.role === 'coordinator'
+      ? []
+      : await wordedLater('index, all of it', startAnew, () => examineIndex(config, deep));
   return [
     ...(wrong.length > 0 ? wrong : [ok('configuration', `is right for ${input.role}: ${read}`)]),
     ok('daemon', runs ? 'runs' : 'does not run'),
     ...examined.flat(),
+    ...walked,
   ];
 }
 

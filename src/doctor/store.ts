@@ -10,7 +10,7 @@ import { dataName, readMarker } from '../store/volume.ts';
 import { judgeStore } from './judge.ts';
 import { worded } from './worded.ts';
 
-const startAnew = 'run the version that made it, or remove the store and its index, and load again';
+export const startAnew = 'run the version that made it, or remove the store and its index, and load again';
 
 export function examineStores({ worker, indexDir }: Config): Finding[] {
   return [

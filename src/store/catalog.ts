@@ -26,7 +26,8 @@ function afterKey(key: Uint8Array): Buffer {
   return Buffer.concat([key, Buffer.of(0)]);
 }
 
-function* rows(
+/** In the order of their keys, from behind `after` on, where they begin with the prefix. */
+export function* rows(
   index: IndexDb,
   table: Table,
   prefix: string,

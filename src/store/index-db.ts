@@ -79,16 +79,20 @@ export class IndexDb {
   /** Looked at since the mapped pages were given back last. */
   #seenBytes = 0;
 
-  /** Opens or creates the index. Throws STORE_VERSION, STORE_FOREIGN, STORE_IO; then nothing was changed. */
-  constructor(dir: string) {
+  /**
+   * Opens or creates the index; for reading only, opens one that is there. Throws STORE_VERSION, STORE_FOREIGN, STORE_IO; then
+   * nothing was changed.
+   */
+  constructor(dir: string, { readOnly = false }: { readonly readOnly?: boolean } = {}) {
     this.dir = dir;
-    makeFolder(dir);
+    if (!readOnly) makeFolder(dir);
     refuseForeign(dir);
     const options = { encoding: 'binary', keyEncoding: 'binary' } as const;
     try {
       this.#root = open({
         path: dir,
         ...options,
+        readOnly,
         maxDbs: 12,
         compression: false,
         overlappingSync: false,

@@ -33,7 +33,7 @@ import {
   warnIfBuffered,
 } from './volume.ts';
 
-const lockName = 'primed.lock';
+export const lockName = 'primed.lock';
 /** One bit each in a commit. */
 const maxStores = 31;
 

@@ -16,11 +16,14 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { freePort } from '../../bench/support/process.ts';
 import type { Finding } from '../../src/core/finding.ts';
 import type { EmbeddedOrigin } from '../../src/demo/origin/api.ts';
+import { IndexDb } from '../../src/store/index-db.ts';
+import { pathKey } from '../../src/store/records.ts';
+import { loaded } from '../support/api.ts';
 import { makeCertificate } from '../support/certificate.ts';
 import { run } from '../support/cli.ts';
 import { executable, startDaemon } from '../support/daemon.ts';
 import { temporaryFolder } from '../support/files.ts';
-import { startTestOrigin, testCredentials } from '../support/origin.ts';
+import { smallDataset, startTestOrigin, testCredentials } from '../support/origin.ts';
 
 const folder = temporaryFolder('doctor');
 const file = join(folder.path, 'primed.toml');
@@ -58,8 +61,10 @@ secret_access_key = "${secret}"
   );
 }
 
-async function doctor(): Promise<{ code: number | null; find: (check: string) => Finding | undefined; text: string }> {
-  const said = await run(process.execPath, [executable, 'doctor', '--config', file, '--format', 'json']);
+async function doctor(
+  ...more: string[]
+): Promise<{ code: number | null; find: (check: string) => Finding | undefined; text: string }> {
+  const said = await run(process.execPath, [executable, 'doctor', '--config', file, '--format', 'json', ...more]);
   const { findings } = JSON.parse(said.stdout) as { findings: Finding[] };
   return { code: said.code, find: (check) => findings.find((one) => one.check.startsWith(check)), text: said.stdout };
 }
@@ -70,7 +75,9 @@ test('a node whose daemon runs is well; stopped and broken, each fault is named 
     ...{ dataDir: data, storeSize: '64MB', ports },
     env: { PRIMED_CONFIG: file },
   });
-  const well = await doctor();
+  const path = `s3://${origin.bucket}/${smallDataset[3]!.key}`;
+  await loaded(daemon.api, path);
+  const well = await doctor('--deep');
   await daemon.terminate();
   expect(well.text).not.toContain('"fail"');
   expect(well.code).toBe(0);
@@ -78,6 +85,22 @@ test('a node whose daemon runs is well; stopped and broken, each fault is named 
   expect(well.find('api.listen')?.what).toContain('in use by the daemon');
   expect(well.find('origin s3://')).toMatchObject({ level: 'ok' });
   expect(well.find('clock against 127.0.0.1')).toMatchObject({ level: 'ok' });
+
+  // Only of a worker that is stopped, and then with one fault by name.
+  expect(well.find('index, all of it')).toMatchObject({
+    ...{ level: 'warn', what: `was not walked: process ${daemon.pid} has it open` },
+    remedy: expect.stringContaining('stop the worker'),
+  });
+  const whole = await doctor('--deep');
+  expect(whole.find('index, all of it')).toMatchObject({
+    ...{ level: 'ok', what: expect.stringMatching(/^fits together: 1 files, 1 blocks, 1 extents; 4096B of/) },
+  });
+  const index = new IndexDb(join(data, 'index'));
+  await index.commit(() => void index.files.remove(pathKey(path)));
+  await index.close();
+  const spoilt = await doctor('--deep');
+  expect([spoilt.code, (await doctor()).find('index, all of it')]).toEqual([1, undefined]);
+  expect(spoilt.find('index, all of it: queue')).toMatchObject({ level: 'fail', what: expect.stringContaining(path) });
 
   const store = join(data, 'store', 'store.dat');
   truncateSync(store, 32 << 20);

@@ -14,6 +14,7 @@ import { alignBytes, alignUp } from '../../src/core/units.ts';
 import type { Store } from '../../src/store/types.ts';
 import { Volume } from '../../src/store/volume.ts';
 import type { Fixture } from './store-fixture.ts';
+import { expectSound } from './walked.ts';
 
 export type CrashPoint = 'before sync' | 'before commit' | 'in commit' | 'after commit';
 
@@ -109,11 +110,13 @@ export class CrashingStore {
     this.#unsynced = [];
     copyFileSync(this.#index('durable.copy'), this.#index('data.mdb'));
     rmSync(this.#index('lock.mdb'));
+    await expectSound(this.#index(''));
     await this.open();
   }
 
   async reopen(): Promise<void> {
     await this.store.close();
+    await expectSound(this.#index(''));
     await this.open();
   }
 
