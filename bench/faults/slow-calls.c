@@ -6,6 +6,7 @@
  *   1 flush   fdatasync of a store file  sleeps before it
  *   2 commit  fdatasync of the index     sleeps before it
  *   3 receive read of a lane's socket    holds its thread after it, as one that does not get a core
+ *   4 checksum                           of slow-checksums.cjs
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -20,7 +21,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum kind { slow_write, slow_flush, slow_commit, slow_receive, kinds };
+enum kind { slow_write, slow_flush, slow_commit, slow_receive, slow_checksum, kinds };
 
 static struct {
   volatile uint32_t microseconds[kinds];

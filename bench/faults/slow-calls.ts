@@ -1,11 +1,14 @@
-/** Makes system calls of daemons slow while they run: of the disk, of the index, of a lane's share of a core (slow-calls.c). */
+/**
+ * Makes calls of daemons slow while they run: of the disk, of the index, of a lane's share of a core (slow-calls.c), and of
+ * checksums (slow-checksums.cjs).
+ */
 import { spawnSync } from 'node:child_process';
 import { closeSync, openSync, readSync, writeFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { projectRoot } from '../support/workspace.ts';
 
 /** In the order of slow-calls.c. */
-const kinds = ['write', 'flush', 'commit', 'receive'] as const;
+const kinds = ['write', 'flush', 'commit', 'receive', 'checksum'] as const;
 export type SlowCall = (typeof kinds)[number];
 
 export interface SlowCalls {
@@ -26,12 +29,13 @@ export function openSlowCalls(folder: string): SlowCalls {
     encoding: 'utf8',
   });
   if (done.status !== 0) throw new Error(`slow-calls.c does not compile: ${done.error?.message ?? done.stderr}`);
+  const preloaded = join(projectRoot, 'bench', 'faults', 'slow-checksums.cjs');
   const path = join(folder, 'slow-calls');
   writeFileSync(path, Buffer.alloc(2 * kinds.length * 4));
   const file = openSync(path, 'r+');
   const cell = Buffer.alloc(4);
   return {
-    env: { LD_PRELOAD: library, SLOW_CALLS: path },
+    env: { LD_PRELOAD: library, SLOW_CALLS: path, NODE_OPTIONS: `--require ${JSON.stringify(preloaded)}` },
     set(call, milliseconds) {
       cell.writeUInt32LE(milliseconds * 1000);
       writeSync(file, cell, 0, 4, kinds.indexOf(call) * 4);

@@ -36,7 +36,7 @@ export const limits: Scenario = {
     return {
       title: 'What limits a load',
       about:
-        'Two workers and an origin on loopback; one resource at a time is slow, by faults of the origin, a slow way between workers, delayed system calls, or a limit; amounts and delays vary between half and twice as much. Named right: the largest share of what the load says at its end is the resource that was slow; beside it that share.',
+        'Two workers and an origin on loopback; one resource at a time is slow, by faults of the origin, a slow way between workers, delayed system calls or checksums, or a limit; amounts and delays vary between half and twice as much. Named right: the largest share of what the load says at its end is the resource that was slow; beside it that share.',
       parameters: { cases: cases.length, rounds: each, workers: 2 },
       rows: cases.map(({ name }): Row => {
         const [answers, parts] = [right.get(name)!, shares.get(name)!];
@@ -47,7 +47,7 @@ export const limits: Scenario = {
         };
       }),
       verdicts: [verdict('Loads name what limits them', named, '', 'at least', leastShare)],
-      notes: ['Checksums are no case here: nothing makes them slow from outside of the process.'],
+      notes: [],
     };
   },
 };

@@ -1,7 +1,7 @@
 /**
  * Loads in which one resource is slow, and nothing else: what the load says that limits it must be that one. The real
  * executable, on loopback: an origin with faults, a coordinator, two workers that reach each other by ways that can be slow,
- * and system calls that can be.
+ * and system calls and checksums that can be.
  */
 import type { Limit, LimitCause } from '../../src/core/limit-causes.ts';
 import type { Random } from '../../src/core/types.ts';
@@ -106,6 +106,11 @@ export const limitCases: readonly LimitCase[] = [
   {
     ...{ name: 'CPU', cause: 'cpu', objects: { count: 24, sizeBytes: 16 * KiB } },
     begin: slowCall('receive', 50),
+  },
+  {
+    // Many calls, of which one in some is timed.
+    ...{ name: 'checksums', cause: 'checksum', objects: { count: 96, sizeBytes: 16 * KiB } },
+    begin: slowCall('checksum', 20),
   },
   {
     ...{ name: 'copies', cause: 'network', objects: { count: 8, sizeBytes: 128 * KiB } },
