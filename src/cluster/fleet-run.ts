@@ -133,10 +133,12 @@ export class FleetRun {
     let sum = emptyProgress();
     for (const [link, { heard }] of this.#entered) sum = add(sum, heard ?? link.progress(this.spec.run));
     for (const progress of this.#lost.values())
-      sum = add(sum, { ...progress, durableBytes: 0, partsInFlight: 0, ledger: writtenOff(progress.ledger) });
+      sum = add(sum, { ...progress, ...nothingInFlight, durableBytes: 0, ledger: writtenOff(progress.ledger) });
     return sum;
   }
 }
+
+const nothingInFlight = { partsInFlight: 0, requestsInFlight: 0 };
 
 export function emptyProgress(): RunProgress {
   return { receivedBytes: 0, durableBytes: 0, retries: 0, partsInFlight: 0, evictedBytes: 0, ledger: emptyLedger() };
@@ -148,9 +150,15 @@ function add(a: RunProgress, b: RunProgress): RunProgress {
     durableBytes: a.durableBytes + b.durableBytes,
     retries: a.retries + b.retries,
     partsInFlight: a.partsInFlight + b.partsInFlight,
+    requestsInFlight: requestsOf(a) + requestsOf(b),
     evictedBytes: a.evictedBytes + b.evictedBytes,
     ledger: addLedgers(a.ledger, b.ledger),
   };
+}
+
+/** A worker that does not say how many requests there may be has no more than parts. */
+export function requestsOf({ requestsInFlight, partsInFlight }: RunProgress): number {
+  return requestsInFlight ?? partsInFlight;
 }
 
 function writtenOff(ledger: Ledger): Ledger {

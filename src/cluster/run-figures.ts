@@ -4,6 +4,7 @@ import type { Limit, LimitSums } from '../core/limit-causes.ts';
 import { addSample, type RateWindow, rateOf } from '../core/rate.ts';
 import { addLedgers, type Clock, discardReasons, type Ledger, type RunId, type WorkerId } from '../core/types.ts';
 import type { Fleet } from './fleet.ts';
+import { requestsOf } from './fleet-run.ts';
 import { JobLimits } from './job-limits.ts';
 import type { JobDefinition } from './job-store.ts';
 
@@ -68,13 +69,16 @@ export class RunFigures {
   now({ repairs, listing, files }: { repairs: boolean; listing: boolean; files: number }): Figures {
     const { runId, repairRunId } = this.#definition;
     const limits = namedBy(runId, this.#fleet.limits(runId));
-    let { retries, evictedBytes, ledger } = this.#fleet.progress(runId);
+    const load = this.#fleet.progress(runId);
+    let { retries, evictedBytes, ledger } = load;
+    let requests = requestsOf(load);
     if (repairs) {
       const repair = this.#fleet.progress(repairRunId);
       for (const [name, sums] of namedBy(repairRunId, this.#fleet.limits(repairRunId))) limits.set(name, sums);
       retries += repair.retries;
       evictedBytes += repair.evictedBytes;
       ledger = addLedgers(ledger, repair.ledger);
+      requests += requestsOf(repair);
     }
     // The worker forgets them when the run ends.
     this.#retriesSeen = Math.max(this.#retriesSeen, retries);
@@ -85,7 +89,7 @@ export class RunFigures {
     const bytesPerSecond = rateOf(this.#rate, atMs);
     this.#limits.look(atMs, limits, listing);
     const { recent, sums } = this.#limits;
-    this.#pace = addDone(this.#pace, atMs, { files, bytes: movedBytes(ledger) });
+    this.#pace = addDone(this.#pace, atMs, { files, bytes: movedBytes(ledger) }, requests);
     const figures = {
       pace: this.#pace,
       retries: this.#retriesBefore + this.#retriesSeen,

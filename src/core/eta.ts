@@ -4,7 +4,11 @@
  * A file costs something, and a byte does. How many bytes a file costs is not known beforehand (a request to a slow origin may cost
  * as much as megabytes, one to a near one as little as a few KiB), and the mean size of what is left may be another than that of
  * what is done: so a rate of bytes alone, or of files, says too much or too little. Work is counted in bytes, each file as so many
- * more: by that number, of a grid, under which the pace so far was most even, where it was uneven; else by a usual one.
+ * more: by that number, of a grid, under which the pace so far was most even, where its mix changed; else by a usual one.
+ *
+ * Where an origin is as fast as it is, fewer requests at the end are no slower than many before; where each connection is, they
+ * are. Both look the same for as long as there are as many. So what was done is held against the time, and against the time of
+ * requests; of both, that counts under which the pace was the more even one, and of two that are alike, time.
  */
 
 /** What was done until then; both only grow. */
@@ -15,6 +19,8 @@ export interface Done {
 
 interface Block extends Done {
   readonly ms: number;
+  /** Of all requests that were under way together, at least one at a time. */
+  readonly requestMs: number;
 }
 
 export interface Pace {
@@ -22,6 +28,8 @@ export interface Pace {
   readonly done: Done;
   /** What was done in each stretch of time, the oldest first. The last one may still grow. */
   readonly blocks: readonly Block[];
+  /** Requests under way at the last look. */
+  readonly requests: number;
   /** Something was done. */
   readonly begun: boolean;
 }
@@ -40,34 +48,48 @@ const leastWaitMs = 500;
 const halfLife = { share: 1 / 6, leastMs: 3_000, mostMs: 60_000, waves: 4 };
 /** Bytes that a file costs: what is tried, and what it usually is. */
 const fileCosts = [0, ...Array.from({ length: 13 }, (_, power) => 2 ** (12 + power))];
-const usualFileCost = 2 ** 18;
+const usualFileCost = 2 ** 19;
 /** How far from the usual one, in powers of two, is as odd as a deviation of one sigma. */
 const oddPowers = 3;
+/** That a request is as fast as it is, however many there are, is less usual than that all together are. */
+const oddBasis = { ms: 0, requestMs: 4 };
+/** Nor is it nothing that blocks say of what a file costs whose mix of files and bytes goes to and fro. */
+const leastTelling = 0.05;
+/** Of the mix of files and bytes, whose range is 1: where what is left has another one by so much, it matters what a file costs. */
+const otherMix = 0.2;
+/** Squared: a mix that changes by less has not changed. */
+const leastVariance = 0.001;
 /** Neighbouring blocks are alike, so that many of them say little more than so many. */
 const mostIndependent = 16;
 /** Of pace, squared: what lies below it says nothing. */
 const noiseFloor = 0.0004;
 
 /** The pace with what is done by now. What was done never shrinks: where it does (a worker was lost), it stands. */
-export function addDone(pace: Pace | undefined, atMs: number, done: Done): Pace {
-  if (pace === undefined || atMs < pace.atMs) return { atMs, done, blocks: [], begun: false };
+export function addDone(pace: Pace | undefined, atMs: number, done: Done, requests: number): Pace {
+  if (pace === undefined || atMs < pace.atMs) return { atMs, done, requests, blocks: [], begun: false };
   const whole = { files: Math.max(done.files, pace.done.files), bytes: Math.max(done.bytes, pace.done.bytes) };
-  const more = { ms: atMs - pace.atMs, files: whole.files - pace.done.files, bytes: whole.bytes - pace.done.bytes };
+  const ms = atMs - pace.atMs;
+  const more: Block = {
+    ms,
+    requestMs: ms * Math.max(1, (pace.requests + requests) / 2),
+    files: whole.files - pace.done.files,
+    bytes: whole.bytes - pace.done.bytes,
+  };
   const { blocks, begun } = pace;
   const isNothing = more.files === 0 && more.bytes === 0;
   // It begins behind what is done first: how long that took (a listing, the first answer of an origin) says nothing of the pace.
-  if (!begun) return { ...pace, atMs, done: whole, begun: !isNothing };
+  if (!begun) return { ...pace, atMs, done: whole, requests, begun: !isNothing };
   if (isNothing && more.ms === 0) return pace;
   const last = blocks.at(-1);
   const joined =
     last !== undefined && last.ms < blockMs ? [...blocks.slice(0, -1), sum(last, more)] : [...blocks, more];
-  return { atMs, done: whole, begun, blocks: joined.length > mostBlocks ? withOldPaired(joined) : joined };
+  return { atMs, done: whole, requests, begun, blocks: joined.length > mostBlocks ? withOldPaired(joined) : joined };
 }
 
 /** Milliseconds until what is left is done; undefined: that cannot be said. */
 export function timeLeftMs(pace: Pace, left: Done, nowMs: number): number | undefined {
   if (left.files <= 0 && left.bytes <= 0) return 0;
-  const all = [...pace.blocks, { ms: Math.max(0, nowMs - pace.atMs), files: 0, bytes: 0 }];
+  const all = [...pace.blocks, nothingFor(Math.max(0, nowMs - pace.atMs), pace.requests)];
   const elapsedMs = all.reduce((total, { ms }) => total + ms, 0);
   const lastDone = all.findLastIndex((block) => !isIdle(block));
   const idleMs = all.slice(lastDone + 1).reduce((total, { ms }) => total + ms, 0);
@@ -75,15 +97,31 @@ export function timeLeftMs(pace: Pace, left: Done, nowMs: number): number | unde
   // Some loads go in waves. Between two of them nobody is late.
   const waveMs = longestIdleMs(all.slice(0, lastDone));
   const waits = idleMs <= Math.max(leastWaitMs, 2 * waveMs);
-  const blocks = weighted(byWaves(waits ? all.slice(0, lastDone + 1) : all), waveMs);
-  let best: { readonly oddity: number; readonly msOfAByte: number; readonly fileCost: number } | undefined;
-  for (const fileCost of fileCosts) {
-    const found = judged(blocks, fileCost);
-    if (found !== undefined && (best === undefined || found.oddity < best.oddity)) best = { ...found, fileCost };
+  const counted = waits ? all.slice(0, lastDone + 1) : all;
+  const blocks = weighted(byWaves(counted), waveMs);
+  const guess = likeliest(blocks, left);
+  if (guess === undefined) return undefined;
+  const bytes = Math.max(0, left.bytes);
+  const files = Math.max(0, left.files);
+  // Of large files those under way have paid already.
+  const paid = bytes > guess.fileCost * files ? Math.min(files, pace.requests) : 0;
+  const work = bytes + guess.fileCost * (files - paid);
+  const wholeMs = (work * guess.msOfAByte) / (guess.basis === 'ms' ? 1 : requestsOf(counted));
+  return Math.max(0, wholeMs - (waits ? idleMs : 0));
+}
+
+/** Under way of late. */
+function requestsOf(blocks: readonly Block[]): number {
+  let lately = nothingFor(0, 0);
+  for (const block of [...blocks].reverse()) {
+    if (lately.ms >= blockMs) break;
+    lately = sum(lately, block);
   }
-  if (best === undefined) return undefined;
-  const work = Math.max(0, left.bytes) + best.fileCost * Math.max(0, left.files);
-  return Math.max(0, work * best.msOfAByte - (waits ? idleMs : 0));
+  return lately.requestMs / lately.ms;
+}
+
+function nothingFor(ms: number, requests: number): Block {
+  return { ms, requestMs: ms * Math.max(1, requests), files: 0, bytes: 0 };
 }
 
 function isIdle({ files, bytes }: Block): boolean {
@@ -93,15 +131,14 @@ function isIdle({ files, bytes }: Block): boolean {
 /** What is done at the end of a wait took that wait. */
 function byWaves(blocks: readonly Block[]): Block[] {
   const waves: Block[] = [];
-  let waitMs = 0;
+  let wait = nothingFor(0, 0);
   for (const block of blocks) {
-    if (isIdle(block)) waitMs += block.ms;
-    else {
-      waves.push({ ...block, ms: block.ms + waitMs });
-      waitMs = 0;
-    }
+    wait = sum(wait, block);
+    if (isIdle(block)) continue;
+    waves.push(wait);
+    wait = nothingFor(0, 0);
   }
-  if (waitMs > 0) waves.push({ ms: waitMs, files: 0, bytes: 0 });
+  if (wait.ms > 0) waves.push(wait);
   return waves;
 }
 
@@ -132,30 +169,100 @@ function weighted(blocks: readonly Block[], waveMs: number): Weighted[] {
   return result;
 }
 
-/** How odd it were if a file cost so many bytes, and what a byte took then. Undefined: nothing was done. */
-function judged(blocks: readonly Weighted[], fileCost: number): { oddity: number; msOfAByte: number } | undefined {
-  let [weights, ms, work, squares] = [0, 0, 0, 0];
+/** What is even: what is done in a millisecond, or in a millisecond of a request. */
+type Basis = 'ms' | 'requestMs';
+
+interface Guess {
+  readonly basis: Basis;
+  readonly fileCost: number;
+  readonly msOfAByte: number;
+  readonly oddity: number;
+}
+
+function likeliest(blocks: readonly Weighted[], left: Done): Guess | undefined {
+  const telling = tellingOf(blocks, left);
+  let best: Guess | undefined;
+  for (const basis of ['ms', 'requestMs'] as const) {
+    const found = fileCosts.flatMap((fileCost) => evenness(blocks, fileCost, basis) ?? []);
+    const least = Math.min(...found.map(({ unevenness }) => unevenness));
+    for (const { fileCost, msOfAByte, unevenness, independent } of found) {
+      const powers = Math.log2(Math.max(fileCost, fileCosts[1]! / 2) / usualFileCost) / oddPowers;
+      const oddity = independent * (least + telling * (unevenness - least)) + powers ** 2 + oddBasis[basis];
+      if (best === undefined || oddity < best.oddity) best = { basis, fileCost, msOfAByte, oddity };
+    }
+  }
+  return best;
+}
+
+/**
+ * How much weight has what the blocks say of what a file costs, at most 1. Where their mix of files and bytes changes for good,
+ * much; where it only goes to and fro, as that of small files does which are done by the hundred, little: bytes come evenly, and
+ * it would seem that files cost nothing. Where what is left has the same mix, it does not matter, and the most even is best.
+ */
+function tellingOf(blocks: readonly Weighted[], left: Done): number {
+  let [weights, mean, square, steps, stepWeights] = [0, 0, 0, 0, 0];
+  let all = { files: 0, bytes: 0 };
+  let before: number | undefined;
+  for (const { ms, weight, files, bytes } of blocks) {
+    if (files === 0 && bytes === 0) continue;
+    const mix = mixOf({ files, bytes });
+    all = { files: all.files + weight * files, bytes: all.bytes + weight * bytes };
+    weights += weight * ms;
+    mean += weight * ms * mix;
+    square += weight * ms * mix * mix;
+    if (before !== undefined) {
+      steps += weight * ms * (mix - before) ** 2;
+      stepWeights += weight * ms;
+    }
+    before = mix;
+  }
+  const other = Math.abs(mixOf(left) - mixOf(all)) / otherMix;
+  const variance = weights === 0 ? 0 : square / weights - (mean / weights) ** 2;
+  if (variance < leastVariance || stepWeights === 0) return Math.max(leastTelling, 1 - other);
+  // By von Neumann's ratio: what goes to and fro by chance has steps as large as its deviations from the mean.
+  const lasting = 1 - steps / stepWeights / 2 / variance;
+  const chance = 1 / Math.sqrt(blocks.length);
+  return Math.min(1, Math.max(leastTelling, 1 - other, (lasting - chance) / (1 - chance)));
+}
+
+/** The share of files in work, if they cost what they usually do. */
+function mixOf({ files, bytes }: Done): number {
+  const cost = usualFileCost * Math.max(0, files);
+  return cost / (cost + Math.max(0, bytes));
+}
+
+/** Logarithm of how uneven the pace was, squared, if a file cost so much. Undefined: nothing was done, or that without requests. */
+function evenness(
+  blocks: readonly Weighted[],
+  fileCost: number,
+  basis: Basis,
+): { fileCost: number; unevenness: number; msOfAByte: number; independent: number } | undefined {
+  let [weights, work, squares] = [0, 0, 0];
   for (const block of blocks) {
-    const weight = block.weight * block.ms;
+    const weight = block.weight * block[basis];
+    if (weight <= 0) return undefined;
     weights += weight;
     squares += weight * weight;
-    ms += block.weight * block.ms;
     work += block.weight * (block.bytes + fileCost * block.files);
   }
   if (work <= 0) return undefined;
-  const msOfAByte = ms / work;
+  const msOfAByte = weights / work;
   let unevenness = 0;
   for (const block of blocks) {
-    const pace = ((block.bytes + fileCost * block.files) * msOfAByte) / block.ms;
-    unevenness += block.weight * block.ms * (pace - 1) ** 2;
+    const pace = ((block.bytes + fileCost * block.files) * msOfAByte) / block[basis];
+    unevenness += block.weight * block[basis] * (pace - 1) ** 2;
   }
   const independent = Math.min(mostIndependent, weights ** 2 / squares);
-  const powers = Math.log2(Math.max(fileCost, fileCosts[1]! / 2) / usualFileCost) / oddPowers;
-  return { oddity: independent * Math.log(unevenness / weights + noiseFloor) + powers ** 2, msOfAByte };
+  return { fileCost, unevenness: Math.log(unevenness / weights + noiseFloor), msOfAByte, independent };
 }
 
 function sum(a: Block, b: Block): Block {
-  return { ms: a.ms + b.ms, files: a.files + b.files, bytes: a.bytes + b.bytes };
+  return {
+    ms: a.ms + b.ms,
+    requestMs: a.requestMs + b.requestMs,
+    files: a.files + b.files,
+    bytes: a.bytes + b.bytes,
+  };
 }
 
 /** The older half of them, two by two: what is long ago is known less finely. */

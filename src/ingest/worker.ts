@@ -443,11 +443,13 @@ export class IngestWorker implements Worker {
     const run = this.#runs.get(runId);
     if (run !== undefined) this.#books.fold(run);
     const ledger = this.#store.ledger(runId);
+    const partsInFlight = run?.partsInFlight ?? 0;
     return {
       receivedBytes: run?.foldedBytes ?? 0,
       durableBytes: ledger.cachedBytes,
       retries: run?.retries ?? 0,
-      partsInFlight: run?.partsInFlight ?? 0,
+      partsInFlight,
+      requestsInFlight: Math.min(partsInFlight, this.#limits.requests),
       evictedBytes: run?.evictedBytes ?? 0,
       ...(run === undefined ? {} : { limitedMs: this.#waits.sumsOf(run) }),
       ledger,

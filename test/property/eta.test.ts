@@ -24,7 +24,7 @@ function estimates({ sizes, bytesPerSecond, fileMs, speedAt = () => 1 }: Trace, 
   let [files, bytes] = [0, 0];
   const looks: { atMs: number; etaMs: number | undefined }[] = [];
   while (file < sizes.length) {
-    pace = addDone(pace, nowMs, { files, bytes: Math.round(bytes) });
+    pace = addDone(pace, nowMs, { files, bytes: Math.round(bytes) }, 1);
     looks.push({
       atMs: nowMs,
       etaMs: timeLeftMs(pace, { files: sizes.length - files, bytes: totalBytes - bytes }, nowMs),
@@ -152,7 +152,7 @@ it('of files that come in waves, from a third on, with less than two waves in er
         let pace: Pace | undefined;
         for (let nowMs = 0; nowMs < waves * waveMs; nowMs += 100) {
           const done = files * Math.floor(nowMs / waveMs);
-          pace = addDone(pace, nowMs, { files: done, bytes: done * size });
+          pace = addDone(pace, nowMs, { files: done, bytes: done * size }, files);
           const left = files * waves - done;
           if (nowMs < (waves * waveMs) / 3) continue;
           const etaMs = timeLeftMs(pace, { files: left, bytes: left * size }, nowMs);
@@ -166,11 +166,161 @@ it('of files that come in waves, from a third on, with less than two waves in er
   );
 });
 
+/** Parts of a load over connections, each as fast as it is, or all of them together. */
+interface Schedule {
+  readonly partBytes: readonly number[];
+  readonly connections: number;
+  readonly fast: { readonly each: number } | { readonly together: number };
+}
+
+interface Look {
+  readonly atMs: number;
+  readonly leftMs: number;
+  readonly etaMs: number | undefined;
+  readonly requests: number;
+}
+
+/** Part after part, a file each, where a connection is free. */
+function looksAt({ partBytes, connections, fast }: Schedule, stepMs = 500): Look[] {
+  const totalBytes = partBytes.reduce((sum, bytes) => sum + bytes, 0);
+  const waiting = [...partBytes].reverse();
+  const under: number[] = [];
+  let [pace, nowMs, files, bytes]: [Pace | undefined, number, number, number] = [undefined, 0, 0, 0];
+  const looks: { atMs: number; etaMs: number | undefined; requests: number }[] = [];
+  const fill = (): void => {
+    while (under.length < connections && waiting.length > 0) under.push(waiting.pop()!);
+  };
+  fill();
+  for (let nextMs = 0; under.length > 0; ) {
+    const perMs = ('each' in fast ? fast.each : fast.together / under.length) / 1000;
+    const least = Math.min(...under);
+    const ms = Math.min(nextMs - nowMs, least / perMs);
+    for (let at = 0; at < under.length; at += 1) under[at]! -= perMs * ms;
+    bytes += perMs * ms * under.length;
+    nowMs += ms;
+    for (let at = under.length - 1; at >= 0; at -= 1)
+      if (under[at]! < 1) {
+        under.splice(at, 1);
+        files += 1;
+      }
+    fill();
+    if (nowMs < nextMs - 1e-6) continue;
+    pace = addDone(pace, nowMs, { files, bytes: Math.floor(bytes) }, under.length);
+    const left = { files: partBytes.length - files, bytes: totalBytes - Math.floor(bytes) };
+    looks.push({ atMs: nowMs, etaMs: timeLeftMs(pace, left, nowMs), requests: under.length });
+    nextMs += stepMs;
+  }
+  return looks.map((look) => ({ ...look, leftMs: nowMs - look.atMs }));
+}
+
+/** As a share of the truth; what is off by less than the second in which it is shown is right. */
+function offBy({ leftMs, etaMs }: Look): number {
+  if (etaMs === undefined) return Number.POSITIVE_INFINITY;
+  return Math.abs(etaMs - leftMs) < 1000 ? 0 : Math.abs(etaMs - leftMs) / Math.max(leftMs, 1000);
+}
+
+describe('over connections', () => {
+  const some = fc.array(fc.integer({ min: MiB, max: 8 * MiB }), { minLength: 40, maxLength: 200 });
+
+  it('that are fast together: from a third of the way on within 15%, however few are left', () => {
+    fc.assert(
+      fc.property(
+        some,
+        fc.integer({ min: 2, max: 30 }),
+        fc.integer({ min: 15, max: 120 }),
+        (partBytes, connections, s) => {
+          const together = partBytes.reduce((sum, bytes) => sum + bytes, 0) / s;
+          const looks = looksAt({ partBytes, connections, fast: { together } });
+          for (const look of looks) if (look.atMs >= (s * 1000) / 3) expect(offBy(look)).toBeLessThan(0.15);
+        },
+      ),
+      runs,
+    );
+  });
+
+  it('that are as fast as they are: within 15% when there are fewer of them for three seconds', () => {
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 2, max: 40 }),
+        fc.double({ min: 0.1, max: 0.8, noNaN: true }),
+        fc.integer({ min: 12, max: 60 }),
+        (connections, share, waveSeconds) => {
+          const fewer = Math.max(1, Math.floor(connections * share));
+          const partBytes = Array.from({ length: connections + fewer }, () => 8 * MiB);
+          const looks = looksAt({ partBytes, connections, fast: { each: (8 * MiB) / waveSeconds } });
+          // Of the last bytes of a file it is not known whether its cost is paid.
+          const judged = looks.filter(
+            ({ atMs, leftMs }) => atMs >= waveSeconds * 1000 + 3000 && leftMs > waveSeconds * 100,
+          );
+          for (const look of judged) expect(offBy(look)).toBeLessThan(0.15);
+        },
+      ),
+      runs,
+    );
+  });
+});
+
+it('of small files that are done by the hundred, before large ones: goes by what a file usually costs', () => {
+  const [usualFileCost, largeBytes] = [512 * KiB, 1024 * MiB];
+  fc.assert(
+    fc.property(
+      fc.integer({ min: 1, max: 64 }),
+      fc.integer({ min: 500, max: 4000 }),
+      fc.integer({ min: 32, max: 256 }),
+      fc.integer({ min: 1500, max: 20_000 }),
+      (kib, perSecond, lump, forMs) => {
+        let pace: Pace | undefined;
+        let [nowMs, files] = [0, 0];
+        const arrived = (): number => (perSecond * nowMs) / 1000;
+        for (; nowMs < forMs; nowMs += 50) {
+          files = lump * Math.floor(arrived() / lump);
+          pace = addDone(pace, nowMs, { files, bytes: Math.floor(arrived() * kib * KiB) }, 64);
+        }
+        const left = { files: 1000, bytes: 1000 * kib * KiB + largeBytes };
+        const workEach = usualFileCost + kib * KiB;
+        const expectedMs = ((left.files * usualFileCost + left.bytes) / workEach / perSecond) * 1000;
+        const etaMs = timeLeftMs(pace!, left, nowMs)!;
+        expect(etaMs / expectedMs).toBeGreaterThan(0.4);
+        expect(etaMs / expectedMs).toBeLessThan(2.5);
+      },
+    ),
+    runs,
+  );
+});
+
+it('while nothing is done, passes no faster than time does, until it cannot be said', () => {
+  fc.assert(
+    fc.property(
+      fc.array(fc.nat(5), { minLength: 20, maxLength: 60 }),
+      fc.integer({ min: 1, max: 20 }),
+      fc.integer({ min: 1, max: 1000 }),
+      fc.integer({ min: 1, max: 16 * MiB }),
+      (steps, requests, files, size) => {
+        let pace: Pace | undefined;
+        let [nowMs, done] = [0, 0];
+        const bytes = files * size;
+        for (const more of steps) {
+          nowMs += 100;
+          done += more;
+          pace = addDone(pace, nowMs, { files: done, bytes: done * size }, requests);
+        }
+        let before = timeLeftMs(pace!, { files, bytes }, nowMs);
+        for (; before !== undefined; nowMs += 100) {
+          const after = timeLeftMs(pace!, { files, bytes }, nowMs + 100);
+          if (after !== undefined) expect(after).toBeGreaterThanOrEqual(before - 100 - 1e-6);
+          before = after;
+        }
+      },
+    ),
+    runs,
+  );
+});
+
 it('nothing is said of a load of which nothing is done, nor of one that stands still; of one that is done, nothing is left', () => {
   const done = { files: 0, bytes: 0 };
-  const begun = addDone(undefined, 0, done);
+  const begun = addDone(undefined, 0, done, 0);
   expect(timeLeftMs(begun, { files: 1, bytes: 1 }, 5000)).toBeUndefined();
-  const some = addDone(addDone(begun, 100, { files: 1, bytes: 1000 }), 1100, { files: 2, bytes: 2000 });
+  const some = addDone(addDone(begun, 100, { files: 1, bytes: 1000 }, 1), 1100, { files: 2, bytes: 2000 }, 1);
   expect(timeLeftMs(some, { files: 1, bytes: 1000 }, 1100)).toBeGreaterThan(0);
   expect(timeLeftMs(some, { files: 1, bytes: 1000 }, 1100 + 60_000)).toBeUndefined();
   expect(timeLeftMs(some, { files: 0, bytes: 0 }, 1100)).toBe(0);
@@ -182,15 +332,16 @@ it('is bounded, finite and positive, whatever it is told', () => {
     ms: fc.nat(5000),
     files: fc.integer({ min: -5, max: 500 }),
     bytes: fc.integer({ min: -MiB, max: 2 ** 33 }),
+    requests: fc.nat(1000),
   });
   fc.assert(
     fc.property(fc.array(step, { maxLength: 300 }), fc.nat(1e6), fc.nat(2 ** 40), (steps, files, bytes) => {
       let pace: Pace | undefined;
       let [nowMs, done] = [0, { files: 0, bytes: 0 }];
-      for (const { ms, ...more } of steps) {
+      for (const { ms, requests, ...more } of steps) {
         nowMs += ms;
         done = { files: Math.max(0, done.files + more.files), bytes: Math.max(0, done.bytes + more.bytes) };
-        pace = addDone(pace, nowMs, done);
+        pace = addDone(pace, nowMs, done, requests);
         expect(pace.blocks.length).toBeLessThanOrEqual(64);
         const etaMs = timeLeftMs(pace, { files, bytes }, nowMs);
         if (etaMs !== undefined) expect(Number.isFinite(etaMs) && etaMs >= 0).toBe(true);
