@@ -72,7 +72,7 @@ configure <<<"$good"
 mkdir "$root/srv/data"
 head -c 20000001 /dev/urandom >"$root/srv/data/file"
 chmod -R a+rX "$root/srv/data"
-booted systemctl start primed-coordinator primed-worker
+booted systemctl start primed-coordinator primed-worker || fail 'they do not start'
 has_worker() { booted primed worker list --format json 2>/dev/null | grep -q '"LIVE"'; }
 until_true 'the worker is a member' has_worker
 booted primed job load --replicas 1 file:///srv/data/ | grep -q 'Job State: SUCCEEDED' || fail 'the load has failed'
@@ -88,7 +88,7 @@ worker=$(of worker MainPID)
 ! booted systemctl reload primed-worker 2>/dev/null || fail 'a configuration that cannot work was taken'
 is 'process after a refused reload' "$(of worker MainPID)" "$worker"
 configure <<<"${good/info/debug}"
-booted systemctl reload primed-worker primed-coordinator
+booted systemctl reload primed-worker primed-coordinator || fail 'it was refused'
 takes() { logged "$1" | grep -q '"changed":\["log.level"\]'; }
 until_true 'the worker has taken it' takes worker
 until_true 'the coordinator has taken it' takes coordinator
@@ -98,11 +98,11 @@ say 'the watchdog ends a worker that hangs, and it comes back with what it had'
 mkdir -p "$root/etc/systemd/system/primed-worker.service.d"
 printf '[Service]\nWatchdogSec=10\n' >"$root/etc/systemd/system/primed-worker.service.d/watchdog.conf"
 booted systemctl daemon-reload
-booted systemctl restart primed-worker
+booted systemctl restart primed-worker || fail 'it does not start again'
 worker=$(of worker MainPID)
 sleep 12
 is 'process of a worker that does not hang, after more than the watchdog allows' "$(of worker MainPID)" "$worker"
-booted kill -STOP "$worker"
+booted sh -c "kill -STOP $worker"
 is_back() { [ "$(of worker NRestarts)" = 1 ] && [ "$(of worker ActiveState)" = active ]; }
 until_true 'the worker is back' is_back
 logged worker | grep -q 'Watchdog timeout' || fail 'it was not the watchdog that ended it'
@@ -121,7 +121,7 @@ for unit in worker coordinator; do
 done
 configure <<<"${good/insecure = true/api_token_file = \"api-token\"}"
 booted systemctl daemon-reload
-booted systemctl restart primed-coordinator primed-worker
+booted systemctl restart primed-coordinator primed-worker || fail 'they do not start again'
 ! booted primed job list >/dev/null 2>&1 || fail 'it answers without the token'
 booted env PRIMED_API_TOKEN=a-token-of-the-proof primed job list | grep -q 'file:///srv/data/' || fail 'the job is not listed'
 

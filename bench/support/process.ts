@@ -1,9 +1,10 @@
 /** Child processes of a benchmark: started, waited for, measured by /proc, and stopped by their process id alone. */
 import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
 import { accessSync, constants, openSync, readFileSync } from 'node:fs';
-import { connect, createServer } from 'node:net';
+import { connect } from 'node:net';
 import { delimiter, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { makePortFinder } from '../../src/demo/ports.ts';
 
 /** Whether a program is on the PATH. What is not installed is left out of the results by name. */
 export function hasProgram(name: string): boolean {
@@ -17,42 +18,11 @@ export function hasProgram(name: string): boolean {
   });
 }
 
-/** Where the system begins to take ports for whoever does not name one: connections too. */
-const systemsOwn = Number(readFileSync('/proc/sys/net/ipv4/ip_local_port_range', 'utf8').split('\t')[0]);
-const lowest = 10_000;
-/** Below those of the system, where there is room. */
-const highest = systemsOwn > 2 * lowest ? systemsOwn : 60_000;
 /** Of the processes in which vitest runs tests at the same time each takes every eighth, from another one on. */
 const { VITEST_POOL_ID: pool } = process.env;
-const stride = pool === undefined ? 1 : 8;
-const share = Number(pool ?? 0) % stride;
-/** The first are what the daemons take unless they are told otherwise. */
-const given = new Set([19_999, 28_080, 29_998]);
 
-/**
- * A port of loopback that is free, and that this process was not given before. It stays free until it is used, for a restart too,
- * as far as it goes by the system and by tests that run at the same time.
- */
-export async function freePort(): Promise<number> {
-  for (;;) {
-    if (given.size > (highest - lowest) / stride / 2)
-      throw new Error(`${given.size} ports were given: no more than half of all are`);
-    const port = lowest + stride * Math.floor((Math.random() * (highest - lowest)) / stride) + share;
-    if (given.has(port)) continue;
-    given.add(port);
-    if (await canListen(port)) return port;
-  }
-}
-
-async function canListen(port: number): Promise<boolean> {
-  const server = createServer();
-  const listens = await new Promise<boolean>((resolve) => {
-    server.once('error', () => resolve(false));
-    server.listen(port, '127.0.0.1', () => resolve(true));
-  });
-  if (listens) await new Promise((resolve) => server.close(resolve));
-  return listens;
-}
+/** As demo/ports has it: each port is given once in this process, and in no other that runs tests beside it. */
+export const freePort = makePortFinder(pool === undefined ? undefined : { from: Number(pool) % 8, of: 8 });
 
 /**
  * What every child gets: enough to run, and nothing of the caller's AWS configuration, proxies or certificates, which

@@ -2,9 +2,9 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, openSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { PrimedError } from '../core/errors.ts';
+import { makePortFinder } from './ports.ts';
 
 export interface DaemonPorts {
   readonly api: number;
@@ -152,27 +152,11 @@ export function cpuSecondsOf(stat: string): number {
   return (Number(fields[11]) + Number(fields[12])) / ticksPerSecond;
 }
 
-/** Three ports that are free now. Rejects when the system has none. */
+const freePort = makePortFinder();
+
+/** For a daemon that is not told any. */
 export async function freePorts(): Promise<DaemonPorts> {
-  // Held all at once, so that they differ.
-  const servers = [createServer(), createServer(), createServer()];
-  try {
-    const [api, http, s3] = await Promise.all(
-      servers.map(
-        (server) =>
-          new Promise<number>((resolve, reject) => {
-            server.once('error', reject);
-            server.listen(0, '127.0.0.1', () => {
-              const address = server.address();
-              resolve(typeof address === 'object' && address !== null ? address.port : 0);
-            });
-          }),
-      ),
-    );
-    return { api: api!, http: http!, s3: s3! };
-  } finally {
-    await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
-  }
+  return { api: await freePort(), http: await freePort(), s3: await freePort() };
 }
 
 async function isReady(url: string): Promise<boolean> {
