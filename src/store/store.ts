@@ -3,7 +3,6 @@ import { strict as assert } from 'node:assert';
 import { type Checksums, withChecksums } from '../core/attributes.ts';
 import { PrimedError } from '../core/errors.ts';
 import type { GoneReason } from '../core/file-events.ts';
-import { bytesOf, joined, missingOf, rangesWithout } from '../core/ranges.ts';
 import { pinnedClass, type Retention } from '../core/retention.ts';
 import type {
   ByteRange,
@@ -18,17 +17,18 @@ import type {
   UfsPath,
 } from '../core/types.ts';
 import { sameVersion } from '../core/types.ts';
-import { alignDown, alignUp, defaultSegmentBytes, pageBytes } from '../core/units.ts';
+import { alignUp, defaultSegmentBytes, pageBytes } from '../core/units.ts';
 import { pageBelow } from './below.ts';
 import { mergeByPath, summarize, visibleRecord, visibleRecords } from './catalog.ts';
 import type { Counters } from './changes.ts';
 import { Changes } from './changes.ts';
 import { type Commit, type CommitHooks, GroupCommit, type Operation, type StoreObserver } from './commit.ts';
+import { Durable, nothingFetched } from './durable.ts';
+import { checkEntry, mayReuse, plainEntry } from './entries.ts';
 import { Evictor } from './evictor.ts';
 import { Holds } from './holds.ts';
-import { type IndexDb, maxPathBytes } from './index-db.ts';
+import type { IndexDb } from './index-db.ts';
 import { Keeping } from './keeping.ts';
-import { bytesBy, missingRanges, segmentBytes } from './layout.ts';
 import { Ledgers } from './ledgers.ts';
 import { checkPart, LoadingFile } from './loading-file.ts';
 import { LoadingFiles } from './loading-files.ts';
@@ -75,9 +75,6 @@ import type { Volume } from './volume.ts';
 
 /** Ids that one process may hand out before it records the next range: none is ever used twice. */
 const idsReserved = 2 ** 24;
-/** S3's limit of a version id; its ETags are far shorter. */
-const maxTagBytes = 1024;
-const nothing: Fetched = { own: false, ownBytes: 0 };
 /** Records that one operation of `putMetadata`, and one page of `free`, covers: files, and the blocks of those that are removed. */
 const recordsAtOnce = 2048;
 /** Half loaded files that are given up at once, to make room. */
@@ -112,6 +109,7 @@ export class LocalStore implements Store {
   readonly #ledgers: Ledgers;
   readonly #loading: LoadingFiles;
   readonly #readers: Readers;
+  readonly #durable: Durable;
   readonly #commits: GroupCommit;
   readonly #holds = new Holds();
   readonly #recency: Recency;
@@ -132,6 +130,7 @@ export class LocalStore implements Store {
     this.#ledgers = new Ledgers(index);
     this.#loading = new LoadingFiles(index, parts.loadingLeft);
     this.#readers = new Readers({ index, space, now, others: parts.otherReads, removedLimitMs: parts.removedLimitMs });
+    this.#durable = new Durable({ index, loading: this.#loading, readers: this.#readers });
     this.#nextId = parts.firstId;
     this.#idsEnd = parts.firstId;
     const [ledgers, loading, readers] = [this.#ledgers, this.#loading, this.#readers];
@@ -251,13 +250,18 @@ export class LocalStore implements Store {
     const reusable = stays && mayReuse(visible, visible.loadId, order);
     if (reusable && visible.state === 'complete') {
       this.hold(run, visible);
-      return { state: 'complete', fileId: visible.fileId, record: visible, ...this.#fetched(run, visible, range) };
+      return {
+        state: 'complete',
+        fileId: visible.fileId,
+        record: visible,
+        ...this.#durable.fetched(run, visible, range),
+      };
     }
     const begin = (file: LoadingFile): Begun => {
       this.#loading.use(file, run);
       if (segmentBytes !== undefined) file.segmentBytes = segmentBytes;
       const missing = file.missing(range, partBytes);
-      const own = file.durableBytes === 0 ? nothing : this.#fetched(run, file.record(), range);
+      const own = file.durableBytes === 0 ? nothingFetched : this.#durable.fetched(run, file.record(), range);
       return { state: 'loading', fileId: file.fileId, missing, ...own };
     };
     const current = this.#loading.atPath(entry.path);
@@ -283,72 +287,19 @@ export class LocalStore implements Store {
   }
 
   missing(order: Omit<BeginOrder, 'run' | 'segmentBytes'>): readonly ByteRange[] {
-    const { entry, partBytes, range = { offset: 0, length: entry.sizeBytes } } = order;
-    const visible = visibleRecord(this.#index, entry.path);
-    const stays = visible !== undefined && !this.#readers.isRetired(visible.fileId);
-    const reusable = stays && mayReuse(visible, visible.loadId, order);
-    if (reusable && visible.state === 'complete') return [];
-    const stored = ({ fileId }: FileRecord): ByteRange[] =>
-      missingRanges(range, partBytes, (segment) => this.#readers.block(fileId, segment)?.present);
-    const current = this.#loading.peek(entry.path);
-    if (current instanceof LoadingFile) {
-      if (mayReuse(current.entry, current.load, order)) return current.missing(range, partBytes);
-    } else if (current !== undefined && mayReuse(current, current.loadId, order)) return stored(current);
-    if (reusable && visible.state === 'partial' && !this.#loading.inMemory(visible.fileId)) return stored(visible);
-    return missingRanges(range, partBytes, () => undefined);
+    return this.#durable.missing(order);
   }
 
   previewEviction(order: EvictionOrder): Promise<EvictionPreview> {
     return this.#evictor.preview(order);
   }
 
-  cachedRange({ run, load }: RunOfLoad, entry: ManifestEntry, range: ByteRange): CachedRange {
-    const found = [visibleRecord(this.#index, entry.path), this.#loading.recordAt(entry.path)]
-      .filter((record) => record !== undefined && record.state !== 'metadata' && sameVersion(record, entry))
-      .map((record) => ({
-        bytes: this.#durableBytes(record!, range),
-        ours: record!.loadId === load,
-        visible: record!.state !== 'loading',
-        record: record!,
-        ...this.#fetched(run, record!, range),
-      }));
-    // What this load has fetched so far counts, even while an earlier version of equal bytes is the visible one.
-    return found.find(({ ours }) => ours) ?? found[0] ?? { bytes: 0, ours: false, visible: false, ...nothing };
+  cachedRange(whose: RunOfLoad, entry: ManifestEntry, range: ByteRange): CachedRange {
+    return this.#durable.cachedRange(whose, entry, range);
   }
 
   fetched(run: RunId, record: FileRecord): Fetched {
-    return this.#fetched(run, record, { offset: 0, length: record.sizeBytes });
-  }
-
-  #fetched(run: RunId, record: FileRecord, range: ByteRange): Fetched {
-    const { path, fileId, sizeBytes, state, loadId } = record;
-    // What is being added to a version that is visible has more runs, and is in the same blocks.
-    const added = state === 'partial' ? this.#loading.recordAt(path) : undefined;
-    const { runs = new Map([[loadId as string as RunId, 0]]) } = added?.fileId === fileId ? added : record;
-    if (state === 'metadata' || !runs.has(run)) return nothing;
-    if (sizeBytes === 0) return { own: true, ownBytes: 0 };
-    if (runs.size === 1) {
-      const ownBytes = this.#durableBytes(record, range);
-      return { own: ownBytes > 0, ownBytes };
-    }
-    const by = [...runs.keys()].indexOf(run) + 1;
-    const ownBytes = bytesBy(by, sizeBytes, range, (segment) => this.#readers.block(fileId, segment));
-    return { own: ownBytes > 0, ownBytes };
-  }
-
-  /** What of a range the index has. */
-  #durableBytes(record: FileRecord, { offset, length }: ByteRange): number {
-    if (record.state === 'complete') return length;
-    const wanted = { offset, length: Math.min(length, record.sizeBytes - offset) };
-    return wanted.length - bytesOf(this.#missing(record, wanted));
-  }
-
-  /** What of a range, from the page on in which it begins, the index does not have. */
-  #missing({ fileId, state }: FileRecord, { offset, length }: ByteRange): ByteRange[] {
-    if (state === 'complete') return [];
-    const first = alignDown(offset, pageBytes);
-    const wanted = { offset: first, length: offset + length - first };
-    return missingRanges(wanted, segmentBytes, (segment) => this.#readers.block(fileId, segment)?.present);
+    return this.#durable.fetched(run, record, { offset: 0, length: record.sizeBytes });
   }
 
   async abandonLeft(run: RunId, load: LoadId): Promise<void> {
@@ -514,12 +465,8 @@ export class LocalStore implements Store {
     }
   }
 
-  ranges({ fileId, sizeBytes, state }: FileRecord): readonly ByteRange[] {
-    const whole = { offset: 0, length: sizeBytes };
-    if (state === 'metadata' || sizeBytes === 0) return [];
-    if (state === 'complete') return [whole];
-    const missing = missingRanges(whole, segmentBytes, (segment) => this.#readers.block(fileId, segment)?.present);
-    return missingOf(whole, joined(missing));
+  ranges(record: FileRecord): readonly ByteRange[] {
+    return this.#durable.ranges(record);
   }
 
   summary(prefix: string): Promise<PathSummary> {
@@ -560,40 +507,18 @@ export class LocalStore implements Store {
   #openVersion(version: WantedVersion, wanted: ByteRange | undefined): CachedFile | undefined {
     const bytes = this.#index.get(this.#index.files, pathKey(version.path));
     const visible = bytes === undefined ? undefined : decodeFile(bytes, version.path);
-    for (const record of this.#recordsOf(version, visible)) {
+    for (const record of this.#durable.recordsOf(version, visible)) {
       const { sizeBytes } = record;
       const range = wanted ?? { offset: 0, length: sizeBytes };
       checkRange(record, range);
-      if (this.#durableBytes(record, range) !== range.length) continue;
+      if (this.#durable.bytes(record, range) !== range.length) continue;
       return this.#reader(record, record === visible ? inlineBlock(bytes!) : undefined);
     }
     return undefined;
   }
 
   durableRanges(version: WantedVersion, wanted: ByteRange): readonly ByteRange[] {
-    let durable: readonly ByteRange[] = [];
-    for (const record of this.#recordsOf(version, visibleRecord(this.#index, version.path))) {
-      const { offset } = wanted;
-      const range = { offset, length: Math.min(wanted.length, record.sizeBytes - offset) };
-      if (range.length <= 0) continue;
-      const found = rangesWithout([range], this.#missing(record, range));
-      if (bytesOf(found) > bytesOf(durable)) durable = found;
-    }
-    return durable;
-  }
-
-  /** What has bytes of a version, the visible one first. */
-  #recordsOf({ path, etag, versionId }: WantedVersion, visible: FileRecord | undefined): FileRecord[] {
-    return [visible, this.#loading.recordAt(path)].filter((record): record is FileRecord => {
-      if (record === undefined || record.state === 'metadata') return false;
-      const { sizeBytes, lastModifiedMs } = record;
-      return sameVersion(record, {
-        etag,
-        sizeBytes,
-        lastModifiedMs,
-        ...(versionId === undefined ? {} : { versionId }),
-      });
-    });
+    return this.#durable.rangesWithin(version, wanted);
   }
 
   #reader(record: FileRecord, inline: Block | undefined, by: Reader = 'serve'): CachedFile {
@@ -653,49 +578,4 @@ export class LocalStore implements Store {
     this.#idsEnd = this.#nextId + idsReserved;
     changes.putMeta('nextFileId', this.#idsEnd);
   }
-}
-
-function mayReuse(
-  found: ManifestEntry,
-  foundLoad: LoadId,
-  { entry, load, reuse }: { entry: ManifestEntry; load: LoadId; reuse: 'any' | 'load' },
-): boolean {
-  return sameVersion(found, entry) && (reuse === 'any' || foundLoad === load);
-}
-
-/**
- * What an origin says of an object is checked before anything is queued: a record that cannot be encoded would end the
- * whole commit, and the store with it.
- */
-function checkEntry({ path, etag, sizeBytes, versionId }: ManifestEntry): void {
-  const bytes = Buffer.byteLength(path);
-  if (bytes === 0 || bytes > maxPathBytes) {
-    throw new PrimedError(
-      'PATH_INVALID',
-      `a path of ${bytes} bytes cannot be cached: at most ${maxPathBytes} (${path.slice(0, 100)}...)`,
-      { bytes, maxPathBytes },
-    );
-  }
-  const wrong =
-    Buffer.byteLength(etag) > maxTagBytes
-      ? `an ETag of ${Buffer.byteLength(etag)} bytes`
-      : Buffer.byteLength(versionId ?? '') > maxTagBytes
-        ? `a version id of ${Buffer.byteLength(versionId ?? '')} bytes`
-        : !Number.isSafeInteger(sizeBytes) || sizeBytes < 0
-          ? `a size of ${sizeBytes} bytes`
-          : undefined;
-  if (wrong === undefined) return;
-  throw new PrimedError(
-    'ORIGIN_PROTOCOL',
-    `${path} cannot be cached: the origin says it has ${wrong}; at most ${maxTagBytes} bytes of ETag and of version id, and a whole number of bytes as size, are accepted`,
-    { path, maxTagBytes },
-  );
-}
-
-/** Without what the caller's object may carry besides. */
-function plainEntry(entry: ManifestEntry): ManifestEntry {
-  const { path, etag, sizeBytes, lastModifiedMs, versionId } = entry;
-  // Not by a spread of what may be missing: this runs for every object that is loaded.
-  if (versionId === undefined) return { path, etag, sizeBytes, lastModifiedMs };
-  return { path, etag, sizeBytes, lastModifiedMs, versionId };
 }
