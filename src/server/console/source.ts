@@ -4,6 +4,7 @@ import type { ShareRow } from '../../cluster/limit-sharing.ts';
 import type { LimitRow } from '../../cluster/origin-limits.ts';
 import type { Registry } from '../../cluster/registry.ts';
 import type { JobService } from '../../cluster/types.ts';
+import { PrimedError } from '../../core/errors.ts';
 import type { JobSnapshot } from '../../core/job.ts';
 import { isEnded } from '../../core/job-machine.ts';
 import { isMember, type WorkerFigures, type WorkerRow } from '../../core/membership.ts';
@@ -60,7 +61,7 @@ function jobRowsOf(
   return () => {
     const rows = new Map<string, string>();
     const keep = new Map<string, { readonly endedAtMs: number | undefined; readonly text: string }>();
-    for (const job of shownOf(jobs.list({}))) {
+    for (const job of shownOf(heardOf(jobs))) {
       const { jobId, state, endedAtMs } = job;
       const known = isEnded(state) ? kept.get(jobId) : undefined;
       const measured = isEnded(state) ? undefined : rateOf(jobId);
@@ -72,6 +73,16 @@ function jobRowsOf(
     kept = keep;
     return rows;
   };
+}
+
+/** None before anything was heard of them: the head says why. */
+function heardOf(jobs: Pick<JobService, 'list'>): readonly JobSnapshot[] {
+  try {
+    return jobs.list({});
+  } catch (error) {
+    if (error instanceof PrimedError && error.code === 'ETCD_UNAVAILABLE') return [];
+    throw error;
+  }
 }
 
 /** A row of the registry is another one as soon as it says something else: most are as they were. */

@@ -5,6 +5,7 @@ import { gunzipSync } from 'node:zlib';
 import Fastify, { type FastifyInstance } from 'fastify';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { madeJob, madeWorker, partsOf } from '../../../bench/support/made-cluster.ts';
+import { PrimedError } from '../../../src/core/errors.ts';
 import type { RateRecord } from '../../../src/core/rate-history.ts';
 import type { NamedToken } from '../../../src/core/roles.ts';
 import { bearerAuth } from '../../../src/server/auth.ts';
@@ -46,6 +47,23 @@ test.each(['/console/', '/console/app.js', '/console/style.css', '/console/icon.
   },
 );
 
+test('while nothing was heard of the jobs yet a console is told why, and of everything else', async () => {
+  const parts = partsOf({ jobs: [], workers: [madeWorker(1)] });
+  const why = 'etcd has not told of the jobs yet';
+  const list = () => {
+    throw new PrimedError('ETCD_UNAVAILABLE', why);
+  };
+  const deaf = Fastify({ forceCloseConnections: 'idle' });
+  deaf.register(bearerAuth, {});
+  deaf.register(consoleRoutes, { ...parts, jobs: { ...parts.jobs, list, trouble: () => why } });
+  await deaf.listen({ host: '127.0.0.1', port: 0 });
+  const { text, close } = await listen('hush-viewer', deaf);
+  expect(text).toContain(why);
+  expect(text).toContain('"id":"w0001"');
+  close();
+  await deaf.close();
+});
+
 test('the root leads to the console', async () => {
   for (const url of ['/', '/console']) {
     const { statusCode, headers } = await app.inject({ url });
@@ -81,8 +99,8 @@ test('who takes gzip', () => {
 });
 
 /** Resolves with what is said until all rows are there; `rest` when the server has ended it. */
-async function listen(token: string): Promise<{ text: string; rest: Promise<void>; close(): void }> {
-  const { port } = app.server.address() as AddressInfo;
+async function listen(token: string, server = app): Promise<{ text: string; rest: Promise<void>; close(): void }> {
+  const { port } = server.server.address() as AddressInfo;
   const left = new AbortController();
   const headers = { authorization: `Bearer ${token}` };
   const answer = await fetch(`http://127.0.0.1:${port}${feed}`, { headers, signal: left.signal });
