@@ -8,8 +8,8 @@ import type { Config } from './config/config.ts';
 import { PrimedError, reportOf } from './core/errors.ts';
 import type { Log } from './core/types.ts';
 import { changeTls, type Live } from './live.ts';
+import type { Opened } from './node.ts';
 import { readEtcdTls, readNodeTls } from './node-tls.ts';
-import type { Opened } from './nodes.ts';
 
 const everyMs = 2_000;
 

@@ -1,6 +1,6 @@
 /**
  * The life of a node, whatever its role: open in the order in which things depend on each other, say that it is ready, and
- * close in the opposite order. What a role is made of is in nodes.ts.
+ * close in the opposite order. What a role is made of is in worker-side.ts and coordinator-side.ts.
  */
 import { availableParallelism } from 'node:os';
 import { Server as TlsServer } from 'node:tls';
@@ -11,11 +11,12 @@ import { type Config, urlOf } from './config/config.ts';
 import type { Listen } from './config/forms.ts';
 import { type ConfigInput, describeSources } from './config/load.ts';
 import { reasonNotToListen } from './config/ports.ts';
+import { openCoordinatorSide } from './coordinator-side.ts';
 import { PrimedError } from './core/errors.ts';
 import { formatSize } from './core/sizes.ts';
 import type { Log } from './core/types.ts';
 import { makeLive } from './live.ts';
-import { joinCluster, type NodeBase, type Opened, openCoordinatorSide, openWorkerSide } from './nodes.ts';
+import type { NodeBase, Opened } from './node.ts';
 import { observedOrigins, showHealth } from './observers.ts';
 import { openOrigins } from './origin/origins.ts';
 import { openNodeLimits } from './origin-limits.ts';
@@ -30,6 +31,7 @@ import { makeTelemetry } from './telemetry/registry.ts';
 import { servingColumns } from './telemetry/serving-columns.ts';
 import { valuesOf } from './telemetry/shared-counters.ts';
 import { openTraces } from './traces.ts';
+import { joinCluster, openWorkerSide } from './worker-side.ts';
 
 /** After a signal: running parts end or are dropped, state is saved. */
 const closeLimitMs = 5_000;

@@ -11,7 +11,7 @@ import { openSharedLimits, openSharedPins } from './cluster/shared/shared-limits
 import type { OpenJobService } from './cluster/types.ts';
 import { urlOf } from './config/config.ts';
 import type { EtcdConfig } from './config/etcd.ts';
-import type { KnownWorkers, NodeBase } from './nodes.ts';
+import type { KnownWorkers, NodeBase } from './node.ts';
 import type { SharedByCoordinators } from './origin-limits.ts';
 import { systemClock } from './platform/index.ts';
 

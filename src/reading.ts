@@ -12,7 +12,7 @@ import { Written } from './cluster/reading/written.ts';
 import type { GoneReason } from './core/file-events.ts';
 import type { Log } from './core/types.ts';
 import type { IngestWorker } from './ingest/index.ts';
-import type { NodeBase } from './nodes.ts';
+import type { NodeBase } from './node.ts';
 import { observeReads } from './observers.ts';
 import type { FileRecord, Store } from './store/types.ts';
 

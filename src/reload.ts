@@ -10,7 +10,7 @@ import { acceptConfig, type ConfigInput, readConfig } from './config/load.ts';
 import { checkMachine } from './config/machine.ts';
 import { PrimedError } from './core/errors.ts';
 import { changeLive, type Live } from './live.ts';
-import type { Opened } from './nodes.ts';
+import type { Opened } from './node.ts';
 import type { LevelLog } from './telemetry/log.ts';
 
 export interface ReloadOptions {

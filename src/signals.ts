@@ -1,7 +1,7 @@
 /** Signals that do not stop the daemon. Those that do are close-with-grace's. */
 import { closeSync, openSync } from 'node:fs';
 import type { Log } from './core/types.ts';
-import type { Opened } from './nodes.ts';
+import type { Opened } from './node.ts';
 
 /** After one of these no JavaScript can run: a handler would have the instruction that failed repeated for ever. */
 const crashes = ['SIGILL', 'SIGTRAP', 'SIGABRT', 'SIGBUS', 'SIGFPE', 'SIGSEGV'] as const;
