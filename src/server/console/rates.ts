@@ -12,7 +12,7 @@ import type { RateHistory, RateRecord } from '../../core/rate-history.ts';
 import { answersOf } from '../schemas.ts';
 import { takesGzip } from './assets.ts';
 import { doneBytesOf } from './rows.ts';
-import type { ConsoleParts } from './source.ts';
+import { type ConsoleParts, heardOf } from './source.ts';
 
 const sampleMs = 1_000;
 /** A page of the table. */
@@ -45,7 +45,7 @@ export class RateKeeper {
   }
 
   sample(): void {
-    const running = this.#parts.jobs.list({ states: ['RUNNING', 'VERIFYING'] });
+    const running = heardOf(this.#parts.jobs, { states: ['RUNNING', 'VERIFYING'] });
     this.book.sample(this.#now(), running.map(jobNow), this.#served());
   }
 

@@ -76,9 +76,12 @@ function jobRowsOf(
 }
 
 /** None before anything was heard of them: the head says why. */
-function heardOf(jobs: Pick<JobService, 'list'>): readonly JobSnapshot[] {
+export function heardOf(
+  jobs: Pick<JobService, 'list'>,
+  which: Parameters<JobService['list']>[0] = {},
+): readonly JobSnapshot[] {
   try {
-    return jobs.list({});
+    return jobs.list(which);
   } catch (error) {
     if (error instanceof PrimedError && error.code === 'ETCD_UNAVAILABLE') return [];
     throw error;

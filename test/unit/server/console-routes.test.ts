@@ -11,6 +11,7 @@ import type { NamedToken } from '../../../src/core/roles.ts';
 import { bearerAuth } from '../../../src/server/auth.ts';
 import { takesGzip } from '../../../src/server/console/assets.ts';
 import { consoleRoutes } from '../../../src/server/console/index.ts';
+import { RateKeeper } from '../../../src/server/console/rates.ts';
 import { installErrorHandler } from '../../../src/server/errors.ts';
 import { silent } from '../../support/silent.ts';
 
@@ -53,6 +54,8 @@ test('while nothing was heard of the jobs yet a console is told why, and of ever
   const list = () => {
     throw new PrimedError('ETCD_UNAVAILABLE', why);
   };
+  // Nobody catches what a timer throws.
+  expect(() => new RateKeeper({ jobs: { ...parts.jobs, list } }).sample()).not.toThrow();
   const deaf = Fastify({ forceCloseConnections: 'idle' });
   deaf.register(bearerAuth, {});
   deaf.register(consoleRoutes, { ...parts, jobs: { ...parts.jobs, list, trouble: () => why } });
