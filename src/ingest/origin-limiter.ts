@@ -185,7 +185,7 @@ export class OriginLimiter {
   }
 
   /**
-   * Bytes that came from an origin on the main thread. Resolves when more may be read; whoever reads is between `enter` and
+   * Bytes that are moved between an origin and the main thread. Resolves when more may be; whoever moves them is between `enter` and
    * `leave`, so that there is something to wait for. Rejects with TOO_BUSY where
    * the share of this process has been nothing for `spendLimitMs`.
    */
@@ -198,7 +198,7 @@ export class OriginLimiter {
       if (row.limit.bytesPerSecond !== 0) hadShareMs = performance.now();
       else if (performance.now() - hadShareMs >= spendLimitMs) {
         const { origin } = row.limit;
-        const message = `The limit of ${origin} has left nothing for this read for ${spendLimitMs / 1000} s (primed ufs limit)`;
+        const message = `The limit of ${origin} has left nothing for this transfer for ${spendLimitMs / 1000} s (primed ufs limit)`;
         throw new PrimedError('TOO_BUSY', message, { origin });
       }
       await new Promise((resolve) => setTimeout(resolve, refillMs));

@@ -274,8 +274,15 @@ export function openOrigins(options: OriginsOptions): ReadableOrigins & Writable
         throw new PrimedError('PATH_INVALID', `${path}: only what is of s3:// is written through`, { path });
       const bucket = await onBucket(slot, path, (opened) => Promise.resolve(opened));
       slot.writer ??= makeBucketWriter(bucket, timeouts);
-      await gate?.admit(index, write.signal);
-      return slot.writer.send(located.path, located.key, write);
+      if (gate === undefined) return slot.writer.send(located.path, located.key, write);
+      await gate.admit(index, write.signal);
+      gate.enter(index);
+      try {
+        const body = paced(write.body, (bytes) => gate.spend(index, bytes));
+        return await slot.writer.send(located.path, located.key, { ...write, body });
+      } finally {
+        gate.leave(index);
+      }
     },
 
     isSameOrigin(one, other) {
@@ -297,4 +304,15 @@ export function openOrigins(options: OriginsOptions): ReadableOrigins & Writable
     },
   };
   return origins;
+}
+
+/** Nothing is sent before it may be. */
+async function* paced(
+  body: AsyncIterable<Uint8Array>,
+  spend: (bytes: number) => Promise<void>,
+): AsyncGenerator<Uint8Array> {
+  for await (const piece of body) {
+    await spend(piece.length);
+    yield piece;
+  }
 }

@@ -179,12 +179,17 @@ export interface RangeClient {
   close(): Promise<void>;
 }
 
-/** Counts the requests of the control plane, and holds them back. */
+/** Counts the requests of the control plane, and the bytes that it moves, and holds them back. */
 export interface RequestGate {
   /** An origin is met for the first time: `s3://bucket/` or `file:///root/`. */
   know(originIndex: number, origin: string): void;
   /** Resolves when one request may be sent; rejects when the signal fires before. */
   admit(originIndex: number, signal?: AbortSignal): Promise<void>;
+  /** Somebody moves bytes of the origin, until `leave`. */
+  enter(originIndex: number): void;
+  leave(originIndex: number): void;
+  /** Counts bytes that are moved; resolves when more may be. Rejects with TOO_BUSY where nothing may be for long. */
+  spend(originIndex: number, bytes: number): Promise<void>;
 }
 
 /** What HEAD says beyond the version. */

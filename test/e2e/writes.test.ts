@@ -1,5 +1,6 @@
 /** Writes on the S3 port, passed to the origin: read at once through every worker, and wrong bodies leave what was there. */
 import { createHash, randomBytes } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { Readable } from 'node:stream';
 import {
@@ -13,7 +14,7 @@ import {
 } from '@aws-sdk/client-s3';
 import { afterAll, expect, it } from 'vitest';
 import { KiB, MiB } from '../../src/core/units.ts';
-import { ended, submit } from '../support/api.ts';
+import { call, ended, submit } from '../support/api.ts';
 import { type Cluster, openCluster, segmentBytes } from '../support/cluster.ts';
 import { s3Of } from '../support/scene.ts';
 
@@ -230,4 +231,69 @@ it('a body that is not what the request says leaves the object that was there', 
   }
   const done = cluster.origin.requests.slice(before).filter(({ method, status }) => method === 'PUT' && status < 300);
   expect(done).toEqual([]);
+});
+
+it('bytes that are written count under the limit of the origin', async () => {
+  await ready();
+  const limit = async (bandwidth: string): Promise<void> => {
+    const answer = await call(cluster.coordinator.api, 'PUT', '/api/v1/ufs/limit', { path: 's3://demo', bandwidth });
+    expect([answer.status, answer.text]).toEqual([200, expect.any(String)]);
+  };
+  const shown = async (): Promise<boolean> => {
+    const answer = await fetch(`http://127.0.0.1:${cluster.workers.get('w1')!.ports.http}/metrics`);
+    return /^primed_origin_limit_share\{.*limit="bandwidth"/m.test(await answer.text());
+  };
+  await limit('1MB');
+  await expect.poll(shown, { timeout: 20_000, interval: 50 }).toBe(true);
+  const body = randomBytes(3 * MiB);
+  const begunMs = performance.now();
+  await put(one, 'w/limited.bin', body);
+  // A burst comes on top, and what others have left of theirs; without a limit it takes some milliseconds.
+  expect(performance.now() - begunMs).toBeGreaterThan(1_500);
+  await limit('none');
+  expect((await got(two, 'w/limited.bin')).equals(body)).toBe(true);
+});
+
+/** Of a process, as the kernel says: `T` is stopped. */
+const stateOf = (pid: number): string =>
+  /^State:\s+(\S)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 'gone';
+
+it('a worker that stands still while another passes a write gives nothing of before when it goes on', async () => {
+  await ready();
+  const keys = Array.from({ length: 6 }, (_, n) => `w/still-${n}.bin`);
+  const before = randomBytes(2 * KiB);
+  const after = randomBytes(2 * KiB);
+  const still = cluster.workers.get('w2')!;
+  for (const key of keys) {
+    await put(one, key, before);
+    // Whoever the ring names keeps it: half of them the one that will stand still.
+    for (const client of [one, two]) expect((await got(client, key)).equals(before)).toBe(true);
+  }
+  const etag = createHash('md5').update(before).digest('hex');
+  const hasIt = async (key: string): Promise<boolean> => {
+    const headers = { range: 'bytes=0-0', 'if-match': `"${etag}"` };
+    const answer = await fetch(`${still.api}/internal/v1/data/s3://${Bucket}/${key}`, { headers });
+    await answer.arrayBuffer();
+    return answer.status === 206;
+  };
+  const kept = async (): Promise<number> => (await Promise.all(keys.map(hasIt))).filter(Boolean).length;
+  await expect.poll(kept, { timeout: 20_000, interval: 50 }).toBeGreaterThan(0);
+  process.kill(still.pid, 'SIGSTOP');
+  let pending: Promise<Buffer>[] = [];
+  try {
+    await expect.poll(() => stateOf(still.pid)).toBe('T');
+    // These lie in its sockets, and are read when it goes on.
+    let early = 0;
+    pending = keys.map((key) => got(two, key).finally(() => (early += 1)));
+    const written = await Promise.allSettled(keys.map((key) => put(one, key, after)));
+    expect(written.map(({ status }) => status)).toEqual(keys.map(() => 'fulfilled'));
+    // It was not told.
+    expect(cluster.workers.get('w1')!.log()).toContain('a worker was not told of a write');
+    for (const key of keys) expect((await got(one, key)).equals(after)).toBe(true);
+    expect([early, stateOf(still.pid)]).toEqual([0, 'T']);
+  } finally {
+    process.kill(still.pid, 'SIGCONT');
+  }
+  for (const body of await Promise.all(pending)) expect(body.equals(after)).toBe(true);
+  for (const key of keys) expect((await got(two, key)).equals(after)).toBe(true);
 });
