@@ -3,6 +3,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { Readable } from 'node:stream';
+import { crc32 } from 'node:zlib';
 import {
   CopyObjectCommand,
   DeleteObjectCommand,
@@ -10,12 +11,13 @@ import {
   GetObjectCommand,
   HeadObjectCommand,
   PutObjectCommand,
-  type S3Client,
+  S3Client,
 } from '@aws-sdk/client-s3';
 import { afterAll, expect, it } from 'vitest';
 import { KiB, MiB } from '../../src/core/units.ts';
 import { call, ended, submit } from '../support/api.ts';
 import { type Cluster, openCluster, segmentBytes } from '../support/cluster.ts';
+import { testCredentials } from '../support/origin.ts';
 import { s3Of } from '../support/scene.ts';
 
 const Bucket = 'demo';
@@ -45,7 +47,7 @@ async function ready(): Promise<void> {
     origin: { objects: [large, { key: 'closed/a', sizeBytes: 10 }] },
     workerConfig,
   });
-  [one, two] = [...cluster.workers.values()].map((worker) => s3Of(worker)) as [S3Client, S3Client];
+  [one, two] = ['w1', 'w2'].map((id) => s3Of(cluster.workers.get(id)!)) as [S3Client, S3Client];
 }
 afterAll(async () => {
   one?.destroy();
@@ -138,7 +140,7 @@ it('what is written in the middle of a load is what is read afterwards', async (
   for (const client of [one, two]) expect((await got(client, large.key)).equals(next)).toBe(true);
 });
 
-it('streams of the SDK with their checksum behind them are taken, and what is not open to writes is neither copied to nor deleted', async () => {
+it('streams of the SDK with their checksum behind them are taken, with the checksum, and what is not open to writes is neither copied to nor deleted', async () => {
   await ready();
   const body = randomBytes(300 * KiB);
   await one.send(
@@ -148,6 +150,21 @@ it('streams of the SDK with their checksum behind them are taken, and what is no
     }),
   );
   expect((await got(two, 'w/streamed')).equals(body)).toBe(true);
+  const said = await atOrigin('w/streamed');
+  expect(said).toMatchObject({ ChecksumCRC32: crc32Of(body), ChecksumType: 'FULL_OBJECT' });
+  // As a client reads it here.
+  const head = await two.send(new HeadObjectCommand({ Bucket, Key: 'w/streamed', ChecksumMode: 'ENABLED' }));
+  expect(head.ChecksumCRC32).toBe(crc32Of(body));
+  // A larger one goes on as it comes, and its checksum is compared only.
+  const larger = randomBytes(MiB + 1);
+  await one.send(
+    new PutObjectCommand({
+      ...{ Bucket, Key: 'w/larger', ContentLength: larger.length, ChecksumAlgorithm: 'CRC32' },
+      Body: Readable.from([larger]),
+    }),
+  );
+  expect((await got(two, 'w/larger')).equals(larger)).toBe(true);
+  expect(await atOrigin('w/larger')).not.toHaveProperty('ChecksumCRC32', expect.anything());
   const closed = { Key: 'closed/a' };
   const none = await one.send(new DeleteObjectsCommand({ Bucket, Delete: { Objects: [closed] } }));
   expect(none).toMatchObject({ Errors: [{ ...closed, Code: 'MethodNotAllowed' }] });
@@ -160,6 +177,23 @@ it('streams of the SDK with their checksum behind them are taken, and what is no
     .catch((error: Error) => error.name);
   expect(hidden).toBe('AccessDenied');
 });
+
+/** What the origin says of an object, asked by its own client. */
+async function atOrigin(Key: string) {
+  const { endpoint } = cluster.origin;
+  const client = new S3Client({ endpoint, region: 'us-east-1', forcePathStyle: true, credentials: testCredentials });
+  try {
+    return await client.send(new HeadObjectCommand({ Bucket, Key, ChecksumMode: 'ENABLED' }));
+  } finally {
+    client.destroy();
+  }
+}
+
+function crc32Of(bytes: Buffer): string {
+  const sum = Buffer.alloc(4);
+  sum.writeUInt32BE(crc32(bytes));
+  return sum.toString('base64');
+}
 
 /** Sends a PUT as it is written, and gives the status and code of the answer; undefined: there was none. */
 async function rawPut(
@@ -282,7 +316,7 @@ it('a worker that stands still while another passes a write gives nothing of bef
   let pending: Promise<Buffer>[] = [];
   try {
     await expect.poll(() => stateOf(still.pid)).toBe('T');
-    // These lie in its sockets, and are read when it goes on.
+    // These lie in its sockets, and are heard when it goes on.
     let early = 0;
     pending = keys.map((key) => got(two, key).finally(() => (early += 1)));
     const written = await Promise.allSettled(keys.map((key) => put(one, key, after)));

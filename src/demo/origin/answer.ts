@@ -105,6 +105,9 @@ export function objectAnswer(table: ObjectTable, object: StoredObject, request: 
     });
   }
   if (range === undefined && request.header('x-amz-checksum-mode')?.toUpperCase() === 'ENABLED') {
+    const { stated = {} } = object;
+    Object.assign(headers, stated);
+    if (Object.keys(stated).length > 0) headers['x-amz-checksum-type'] = 'FULL_OBJECT';
     for (const name of request.checksums) {
       const value = table.checksumOf(object, name);
       if (value !== undefined) {

@@ -28,6 +28,8 @@ export interface StoredObject {
   readonly lastModifiedMs: number;
   readonly contentType: string;
   readonly body?: Buffer;
+  /** What whoever uploaded it said of it, by the name of the header. */
+  readonly stated?: Readonly<Record<string, string>>;
 }
 
 export type ChecksumName = 'crc64nvme' | 'crc32';
@@ -118,7 +120,13 @@ export class ObjectTable {
   /** Adds or replaces an object with bytes of its own, as a new version. */
   put(
     bucketName: string,
-    object: { key: string; body: Buffer; contentType?: string; lastModifiedMs: number },
+    object: {
+      key: string;
+      body: Buffer;
+      contentType?: string;
+      lastModifiedMs: number;
+      stated?: Readonly<Record<string, string>>;
+    },
   ): StoredObject {
     const previous = this.#buckets.get(bucketName)?.entries.get(object.key);
     return this.#place(bucketName, {
@@ -128,6 +136,7 @@ export class ObjectTable {
       lastModifiedMs: object.lastModifiedMs,
       contentType: object.contentType ?? 'binary/octet-stream',
       body: object.body,
+      ...(object.stated && { stated: object.stated }),
     });
   }
 
@@ -250,7 +259,7 @@ export function piecesOf(object: StoredObject, offset: number, length: number): 
   return contentPieces(object.key, object.version, offset, length);
 }
 
-function crc32Base64(pieces: Iterable<Uint8Array>): string {
+export function crc32Base64(pieces: Iterable<Uint8Array>): string {
   let sum = 0;
   for (const piece of pieces) sum = crc32(piece, sum);
   const out = Buffer.alloc(4);

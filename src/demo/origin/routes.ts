@@ -5,7 +5,7 @@ import type { Fault } from './faults.ts';
 import { listXml } from './listing.ts';
 import { type ChecksumName, type ObjectTable, versionIdOf } from './objects.ts';
 import type { Target } from './target.ts';
-import { readUpload } from './upload.ts';
+import { readUpload, statedChecksums } from './upload.ts';
 import { element, xmlDocument } from './xml.ts';
 
 const codeOfStatus: Readonly<Record<number, string>> = {
@@ -117,6 +117,7 @@ export class Routes {
       key: target.key,
       body,
       lastModifiedMs: Date.now(),
+      stated: statedChecksums(request, body),
       ...(contentType === undefined ? {} : { contentType }),
     });
     const headers: Record<string, string> = { ETag: `"${this.#table.etagOf(object)}"` };

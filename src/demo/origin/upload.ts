@@ -3,6 +3,8 @@ import { createHash } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { MiB } from '../../core/units.ts';
 import { S3Refusal } from './answer.ts';
+import { crc64nvmeBase64 } from './crc64.ts';
+import { crc32Base64 } from './objects.ts';
 
 /** The embedded origin takes objects of tests and index files, not datasets. */
 export const uploadLimitBytes = 64 * MiB;
@@ -68,4 +70,24 @@ export function unwrapAwsChunked(raw: Buffer): Buffer {
 function headerOf(request: IncomingMessage, name: string): string | undefined {
   const value = request.headers[name];
   return Array.isArray(value) ? value[0] : value;
+}
+
+const digests: Readonly<Record<string, (body: Buffer) => string>> = {
+  'x-amz-checksum-crc32': (body) => crc32Base64([body]),
+  'x-amz-checksum-crc64nvme': (body) => crc64nvmeBase64([body]),
+  'x-amz-checksum-sha1': (body) => createHash('sha1').update(body).digest('base64'),
+  'x-amz-checksum-sha256': (body) => createHash('sha256').update(body).digest('base64'),
+};
+
+/** Checksums in the head of a request, to be kept with the object; those of other algorithms are not. */
+export function statedChecksums(request: IncomingMessage, body: Buffer): Record<string, string> {
+  const stated: Record<string, string> = {};
+  for (const [name, digest] of Object.entries(digests)) {
+    const value = headerOf(request, name);
+    if (value === undefined) continue;
+    if (value !== digest(body))
+      throw new S3Refusal(400, 'BadDigest', `The ${name} you specified did not match what we received.`);
+    stated[name] = value;
+  }
+  return stated;
 }

@@ -14,6 +14,8 @@ export interface WriteBody {
   readonly length: number;
   /** Throws S3Error where the body is not what the request says. */
   readonly pieces: () => AsyncGenerator<Buffer>;
+  /** Checksums that come behind it, by the name of their headers: compared, and known when all pieces have come. */
+  readonly trailing: { readonly names: readonly string[]; valueOf(name: string): string | undefined };
   /** What the origin may be told of it, so that it can compare for itself; undefined: the signature says nothing of it. */
   readonly sha256: string | undefined;
 }
@@ -40,6 +42,7 @@ export function writeBodyOf(
   const length = lengthOf(header(isChunked ? 'x-amz-decoded-content-length' : 'content-length'), request);
   if (length > limit) throw new S3Error('EntityTooLarge', `The body has ${length} bytes; at most ${limit} are taken.`);
   const checks = new BodyChecks(sums);
+  const names: string[] = [];
   let chunks: AwsChunked | undefined;
   if (isChunked) {
     if (said.startsWith('STREAMING-') && !signedChunks.has(said) && said !== unsignedChunks)
@@ -51,7 +54,9 @@ export function writeBodyOf(
     chunks = decoder;
     for (const name of tokensOf(header('x-amz-trailer'))) {
       const algorithm = checksumOf(name);
-      if (algorithm !== undefined) checks.checksum(algorithm, () => decoder.trailers.get(name));
+      if (algorithm === undefined) continue;
+      checks.checksum(algorithm, () => decoder.trailers.get(name));
+      names.push(name);
     }
   } else if (/^[0-9a-f]{64}$/.test(said)) checks.sha256(said);
   else if (said !== unsigned) throw new S3Error('InvalidArgument', 'x-amz-content-sha256 is no SHA-256.');
@@ -63,6 +68,7 @@ export function writeBodyOf(
   if (md5 !== undefined) checks.md5(md5);
   return {
     length,
+    trailing: { names, valueOf: (name) => chunks?.trailers.get(name) },
     sha256: !isChunked && said !== unsigned ? said : undefined,
     pieces: () => checkedPieces(arriving(request, stallMs), { length, checks, chunks }),
   };

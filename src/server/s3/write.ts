@@ -6,8 +6,9 @@
  *                                              answer ◀── what is cached is dropped ◀── its answer
  * ```
  *
- * A body is nowhere as a whole. What turns out wrong at its end (checksum, signature of a chunk, length) does so before its last piece
- * has left, and then the origin has no whole body, and keeps what it had.
+ * A body is nowhere as a whole, but for small ones whose checksum comes behind them. What turns out wrong at its end (checksum,
+ * signature of a chunk, length) does so before its last piece has left, and then the origin has no whole body, and keeps what it
+ * had.
  */
 import { createHash } from 'node:crypto';
 import { Readable } from 'node:stream';
@@ -50,6 +51,8 @@ export interface WriteContext extends WriteOptions {
   readonly stallMs: number;
 }
 
+/** Of a body that is waited for, because its checksum comes behind it: 64 writes at once hold 64 MiB. */
+const mostHeldBytes = 1024 * 1024;
 /** Of an answer with an error: a page of XML. */
 const mostErrorBytes = 64 * 1024;
 /** Of a body that is not wanted: so much of it is taken off the connection, so that its sender reads why. */
@@ -140,7 +143,7 @@ async function send(context: WriteContext, order: Sending): Promise<void> {
     : {
         paths: changes.has(operation) ? [path] : [],
         refused: [],
-        passing: { body: body.pieces(), length: body.length },
+        passing: { body: await piecesOf(operation, body, headers), length: body.length },
       };
   if (passing === undefined) {
     await reply.header('content-type', 'application/xml').send(withRefused(noDeletions, refused));
@@ -161,6 +164,25 @@ async function send(context: WriteContext, order: Sending): Promise<void> {
   }
   await context.written(paths);
   await give(refused.length === 0 ? answer : await toldOfRefused(answer, refused), reply);
+}
+
+/**
+ * Checksums that come behind a body are told to the origin in front of it, so that it keeps them: every server takes them there,
+ * and not every one behind. So a body that has such is waited for as a whole, up to a size; a larger one goes on as it comes, and
+ * they are only compared.
+ */
+async function piecesOf(
+  operation: WriteOperation,
+  { pieces, length, trailing }: WriteBody,
+  headers: Record<string, string>,
+): Promise<AsyncIterable<Buffer>> {
+  if (operation !== 'PutObject' || trailing.names.length === 0 || length > mostHeldBytes) return pieces();
+  // One buffer: of a body in many small chunks each would hold what it came in.
+  const held = Buffer.alloc(length);
+  let at = 0;
+  for await (const piece of pieces()) at += piece.copy(held, at);
+  for (const name of trailing.names) headers[name] ??= trailing.valueOf(name)!;
+  return only(held);
 }
 
 /** After which objects are not what they were. */
