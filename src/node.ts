@@ -76,6 +76,8 @@ export interface Opened {
   unlock?: () => void;
   /** That the configuration was read again and refused, in a few words. */
   refusedConfig?: string;
+  /** Settings that were read again, and hold from the next start on. */
+  needsRestart?: readonly string[];
   reload?: Reload;
   /** Ends what the service manager is told. */
   unwatch?: () => void;

@@ -8,7 +8,7 @@ import { type Changes, changesOf } from './config/changes.ts';
 import type { Config } from './config/config.ts';
 import { acceptConfig, type ConfigInput, readConfig } from './config/load.ts';
 import { checkMachine } from './config/machine.ts';
-import { PrimedError } from './core/errors.ts';
+import { PrimedError, reportOf } from './core/errors.ts';
 import { changeLive, type Live } from './live.ts';
 import type { Opened } from './node.ts';
 import type { LevelLog } from './telemetry/log.ts';
@@ -67,24 +67,27 @@ export class Reload {
   }
 
   async #read(): Promise<void> {
-    const { input, log } = this.#options;
+    const { input, log, opened } = this.#options;
     const draft = readConfig(input);
     await checkMachine(draft, input.role);
     const next = acceptConfig(draft, input.role);
     const changes = changesOf(this.#holds, next.values);
     await this.#certificates.read(next);
-    this.#apply(next, changes);
+    await this.#apply(next, changes);
     for (const key of changes.live) {
       const value = next.values.get(key);
       if (value === undefined) this.#holds.delete(key);
       else this.#holds.set(key, value);
     }
     log.info({ changed: changes.live }, 'the configuration was read again');
-    if (changes.restart.length > 0)
-      log.warn({ settings: changes.restart }, 'some settings have changed that count only after a restart');
+    if (changes.restart.length === 0) delete opened.needsRestart;
+    else {
+      opened.needsRestart = changes.restart;
+      log.warn({ settings: changes.restart }, 'what else has changed needs a restart');
+    }
   }
 
-  #apply(next: Config, { live: changed }: Changes): void {
+  async #apply(next: Config, { live: changed }: Changes): Promise<void> {
     const { live, opened, log } = this.#options;
     const under = (path: string): boolean => changed.some((key) => key.startsWith(path));
     if (under('log.')) log.level = next.log.level;
@@ -95,7 +98,18 @@ export class Reload {
       const { maxActive, maxWaiting, maxEnded, retentionMs, onChange } = next.job;
       opened.jobs?.reconfigure({ maxActive, maxWaiting, maxEnded, retentionMs, onChange });
     }
+    if (under('store.rule[')) await this.#setRules(next);
     if (under('ufs[')) opened.limits?.limits.configure(next.originLimits);
     if (under('api_token') || under('cluster.token')) opened.worker?.renewPeers();
+  }
+
+  /** What a store refuses that has failed is no fault of the configuration. */
+  async #setRules({ store: { rules } }: Config): Promise<void> {
+    const { opened, log } = this.#options;
+    try {
+      await opened.store?.setRules(rules);
+    } catch (error) {
+      log.error({ reason: reportOf(error).message }, 'the rules of the store hold, and could not be written down');
+    }
   }
 }

@@ -5,6 +5,8 @@ import { formatSize } from './core/sizes.ts';
 import type { Store } from './store/types.ts';
 import { type LaneCounters, laneColumns } from './telemetry/lane-columns.ts';
 
+const settingsNamed = 5;
+
 export interface StatusParts {
   readonly lanes?: LaneCounters;
   readonly store?: Pick<Store, 'usage'>;
@@ -12,6 +14,8 @@ export interface StatusParts {
   readonly registry?: { workers(): readonly WorkerRow[] };
   /** That another configuration was refused. */
   readonly refusedConfig?: string;
+  /** Settings that have changed and do not hold yet. */
+  readonly needsRestart?: readonly string[];
 }
 
 /** A function that says what goes on now, with the rate since it was last called. `nowMs` must not go backwards. */
@@ -39,12 +43,19 @@ export function statusLine(parts: StatusParts, nowMs: () => number = () => perfo
       said.push(`${formatSize(usedBytes)} of ${formatSize(capacityBytes)} in use`);
     }
     if (parts.refusedConfig !== undefined) said.push(parts.refusedConfig);
+    if (parts.needsRestart !== undefined) said.push(`needs a restart: ${someOf(parts.needsRestart)}`);
     return said.join('; ');
   };
 }
 
 function receivedBytes({ lanes }: StatusParts): number {
   return lanes === undefined ? 0 : lanes.total(laneColumns.originBytes) + lanes.total(laneColumns.peerBytes);
+}
+
+/** A line has room for a few. */
+function someOf(settings: readonly string[]): string {
+  const more = settings.length - settingsNamed;
+  return `${settings.slice(0, settingsNamed).join(', ')}${more > 0 ? ` and ${more} more` : ''}`;
 }
 
 function count(many: number, what: string): string {

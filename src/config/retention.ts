@@ -16,10 +16,12 @@ const yearMs = 365 * 86_400_000;
 const ruleSchema = Type.Object(
   {
     prefix: text({
+      live: true,
       description:
         'Paths that begin with it: `s3://bucket/…` or `file:///dir/…`. A path belongs to the longest prefix that has an entry, and to no other.',
     }),
     priority: integer({
+      live: true,
       description: 'What has a lower one is evicted first, however lately it was read. Paths without an entry have 0.',
       default: 0,
       minimum: -1000,
@@ -27,6 +29,7 @@ const ruleSchema = Type.Object(
     }),
     ttl: Type.Optional(
       duration({
+        live: true,
         description:
           'Age, since it was cached, at which a file is removed: within seconds, and not while a load runs that counts on it. Until it is removed it is served.',
         minimum: 1000,
@@ -36,6 +39,7 @@ const ruleSchema = Type.Object(
     ),
     quota: Type.Optional(
       size({
+        live: true,
         description:
           'Bytes that files of this prefix may take on each worker. Beyond it, those go that were not used for longest; a load that has more itself fails.',
         minimum: 1,
@@ -43,6 +47,7 @@ const ruleSchema = Type.Object(
       }),
     ),
     pinned: flag({
+      live: true,
       description:
         'Never evict, nor let expire, what has this prefix. `primed fs pin` does the same while workers run.',
       default: false,

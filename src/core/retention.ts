@@ -76,19 +76,23 @@ export class Pins {
   }
 }
 
-/** Rules with the numbers that they have in the index. */
+/** Rules with the numbers that they have in the index. Who holds it sees others at once when they are set. */
 export class Retention {
-  readonly #byClass: ReadonlyMap<number, RetentionRule>;
+  #byClass: ReadonlyMap<number, RetentionRule> = new Map();
   /** The longest prefix first. */
-  readonly #byLength: readonly { readonly rule: RetentionRule; readonly class: number }[];
+  #byLength: readonly { readonly rule: RetentionRule; readonly class: number }[] = [];
   pins: Pins;
 
   constructor(rules: ReadonlyMap<number, RetentionRule>, pins: Pins) {
+    this.pins = pins;
+    this.setRules(rules);
+  }
+
+  setRules(rules: ReadonlyMap<number, RetentionRule>): void {
     this.#byClass = rules;
     this.#byLength = Array.from(rules, ([number, rule]) => ({ rule, class: number })).sort(
       (a, b) => b.rule.prefix.length - a.rule.prefix.length,
     );
-    this.pins = pins;
   }
 
   classOf(path: string): number {

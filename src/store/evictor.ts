@@ -198,6 +198,11 @@ export class Evictor {
     });
   }
 
+  /** Rules are others: files that were passed may have expired by them. */
+  sweepAnew(): void {
+    this.#swept.clear();
+  }
+
   /** Resolves when what runs has ended. */
   async idle(): Promise<void> {
     await this.#turn;

@@ -3,6 +3,7 @@
  * sorted anew when pins have changed. All of it in commits of a bounded size, between those of loads.
  */
 import { reportOf } from '../core/errors.ts';
+import type { RetentionRule } from '../core/retention.ts';
 import type { FileId, Log } from '../core/types.ts';
 import type { Commit } from './commit.ts';
 import type { Evictor } from './evictor.ts';
@@ -43,6 +44,12 @@ export class Keeping {
 
   start(): void {
     void this.#background(this.#sorting.start(), 'sorting files by rules and pins');
+    this.#watch();
+  }
+
+  /** Looks for what expires, or is too much, where rules say that something may be. */
+  #watch(): void {
+    clearInterval(this.#lookTimer);
     const { retention } = this.#recency;
     if (retention.mortal().next().done === true && retention.bounded().next().done === true) return;
     this.#lookTimer = setInterval(() => {
@@ -65,6 +72,14 @@ export class Keeping {
   async setPins(paths: readonly string[]): Promise<void> {
     await this.#sorting.setPins(paths);
     void this.#background(this.#sorting.start(), 'sorting files by pins');
+  }
+
+  async setRules(rules: readonly RetentionRule[]): Promise<void> {
+    await this.#sorting.setRules(rules);
+    this.#evictor.sweepAnew();
+    if (this.#closing) return;
+    void this.#background(this.#sorting.start(), 'sorting files by rules');
+    this.#watch();
   }
 
   /** Undefined: everything is in its class. */

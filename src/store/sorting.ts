@@ -40,22 +40,34 @@ interface Known {
 /** Numbers the rules, and records them; what has to be sorted for it is left to `Sorting`. Before anything else is done with the index. */
 export async function openRetention(index: IndexDb, rules: readonly RetentionRule[]): Promise<Retention> {
   const known = index.getMeta<Known>(metaKey) ?? { classes: [], pins: [], todo: [] };
-  const numbers = new Map(known.classes.map((row) => [row.prefix, row.class]));
+  const classes = classesOf(known.classes, rules);
+  if (!isSame(classes, known.classes)) {
+    await index.clear(index.ages);
+    await index.commit(() => index.putMeta(metaKey, { classes, pins: known.pins, todo: everything }));
+  }
+  return new Retention(rulesByClass(classes, rules), new Pins(known.pins));
+}
+
+const everything: readonly Range[] = [{ path: '', isPrefix: true, all: true }];
+
+/** A prefix keeps its number; a new one has one that none has now. */
+function classesOf(known: readonly ClassRow[], rules: readonly RetentionRule[]): ClassRow[] {
+  const numbers = new Map(known.map((row) => [row.prefix, row.class]));
   const used = new Set(numbers.values());
-  const classes = rules.map(({ prefix, ttlMs, pinned }): ClassRow => {
+  return rules.map(({ prefix, ttlMs, pinned }) => {
     let number = numbers.get(prefix);
     for (let next = 1; number === undefined; next++) if (!used.has(next)) number = next;
     used.add(number);
     return { prefix, class: number, mortal: ttlMs !== undefined, pinned };
   });
-  const isSame = JSON.stringify(classes) === JSON.stringify(known.classes);
-  if (!isSame) {
-    await index.clear(index.ages);
-    const todo: Range[] = [{ path: '', isPrefix: true, all: true }];
-    await index.commit(() => index.putMeta(metaKey, { classes, pins: known.pins, todo }));
-  }
-  const byClass = new Map(rules.map((rule, at) => [classes[at]!.class, rule]));
-  return new Retention(byClass, new Pins(known.pins));
+}
+
+function isSame(classes: readonly ClassRow[], others: readonly ClassRow[]): boolean {
+  return JSON.stringify(classes) === JSON.stringify(others);
+}
+
+function rulesByClass(classes: readonly ClassRow[], rules: readonly RetentionRule[]): Map<number, RetentionRule> {
+  return new Map(rules.map((rule, at) => [classes[at]!.class, rule]));
 }
 
 export class Sorting {
@@ -84,6 +96,21 @@ export class Sorting {
     this.#recency.retention.pins = new Pins(after);
     const more = changed.map((path): Range => ({ path, isPrefix: path.endsWith('/') }));
     this.#known = { ...this.#known, pins: [...after], todo: [...this.#known.todo, ...more] };
+    await this.#write([]);
+  }
+
+  /**
+   * In place of those that were. They hold at once; durable when resolved, as what is still to be sorted. A crash before finds
+   * the old ones on disk, and the next start sees that those of the configuration are others. One call at a time.
+   */
+  async setRules(rules: readonly RetentionRule[]): Promise<void> {
+    const classes = classesOf(this.#known.classes, rules);
+    this.#recency.retention.setRules(rulesByClass(classes, rules));
+    this.#recency.lookAgain();
+    if (isSame(classes, this.#known.classes)) return;
+    // Files that come meanwhile are in it or not: all of them are sorted behind it.
+    await this.#index.clear(this.#index.ages);
+    this.#known = { classes, pins: this.#known.pins, todo: everything };
     await this.#write([]);
   }
 

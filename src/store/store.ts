@@ -3,7 +3,7 @@ import { strict as assert } from 'node:assert';
 import { type Checksums, withChecksums } from '../core/attributes.ts';
 import { PrimedError } from '../core/errors.ts';
 import type { GoneReason } from '../core/file-events.ts';
-import { pinnedClass, type Retention } from '../core/retention.ts';
+import { pinnedClass, type Retention, type RetentionRule } from '../core/retention.ts';
 import type {
   ByteRange,
   DiscardReason,
@@ -220,6 +220,10 @@ export class LocalStore implements Store {
 
   touch(files: Iterable<FileId>): void {
     this.#keeping.touch(files, this.#parts.now());
+  }
+
+  setRules(rules: readonly RetentionRule[]): Promise<void> {
+    return this.#keeping.setRules(rules);
   }
 
   setPins(paths: readonly string[]): Promise<void> {

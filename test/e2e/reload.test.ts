@@ -127,7 +127,9 @@ describe('SIGHUP while a load runs', () => {
       /"changed":\["ufs\[0\]\.max_bandwidth","log\.level"\]|"changed":\["log\.level","ufs\[0\]\.max_bandwidth"\]/,
     );
     // The line after the one that was waited for.
-    await expect.poll(() => daemon.log(), soon).toMatch(/"settings":\["worker\.lanes"\].*count only after a restart/);
+    await expect
+      .poll(() => daemon.log(), soon)
+      .toMatch(/"settings":\["worker\.lanes"\].*what else has changed needs a restart/);
     // The threads of the S3 port are told, and hear it in their turn.
     for (const port of Object.values(daemon.ports)) await expect.poll(() => issuerAt(port), soon).toBe('second');
     expect((await ask('/api/v1/ufs')).body).toMatchObject([{ bytesPerSecond: 1024 * MiB }]);
@@ -187,6 +189,25 @@ it('tokens and keys of the S3 port are exchanged', async () => {
   write('[[s3.key]]\naccess_key_id = "key1"\nsecret_access_key = "s2"\n[log]\nlevel = "info"');
   await reload();
   await expect.poll(answers, soon).toEqual([403, 200]);
+});
+
+it('rules of the store hold for what is cached, and what needs a restart is named each time', async () => {
+  const rule = '[log]\nlevel = "info"\n[worker]\nlanes = 7\n[[store.rule]]\nprefix = "s3://demo/data/"\nttl = "1s"';
+  const listed = async () =>
+    (await ask(`/api/v1/fs/stat?path=${encodeURIComponent(path)}`, { token: 'two' })).body.files;
+  expect(await listed()).toBe(objects.length);
+  write(rule);
+  await reload();
+  expect(daemon.log()).toContain('"store.rule[0].ttl"');
+  await expect.poll(listed, soon).not.toBe(objects.length);
+  // Once in the first test of all, and once now.
+  const named = () => daemon.log().match(/"worker\.lanes"[^\n]*what else has changed needs a restart/g)?.length ?? 0;
+  await expect.poll(named, soon).toBe(2);
+  write(`${rule}\n# as before`);
+  await reload();
+  await expect.poll(named, soon).toBe(3);
+  write('[log]\nlevel = "info"');
+  await reload();
 });
 
 describe('certificates that are replaced without a signal', () => {

@@ -23,6 +23,10 @@ test('says jobs, workers, the rate since it was last asked, and how full the sto
 
 test('of a coordinator and of a worker it says what each has', () => {
   const coordinator = { jobs: { counts: () => new Map() }, registry: { workers: () => [] } };
+  const settings = ['worker.lanes', 'ufs[0].endpoint', 'a', 'b', 'c', 'd', 'e'];
+  expect(statusLine({ needsRestart: settings })()).toBe(
+    'needs a restart: worker.lanes, ufs[0].endpoint, a, b, c and 2 more',
+  );
   expect(statusLine(coordinator)()).toBe('0 jobs at work; 0 of 0 workers live');
   expect(statusLine({ lanes: makeSharedCounters(laneLayout, 1) }, () => 0)()).toBe('0B/s received');
 });

@@ -15,6 +15,7 @@ import {
   readObject,
   writePart,
 } from '../../support/store-fixture.ts';
+import { expectSound } from '../../support/walked.ts';
 
 const [first, second] = ['first', 'second'].map((name) => ({
   run: `${name}-run` as RunId,
@@ -370,5 +371,73 @@ describe('an age', () => {
     } finally {
       vi.useRealTimers();
     }
+  });
+});
+
+describe('rules that are exchanged while the store is open', () => {
+  const rule = { priority: 0, pinned: false };
+  const expiring = [{ ...rule, prefix: path('t/'), ttlMs: 60_000 }];
+
+  beforeEach(() => void vi.useFakeTimers({ toFake: ['setInterval'] }));
+  afterEach(() => void vi.useRealTimers());
+
+  test('hold at once for what is there: an age, a quota, and none any more', async () => {
+    await load(['t/a', 't/b', 'q/a', 'q/b', 'q/c'], 2 * MiB);
+    await store.setRules(expiring);
+    nowMs += 60_000;
+    await untilEvicted();
+    expect(here()).toEqual(['q/a', 'q/b', 'q/c']);
+    await store.setRules([{ ...rule, prefix: path('q/'), quotaBytes: 4 * MiB }]);
+    await untilEvicted();
+    expect(here()).toEqual(['q/b', 'q/c']);
+    expect(evicted.map(({ reason, files }) => [reason, files])).toEqual([
+      ['ttl', 2],
+      ['quota', 1],
+    ]);
+    await store.setRules([]);
+    await load(['t/a', 'q/d', 'q/e'], 2 * MiB);
+    nowMs += 600_000;
+    await vi.advanceTimersByTimeAsync(5000);
+    await store.flush();
+    expect(here()).toEqual(['q/b', 'q/c', 'q/d', 'q/e', 't/a']);
+    // The next start finds what holds, and nothing that did.
+    await open();
+    await vi.advanceTimersByTimeAsync(5000);
+    expect(here()).toEqual(['q/b', 'q/c', 'q/d', 'q/e', 't/a']);
+    await store.close();
+    await expectSound(fixture.options.indexDir);
+    await open();
+  });
+
+  test('what is pinned from now on stays, and goes when it is not', async () => {
+    await load(['p/old', 'new'], 12 * MiB);
+    await store.setRules([{ ...rule, prefix: path('p/'), pinned: true }]);
+    await store.reserveMore(second!.run, 20 * MiB);
+    expect(here()).toEqual(['p/old']);
+    await expect(store.reserveMore(second!.run, 4 * MiB)).rejects.toMatchObject({ code: 'STORE_NO_ROOM' });
+    await store.setRules([]);
+    await store.reserveMore(second!.run, 4 * MiB);
+    expect(here()).toEqual([]);
+  });
+
+  test('while loads land, again and again: every file is where the last ones want it', async () => {
+    for (let round = 0; round < 12; round += 1) {
+      const names = ['t/', 'u/', ''].map((dir) => `${dir}${round}`);
+      const rules = [
+        [...expiring, { ...rule, prefix: path('u/'), quotaBytes: 30 * MiB }],
+        [{ ...rule, prefix: path('u/'), ttlMs: 1e9 }],
+        [{ ...rule, prefix: path('t/'), pinned: true }],
+        [],
+      ][round % 4]!;
+      await Promise.all([load(names, 500_000), store.setRules(rules)]);
+    }
+    await store.setRules(expiring);
+    nowMs += 60_000;
+    while (here().some((name) => name.startsWith('t/'))) await untilEvicted();
+    expect(here()).toHaveLength(24);
+    expect(evicted.reduce((sum, { files }) => sum + files, 0)).toBe(12);
+    await store.close();
+    await expectSound(fixture.options.indexDir);
+    await open({ rules: expiring });
   });
 });
