@@ -9,6 +9,7 @@ import { startDemoOrigin } from '../origins/demo.ts';
 import { type Cluster, openLocalCluster } from '../support/cluster.ts';
 import { insistOnSuccess, progressUntil, submitLoad } from '../support/jobs.ts';
 import { quietLog } from '../support/made-index.ts';
+import { readMetrics } from '../support/metrics.ts';
 import { figure, type Row, type Verdict, verdict } from '../support/results.ts';
 import type { Context, Scenario } from '../support/scenario.ts';
 
@@ -169,14 +170,4 @@ async function durableBytes(dataDir: string, storeSize: string): Promise<number>
   const { usedBytes } = store.usage();
   await store.close();
   return usedBytes;
-}
-
-/** Throws for one that is not there. */
-async function readMetrics(api: string, names: readonly string[]): Promise<number[]> {
-  const text = await (await fetch(`${api}/metrics`)).text();
-  return names.map((name) => {
-    const value = new RegExp(`^${name}(?:\\{[^}]*\\})? (\\d+)`, 'm').exec(text)?.[1];
-    if (value === undefined) throw new Error(`${api} does not say ${name}`);
-    return Number(value);
-  });
 }

@@ -106,6 +106,8 @@ function configuration(order: DaemonOrder, place: { dataDir: string; api: number
     ...(order.worker ?? []),
     ...stores.map((store) => `[[worker.store]]\ndir = "${store.dir}"\nsize = "${store.sizeBytes}"`),
     `[log]\nlevel = "warn"`,
+    // Only what is measured; and the bytes of a made index were never written.
+    `[scrub]\nperiod = "0s"`,
     `[[ufs]]\nprefix = "s3://"\nendpoint = "${origin.endpoint}"\nregion = "us-east-1"\npath_style = true`,
     ...(origin.certificatePath === undefined ? [] : [`ca_file = "${origin.certificatePath}"`]),
     ...keys,

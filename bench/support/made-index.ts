@@ -4,7 +4,7 @@ import { statSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
 import type { LoadId, RunId, UfsPath } from '../../src/core/types.ts';
 import { GiB, KiB, MiB } from '../../src/core/units.ts';
-import { openStore } from '../../src/store/index.ts';
+import { openStore, PathIds } from '../../src/store/index.ts';
 import { Filler } from './filler.ts';
 
 export interface MadeStore {
@@ -14,14 +14,12 @@ export interface MadeStore {
 
 const objectBytes = 4 * KiB;
 const batchFiles = 5000;
-/** Of what all stores together have beyond the files. */
-const spareBytes = 64 * MiB;
 const mostStoreBytes = 4 * GiB;
 /** Of a store file that holds data, and a multiple of what it stays at least. */
 const headBytes = MiB;
 
-/** Stores for so many files, with room to spare. @param folder makes one of its own for each */
-export function storesFor(files: number, folder: () => string): MadeStore[] {
+/** Stores for so many files, and `spareBytes` besides. @param folder makes one of its own for each */
+export function storesFor(files: number, folder: () => string, spareBytes = 64 * MiB): MadeStore[] {
   const stores: MadeStore[] = [];
   let leftBytes = Math.ceil((files * objectBytes) / MiB) * MiB + spareBytes;
   for (; leftBytes > 0; leftBytes -= mostStoreBytes)
@@ -33,7 +31,7 @@ export function storesFor(files: number, folder: () => string): MadeStore[] {
 export const quietLog = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} };
 
 /**
- * One block a file. Space is given out and recorded but not written: an index does not know the difference. So store files
+ * One block a file, and no ids of paths: nobody asks for a page by one, and a start takes them for whole. Space is given out and recorded but not written: an index does not know the difference. So store files
  * keep their size and give back what they took of the disk.
  */
 export async function makeIndex(order: {
@@ -60,6 +58,10 @@ export async function makeIndex(order: {
     await filler.fill(run, load, files, { write: false });
   }
   const { blocks } = store.usage();
+  const known = { usage: () => store.usage(), list: () => [] };
+  const ids = await PathIds.open({ dir: join(indexDir, 'ids'), store: known, log: quietLog });
+  await ids.settled();
+  await ids.close();
   await filler.close();
   await store.close();
   if (blocks !== order.files) throw new Error(`the index was to have ${order.files} blocks and has ${blocks}`);
@@ -71,7 +73,15 @@ function makeSparse(path: string): void {
   truncateSync(path, size);
 }
 
+/** What all paths of a made index begin with. */
+export const madeRoot = 's3://bench-index/';
+export const madeFilesPerFolder = 1000;
+
+export function madeFolder(folder: number): string {
+  return `${madeRoot}shard-${String(folder).padStart(5, '0')}/`;
+}
+
 function pathOf(index: number): UfsPath {
-  const folder = String(Math.floor(index / 1000)).padStart(5, '0');
-  return `s3://bench-index/shard-${folder}/object-${String(index).padStart(8, '0')}.bin` as UfsPath;
+  const folder = madeFolder(Math.floor(index / madeFilesPerFolder));
+  return `${folder}object-${String(index).padStart(8, '0')}.bin` as UfsPath;
 }
