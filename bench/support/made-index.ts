@@ -58,7 +58,7 @@ export async function makeIndex(order: {
     await filler.fill(run, load, files, { write: false });
   }
   const { blocks } = store.usage();
-  const known = { usage: () => store.usage(), list: () => [] };
+  const known = { usage: () => store.usage(), paths: () => [] };
   const ids = await PathIds.open({ dir: join(indexDir, 'ids'), store: known, log: quietLog });
   await ids.settled();
   await ids.close();

@@ -61,6 +61,11 @@ export function* visibleRecords(index: IndexDb, prefix: string, after?: string):
   for (const { key, value } of rows(index, index.files, prefix, after)) yield decodeFile(value, key.toString('utf8'));
 }
 
+/** Of everything that is visible, in byte order: a third of what the records cost. */
+export function* visiblePaths(index: IndexDb): Generator<string> {
+  for (const { key } of rows(index, index.files, '', undefined)) yield key.toString('utf8');
+}
+
 /** Loading files that the index knows, whether they are in memory or not. */
 export function* storedLoading(
   index: IndexDb,

@@ -36,6 +36,10 @@ import {
 export const lockName = 'primed.lock';
 /** One bit each in a commit. */
 const maxStores = 31;
+/** How often a start that reads a large index says how far it is. */
+const tellEveryMs = 2000;
+/** Rows between two looks at the clock. */
+const rowsAtOnce = 4096;
 
 /** `openStore` with points where tests crash it. */
 export async function openLocalStore(options: StoreOptions, hooks: CommitHooks = {}): Promise<LocalStore> {
@@ -51,7 +55,7 @@ export async function openLocalStore(options: StoreOptions, hooks: CommitHooks =
       volumes.map((volume) => ({ index: volume.index, grains: volume.grains, firstGrain: dataOffset / alignBytes })),
     );
     const retention = await openRetention(index, options.retention?.rules ?? []);
-    const { usage, ...counters } = replay(index, space);
+    const { usage, ...counters } = replay(index, space, options);
     const store = new LocalStore({
       index,
       volumes,
@@ -184,8 +188,21 @@ function missingFromConfiguration(entry: StoreEntry, options: StoreOptions): Pri
   );
 }
 
-/** Marks every extent of every block as given out: one pass over files and blocks. */
-function replay(index: IndexDb, space: Space): { files: number; blocks: number; usage: Map<number, ClassUsage> } {
+/** Marks every extent of every block as given out: one pass over files and blocks, about a second for a million files. */
+function replay(
+  index: IndexDb,
+  space: Space,
+  { now, tellStart }: StoreOptions,
+): { files: number; blocks: number; usage: Map<number, ClassUsage> } {
+  const rows = index.count(index.files) + index.count(index.blocks);
+  let read = 0;
+  let toldMs = now();
+  const count = (): void => {
+    read++;
+    if (read % rowsAtOnce !== 0 || now() - toldMs < tellEveryMs) return;
+    toldMs = now();
+    tellStart?.(`the index of the store is read: ${read} of ${rows} rows`);
+  };
   let blocks = 0;
   const usage = new Map<number, ClassUsage>();
   let path: Uint8Array | undefined;
@@ -199,6 +216,7 @@ function replay(index: IndexDb, space: Space): { files: number; blocks: number; 
   };
   index.scan(index.files, (key, value) => {
     path = key;
+    count();
     if (scanInlineExtents(value, take)) blocks++;
     const { class: of, cachedBytes, placed } = placedFigures(value);
     if (!placed) return;
@@ -207,6 +225,7 @@ function replay(index: IndexDb, space: Space): { files: number; blocks: number; 
   });
   index.scan(index.blocks, (key, value) => {
     path = key;
+    count();
     scanExtents(value, 0, take);
     blocks++;
   });

@@ -24,7 +24,7 @@ import type { Store } from './types.ts';
 
 export interface PathIdsOptions {
   readonly dir: string;
-  readonly store: Pick<Store, 'list' | 'usage'>;
+  readonly store: Pick<Store, 'paths' | 'usage'>;
   readonly log: Log;
   /** How long a path may wait for others before it is written. */
   readonly flushMs?: number;
@@ -137,7 +137,7 @@ export class PathIds {
     let paths = 0;
     try {
       if (this.#isOvergrown()) await this.#table.clearAsync();
-      for (const { path } of store.list({ prefix: '' })) {
+      for (const path of store.paths()) {
         const id = pathId(path);
         if (!this.#has(id)) this.#wait(path, id);
         paths += 1;

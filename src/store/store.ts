@@ -19,7 +19,7 @@ import type {
 import { sameVersion } from '../core/types.ts';
 import { alignUp, defaultSegmentBytes, pageBytes } from '../core/units.ts';
 import { pageBelow } from './below.ts';
-import { mergeByPath, summarize, visibleRecord, visibleRecords } from './catalog.ts';
+import { mergeByPath, summarize, visiblePaths, visibleRecord, visibleRecords } from './catalog.ts';
 import type { Counters } from './changes.ts';
 import { Changes } from './changes.ts';
 import { type Commit, type CommitHooks, GroupCommit, type Operation, type StoreObserver } from './commit.ts';
@@ -467,6 +467,10 @@ export class LocalStore implements Store {
       count++;
       last = record.path;
     }
+  }
+
+  paths(): Iterable<string> {
+    return visiblePaths(this.#index);
   }
 
   ranges(record: FileRecord): readonly ByteRange[] {

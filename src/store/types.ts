@@ -363,6 +363,8 @@ export interface Store {
   statLoading(path: UfsPath): FileRecord | undefined;
   /** Records whose path starts with `prefix`, in byte order of the path, after `after`. Loading ones on request. */
   list(options: { prefix: string; after?: string; limit?: number; includeLoading?: boolean }): Iterable<FileRecord>;
+  /** Of all visible records, in byte order. */
+  paths(): Iterable<string>;
   /** What is durable of a version, as a set of ranges in order. */
   ranges(record: FileRecord): readonly ByteRange[];
   /** In turns with everything else, a second for a million files: it is no moment's sum, but each path is counted as it was at one. */
@@ -392,7 +394,7 @@ export interface StoreOptions {
   readonly stores: readonly { readonly dir: string; readonly sizeBytes: number }[];
   readonly now: () => number;
   readonly log: import('../core/types.ts').Log;
-  /** What the start is busy with, where it takes longer: an index of an earlier format. */
+  /** What the start is busy with, where it takes longer: a large index, or one of an earlier format. */
   readonly tellStart?: ((status: string) => void) | undefined;
   /** By default nothing is pinned, and what was not used for longest goes. */
   readonly retention?: RetentionOptions;

@@ -48,6 +48,7 @@ describe('listing', () => {
     }
     expect(seen).toHaveLength(1000);
     expect(seen).toEqual([...seen].sort());
+    expect([...store.paths()]).toEqual(seen);
     await store.flush();
   });
 

@@ -2,9 +2,7 @@
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { pathId } from '../../../src/core/path-id.ts';
-import type { UfsPath } from '../../../src/core/types.ts';
 import { PathIds } from '../../../src/store/path-ids.ts';
-import type { FileRecord } from '../../../src/store/types.ts';
 import { temporaryFolder } from '../../support/files.ts';
 import { memoryLog } from '../../support/store-fixture.ts';
 
@@ -15,9 +13,9 @@ let readings: number;
 let ids: PathIds | undefined;
 
 const store = {
-  *list() {
+  *paths() {
     readings += 1;
-    for (const path of files) yield { path: path as UfsPath } as FileRecord;
+    yield* files;
   },
   usage: () => ({ files: files.size }) as never,
 };
