@@ -116,10 +116,11 @@ export interface KnownWorkers {
 
 /** Of the worker in this process, as soon as it is open. */
 export function figuresOf({
-  opened: { store, lanes, servingCounters: serving },
+  opened: { store, lanes, servingCounters: serving, worker },
 }: NodeBase): (() => WorkerFigures) | undefined {
-  if (store === undefined || lanes === undefined || serving === undefined) return undefined;
-  return workerFigures({ store, lanes, serving, now: () => systemClock.monotonicMs() });
+  if (store === undefined || lanes === undefined || serving === undefined || worker === undefined) return undefined;
+  const origins = worker.originCounts.totals;
+  return workerFigures({ store, lanes, serving, origins, now: () => systemClock.monotonicMs() });
 }
 
 /** By what this node is let in by others, and whom it trusts. */

@@ -1,6 +1,8 @@
 /** What a worker says of itself to its coordinator, of its store and its counters; a daemon alone says it to its own console. */
 import type { WorkerFigures } from './core/membership.ts';
+import { type OriginUse, originTroubles } from './core/origin-use.ts';
 import { addSample, type RateWindow, rateOf } from './core/rate.ts';
+import type { OriginTotals } from './ingest/index.ts';
 import type { Store } from './store/types.ts';
 import { failureCauses, type LaneCounters, laneColumns, laneFailureColumns } from './telemetry/lane-columns.ts';
 import { type ServingCounters, servingColumns } from './telemetry/serving-columns.ts';
@@ -10,12 +12,15 @@ export function workerFigures(of: {
   readonly store: Pick<Store, 'usage'>;
   readonly lanes: LaneCounters;
   readonly serving: ServingCounters;
+  /** By the name of the origin. */
+  readonly origins: ReadonlyMap<string, OriginTotals>;
   readonly now: () => number;
 }): () => WorkerFigures {
   const received = meter(of.now);
   const served = meter(of.now);
   const failed = meter(of.now);
   const throttled = meter(of.now);
+  const originUse = originMeters(of.origins, of.now);
   return () => {
     const { capacityBytes, freeBytes, files, reservedBytes, pinnedBytes, heldBytes } = of.store.usage();
     return {
@@ -29,7 +34,40 @@ export function workerFigures(of: {
         originFailuresPerMinute: failed(failures(of.lanes)) * 60,
         originThrottledPerMinute: throttled(of.lanes.total(laneFailureColumns.throttled)) * 60,
       },
+      origins: originUse(),
     };
+  };
+}
+
+/** Those that were asked for something of late. */
+function originMeters(origins: ReadonlyMap<string, OriginTotals>, now: () => number): () => OriginUse[] {
+  const meters = new Map<string, (name: string, total: number) => number>();
+  return () =>
+    [...origins].flatMap(([origin, { requests, bytes, answers, firstByteMs, failures }]) => {
+      const rate = meters.get(origin) ?? namedMeters(now);
+      meters.set(origin, rate);
+      const requestsPerMinute = Math.round(rate('requests', requests) * 60);
+      const answered = rate('answers', answers);
+      const waitedMs = rate('firstByteMs', firstByteMs);
+      const bytesPerSecond = rate('bytes', bytes);
+      const failed = originTroubles.map((one) => [one, Math.round(rate(one, failures[one]) * 60)] as const);
+      if (requestsPerMinute === 0) return [];
+      return [
+        {
+          ...{ origin, requestsPerMinute, bytesPerSecond: Math.round(bytesPerSecond) },
+          firstByteMs: answered === 0 ? 0 : Math.max(1, Math.round(waitedMs / answered)),
+          failuresPerMinute: Object.fromEntries(failed) as OriginUse['failuresPerMinute'],
+        },
+      ];
+    });
+}
+
+function namedMeters(now: () => number): (name: string, total: number) => number {
+  const meters = new Map<string, (total: number) => number>();
+  return (name, total) => {
+    const known = meters.get(name) ?? meter(now);
+    meters.set(name, known);
+    return known(total);
   };
 }
 

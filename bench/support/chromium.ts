@@ -5,15 +5,31 @@ const executablePath = '/usr/bin/chromium';
 /** It may take long where the machine has other work. */
 const startLimitMs = 60_000;
 
+/** What a browser shows of itself to servers that ask, by the origin of their pages. PEM. */
+export interface ShownCertificate {
+  readonly origin: string;
+  readonly cert: string;
+  readonly key: string;
+}
+
 /** Rejects where it is not installed (Debian: chromium). `profile` is a new folder. */
-export function launchChromium(profile: string): Promise<BrowserContext> {
+export function launchChromium(profile: string, shows: readonly ShownCertificate[] = []): Promise<BrowserContext> {
   return chromium.launchPersistentContext(profile, {
     ...{ executablePath, timeout: startLimitMs, headless: true },
     // Certificates of tests are made by the tests.
     ignoreHTTPSErrors: true,
+    ...(shows.length > 0 && {
+      clientCertificates: shows.map(({ origin, cert, key }) => ({
+        origin,
+        cert: Buffer.from(cert),
+        key: Buffer.from(key),
+      })),
+    }),
     args: [
       ...['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking'],
-      ...['--disable-component-update', '--disable-sync', '--no-proxy-server'],
+      ...['--disable-component-update', '--disable-sync'],
+      // Certificates of clients are shown by a proxy of Playwright's own.
+      ...(shows.length > 0 ? [] : ['--no-proxy-server']),
     ],
   });
 }

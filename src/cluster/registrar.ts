@@ -17,6 +17,7 @@ import { type ErrorCode, PrimedError } from '../core/errors.ts';
 import type { LiveText } from '../core/live.ts';
 import type { WorkerFigures, WorkerProtocols, WorkerReport } from '../core/membership.ts';
 import type { ClientTls } from '../core/node-tls.ts';
+import { originsHeader, originsText } from '../core/origin-use.ts';
 import { clusterProtocol, protocolsHeader, rangeHeader } from '../core/protocol.ts';
 import type { Log, Random, WorkerId } from '../core/types.ts';
 import { useHeader, useText } from '../core/worker-use.ts';
@@ -144,11 +145,15 @@ class HttpRegistrar implements Registrar {
       return this.#leaseMs * renewShare;
     }
     try {
-      const { use, ...known } = figures();
+      const { use, origins = [], ...known } = figures();
       const answer = await this.#transport.json<{ epoch: number; leaseMs: number }>({
         method: 'PUT',
         path: this.#path,
-        headers: { [protocolsHeader]: rangeHeader(clusterProtocol), ...(use && { [useHeader]: useText(use) }) },
+        headers: {
+          [protocolsHeader]: rangeHeader(clusterProtocol),
+          ...(use && { [useHeader]: useText(use) }),
+          ...(origins.length > 0 && { [originsHeader]: originsText(origins) }),
+        },
         body: {
           ...address,
           ...known,

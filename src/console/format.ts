@@ -41,6 +41,13 @@ export function spanText(ms: number | undefined): string {
     : formatDuration(ms < 1000 ? ms : Math.floor(ms / 1000) * 1000);
 }
 
+/** `0.8 ms`, `42 ms`, `1.20 s`. */
+export function millisecondsText(ms: number | undefined): string {
+  if (ms === undefined || !Number.isFinite(ms)) return '–';
+  if (ms >= 999.5) return `${(ms / 1000).toFixed(2)} s`;
+  return ms < 9.95 ? `${ms.toFixed(1)} ms` : `${Math.round(ms)} ms`;
+}
+
 /** `just now`, `3m 12s ago`. */
 export function agoText(atMs: number | undefined, nowMs: number): string {
   if (atMs === undefined) return '–';

@@ -5,6 +5,7 @@
 import type { JobState, JobType } from './job.ts';
 import type { Limit } from './limit-causes.ts';
 import type { WorkerState } from './membership.ts';
+import type { OriginUse } from './origin-use.ts';
 import type { TokenRole } from './roles.ts';
 import type { WorkerUse } from './worker-use.ts';
 
@@ -53,6 +54,7 @@ export interface ConsoleWorker extends Partial<WorkerUse> {
   readonly capacityBytes: number;
   readonly freeBytes: number;
   readonly files: number;
+  readonly origins?: readonly OriginUse[];
   /** Of one that is lost. */
   readonly lastSeenMs?: number;
 }

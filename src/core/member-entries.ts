@@ -23,6 +23,7 @@ import {
   type WorkerRow,
   workerIdPattern,
 } from './membership.ts';
+import { originsText, parseOrigins } from './origin-use.ts';
 import { clusterProtocol, commonProtocol } from './protocol.ts';
 import { workerIdentity } from './ring.ts';
 import type { WorkerId } from './types.ts';
@@ -232,15 +233,17 @@ export function parseRegistered(text: string): Registered | undefined {
 }
 
 export function parseFigures(text: string): WorkerFigures | undefined {
-  const { capacityBytes, freeBytes, files, use: said } = parsed(text);
+  const { capacityBytes, freeBytes, files, use: said, origins: asked } = parsed(text);
   if (!isCount(capacityBytes) || !isCount(freeBytes) || !isCount(files)) return undefined;
   const use = typeof said === 'string' ? parseUse(said) : undefined;
-  return { capacityBytes, freeBytes, files, ...(use && { use }) };
+  const origins = use && (typeof asked === 'string' ? parseOrigins(asked) : []);
+  return { capacityBytes, freeBytes, files, ...(use && { use }), ...(origins && { origins }) };
 }
 
 /** As `parseFigures` reads them. */
-export function figuresText({ use, ...figures }: WorkerFigures): string {
-  return JSON.stringify({ ...figures, ...(use && { use: useText(use) }) });
+export function figuresText({ use, origins = [], ...figures }: WorkerFigures): string {
+  const asked = origins.length === 0 ? {} : { origins: originsText(origins) };
+  return JSON.stringify({ ...figures, ...(use && { use: useText(use) }), ...asked });
 }
 
 function parsed(text: string): Readonly<Record<string, unknown>> {

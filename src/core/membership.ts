@@ -13,6 +13,7 @@
  * id was forgotten between two registrations.
  */
 import { PrimedError } from './errors.ts';
+import type { OriginUse } from './origin-use.ts';
 import type { ProtocolRange } from './protocol.ts';
 import type { WorkerId } from './types.ts';
 import type { WorkerUse } from './worker-use.ts';
@@ -31,6 +32,8 @@ export interface WorkerFigures {
   readonly files: number;
   /** Absent: it does not say. */
   readonly use?: WorkerUse;
+  /** How origins answer it, those that it asked of late; absent: it does not say. */
+  readonly origins?: readonly OriginUse[];
 }
 
 /** Which versions of the cluster's protocol a worker understands: core/protocol. */

@@ -14,6 +14,7 @@ import { makeRunBoard } from './run-board.ts';
 import type { WorkerObserver } from './types.ts';
 import { IngestWorker } from './worker.ts';
 
+export type { OriginTotals } from './origin-counts.ts';
 export type { IngestWorker } from './worker.ts';
 
 export interface IngestOptions {

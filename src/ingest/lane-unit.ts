@@ -14,7 +14,7 @@ import type { CounterRow } from '../telemetry/shared-counters.ts';
 import type { LaneChecksums } from './lane-checksums.ts';
 import type { LaneDisk } from './lane-disk.ts';
 import type { SlotsInUse } from './lane-limits.ts';
-import type { FailedPart, FromLane, PartAnswer, Transfer, WriteUnit } from './protocol.ts';
+import type { FailedPart, FromLane, PartAnswer, Transfer, WriteDone, WriteUnit } from './protocol.ts';
 import { bookBytes, type RunBoard } from './run-board.ts';
 
 /** Parts that are this much later than the last arrival of their unit no longer hold it back. */
@@ -39,6 +39,8 @@ interface Landing {
   readonly attributes: string[];
   /** How each was answered; none where nobody asks. */
   readonly answers: PartAnswer[] | undefined;
+  /** Of the parts that arrived and are not yet reported. */
+  firstByteMs: number;
   waiting: number;
   arrived: number;
   /** Pieces being written now. */
@@ -87,6 +89,7 @@ export class UnitRunner implements SlotsInUse {
       failed: [],
       attributes: new Array(count).fill(''),
       answers: unit.retried ? new Array(count) : undefined,
+      firstByteMs: 0,
       waiting: count,
       arrived: 0,
       writing: 0,
@@ -177,6 +180,7 @@ export class UnitRunner implements SlotsInUse {
       landing.attributes[part] = result.attributes;
       if (landing.answers !== undefined) landing.answers[part] = answerOf(result);
       landing.lastArrivalMs = performance.now();
+      landing.firstByteMs += result.firstByteMs;
       if (!landing.unit.copied) this.#observe(result);
     } else {
       landing.states[part] = PartState.settled;
@@ -207,19 +211,22 @@ export class UnitRunner implements SlotsInUse {
     }
     landing.arrived = 0;
     const failed = landing.failed.splice(0);
+    const { firstByteMs } = landing;
+    landing.firstByteMs = 0;
     if (arrived.length === 0) {
-      this.#report(landing, arrived, failed, 0);
+      this.#report(landing, { arrived, failed, firstByteMs }, 0);
       return;
     }
     const transfers = arrived.length === landing.states.length ? unit.writes : transfersOf(unit, arrived);
     landing.writing += 1;
     this.#disk.write(landing.view, transfers, (errno) => {
       landing.writing -= 1;
-      this.#report(landing, arrived, failed, errno);
+      this.#report(landing, { arrived, failed, firstByteMs }, errno);
     });
   }
 
-  #report(landing: Landing, arrived: readonly number[], failed: readonly FailedPart[], errno: number): void {
+  #report(landing: Landing, settled: Pick<WriteDone, 'arrived' | 'failed' | 'firstByteMs'>, errno: number): void {
+    const { arrived } = settled;
     const final =
       landing.waiting === 0 && landing.writing === 0 && landing.arrived === 0 && landing.failed.length === 0;
     if (final) {
@@ -235,7 +242,8 @@ export class UnitRunner implements SlotsInUse {
     const { id } = landing.unit;
     const answers = landing.answers && { answers: arrived.map((part) => landing.answers![part]!) };
     const message = {
-      ...({ type: 'written', id, final, arrived, checksums, attributes, failed, surplusBytes } as const),
+      ...({ type: 'written', id, final, checksums, attributes, surplusBytes } as const),
+      ...settled,
       ...answers,
     };
     this.#post(errno === 0 ? message : { ...message, writeError: errno }, [checksums.buffer]);

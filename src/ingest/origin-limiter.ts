@@ -109,6 +109,11 @@ export class OriginLimiter {
     this.#assign(index);
   }
 
+  /** Undefined: no such origin is known. */
+  nameOf(index: number): string | undefined {
+    return this.#origins[index];
+  }
+
   /** Somebody has work for the origin, until `leave`. */
   enter(index: number): void {
     this.#users[index] = (this.#users[index] ?? 0) + 1;

@@ -4,6 +4,7 @@
  * Invariants: a part is in exactly one of: unplanned, queued, waiting for another attempt, in a unit, landing, ended. The
  * extents of a unit belong to this class until each part of it is landed or given back.
  */
+
 import assert from 'node:assert/strict';
 import { PrimedError } from '../core/errors.ts';
 import { FairShare } from '../core/fair-share.ts';
@@ -21,6 +22,7 @@ import type { Files } from './files.ts';
 import type { Landings } from './landings.ts';
 import type { LanePool } from './lanes.ts';
 import type { Limits } from './limits.ts';
+import type { OriginCounts } from './origin-counts.ts';
 import type { LimitKind, OriginLimiter } from './origin-limiter.ts';
 import type { OriginLinks } from './origin-links.ts';
 import type { PartQueue } from './part-queue.ts';
@@ -65,6 +67,7 @@ export interface PartsOptions {
   readonly links: OriginLinks;
   readonly limits: Limits;
   readonly limiter: OriginLimiter;
+  readonly counts: OriginCounts;
   readonly books: Books;
   readonly landings: Landings;
   readonly log: Log;
@@ -262,6 +265,7 @@ export class Parts {
     if (queue === run.fetches) {
       const { originIndex } = (unit.parts[0] as PartTask).file;
       this.#options.limiter.settled(originIndex, settledParts, message.final ? unit.bytes : 0);
+      this.#count(unit, message);
     }
     let checksumAt = 0;
     for (const [at, index] of message.arrived.entries()) {
@@ -289,6 +293,15 @@ export class Parts {
     }
     run.wakeIfIdle();
     this.schedule();
+  }
+
+  #count({ parts }: UnitInFlight, { arrived, failed, firstByteMs }: WriteDone): void {
+    const { counts, limiter } = this.#options;
+    const origin = limiter.nameOf((parts[0] as PartTask).file.originIndex);
+    if (origin === undefined) return;
+    const bytes = arrived.reduce((sum, at) => sum + (parts[at] as PartTask).range.length, 0);
+    counts.answered(origin, { parts: arrived.length, bytes, firstByteMs });
+    for (const { failure } of failed) counts.failed(origin, failure.cause);
   }
 
   #arrived(

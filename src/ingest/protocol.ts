@@ -97,6 +97,8 @@ export interface WriteDone {
   readonly failed: readonly FailedPart[];
   /** Bytes received beyond the length of the parts that arrived: an answer that had to be asked for again. */
   readonly surplusBytes: number;
+  /** From asking to the first byte, of the parts that arrived, together. */
+  readonly firstByteMs: number;
   /** errno of a failed write: then nothing of this piece is on disk. */
   readonly writeError?: number;
 }

@@ -1,4 +1,5 @@
 /** The worker as the coordinator sees it: runs begin, are fed with files, and end. See types.ts for who waits for whom. */
+
 import assert from 'node:assert/strict';
 import { abortable } from '../core/abortable.ts';
 import type { Checksums } from '../core/attributes.ts';
@@ -30,6 +31,7 @@ import { Landings } from './landings.ts';
 import type { LanePool } from './lanes.ts';
 import { LimitBook } from './limit-book.ts';
 import { Limits } from './limits.ts';
+import { OriginCounts } from './origin-counts.ts';
 import type { OriginLimiter } from './origin-limiter.ts';
 import { OriginLinks } from './origin-links.ts';
 import { Parts } from './parts.ts';
@@ -99,6 +101,7 @@ export class IngestWorker implements Worker {
   readonly #partBytes: number;
   readonly #follows: Follows;
   readonly landings = new Landings();
+  readonly originCounts = new OriginCounts();
   readonly #files: Files;
   readonly #parts: Parts;
   readonly #verifier: Verifier;
@@ -146,6 +149,7 @@ export class IngestWorker implements Worker {
           landings: this.landings,
           limits: this.#limits,
           limiter: this.#limiter,
+          counts: this.originCounts,
           books: this.#books,
           links: this.#links,
         },

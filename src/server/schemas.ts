@@ -348,6 +348,14 @@ export const WorkerRow = Type.Object(
         { ...open, description: 'What of its store is for whom, and its rates of late' },
       ),
     ),
+    origins: optional(
+      Type.Array(
+        Type.Object({ origin: text, requestsPerMinute: count, bytesPerSecond: count, firstByteMs: count }, open),
+        {
+          description: 'How origins answer it of late, with failures a minute by kind',
+        },
+      ),
+    ),
     registeredAt: time,
     lastSeenAt: time,
     leaseEndsAt: time,

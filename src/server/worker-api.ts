@@ -19,6 +19,7 @@ import {
   type WorkerReport,
   workerIdPattern,
 } from '../core/membership.ts';
+import { originsHeader, parseOrigins } from '../core/origin-use.ts';
 import {
   clusterProtocol,
   commonProtocol,
@@ -211,11 +212,14 @@ function reportOf(request: FastifyRequest<{ Body: WorkerBody }>): WorkerReport {
   const said = request.headers[useHeader];
   const use = typeof said === 'string' ? parseUse(said) : undefined;
   const newestProtocol = rangeOf(request, body.protocol).newest;
-  return { ...(report as unknown as WorkerReport), newestProtocol, ...(use && { use }) };
+  const asked = request.headers[originsHeader];
+  // One that says its rates and names no origin has asked none.
+  const origins = use && (typeof asked === 'string' ? parseOrigins(asked) : []);
+  return { ...(report as unknown as WorkerReport), newestProtocol, ...(use && { use }), ...(origins && { origins }) };
 }
 
-function figuresOf({ capacityBytes, freeBytes, files, use }: WorkerFigures): WorkerFigures {
-  return { capacityBytes, freeBytes, files, ...(use && { use }) };
+function figuresOf({ capacityBytes, freeBytes, files, use, origins }: WorkerFigures): WorkerFigures {
+  return { capacityBytes, freeBytes, files, ...(use && { use }), ...(origins && { origins }) };
 }
 
 function rowOf(known: KnownWorker, refusal?: PrimedError, rate?: number) {

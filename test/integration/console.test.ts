@@ -7,9 +7,9 @@ import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { countBytes } from '../../bench/support/chromium.ts';
 import { type MadeCluster, madeJob, madeWorker } from '../../bench/support/made-cluster.ts';
 import { GiB, KiB, MiB } from '../../src/core/units.ts';
-import { call, type Json, submit } from '../support/api.ts';
+import { call, type Json, stop, submit } from '../support/api.ts';
 import { type Browser, type OpenedPage, openBrowser } from '../support/browser.ts';
-import { makeCertificate } from '../support/certificate.ts';
+import { makeAuthority, makeCertificate } from '../support/certificate.ts';
 import { type Cluster, openCluster } from '../support/cluster.ts';
 import { startConsole } from '../support/console-server.ts';
 import { startDaemon } from '../support/daemon.ts';
@@ -18,6 +18,7 @@ import { temporaryFolder } from '../support/files.ts';
 const hostile = 'bad/<img src=x onerror="window.hit=1">&amp;.bin';
 const objects = [
   ...Array.from({ length: 4 }, (_, n) => ({ key: `slow/${n}.bin`, sizeBytes: 24 * MiB + n })),
+  ...Array.from({ length: 1000 }, (_, n) => ({ key: `many/${n}.bin`, sizeBytes: 64 * KiB })),
   { key: 'bad/good.bin', sizeBytes: 5000 },
   { key: hostile, sizeBytes: 5000 },
 ];
@@ -174,6 +175,36 @@ test('a free says first what would go, and then it goes', async () => {
   await page.close();
 });
 
+test('an origin is told of for the whole cluster, with why its requests fail, and worker by worker', async () => {
+  const fault = { kind: 'status', status: 503 } as const;
+  const id = cluster!.origin.setFault({ keyPattern: '^many/', every: 3, fault });
+  // Requests end all the time, and for a minute: it is to be stopped long before its end.
+  cluster!.origin.setKnobs({ bytesPerSecond: MiB });
+  await submit(cluster!.coordinator.api, 's3://demo/many/');
+  const { page, complaints, shoot } = await visit('/console/#/origins');
+  const row = page.getByRole('row', { name: /s3:\/\/demo\// });
+  await expect
+    .poll(() => row.innerText(), { timeout: 60_000 })
+    .toMatch(/(throttled|failing)[\s\S]*told to slow down \d+ %[\s\S]*iB\/s\s+[\d.]+ (ms|s)\s/);
+  expect(cluster!.origin.fired(id)).toBeGreaterThan(0);
+  await shoot('origins');
+  await row.getByRole('link').click();
+  await heading(page, 'Origin').waitFor();
+  await page
+    .getByRole('table', { name: 'Workers that ask this origin' })
+    .getByText('told to slow down')
+    .first()
+    .waitFor();
+  expect(await page.locator('dl.facts').innerText()).toMatch(/Why\ntold to slow down[\s\S]*Limit in use\nno limit/);
+  expect(await findings(page)).toEqual([]);
+  await shoot('origin');
+  expect(complaints).toEqual([]);
+  cluster!.origin.clearFaults();
+  await stop(cluster!.coordinator.api, 's3://demo/many/');
+  cluster!.origin.setKnobs({ bytesPerSecond: 0 });
+  await page.close();
+});
+
 test('every view has no finding of axe, light and dark, wide and on a phone', async () => {
   for (const options of [{}, { dark: true, width: 390 }]) {
     const { page, complaints } = await visit('/console/', options);
@@ -249,6 +280,55 @@ test('over TLS and with tokens: nothing without one, no button without the role,
     expect(asked.filter((url) => url.includes('hush') || !url.startsWith(`${daemon.api}/`))).toEqual([]);
     await page.close();
   } finally {
+    await daemon.kill();
+    folder.remove();
+  }
+});
+
+test('where nodes know each other by certificates, one makes nobody an operator, and people need none', async () => {
+  const folder = temporaryFolder('console-mtls');
+  const authority = makeAuthority('cluster');
+  const { cert, key } = authority.sign('c');
+  const toml = 'api_token = "hush-admin"\n[[token]]\nname = "reader"\nrole = "read"\ntoken = "hush-read"\n';
+  const files = { 'primed.toml': toml, 'cert.pem': cert, 'key.pem': key, 'ca.pem': authority.cert };
+  for (const [name, text] of Object.entries(files)) writeFileSync(join(folder.path, name), text, { mode: 0o600 });
+  const daemon = await startDaemon({
+    ...{ role: 'coordinator', dataDir: join(folder.path, 'data'), storeSize: null, ca: authority.cert },
+    args: ['--config', join(folder.path, 'primed.toml')],
+    env: {
+      PRIMED_TLS_CERT_FILE: join(folder.path, 'cert.pem'),
+      PRIMED_TLS_KEY_FILE: join(folder.path, 'key.pem'),
+      PRIMED_TLS_CA_FILE: join(folder.path, 'ca.pem'),
+      PRIMED_TLS_NODES: 'mtls',
+    },
+  });
+  const shows = { origin: daemon.api, ...authority.sign('w9') };
+  const certified = await openBrowser([shows]);
+  try {
+    // What a node would send: the certificate is there, and it is the only difference.
+    const asNode = (page: Page): Promise<{ status: number; message: string }> =>
+      page.evaluate(`fetch('/internal/v1/workers/w9', { method: 'PUT', body: '{}', headers: { 'content-type': 'application/json' } })
+        .then(async (answer) => ({ status: answer.status, message: (await answer.json()).message }))`);
+    for (const [who, has] of [
+      [certified, true],
+      [browser, false],
+    ] as const) {
+      const { page, complaints } = await who.open();
+      await page.goto(daemon.api);
+      // A certificate alone shows nothing of the cluster.
+      await heading(page, 'Sign in').waitFor();
+      const { status, message } = await asNode(page);
+      expect([has, status, /certificate/.test(message)]).toEqual(has ? [true, 400, false] : [false, 401, true]);
+      await page.getByLabel('Token').fill('hush-read');
+      await page.keyboard.press('Enter');
+      await page.getByText('No job yet').waitFor();
+      await page.getByText('reader (read)').waitFor();
+      for (const name of ['Submit a load', 'Free…']) expect(await button(page, name).isVisible()).toBe(false);
+      expect(complaints).toEqual([]);
+      await page.close();
+    }
+  } finally {
+    await certified.close();
     await daemon.kill();
     folder.remove();
   }

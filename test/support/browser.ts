@@ -2,7 +2,7 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Page } from 'playwright-core';
-import { launchChromium } from '../../bench/support/chromium.ts';
+import { launchChromium, type ShownCertificate } from '../../bench/support/chromium.ts';
 import { temporaryFolder } from './files.ts';
 
 /** Of each thing that is waited for in a page. */
@@ -29,9 +29,9 @@ export interface OpenedPage {
   shoot(name: string): Promise<void>;
 }
 
-export async function openBrowser(): Promise<Browser> {
+export async function openBrowser(shows: readonly ShownCertificate[] = []): Promise<Browser> {
   const profile = temporaryFolder('chromium');
-  const context = await launchChromium(profile.path);
+  const context = await launchChromium(profile.path, shows);
   return {
     async open({ dark = false, width = 1280, height = 800 } = {}) {
       const page = await context.newPage();

@@ -18,6 +18,7 @@ import { type Connection, followFeed } from './feed.ts';
 import { fileView } from './file-view.ts';
 import { jobView } from './job-view.ts';
 import { jobsView } from './jobs-view.ts';
+import { originView } from './origin-view.ts';
 import { originsView } from './origins-view.ts';
 import { say } from './parts.ts';
 import { PastAsker, steadyMs } from './rates.ts';
@@ -38,6 +39,7 @@ const views: Readonly<Record<string, MakeView>> = {
   workers: workersView,
   store: storeView,
   origins: originsView,
+  origin: originView,
   rates: ratesView,
   file: fileView,
 };
@@ -111,7 +113,7 @@ function route(): void {
   const [, name = 'jobs', rest = ''] = /^#\/([a-z]+)(?:\/(.*))?$/.exec(location.hash) ?? [];
   const make = views[name] ?? jobsView;
   for (const [index, [place]] of places.entries())
-    setAttribute(links[index]!, 'aria-current', (place === name || (place === 'jobs' && name === 'job')) && 'page');
+    setAttribute(links[index]!, 'aria-current', (place === name || `${name}s` === place) && 'page');
   const first = view === undefined;
   open(make(state, decoded(rest)), !first);
 }

@@ -19,6 +19,7 @@ const marks: Readonly<Record<string, string>> = {
   GOOD: 'M3 8.5l3.5 3.5L13 4.5',
   RETRYING: 'M8 2v7M8 12v1',
   FAILING: 'M4 4l8 8M12 4l-8 8',
+  THROTTLED: 'M8 3v6M5 6l3 3l3-3M3 13h10',
   IDLE: 'M4 8h8',
 };
 
@@ -89,6 +90,10 @@ export function showLink(cell: HTMLElement, href: string, text: string): void {
 
 export function jobHref(id: string): string {
   return `#/job/${encodeURIComponent(id)}`;
+}
+
+export function originHref(id: string): string {
+  return `#/origin/${encodeURIComponent(id)}`;
 }
 
 export function fileHref(path: string): string {

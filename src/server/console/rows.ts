@@ -107,6 +107,7 @@ export function workerRow(row: WorkerRow, refusal: Error | undefined): Unsent<Co
     servedBytesPerSecond: rates?.servedBytesPerSecond,
     originFailuresPerMinute: rates?.originFailuresPerMinute,
     originThrottledPerMinute: rates?.originThrottledPerMinute,
+    origins: lost || row.origins?.length === 0 ? undefined : row.origins,
     // Of the others it changes with each renewal, and says nothing.
     lastSeenMs: lost ? row.lastSeenMs : undefined,
   };

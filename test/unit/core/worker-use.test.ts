@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { figuresText, parseFigures } from '../../../src/core/member-entries.ts';
 import { parseUse, useText } from '../../../src/core/worker-use.ts';
+import { OriginCounts } from '../../../src/ingest/origin-counts.ts';
 import { laneColumns, laneFailureColumns, laneLayout } from '../../../src/telemetry/lane-columns.ts';
 import { servingColumns, servingLayout } from '../../../src/telemetry/serving-columns.ts';
 import { makeSharedCounters } from '../../../src/telemetry/shared-counters.ts';
@@ -20,7 +21,7 @@ test('what is said is heard, over HTTP and in etcd, and a newer worker may say m
     fc.property(anyUse, count, (use, bytes) => {
       expect(parseUse(useText(use))).toEqual(use);
       expect(parseUse(`${useText(use)} 5 more`)).toEqual(use);
-      const figures = { capacityBytes: bytes, freeBytes: 0, files: 1, use };
+      const figures = { capacityBytes: bytes, freeBytes: 0, files: 1, use, origins: [] };
       expect(parseFigures(figuresText(figures))).toEqual(figures);
     }),
   );
@@ -52,7 +53,9 @@ test('rates are those of late, and fall when nothing comes any more', () => {
     files: 5,
     blocks: 6,
   };
-  const figures = workerFigures({ store: { usage: () => usage }, lanes, serving, now: () => nowMs });
+  const counts = new OriginCounts();
+  const origins = counts.totals;
+  const figures = workerFigures({ store: { usage: () => usage }, lanes, serving, origins, now: () => nowMs });
   const still = { reservedBytes: 3, pinnedBytes: 2, heldBytes: 1 };
   expect(figures()).toEqual({
     ...{ capacityBytes: 10, freeBytes: 0, files: 5 },
@@ -63,7 +66,10 @@ test('rates are those of late, and fall when nothing comes any more', () => {
       originFailuresPerMinute: 0,
       originThrottledPerMinute: 0,
     },
+    origins: [],
   });
+  counts.answered('s3://b/', { parts: 1, bytes: 1, firstByteMs: 1 });
+  expect(figures().origins).toEqual([]);
   nowMs = 3000;
   lanes.row(0).add(laneColumns.originBytes, 3000);
   lanes.row(1).add(laneColumns.peerBytes, 6000);
@@ -71,10 +77,20 @@ test('rates are those of late, and fall when nothing comes any more', () => {
   lanes.row(0).add(laneFailureColumns.reset, 2);
   lanes.row(0).add(laneFailureColumns.cancelled, 50);
   serving.row(0).add(servingColumns.servedBytes, 300);
+  counts.answered('s3://b/', { parts: 9, bytes: 3000, firstByteMs: 90 });
+  counts.failed('s3://b/', 'throttled');
+  expect(figures().origins).toEqual([
+    {
+      ...{ origin: 's3://b/', requestsPerMinute: 200, bytesPerSecond: 1000, firstByteMs: 10 },
+      failuresPerMinute: { throttled: 20, server: 0, refused: 0, unreachable: 0, slow: 0, broken: 0, changed: 0 },
+    },
+  ]);
   expect(figures().use).toEqual({
     ...{ ...still, receivedBytesPerSecond: 3000, servedBytesPerSecond: 100 },
     ...{ originFailuresPerMinute: 60, originThrottledPerMinute: 20 },
   });
   for (nowMs = 6000; nowMs < 20_000; nowMs += 3000) figures();
   expect(figures().use).toMatchObject({ receivedBytesPerSecond: 0, originFailuresPerMinute: 0 });
+  // It is not asked any more, and not spoken of.
+  expect(figures().origins).toEqual([]);
 });
