@@ -1,15 +1,12 @@
 /** What a coordinator spends on a manifest of ten million keys: its memory, its pace, and how soon it answers meanwhile. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { MiB } from '../../src/core/units.ts';
-import { startListingOrigin } from '../origins/listing.ts';
-import { givingWay, openLocalCluster } from '../support/cluster.ts';
 import { hasEnded, type Progress, progressOf, submitLoad } from '../support/jobs.ts';
+import { openListedCluster, listedPath as path, listedWorkers as workers } from '../support/listed-cluster.ts';
 import { cpuSecondsOf, memoryOf } from '../support/process.ts';
 import { figure, quantile, verdict } from '../support/results.ts';
 import type { Scenario } from '../support/scenario.ts';
 
-const path = 's3://bench/data/';
-const workers = ['w1', 'w2', 'w3', 'w4'];
 /** Often enough for a quantile, seldom enough to cost nothing. */
 const probeEveryMs = 25;
 
@@ -17,16 +14,7 @@ export const manifest: Scenario = {
   summary: 'a manifest of 10 million keys over 4 workers: memory, pace and answers of the coordinator (--size N: keys)',
   async run({ workspace, quick, sizeBytes, log }) {
     const keys = sizeBytes ?? (quick ? 100_000 : 10_000_000);
-    const origin = await startListingOrigin(workspace, keys);
-    const order = {
-      folder: workspace.folder('cluster'),
-      startOrigin: async () => origin,
-      workers,
-      storeSize: '64MB',
-      env: { PRIMED_LOG_LEVEL: 'warn' },
-    };
-    const cluster = await openLocalCluster(order, givingWay);
-    workspace.defer(() => cluster.close());
+    const { origin, cluster } = await openListedCluster(workspace, keys);
     const { api, pid } = cluster.coordinator;
     const idle = memoryOf(pid);
     const pids = [pid, ...Array.from(cluster.workers.values(), (worker) => worker.pid), origin.pid];

@@ -1,29 +1,17 @@
 /** What a plan of a million keys takes beyond listing them, and what memory: nothing is loaded. */
 import { MiB } from '../../src/core/units.ts';
 import { openOrigins } from '../../src/origin/origins.ts';
-import { startListingOrigin } from '../origins/listing.ts';
-import { clusterCredentials, givingWay, openLocalCluster } from '../support/cluster.ts';
+import { clusterCredentials } from '../support/cluster.ts';
+import { openListedCluster, listedPath as path, listedWorkers as workers } from '../support/listed-cluster.ts';
 import { cpuSecondsOf, memoryOf } from '../support/process.ts';
 import { figure, ratioOfRuns, verdict } from '../support/results.ts';
 import type { Scenario } from '../support/scenario.ts';
-
-const path = 's3://bench/data/';
-const workers = ['w1', 'w2', 'w3', 'w4'];
 
 export const plan: Scenario = {
   summary: 'a plan of a million keys over 4 workers, beside their listing (--size N: keys)',
   async run({ workspace, quick, runs, sizeBytes, log }) {
     const keys = sizeBytes ?? (quick ? 100_000 : 1_000_000);
-    const origin = await startListingOrigin(workspace, keys);
-    const order = {
-      folder: workspace.folder('cluster'),
-      startOrigin: async () => origin,
-      workers,
-      storeSize: '64MB',
-      env: { PRIMED_LOG_LEVEL: 'warn' },
-    };
-    const cluster = await openLocalCluster(order, givingWay);
-    workspace.defer(() => cluster.close());
+    const { origin, cluster } = await openListedCluster(workspace, keys);
     const { api, pid } = cluster.coordinator;
     const planned: number[] = [];
     const listed: number[] = [];
