@@ -2,8 +2,8 @@
  * Jobs that several coordinators share through etcd.
  *
  * Who is in it: the Tenure is this coordinator's lease; the JobsMirror has heard of every job, claim and stop; the Book
- * writes, by transactions; OwnedJobs runs what this coordinator has claimed. This file answers callers, and at each change
- * does what core/job-claims decides.
+ * writes, by transactions; OwnedJobs runs what this coordinator has claimed; Claims does at each change what core/job-claims
+ * decides. This file answers callers.
  *
  * Who waits for whom: a submission waits for etcd. A stop waits for the coordinator that runs the job, or for the one that
  * takes it over. Answers about jobs wait for nobody: the coordinator that runs a job answers from its JobRun, the others from
@@ -23,7 +23,6 @@ import {
   type JobType,
   type LoadOptions,
 } from '../../core/job.ts';
-import { claimActions, contendDelayMs } from '../../core/job-claims.ts';
 import type { LoadPlan } from '../../core/load-plan.ts';
 import { emptyLedger, type Random } from '../../core/types.ts';
 import type { Etcd, Lease } from '../etcd/types.ts';
@@ -41,6 +40,7 @@ import { snapshotOf } from '../snapshot.ts';
 import { nobody, type OpenJobService, type SubmitResult } from '../types.ts';
 import { upgradeJobStore } from '../upgrade-job-store.ts';
 import { Book } from './book.ts';
+import { Claims } from './claims.ts';
 import { SharedKeys } from './keys.ts';
 import { isOpen, JobsMirror, type WatchedJob } from './mirror.ts';
 import { OwnedJobs } from './owned-jobs.ts';
@@ -85,18 +85,13 @@ class SharedJobs implements OpenJobService {
   readonly #me = randomUUID();
   readonly #deps: Omit<JobDeps, 'publish'>;
   readonly #timers: Timers;
-  readonly #random: Random;
   readonly #turns: JobTurns;
   readonly #book: Book;
   readonly #mirror: JobsMirror;
   readonly #tenure: Tenure;
   readonly #owned: OwnedJobs;
-  /** Jobs whose claim is contended for, with how to call that off. */
-  readonly #contending = new Map<string, () => void>();
-  /** What is being done about which job. */
-  readonly #busy = new Set<string>();
+  readonly #claims: Claims;
   #submitting: Promise<void> = Promise.resolve();
-  #held = false;
   #scheduled = false;
   #ticks = 0;
   #stopTicking: () => void = () => undefined;
@@ -111,7 +106,6 @@ class SharedJobs implements OpenJobService {
     const settings = { ...defaultJobServiceSettings, ...options.settings };
     const keys = new SharedKeys(root);
     this.#timers = timers;
-    this.#random = random;
     this.#deps = { fleet, origins, clock, log, settings, observe, store: new JobStore(dir) };
     this.#planner = new LoadPlanner({
       ...{ deps: this.#deps, prices: options.prices, limits: options.originLimits },
@@ -132,6 +126,11 @@ class SharedJobs implements OpenJobService {
       tenure: this.#tenure,
     });
     this.#owned.onMoved = onChange;
+    this.#claims = new Claims({
+      ...{ me: this.#me, deps: this.#deps, timers, random },
+      ...{ book: this.#book, mirror: this.#mirror, tenure: this.#tenure, owned: this.#owned },
+      whyDeaf: () => this.#whyDeaf(),
+    });
   }
 
   async open(): Promise<void> {
@@ -250,7 +249,7 @@ class SharedJobs implements OpenJobService {
   async #close(limitMs: number): Promise<void> {
     this.#closed.abort(new PrimedError('STOPPING', 'The daemon is shutting down; ask another coordinator.'));
     this.#stopTicking();
-    this.#callOff();
+    this.#claims.callOff();
     this.#turns.close();
     const why = new PrimedError('STOPPING', 'The daemon goes down; another coordinator goes on with the job.');
     await this.#owned.close(why, limitMs);
@@ -385,105 +384,14 @@ class SharedJobs implements OpenJobService {
     );
   }
 
-  // --- claims
-
   /** Many changes of one turn of the loop are looked at once. */
   #changed(): void {
     if (this.#scheduled || this.#closing !== undefined) return;
     this.#scheduled = true;
     setImmediate(() => {
       this.#scheduled = false;
-      if (this.#closing === undefined) this.#reconcile();
+      if (this.#closing === undefined) this.#claims.look();
     });
-  }
-
-  #reconcile(): void {
-    const { lease } = this.#tenure;
-    const { known, jobs, claims, stops, limits } = this.#mirror;
-    if (lease === undefined || !known) {
-      this.#standStill();
-      return;
-    }
-    this.#held = true;
-    const open = new Map(
-      [...jobs].filter(([, job]) => isOpen(job)).map(([jobId]) => [jobId, claims.get(jobId)] as const),
-    );
-    const { adopt, renew, pause, forget, contend } = claimActions({
-      ...{ me: this.#me, lease: lease.id, open },
-      running: this.#owned.running(),
-      kept: this.#owned.kept(),
-    });
-    const { stopDeadlineMs } = this.#deps.settings;
-    const why = new PrimedError('RUN_SUPERSEDED', 'Another coordinator has the job by now.');
-    const free = (jobId: string): boolean => !this.#owned.isMoving(jobId);
-    for (const jobId of forget.filter(free)) void this.#owned.forget(jobId, why, stopDeadlineMs);
-    for (const jobId of pause.filter(free)) void this.#owned.pause(jobId, why, stopDeadlineMs);
-    for (const { jobId } of renew) this.#once('renew', jobId, () => this.#book.renew(jobId, claims.get(jobId)!, lease));
-    const adopted = adopt.filter(({ jobId }) => free(jobId)).map(({ jobId }) => jobs.get(jobId)!);
-    const ran = ({ snapshot }: WatchedJob): number => (snapshot.startedAtMs === undefined ? 1 : 0);
-    for (const job of adopted.sort((a, b) => ran(a) - ran(b)))
-      void this.#owned.adopt(job, claims.get(job.definition.jobId)!);
-    this.#contend(contend);
-    for (const jobId of limits.keys())
-      if (this.#owned.run(jobId) !== undefined) this.#once('limit', jobId, () => this.#owned.limit(jobId));
-    for (const jobId of stops)
-      if (this.#owned.run(jobId) !== undefined) this.#once('stop', jobId, () => this.#owned.stop(jobId));
-  }
-
-  /** Before etcd could give the claims away. */
-  #standStill(): void {
-    this.#callOff();
-    if (!this.#held) return;
-    this.#held = false;
-    const why = new PrimedError('ETCD_UNAVAILABLE', `This coordinator has no lease in etcd: ${this.#whyDeaf()}`);
-    this.#deps.log.warn({ reason: why.message }, 'jobs pause: nothing is decided without a lease');
-    void this.#owned.pauseAll(why, this.#deps.settings.stopDeadlineMs);
-  }
-
-  #contend(jobIds: readonly string[]): void {
-    const wanted = new Set(jobIds);
-    for (const [jobId, callOff] of this.#contending) {
-      if (wanted.has(jobId)) continue;
-      callOff();
-      this.#contending.delete(jobId);
-    }
-    const { coordinators, claims } = this.#mirror;
-    for (const jobId of jobIds) {
-      if (this.#contending.has(jobId)) continue;
-      const who = { me: this.#me, coordinators: coordinators.keys(), claims: claims.values(), random: this.#random };
-      this.#contending.set(
-        jobId,
-        this.#timers.after(contendDelayMs(who), () => this.#claim(jobId)),
-      );
-    }
-  }
-
-  #claim(jobId: string): void {
-    this.#contending.delete(jobId);
-    const job = this.#mirror.byId(jobId);
-    const { lease } = this.#tenure;
-    if (lease === undefined || job === undefined || !isOpen(job) || this.#mirror.claims.has(jobId)) return;
-    if (!this.#owned.isMoving(jobId)) this.#once('claim', jobId, () => this.#book.claim(job, lease));
-  }
-
-  #callOff(): void {
-    for (const callOff of this.#contending.values()) callOff();
-    this.#contending.clear();
-  }
-
-  /** What fails is tried again when something changes, or at the next tick. */
-  #once(what: 'claim' | 'renew' | 'limit' | 'stop', jobId: string, act: () => Promise<unknown>): void {
-    const key = `${what} ${jobId}`;
-    if (this.#busy.has(key)) return;
-    this.#busy.add(key);
-    act()
-      .catch((error: unknown) =>
-        this.#deps.log.warn(
-          { jobId, what, reason: reportOf(error).message },
-          'something that was to be done about a job was not',
-        ),
-      )
-      .finally(() => this.#busy.delete(key));
   }
 
   // --- housekeeping
