@@ -177,7 +177,7 @@ export class PeerClient {
     const target = `/internal/v1/check?${new URLSearchParams({ path })}`;
     const headers = { accept: 'application/x-ndjson' };
     const answer = await this.#open(peer, target, { method: 'POST', headers, signal, headMs: checkSilenceMs });
-    return this.#lent(peer, answer, undefined);
+    return this.#lent(peer, answer, undefined, signal);
   }
 
   async close(): Promise<void> {
@@ -186,7 +186,7 @@ export class PeerClient {
 
   async #json<T>(peer: Peer, target: string, signal?: AbortSignal): Promise<T> {
     const answer = await this.#open(peer, target, signal === undefined ? {} : { signal });
-    const text = await this.#textOf(peer, answer);
+    const text = await this.#textOf(peer, answer, signal);
     return this.#sensible(peer, () => JSON.parse(text) as T);
   }
 
@@ -246,13 +246,20 @@ export class PeerClient {
   }
 
   /** A body that is given back also when nobody has begun to read it. */
-  #lent(peer: Peer, answer: Dispatcher.ResponseData, length: number | undefined): AsyncIterable<Buffer> {
+  #lent(
+    peer: Peer,
+    answer: Dispatcher.ResponseData,
+    length: number | undefined,
+    signal?: AbortSignal,
+  ): AsyncIterable<Buffer> {
     return {
       [Symbol.asyncIterator]: () => {
-        const pieces = this.#bodyOf(peer, answer, length);
+        let left = false;
+        const pieces = this.#bodyOf(peer, answer, length, () => left || signal?.aborted === true);
         return {
           next: () => pieces.next(),
           async return() {
+            left = true;
             answer.body.destroy();
             return pieces.return(undefined);
           },
@@ -261,7 +268,13 @@ export class PeerClient {
     };
   }
 
-  async *#bodyOf(peer: Peer, { body }: Dispatcher.ResponseData, length: number | undefined): AsyncGenerator<Buffer> {
+  /** @param left whether it was given up here: that says nothing of the worker */
+  async *#bodyOf(
+    peer: Peer,
+    { body }: Dispatcher.ResponseData,
+    length: number | undefined,
+    left: () => boolean,
+  ): AsyncGenerator<Buffer> {
     let received = 0;
     try {
       for await (const piece of body) {
@@ -269,15 +282,16 @@ export class PeerClient {
         yield piece as Buffer;
       }
     } catch (error) {
-      throw this.#failed(peer, `it broke off after ${received} bytes (${reasonOf(error)})`, error);
+      const why = `it broke off after ${received} bytes (${reasonOf(error)})`;
+      throw left() ? failed(peer, why, error) : this.#failed(peer, why, error);
     }
     if (length !== undefined && received !== length) throw this.#failed(peer, `it gave ${received} of ${length} bytes`);
   }
 
-  async #textOf(peer: Peer, answer: Dispatcher.ResponseData): Promise<string> {
+  async #textOf(peer: Peer, answer: Dispatcher.ResponseData, signal?: AbortSignal): Promise<string> {
     const pieces: Buffer[] = [];
     let total = 0;
-    for await (const piece of this.#bodyOf(peer, answer, undefined)) {
+    for await (const piece of this.#bodyOf(peer, answer, undefined, () => signal?.aborted === true)) {
       total += piece.length;
       if (total > maxTextBytes) throw this.#failed(peer, `it answered with more than ${maxTextBytes} bytes`);
       pieces.push(piece);

@@ -1,4 +1,5 @@
 /** Readers beside a worker that takes connections and says nothing, or that cannot be reached: who waits for it, and how often. */
+import { createServer as createHttpServer } from 'node:http';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { afterEach, beforeEach, expect, it, onTestFinished } from 'vitest';
 import { ClusterFiles } from '../../../../src/cluster/reading/files.ts';
@@ -104,6 +105,25 @@ it('what only that worker has is asked of it all the same, and its answer ends t
   await isRead(files, file);
   expect(client.avoids(gate.peer)).toBe(false);
   expect(linesOf(log, 'answers again')).toHaveLength(1);
+});
+
+it('a reader that leaves in the middle says nothing of the worker that it read from', async () => {
+  const server = createHttpServer((_request, response) => {
+    response.writeHead(200, { 'content-length': 2 * KiB }).write(Buffer.alloc(KiB));
+  });
+  await new Promise<void>((resolve) => void server.listen(0, '127.0.0.1', resolve));
+  onTestFinished(() => void server.close());
+  onTestFinished(() => server.closeAllConnections());
+  const { id } = stage.worker('a').peer;
+  const peer: Peer = { id, url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, takes: true };
+  const { client, breaks } = reader([peer]);
+  const file = entry('left', 2 * KiB);
+  const pieces = (await client.through(peer, file, { offset: 0, length: 2 * KiB }))[Symbol.asyncIterator]();
+  expect((await pieces.next()).value?.length).toBe(KiB);
+  const next = pieces.next().catch((error: unknown) => error);
+  await pieces.return?.();
+  await next;
+  expect([client.avoids(peer), breaks()]).toEqual([false, 0]);
 });
 
 it('when its time is over one probe asks it, for which nobody waits, and then it is read from again', async () => {
