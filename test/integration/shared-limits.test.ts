@@ -28,6 +28,13 @@ async function readingsOver(bytes: number): Promise<Reading[]> {
   return readings;
 }
 
+/** Bytes a second that the worker receives, measured over so many. */
+async function rateOver(bytes: number): Promise<number> {
+  const readings = await readingsOver(bytes);
+  const [first, last] = [readings[0]!, readings.at(-1)!];
+  return ((last.count - first.count) / (last.fromMs - first.toMs)) * 1000;
+}
+
 it('limits of an origin and of a load, set through the coordinator that does not run it, hold and are kept', async () => {
   cluster = await openSharedCluster({ origin: { objects }, coordinators: ['a', 'b'], workers: ['w1'] });
   const [a, b] = ['a', 'b'].map((id) => cluster.coordinators.get(id)!) as [Daemon, Daemon];
@@ -43,6 +50,8 @@ it('limits of an origin and of a load, set through the coordinator that does not
   expect([limited.status, limited.json().message]).toEqual([200, expect.stringContaining('2048.00KB/s')]);
   const bandwidthAt = async ({ api }: Daemon): Promise<unknown> => (await progress(api, path)).json().mBandwidth;
   for (const one of [a, b]) await expect.poll(() => bandwidthAt(one), eventually).toBe(2 * MiB);
+  // The coordinators know it before the worker does.
+  await expect.poll(() => rateOver(MiB), eventually).toBeLessThan(3 * MiB);
   const slower = largestShare(await readingsOver(4 * MiB), 2 * MiB);
   expect(slower.windows).toBeGreaterThan(10);
   expect(slower.share).toBeLessThanOrEqual(1.05);
