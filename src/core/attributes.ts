@@ -6,6 +6,7 @@
  *
  *   t content-type   e content-encoding   l content-language   d content-disposition   c cache-control   x expires
  *   6 C i 1 2 x-amz-checksum-crc64nvme, -crc32c, -crc32, -sha1, -sha256, of the whole object
+ *   I K S H x-amz-checksum-crc32, -crc32c, -sha1, -sha256 of type COMPOSITE: a checksum of those of the parts, and how many there were
  *   v x-amz-version-id   u x-amz-meta-NAME, as NAME:value   - x-amz-missing-meta   b content-type: binary/octet-stream
  */
 
@@ -46,7 +47,14 @@ const checksumCodes = new Set(
     .map((name) => codeOf[name]!),
 );
 
-/** Of a whole object, in base64, by the name that S3 has for each. */
+/** Of a checksum of checksums the code, by that of one of the whole object. CRC64NVME is of the whole object always. */
+const compositeOf: Readonly<Record<string, string>> = { i: 'I', C: 'K', '1': 'S', '2': 'H' };
+const wholeOf: Readonly<Record<string, string>> = Object.fromEntries(
+  Object.entries(compositeOf).map(([whole, composite]) => [composite, whole]),
+);
+const compositeShape = /^[A-Za-z0-9+/]+={0,2}-[1-9]\d{0,4}$/;
+
+/** In base64, by the name that S3 has for each: of a whole object, or, with how many parts it had behind, of their checksums. */
 export interface Checksums {
   readonly crc64nvme?: string;
   readonly crc32c?: string;
@@ -73,8 +81,10 @@ function lineOf(name: string, value: string): string {
   const code = Object.hasOwn(codeOf, name) ? codeOf[name]! : undefined;
   if (code === 't' && value === plainType) return '';
   if (code === 't' && value === binaryType) return 'b';
-  // A checksum of checksums says how many those are, as `…-3`: nothing about the bytes as a whole.
-  if (code !== undefined) return value === '' || (checksumCodes.has(code) && value.includes('-')) ? '' : code + value;
+  // A checksum of checksums says how many those are, as `…-3`: it is of another type, and compared with the bytes by nobody here.
+  if (code !== undefined && checksumCodes.has(code) && value.includes('-'))
+    return code in compositeOf && compositeShape.test(value) ? compositeOf[code]! + value : '';
+  if (code !== undefined) return value === '' ? '' : code + value;
   return name.startsWith(metaPrefix) ? `u${name.slice(metaPrefix.length)}:${value}` : '';
 }
 
@@ -115,13 +125,15 @@ const single = new Set(['content-type', 'expires', 'x-amz-version-id']);
  * @param also `checksums`: for an answer that is the whole object
  */
 export function putAttributes(headers: Record<string, string>, text: string, also?: 'checksums'): void {
+  const composite: Record<string, string> = {};
   for (const line of text === '' ? [] : text.split('\n')) {
     const code = line[0]!;
     if (code === 'b') headers['content-type'] ??= binaryType;
     else if (code === 'u') {
       const colon = line.indexOf(':');
       put(headers, metaPrefix + line.slice(1, colon), line.slice(colon + 1));
-    } else {
+    } else if (code in wholeOf) composite[nameOf[wholeOf[code]!]!] = line.slice(1);
+    else {
       const isChecksum = checksumCodes.has(code);
       if (isChecksum && also === undefined) continue;
       const name = nameOf[code];
@@ -130,13 +142,27 @@ export function putAttributes(headers: Record<string, string>, text: string, als
     }
   }
   headers['content-type'] ??= plainType;
+  // An answer has one type: what is said of the whole object says more.
+  if (also === undefined || headers[checksumTypeHeader] !== undefined || Object.keys(composite).length === 0) return;
+  Object.assign(headers, composite, { [checksumTypeHeader]: 'COMPOSITE' });
 }
 
+/** Of the whole object: checksums of checksums are none. */
 export function hasChecksums(text: string): boolean {
   return text !== '' && text.split('\n').some((line) => checksumCodes.has(line[0]!));
 }
 
-/** The text with checksums of the whole object, in place of what it said of the same ones. */
+/** Checksums of checksums that the text has, by the name that S3 has for each. */
+export function compositesIn(text: string): Checksums {
+  const found: Record<string, string> = {};
+  for (const line of text.split('\n')) {
+    const whole = wholeOf[line.slice(0, 1)];
+    if (whole !== undefined) found[nameOf[whole]!.slice(checksumPrefix.length)] = line.slice(1);
+  }
+  return found;
+}
+
+/** The text with checksums, in place of what it said of the same ones. */
 export function withChecksums(text: string, checksums: Checksums): string {
   const lines = Object.entries(checksums)
     .map(([kind, sum]: [string, string]) => lineOf(checksumPrefix + kind, sum))

@@ -9,6 +9,7 @@
 import { createHash } from 'node:crypto';
 import { crc32 } from 'node:zlib';
 import { abortable } from '../core/abortable.ts';
+import { compositesIn } from '../core/attributes.ts';
 import { Deque } from '../core/deque.ts';
 import { PrimedError, reportOf } from '../core/errors.ts';
 import { type ByteRange, type ManifestEntry, sameVersion } from '../core/types.ts';
@@ -202,7 +203,9 @@ export class Verifier {
     const { record } = file;
     if (!lacksStated(entry, record.attributes, this.#lanes.slotBytes)) return;
     const details = known ?? (await this.#detailsOf(run, entry));
-    if (details !== undefined) await this.#store.stateChecksums(record, details.checksums);
+    if (details === undefined) return;
+    const composites = compositesIn(details.attributes ?? '');
+    await this.#store.stateChecksums(record, { ...composites, ...details.checksums });
   }
 
   #checkPages(

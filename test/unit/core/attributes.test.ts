@@ -6,6 +6,7 @@ import {
   attributesMax,
   attributesOf,
   bounded,
+  compositesIn,
   hasChecksums,
   plainType,
   putAttributes,
@@ -52,6 +53,7 @@ it('comes out as it went in, whatever the headers', () => {
 
 it('has checksums of the whole object only, and for who sends it whole', () => {
   const text = attributesOf({ 'x-amz-checksum-crc32': 'AAAAAA==-3', 'x-amz-checksum-sha1': 'abc=' });
+  // An answer has one type.
   expect(headersIn(text)).toMatchObject({ 'x-amz-checksum-sha1': 'abc=', 'x-amz-checksum-type': 'FULL_OBJECT' });
   expect(headersIn(text)).not.toHaveProperty('x-amz-checksum-crc32');
   const ofPart: Record<string, string> = {};
@@ -59,9 +61,35 @@ it('has checksums of the whole object only, and for who sends it whole', () => {
   expect(ofPart).toEqual({ 'content-type': plainType });
 });
 
+it('has checksums of checksums under their own type, for who sends it whole, and takes nothing else for one', () => {
+  const composite = {
+    'x-amz-checksum-crc32': 'AAAAAA==-3',
+    'x-amz-checksum-crc32c': 'AAAAAQ==-3',
+    'x-amz-checksum-sha1': 'abc=-10000',
+    'x-amz-checksum-sha256': 'abcd-1',
+  };
+  const text = attributesOf({ ...composite, 'x-amz-checksum-type': 'COMPOSITE' });
+  expect(headersIn(text)).toEqual({ 'content-type': plainType, ...composite, 'x-amz-checksum-type': 'COMPOSITE' });
+  expect(hasChecksums(text)).toBe(false);
+  const ofPart: Record<string, string> = {};
+  putAttributes(ofPart, text);
+  expect(ofPart).toEqual({ 'content-type': plainType });
+  expect(compositesIn(text)).toEqual({
+    crc32: 'AAAAAA==-3',
+    crc32c: 'AAAAAQ==-3',
+    sha1: 'abc=-10000',
+    sha256: 'abcd-1',
+  });
+  expect(withChecksums('', compositesIn(text))).toBe(text);
+  for (const odd of ['AAAAAA==-', '-3', 'AAAAAA==-0', 'AAAAAA==-3-3', 'AAAAAA==-123456'])
+    expect(attributesOf({ 'x-amz-checksum-crc32': odd })).toBe('');
+  // There is none of that kind.
+  expect(attributesOf({ 'x-amz-checksum-crc64nvme': 'AAAAAAAAAAA=-3' })).toBe('');
+});
+
 it('takes checksums in place of those that it had, and is as it was with the same ones', () => {
   const text = attributesOf({ 'content-type': 'text/x', 'x-amz-checksum-crc32': 'AAAAAA==', 'x-amz-meta-a': 'b' });
-  const more = withChecksums(text, { crc32: 'BBBBBA==', sha1: 'abc=', sha256: 'AAAA-2' });
+  const more = withChecksums(text, { crc32: 'BBBBBA==', sha1: 'abc=' });
   expect(headersIn(more)).toEqual({
     'content-type': 'text/x',
     'x-amz-checksum-crc32': 'BBBBBA==',

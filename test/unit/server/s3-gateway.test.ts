@@ -169,6 +169,27 @@ describe('GET of an object', () => {
     }
   });
 
+  it('has checksums of checksums as its origin, under their type, and the SDK reads them', async () => {
+    const sums = { 'x-amz-checksum-crc32': 'AAAAAA==-2', 'x-amz-checksum-type': 'COMPOSITE' };
+    files.put('s3://b/composite', 'abc', { etag: 'e-2', attributes: attributesOf(sums) });
+    const asks = { 'x-amz-checksum-mode': 'ENABLED' };
+    for (const method of ['GET', 'HEAD'])
+      expect((await rawRequest(port, '/b/composite', { method, headers: asks })).headers).toMatchObject(sums);
+    for (const headers of [{}, { ...asks, range: 'bytes=0-1' }]) {
+      const answer = await rawRequest(port, '/b/composite', { headers });
+      expect(Object.keys(answer.headers).filter((name) => name.includes('checksum'))).toEqual([]);
+    }
+    const client = new S3Client({
+      ...{ endpoint: `http://127.0.0.1:${port}`, region: 'us-east-1', forcePathStyle: true },
+      credentials: { accessKeyId: 'a', secretAccessKey: 'b' },
+    });
+    // It asks for checksums by itself, and would refuse bytes that it compared with this one.
+    const answer = await client.send(new GetObjectCommand({ Bucket: 'b', Key: 'composite' }));
+    expect(await answer.Body!.transformToString()).toBe('abc');
+    expect(answer).toMatchObject({ ChecksumCRC32: 'AAAAAA==-2', ChecksumType: 'COMPOSITE' });
+    client.destroy();
+  });
+
   it('takes headers from the query, and none that no header can carry', async () => {
     const query =
       'response-content-type=text%2Fplain&response-content-disposition=attachment%3B%20filename%3D%22a.bin%22&response-cache-control=no-cache&response-content-language=de&response-content-encoding=gzip&response-expires=0';
