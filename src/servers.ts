@@ -121,7 +121,10 @@ export function buildWorkerServer(
   const { desk, pages, own, log, telemetry } = options;
   const app = buildServer(options, 'worker');
   app.register(workerLoadApi, { desk });
-  app.register(pageApi, { ...pages, log });
+  app.register(pageApi, {
+    ...{ ...pages, log },
+    onFirstByte: (read, afterMs) => telemetry.histograms.pageFirstByteSeconds.observe({ read }, afterMs / 1000),
+  });
   const onServed = (bytes: number): void => telemetry.counters.peerServedBytes.inc(bytes);
   if (own !== undefined) {
     const { store, source, landings, reading, past } = own;

@@ -17,7 +17,9 @@ const seconds = Object.fromEntries(
   s3Operations.map((operation) => [secondsSlot(operation), requestSeconds]),
 ) as unknown as Record<`seconds:${ServedOperation}`, readonly number[]>;
 /** From a page in memory to a disk that is busy. */
-const firstByteSeconds = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5] as const;
+export const firstByteSeconds = [
+  0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5,
+] as const;
 
 export const servingLayout = sharedLayout(
   [

@@ -1,6 +1,6 @@
 /** What is read, and served. */
 import { type MetricRow, statusClasses } from './metric-row.ts';
-import { s3Operations } from './serving-columns.ts';
+import { firstByteSeconds, s3Operations } from './serving-columns.ts';
 
 export const servingMetrics = {
   // reads, by where their bytes were
@@ -86,6 +86,16 @@ export const servingMetrics = {
     stability: 'experimental',
     serving: { firstByte: true },
     help: 'Time from a GET that a serving thread answers by itself to the head of its answer: the first page is read and checked by then.',
+  },
+  pageFirstByteSeconds: {
+    name: 'primed_page_first_byte_seconds',
+    type: 'histogram',
+    unit: 'seconds',
+    role: 'worker',
+    stability: 'experimental',
+    labels: { read: ['page', 'file'] },
+    buckets: firstByteSeconds,
+    help: 'Time from a request for bytes on the page API (`page`: a page, read as a whole before) or the file API (`file`) to the head of its answer.',
   },
   s3PassedOn: {
     name: 'primed_s3_passed_on_total',

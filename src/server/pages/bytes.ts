@@ -17,6 +17,8 @@ export interface SendContext {
   readonly watch: ReturnType<typeof watchAnswers>;
   /** Longest time that a client may take over one piece. */
   readonly stallMs: number;
+  /** Told when the head of an answer with bytes is sent: what it begins with is read and checked by then. */
+  readonly onFirstByte?: () => void;
 }
 
 /** Which range of a file of this size. Throws RANGE_INVALID. */
@@ -33,7 +35,7 @@ export async function sendBytes(
   buffered: boolean,
   reply: FastifyReply,
 ): Promise<FastifyReply> {
-  const { files, turns } = context;
+  const { files, turns, onFirstByte } = context;
   const found = await files.find(path);
   if (found === undefined) throw nothingBelow(path);
   const giveBack = await turns.take();
@@ -50,6 +52,7 @@ export async function sendBytes(
       'content-length': range.length,
       etag: `"${etag}"`,
     });
+    onFirstByte?.();
     await noted(context, path, context.watch(reply, sendBody(body, reply.raw, context.stallMs)));
     return reply;
   } finally {

@@ -59,6 +59,8 @@ export interface PageApiOptions {
   readonly stallMs?: number;
   /** How long answers may go on after the server was told to close. */
   readonly closeGraceMs?: number;
+  /** Told how long it took to the head of an answer with bytes: of a page, which is read as a whole before, or of anything else. */
+  readonly onFirstByte?: (what: 'page' | 'file', afterMs: number) => void;
 }
 
 const defaults = { maxBodies: 32, turnWaitMs: 30_000, stallMs: 60_000, closeGraceMs: 1_000 };
@@ -70,7 +72,7 @@ const errorForm: ErrorForm = ({ status, message }) => ({ status, body: { message
 
 export const pageApi: FastifyPluginCallback<PageApiOptions> = (app, options, done) => {
   const limits = { ...defaults, ...options };
-  const { files, names, normal, owner, ufsInfo, log } = options;
+  const { files, names, normal, owner, ufsInfo, log, onFirstByte = () => undefined } = options;
   const context: SendContext = {
     ...{ files, log, stallMs: limits.stallMs },
     turns: new Turns({ limit: limits.maxBodies, waitLimitMs: limits.turnWaitMs }),
@@ -102,13 +104,18 @@ export const pageApi: FastifyPluginCallback<PageApiOptions> = (app, options, don
     buffered = false,
   ): void =>
     get(app, url, async (request, reply) => {
+      const beganMs = performance.now();
       const { id } = request.params as { id: string };
       if (!isPathId(id)) throw invalidField('id', 'is the SHA-256 of the path, in 64 lowercase hex digits');
       const { path: told, values } = pageQuery(request.raw.url!, id);
       const picked = pick(values, request);
       const path = told ?? (await names.pathOf(id));
       if (path === undefined) throw unknownId(id);
-      return sendBytes(context, normal(path), picked, buffered, reply);
+      const timed = {
+        ...context,
+        onFirstByte: () => onFirstByte(buffered ? 'page' : 'file', performance.now() - beganMs),
+      };
+      return sendBytes(timed, normal(path), picked, buffered, reply);
     });
 
   bytes(

@@ -207,6 +207,7 @@ const serving: Row = {
     stacked('Answers by class of status', rate('s3Requests', { by: ['code'] })),
     panel('Time of requests', quantiles('s3Seconds', { by: ['operation'] })),
     panel('First byte of files that are whole here', quantiles('s3FirstByteSeconds', { legend: 'first byte' })),
+    panel('First byte on the page and file API', quantiles('pageFirstByteSeconds', { by: ['read'] })),
     panel('Connections, and bodies under way', value('s3Connections'), value('s3Bodies')),
     stacked('Looks for files, by result', rate('readLooks', { by: ['result'] })),
     stacked('Read on the main thread, by source', rate('readBytes', { by: ['source'] })),

@@ -20,17 +20,24 @@ let files: MemoryFiles;
 let ids: MemoryIds;
 let app: FastifyInstance;
 let port: number;
+let firstBytes: [what: string, afterMs: number][];
 
 async function serve(token?: string): Promise<void> {
   app = Fastify();
   installErrorHandler(app, silent);
   app.register(bearerAuth, token === undefined ? {} : { token });
-  app.register(pageApi, { ...memoryPages(files, ids), log: silent, closeGraceMs: 50 });
+  app.register(pageApi, {
+    ...memoryPages(files, ids),
+    log: silent,
+    closeGraceMs: 50,
+    onFirstByte: (...told) => firstBytes.push(told),
+  });
   await app.listen({ host: '127.0.0.1', port: 0 });
   port = (app.server.address() as AddressInfo).port;
 }
 
 beforeEach(async () => {
+  firstBytes = [];
   files = new MemoryFiles();
   ids = new MemoryIds();
   await serve();
@@ -249,6 +256,13 @@ describe('other ways to the bytes', () => {
       const { status, body } = await ask(`/v1/${target}`);
       expect([target, status, body.equals(content.subarray(from, to))]).toEqual([target, 200, true]);
     }
+  });
+
+  it('are timed to their head, apart from pages, where there is one', async () => {
+    for (const target of [`chunk/${id}`, `file/${id}/page/0`, `range/${id}`, `file/${id}/page/9`, `head/${id}x`])
+      await ask(`/v1/${target}?ufsFullPath=${whole}`);
+    expect(firstBytes).toEqual(['file', 'page', 'file'].map((what) => [what, expect.any(Number)]));
+    for (const [, afterMs] of firstBytes) expect(afterMs).toBeGreaterThan(0);
   });
 
   it('are 416 behind the end, 400 for what is no number', async () => {
