@@ -104,7 +104,7 @@ export const limitCases: readonly LimitCase[] = [
     begin: slowCall('commit', 1500),
   },
   {
-    ...{ name: 'CPU', cause: 'cpu', objects: { count: 24, sizeBytes: 16 * KiB } },
+    ...{ name: 'CPU', cause: 'cpu', objects: { count: 40, sizeBytes: 16 * KiB } },
     begin: slowCall('receive', 50),
   },
   {

@@ -138,7 +138,7 @@ export class FleetRun {
   }
 }
 
-const nothingInFlight = { partsInFlight: 0, requestsInFlight: 0 };
+const nothingInFlight = { partsInFlight: 0, requestsInFlight: 0, longestBytes: 0 };
 
 export function emptyProgress(): RunProgress {
   return { receivedBytes: 0, durableBytes: 0, retries: 0, partsInFlight: 0, evictedBytes: 0, ledger: emptyLedger() };
@@ -151,6 +151,7 @@ function add(a: RunProgress, b: RunProgress): RunProgress {
     retries: a.retries + b.retries,
     partsInFlight: a.partsInFlight + b.partsInFlight,
     requestsInFlight: requestsOf(a) + requestsOf(b),
+    longestBytes: Math.max(a.longestBytes ?? 0, b.longestBytes ?? 0),
     evictedBytes: a.evictedBytes + b.evictedBytes,
     ledger: addLedgers(a.ledger, b.ledger),
   };

@@ -18,6 +18,8 @@ export interface Figures {
   /** What limits it of late; once it has ended, what did. */
   readonly limitedBy?: readonly Limit[];
   readonly pace?: Pace;
+  /** What the request under way that has most before it still has to receive. */
+  readonly longestBytes?: number;
 }
 
 export class RunFigures {
@@ -72,6 +74,7 @@ export class RunFigures {
     const load = this.#fleet.progress(runId);
     let { retries, evictedBytes, ledger } = load;
     let requests = requestsOf(load);
+    let { longestBytes = 0 } = load;
     if (repairs) {
       const repair = this.#fleet.progress(repairRunId);
       for (const [name, sums] of namedBy(repairRunId, this.#fleet.limits(repairRunId))) limits.set(name, sums);
@@ -79,6 +82,7 @@ export class RunFigures {
       evictedBytes += repair.evictedBytes;
       ledger = addLedgers(ledger, repair.ledger);
       requests += requestsOf(repair);
+      longestBytes = Math.max(longestBytes, repair.longestBytes ?? 0);
     }
     // The worker forgets them when the run ends.
     this.#retriesSeen = Math.max(this.#retriesSeen, retries);
@@ -92,6 +96,7 @@ export class RunFigures {
     this.#pace = addDone(this.#pace, atMs, { files, bytes: movedBytes(ledger) }, requests);
     const figures = {
       pace: this.#pace,
+      longestBytes,
       retries: this.#retriesBefore + this.#retriesSeen,
       evictedBytes: this.#evictedBefore + this.#evictedSeen,
       ledger,

@@ -16,6 +16,7 @@ export interface LiveFigures {
   readonly limitedBy?: readonly Limit[];
   /** How it went so far, and the time by the same clock. */
   readonly pace?: Pace;
+  readonly longestBytes?: number;
   readonly nowMs?: number;
   /** Why nothing goes on. */
   readonly waitingFor?: string | undefined;
@@ -87,13 +88,14 @@ function loadedSoFar(
 /** Until everything is loaded, of a load whose listing has ended. */
 function etaOf(definition: JobDefinition, progress: JobProgress, live: LiveFigures): number | undefined {
   const { state, listing, listingDone, tally } = progress;
-  const { pace, nowMs, ledger } = live;
+  const { pace, nowMs, ledger, longestBytes = 0 } = live;
   if (definition.type !== 'LOAD' || state !== 'RUNNING' || !listingDone) return undefined;
   if (pace === undefined || nowMs === undefined) return undefined;
   const bytes = listing.bytes + tally.grownBytes - tally.skippedBytes - tally.failedBytes;
-  return timeLeftMs(
-    pace,
-    { files: listing.files - processedFiles(tally), bytes: bytes * definition.options.replicas - movedBytes(ledger) },
-    nowMs,
-  );
+  const left = {
+    files: listing.files - processedFiles(tally),
+    bytes: bytes * definition.options.replicas - movedBytes(ledger),
+    longestBytes,
+  };
+  return timeLeftMs(pace, left, nowMs);
 }

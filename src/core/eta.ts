@@ -86,8 +86,13 @@ export function addDone(pace: Pace | undefined, atMs: number, done: Done, reques
   return { atMs, done: whole, requests, begun, blocks: joined.length > mostBlocks ? withOldPaired(joined) : joined };
 }
 
+export interface Left extends Done {
+  /** Of the request under way that has most before it; 0: that is not known. */
+  readonly longestBytes: number;
+}
+
 /** Milliseconds until what is left is done; undefined: that cannot be said. */
-export function timeLeftMs(pace: Pace, left: Done, nowMs: number): number | undefined {
+export function timeLeftMs(pace: Pace, left: Left, nowMs: number): number | undefined {
   if (left.files <= 0 && left.bytes <= 0) return 0;
   const all = [...pace.blocks, nothingFor(Math.max(0, nowMs - pace.atMs), pace.requests)];
   const elapsedMs = all.reduce((total, { ms }) => total + ms, 0);
@@ -106,8 +111,10 @@ export function timeLeftMs(pace: Pace, left: Done, nowMs: number): number | unde
   // Of large files those under way have paid already.
   const paid = bytes > guess.fileCost * files ? Math.min(files, pace.requests) : 0;
   const work = bytes + guess.fileCost * (files - paid);
-  const wholeMs = (work * guess.msOfAByte) / (guess.basis === 'ms' ? 1 : requestsOf(counted));
-  return Math.max(0, wholeMs - (waits ? idleMs : 0));
+  const wholeMs = work * guess.msOfAByte;
+  const spentMs =
+    guess.basis === 'ms' ? wholeMs : Math.max(wholeMs / requestsOf(counted), left.longestBytes * guess.msOfAByte);
+  return Math.max(0, spentMs - (waits ? idleMs : 0));
 }
 
 /** Under way of late. */

@@ -15,7 +15,7 @@ import type { LaneChecksums } from './lane-checksums.ts';
 import type { LaneDisk } from './lane-disk.ts';
 import type { SlotsInUse } from './lane-limits.ts';
 import type { FailedPart, FromLane, PartAnswer, Transfer, WriteDone, WriteUnit } from './protocol.ts';
-import { bookBytes, type RunBoard } from './run-board.ts';
+import { bookBytes, bookLongest, type RunBoard, runRows } from './run-board.ts';
 
 /** Parts that are this much later than the last arrival of their unit no longer hold it back. */
 const lateMs = 250;
@@ -57,6 +57,8 @@ export class UnitRunner implements SlotsInUse {
   readonly #row: CounterRow;
   readonly #post: (message: FromLane, transfer?: ArrayBuffer[]) => void;
   readonly #landings = new Set<Landing>();
+  /** By run. */
+  readonly #longest = new Float64Array(runRows);
 
   constructor(options: {
     client: RangeClient;
@@ -104,7 +106,10 @@ export class UnitRunner implements SlotsInUse {
     this.#row.set(laneColumns.queuedParts, this.#client.queued);
     this.#row.set(laneColumns.partsInFlight, this.#client.active);
     this.#row.set(laneColumns.socketsOpen, this.#client.sockets);
+    this.#longest.fill(0);
     for (const landing of this.#landings) {
+      const { run } = landing.unit;
+      this.#longest[run] = Math.max(this.#longest[run] as number, longestOf(landing));
       if (
         landing.waiting > 0 &&
         (landing.arrived > 0 || landing.failed.length > 0) &&
@@ -113,6 +118,7 @@ export class UnitRunner implements SlotsInUse {
         this.#write(landing);
       }
     }
+    bookLongest(this.#board, this.#laneIndex, this.#longest);
   }
 
   eachSlot(visit: Parameters<SlotsInUse['eachSlot']>[0]): void {
@@ -297,4 +303,14 @@ function joined(pieces: readonly Uint32Array[]): Uint32Array<ArrayBuffer> {
     at += piece.length;
   }
   return all;
+}
+
+/** Bytes before the part of it that has most before it. */
+function longestOf({ unit, states, received }: Landing): number {
+  let longest = 0;
+  for (const [part, state] of states.entries()) {
+    if (state === PartState.waiting)
+      longest = Math.max(longest, (unit.lengths[part] as number) - (received[part] as number));
+  }
+  return longest;
 }

@@ -6,6 +6,7 @@
  *                 Int32   weight     share of sockets, beside other runs                   (main writes)
  *   per run, lane Float64 received   body bytes from origins since the run got this row   (that lane writes)
  *                 Float64 copied     body bytes from other workers                        (that lane writes)
+ *                 Float64 longest    bytes before the part under way that has most before it  (that lane writes)
  *   per run, lane, state
  *                 Float64 waited     ms of slots, by what they waited for (core/limit-account)  (that lane writes)
  */
@@ -18,7 +19,7 @@ export const runRows = 128;
 const int32Bytes = runRows * 3 * 4;
 const states = laneStates.length;
 /** Of one run in one lane. */
-const laneBytes = (2 + states) * 8;
+const laneBytes = (3 + states) * 8;
 
 export interface RunBoard {
   readonly buffer: SharedArrayBuffer;
@@ -29,6 +30,8 @@ export interface RunBoard {
   readonly received: Float64Array;
   /** The same for what comes from other workers. */
   readonly copied: Float64Array;
+  /** The same for what the part under way that has most before it still has to receive; some tenths of a second old. */
+  readonly longest: Float64Array;
   /** waited[(run * lanes + lane) * states + state] */
   readonly waited: Float64Array;
   readonly lanes: number;
@@ -47,7 +50,8 @@ export function attachRunBoard(buffer: SharedArrayBuffer): RunBoard {
     weights: new Int32Array(buffer, runRows * 8, runRows),
     received: new Float64Array(buffer, int32Bytes, runRows * lanes),
     copied: new Float64Array(buffer, int32Bytes + runRows * lanes * 8, runRows * lanes),
-    waited: new Float64Array(buffer, int32Bytes + runRows * lanes * 16, runRows * lanes * states),
+    longest: new Float64Array(buffer, int32Bytes + runRows * lanes * 16, runRows * lanes),
+    waited: new Float64Array(buffer, int32Bytes + runRows * lanes * 24, runRows * lanes * states),
     lanes,
   };
 }
@@ -92,6 +96,19 @@ export function bytesOfRun(board: RunBoard, from: Float64Array, run: number): nu
   return sum;
 }
 
+/** Called by a lane, with an element for each run. */
+export function bookLongest(board: RunBoard, lane: number, bytes: Float64Array): void {
+  for (let run = 0; run < runRows; run += 1) board.longest[run * board.lanes + lane] = bytes[run] as number;
+}
+
+/** Over all lanes. */
+export function longestOfRun(board: RunBoard, run: number): number {
+  let longest = 0;
+  for (let lane = 0; lane < board.lanes; lane += 1)
+    longest = Math.max(longest, board.longest[run * board.lanes + lane] as number);
+  return longest;
+}
+
 /** Called by a lane: its slots of the run have waited so long, one element a state. */
 export function bookWaits(board: RunBoard, run: number, lane: number, slotMs: Float64Array): void {
   const at = (run * board.lanes + lane) * states;
@@ -117,6 +134,7 @@ export function waitsOfRun(board: RunBoard, run: number): Partial<Record<LimitSt
 export function clearRow(board: RunBoard, run: number): void {
   Atomics.store(board.tokens, run, 0);
   Atomics.store(board.viewBytes, run, 0);
-  for (const column of [board.received, board.copied]) column.fill(0, run * board.lanes, (run + 1) * board.lanes);
+  for (const column of [board.received, board.copied, board.longest])
+    column.fill(0, run * board.lanes, (run + 1) * board.lanes);
   board.waited.fill(0, run * board.lanes * states, (run + 1) * board.lanes * states);
 }

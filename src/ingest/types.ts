@@ -141,6 +141,8 @@ export interface RunProgress {
   readonly partsInFlight: number;
   /** How many of these may be on their way at once; absent: it does not say. */
   readonly requestsInFlight?: number;
+  /** What the one that has most before it still has to receive; absent: it does not say. */
+  readonly longestBytes?: number;
   /** What was evicted to make room for the run, since this process started it. */
   readonly evictedBytes: number;
   /** What it was waiting for, since this process started it; absent: that is not known (any more). */

@@ -37,7 +37,7 @@ import { OriginLinks } from './origin-links.ts';
 import { Parts } from './parts.ts';
 import { type PeerAccess, PeerLinks } from './peer-links.ts';
 import { Run } from './run.ts';
-import { clearRow, type RunBoard, runRows } from './run-board.ts';
+import { clearRow, longestOfRun, type RunBoard, runRows } from './run-board.ts';
 import type {
   CachedBytes,
   FileOutcome,
@@ -454,6 +454,7 @@ export class IngestWorker implements Worker {
       retries: run?.retries ?? 0,
       partsInFlight,
       requestsInFlight: Math.min(partsInFlight, this.#limits.requests),
+      longestBytes: run === undefined || partsInFlight === 0 ? 0 : longestOfRun(this.#board, run.row),
       evictedBytes: run?.evictedBytes ?? 0,
       ...(run === undefined ? {} : { limitedMs: this.#waits.sumsOf(run) }),
       ledger,

@@ -27,7 +27,7 @@ function estimates({ sizes, bytesPerSecond, fileMs, speedAt = () => 1 }: Trace, 
     pace = addDone(pace, nowMs, { files, bytes: Math.round(bytes) }, 1);
     looks.push({
       atMs: nowMs,
-      etaMs: timeLeftMs(pace, { files: sizes.length - files, bytes: totalBytes - bytes }, nowMs),
+      etaMs: timeLeftMs(pace, { files: sizes.length - files, bytes: totalBytes - bytes, longestBytes: 0 }, nowMs),
     });
     let budget = stepMs * speedAt(spent / totalCost);
     spent += budget;
@@ -155,7 +155,7 @@ it('of files that come in waves, from a third on, with less than two waves in er
           pace = addDone(pace, nowMs, { files: done, bytes: done * size }, files);
           const left = files * waves - done;
           if (nowMs < (waves * waveMs) / 3) continue;
-          const etaMs = timeLeftMs(pace, { files: left, bytes: left * size }, nowMs);
+          const etaMs = timeLeftMs(pace, { files: left, bytes: left * size, longestBytes: size }, nowMs);
           expect(Math.abs(etaMs! - (waves * waveMs - nowMs))).toBeLessThan(
             Math.max(2 * waveMs + 500, 0.15 * (waves * waveMs - nowMs)),
           );
@@ -206,7 +206,11 @@ function looksAt({ partBytes, connections, fast }: Schedule, stepMs = 500): Look
     fill();
     if (nowMs < nextMs - 1e-6) continue;
     pace = addDone(pace, nowMs, { files, bytes: Math.floor(bytes) }, under.length);
-    const left = { files: partBytes.length - files, bytes: totalBytes - Math.floor(bytes) };
+    const left = {
+      files: partBytes.length - files,
+      bytes: totalBytes - Math.floor(bytes),
+      longestBytes: Math.max(0, ...under),
+    };
     looks.push({ atMs: nowMs, etaMs: timeLeftMs(pace, left, nowMs), requests: under.length });
     nextMs += stepMs;
   }
@@ -258,6 +262,22 @@ describe('over connections', () => {
       runs,
     );
   });
+
+  it('that are as fast as they are, over parts of any size: within 15% when a quarter of them have ended for two seconds', () => {
+    fc.assert(
+      fc.property(
+        some,
+        fc.integer({ min: 4, max: 20 }),
+        fc.integer({ min: 2, max: 30 }),
+        (partBytes, connections, partSeconds) => {
+          const looks = looksAt({ partBytes, connections, fast: { each: (8 * MiB) / partSeconds } });
+          const fewAt = looks.find(({ requests }) => requests <= connections * 0.75)?.atMs ?? Number.POSITIVE_INFINITY;
+          for (const look of looks) if (look.atMs >= fewAt + 2000) expect(offBy(look)).toBeLessThan(0.15);
+        },
+      ),
+      runs,
+    );
+  });
 });
 
 it('of small files that are done by the hundred, before large ones: goes by what a file usually costs', () => {
@@ -276,7 +296,7 @@ it('of small files that are done by the hundred, before large ones: goes by what
           files = lump * Math.floor(arrived() / lump);
           pace = addDone(pace, nowMs, { files, bytes: Math.floor(arrived() * kib * KiB) }, 64);
         }
-        const left = { files: 1000, bytes: 1000 * kib * KiB + largeBytes };
+        const left = { files: 1000, bytes: 1000 * kib * KiB + largeBytes, longestBytes: kib * KiB };
         const workEach = usualFileCost + kib * KiB;
         const expectedMs = ((left.files * usualFileCost + left.bytes) / workEach / perSecond) * 1000;
         const etaMs = timeLeftMs(pace!, left, nowMs)!;
@@ -304,9 +324,9 @@ it('while nothing is done, passes no faster than time does, until it cannot be s
           done += more;
           pace = addDone(pace, nowMs, { files: done, bytes: done * size }, requests);
         }
-        let before = timeLeftMs(pace!, { files, bytes }, nowMs);
+        let before = timeLeftMs(pace!, { files, bytes, longestBytes: size }, nowMs);
         for (; before !== undefined; nowMs += 100) {
-          const after = timeLeftMs(pace!, { files, bytes }, nowMs + 100);
+          const after = timeLeftMs(pace!, { files, bytes, longestBytes: size }, nowMs + 100);
           if (after !== undefined) expect(after).toBeGreaterThanOrEqual(before - 100 - 1e-6);
           before = after;
         }
@@ -319,12 +339,12 @@ it('while nothing is done, passes no faster than time does, until it cannot be s
 it('nothing is said of a load of which nothing is done, nor of one that stands still; of one that is done, nothing is left', () => {
   const done = { files: 0, bytes: 0 };
   const begun = addDone(undefined, 0, done, 0);
-  expect(timeLeftMs(begun, { files: 1, bytes: 1 }, 5000)).toBeUndefined();
+  expect(timeLeftMs(begun, { files: 1, bytes: 1, longestBytes: 0 }, 5000)).toBeUndefined();
   const some = addDone(addDone(begun, 100, { files: 1, bytes: 1000 }, 1), 1100, { files: 2, bytes: 2000 }, 1);
-  expect(timeLeftMs(some, { files: 1, bytes: 1000 }, 1100)).toBeGreaterThan(0);
-  expect(timeLeftMs(some, { files: 1, bytes: 1000 }, 1100 + 60_000)).toBeUndefined();
-  expect(timeLeftMs(some, { files: 0, bytes: 0 }, 1100)).toBe(0);
-  expect(timeLeftMs(some, { files: 0, bytes: -5 }, 1100)).toBe(0);
+  expect(timeLeftMs(some, { files: 1, bytes: 1000, longestBytes: 0 }, 1100)).toBeGreaterThan(0);
+  expect(timeLeftMs(some, { files: 1, bytes: 1000, longestBytes: 0 }, 1100 + 60_000)).toBeUndefined();
+  expect(timeLeftMs(some, { files: 0, bytes: 0, longestBytes: 0 }, 1100)).toBe(0);
+  expect(timeLeftMs(some, { files: 0, bytes: -5, longestBytes: 0 }, 1100)).toBe(0);
 });
 
 it('is bounded, finite and positive, whatever it is told', () => {
@@ -343,7 +363,7 @@ it('is bounded, finite and positive, whatever it is told', () => {
         done = { files: Math.max(0, done.files + more.files), bytes: Math.max(0, done.bytes + more.bytes) };
         pace = addDone(pace, nowMs, done, requests);
         expect(pace.blocks.length).toBeLessThanOrEqual(64);
-        const etaMs = timeLeftMs(pace, { files, bytes }, nowMs);
+        const etaMs = timeLeftMs(pace, { files, bytes, longestBytes: bytes }, nowMs);
         if (etaMs !== undefined) expect(Number.isFinite(etaMs) && etaMs >= 0).toBe(true);
       }
     }),

@@ -1,5 +1,5 @@
 import { openSync, truncateSync, writeSync } from 'node:fs';
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { ledgerDifference, type ManifestEntry, type RunId } from '../../../src/core/types.ts';
 import { KiB, MiB } from '../../../src/core/units.ts';
 import type { ObjectSpec } from '../../../src/demo/origin/objects.ts';
@@ -81,6 +81,31 @@ describe('a run', () => {
     await expectCached(specs.filter((spec) => spec !== silent));
     await balanced(run);
     expect(bench.store.ledger(run).discardedBytes.stopped).toBeGreaterThan(0);
+  });
+
+  it('says how many requests are under way, and how much the one that has most before it has to receive', async () => {
+    const { specs, entries } = await placed([
+      { key: 'nearly', sizeBytes: 2 * MiB },
+      { key: 'hardly', sizeBytes: MiB },
+    ]);
+    const [nearly, hardly] = specs.map(({ key }) => key) as [string, string];
+    const faults = [
+      bench.origin.setFault({ fault: { kind: 'stall', afterBytes: 2 * MiB - 100 }, key: nearly }),
+      bench.origin.setFault({ fault: { kind: 'stall', afterBytes: 1000 }, key: hardly }),
+    ];
+    const run = bench.start();
+    const outcomes = entries.map((entry) => bench.worker.load(run, entry));
+    await vi.waitFor(
+      () => {
+        expect(faults.map((fault) => bench.origin.fired(fault))).toEqual([1, 1]);
+        expect(bench.worker.progress(run)).toMatchObject({ requestsInFlight: 2, longestBytes: MiB - 1000 });
+      },
+      { timeout: 20_000 },
+    );
+    await bench.worker.stopRun(run);
+    await Promise.all(outcomes);
+    expect(bench.worker.progress(run)).toMatchObject({ requestsInFlight: 0, longestBytes: 0 });
+    await balanced(run);
   });
 
   it('that was stopped goes on without fetching a durable part again', async () => {
