@@ -492,6 +492,11 @@ export class WorkerNode extends Node {
     this.store = new SimStore(cluster.options.capacityBytes);
   }
 
+  override leave(): void {
+    if (this.up && !this.leaving) this.cluster.costs.leaves(this);
+    super.leave();
+  }
+
   protected async open(process: Process): Promise<void> {
     const { cluster, store } = this;
     const { world } = cluster;

@@ -87,6 +87,8 @@ export class Costs {
   readonly #cluster: Cluster;
   readonly #lostBytes = new Map<RunId, number>();
   readonly #runs = new Map<RunId, LoadId>();
+  /** What was given up already when it was told to end: by worker, pages of loads. */
+  readonly #givenUp = new Map<WorkerNode, Set<string>>();
 
   constructor(cluster: Cluster) {
     this.#cluster = cluster;
@@ -101,9 +103,18 @@ export class Costs {
     this.#add(run, worker?.inFlightBytesOf(run) ?? 0);
   }
 
+  /** It is told to end: what it has counts no more from now on, some time before it dies. */
+  leaves(node: WorkerNode): void {
+    const given = new Set<string>();
+    this.#givenUp.set(node, given);
+    for (const [run, load] of this.#runs) this.#add(run, this.#onlyThere(node, load, given));
+  }
+
   died(node: WorkerNode): void {
+    const given = this.#givenUp.get(node) ?? new Set();
+    this.#givenUp.delete(node);
     for (const [run, load] of this.#runs)
-      this.#add(run, (node.worker?.inFlightBytesOf(run) ?? 0) + this.#onlyThere(node, load));
+      this.#add(run, (node.worker?.inFlightBytesOf(run) ?? 0) + this.#onlyThere(node, load, given));
   }
 
   /** What may have left the origin for a run besides each byte once. */
@@ -111,7 +122,8 @@ export class Costs {
     return this.#lostBytes.get(run) ?? 0;
   }
 
-  #onlyThere(worker: WorkerNode, load: LoadId): number {
+  /** Bytes that no other worker has, but for those in `given`, to which they are added. */
+  #onlyThere(worker: WorkerNode, load: LoadId, given: Set<string>): number {
     const { bucket, workers } = this.#cluster;
     const others = workers.filter((one) => one !== worker && one.up);
     let bytes = 0;
@@ -120,7 +132,10 @@ export class Costs {
       for (let offset = 0; offset < entry.sizeBytes; offset += pageBytes) {
         const range = { offset, length: Math.min(pageBytes, entry.sizeBytes - offset) };
         const has = ({ store }: WorkerNode): boolean => store.hasOf(load, entry, range);
-        if (has(worker) && !others.some(has)) bytes += range.length;
+        const page = `${load} ${entry.path} ${offset}`;
+        if (given.has(page) || !has(worker) || others.some(has)) continue;
+        given.add(page);
+        bytes += range.length;
       }
     }
     return bytes;
