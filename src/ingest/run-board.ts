@@ -14,8 +14,11 @@ import { laneStates } from '../core/limit-account.ts';
 import type { LimitState } from '../core/limit-causes.ts';
 import { allowedBytes, bookLimited, type LimitBoard } from './limit-board.ts';
 
-/** Twice what may run at once (`job.max_active` is at most 64): a job that repairs files has a second run. */
-export const runRows = 128;
+/**
+ * More than all coordinators of a cluster give a worker at once: `job.max_active` is at most 64 for each of them, a job that
+ * repairs files has a second run, and readers have one.
+ */
+export const runRows = 512;
 const int32Bytes = runRows * 3 * 4;
 const states = laneStates.length;
 /** Of one run in one lane. */

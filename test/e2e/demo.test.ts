@@ -52,7 +52,9 @@ function start(args: readonly string[]): Running {
   return { child, ended: outputs.then(([stdout, stderr, [code]]) => ({ code, stdout, stderr })) };
 }
 
-it('loads, kills, continues and reads back: exit 0, the figures, and nothing left behind', async () => {
+it('loads, kills, continues and reads back: exit 0, the figures, and nothing left behind', {
+  timeout: 180_000,
+}, async () => {
   const { ended } = start(['--size', '64MB', '--data', data]);
   await allAtWork();
   const { code, stdout, stderr } = await ended;
