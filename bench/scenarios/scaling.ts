@@ -13,7 +13,7 @@ import type { Context, Scenario } from '../support/scenario.ts';
 const bitsPerSecond = 400e6;
 const segmentBytes = 16 * MiB;
 const workers = ['w1', 'w2', 'w3', 'w4'];
-/** A run takes some minutes. */
+/** A run takes nine minutes. */
 const mostRuns = 3;
 
 interface Shape {
@@ -28,7 +28,7 @@ export const scaling: Scenario = {
     const runs = Math.min(context.runs, mostRuns);
     const problem = whyNoNetwork();
     if (problem !== undefined) throw new Error(`scaling needs machines of network namespaces: ${problem}`);
-    const many: Shape = { objects: quick ? 1024 : 65_536, objectBytes: 96 * KiB };
+    const many: Shape = { objects: quick ? 1024 : 131_072, objectBytes: 128 * KiB };
     const few: Shape = { objects: quick ? 4 : 64, objectBytes: 64 * MiB };
     const taken = { one: [] as number[], four: [] as number[], few: [] as number[] };
     for (let run = 1; run <= runs; run += 1) {
@@ -47,7 +47,7 @@ export const scaling: Scenario = {
     const rates = { one: figure('MiB/s', taken.one), four: figure('MiB/s', taken.four) };
     return {
       title: 'Workers behind links of 400 Mbit/s',
-      about: `Each process in a network namespace of its own, with the link of each worker shaped to ${bitsPerSecond / 1e6} Mbit/s in both directions (${(bitsPerSecond / 8 / MiB).toFixed(1)} MiB/s, of which headers take 5%), and nginx behind a link without limit. Whole jobs, from the submission to SUCCEEDED, into stores that are empty; another bucket in each run. The ring says which worker gets what, so the one with the largest share ends last: of many files it has little more than the mean, of some hundred segments much more.`,
+      about: `Each process in a network namespace of its own, with the link of each worker shaped to ${bitsPerSecond / 1e6} Mbit/s in both directions (${(bitsPerSecond / 8 / MiB).toFixed(1)} MiB/s, of which headers take 5%), and nginx behind a link without limit. Whole jobs, from the submission to SUCCEEDED, into stores that are empty; another bucket in each run. The load of many files is long enough that its first two seconds, in which one coordinator lists and all workers warm up on the cores that they share here, are little of it. The ring says which worker gets what, so the one with the largest share ends last: of many files it has little more than the mean, of some hundred segments much more.`,
       parameters: {
         ...{ objects: many.objects, objectKiB: many.objectBytes / KiB, largeObjects: few.objects },
         ...{ largeObjectMiB: few.objectBytes / MiB, segmentMiB: segmentBytes / MiB, mbitPerSecond: 400 },
@@ -82,7 +82,7 @@ async function rateOf(
     folder,
     startOrigin: (machine) => startNginx(workspace, { root, datasets: [dataset], machine }),
     workers: order.workers,
-    storeSize: `${Math.ceil(dataset.totalBytes / MiB / order.workers.length) * 2 + 256}MB`,
+    storeSize: `${Math.ceil((dataset.totalBytes / MiB / order.workers.length) * 1.5) + 256}MB`,
     bitsPerSecond,
     env: { PRIMED_LOG_LEVEL: 'warn', PRIMED_JOB_SEGMENT_SIZE: `${segmentBytes / MiB}MB` },
   });
