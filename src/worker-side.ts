@@ -212,7 +212,7 @@ function othersOf(base: NodeBase): { readonly peers: KnownPeers; readonly client
   const peers = new KnownPeers(config.cluster.id as WorkerId);
   const client = new PeerClient({ ...nodeProof(base), log, onBroke: () => telemetry.counters.peerBreaks.inc() });
   telemetry.onScrape(() => {
-    const avoided = peers.others().filter((peer) => client.isAvoided(peer));
+    const avoided = peers.others().filter((peer) => client.avoids(peer));
     telemetry.gauges.peersAvoided.set(avoided.length);
   });
   opened.peers = peers;

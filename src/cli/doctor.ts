@@ -31,7 +31,10 @@ export function doctorVerb(examine: Examine): RegisterVerb {
       operands: [['[path...]', 'paths at origins to list a key of, besides those of the configuration']],
       flags: [
         new Option('--role <role>', 'which daemon it is for').choices(roles).default('standalone'),
-        new Option('--deep', 'read the whole index of a worker that is stopped, and see that it fits together'),
+        new Option(
+          '--deep',
+          'read the whole index of a worker that is stopped, and see that it fits together; it cannot start until that is done',
+        ),
       ],
       examples: [
         'primed doctor --role worker --config /etc/primed/primed.toml',

@@ -170,7 +170,9 @@ function weighted(blocks: readonly Block[], waveMs: number): Weighted[] {
   let ageMs = 0;
   const result: Weighted[] = [];
   for (const block of [...blocks].reverse()) {
-    if (block.ms > 0) result.push({ ...block, weight: 2 ** (-(ageMs + block.ms / 2) / halfMs) });
+    const weight = 2 ** (-(ageMs + block.ms / 2) / halfMs);
+    // Of days ago nothing is left of it.
+    if (block.ms > 0 && weight > 0) result.push({ ...block, weight });
     ageMs += block.ms;
   }
   return result;

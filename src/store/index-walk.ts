@@ -111,7 +111,7 @@ class IndexWalk {
     await this.#each(files, (key, value) => this.#file(key.toString('utf8'), value));
     await this.#each(loading, (key, value) => this.#loadingFile(parseFileKey(key), value));
     await this.#each(loadingPaths, (key, value) => this.#loadingPath(key.toString('utf8'), parseFileKey(value)));
-    await this.#each(queue, (key, value) => this.#waits(key, value));
+    await this.#each(queue, (key, value) => void this.#read('a row of the queue', () => this.#waits(key, value)));
     const waiting = this.#index.count(queue);
     if (waiting < this.#placed)
       this.#add('queue', `${this.#placed} files are to wait for their eviction, and ${waiting} do`);

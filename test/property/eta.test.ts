@@ -369,3 +369,13 @@ it('is bounded, finite and positive, whatever it is told', () => {
     }),
   );
 });
+
+it('a load of days has one too', () => {
+  const stepMs = 10_000;
+  const steps = (4 * 24 * 3600 * 1000) / stepMs;
+  let pace: Pace | undefined;
+  for (let step = 0; step <= steps; step += 1)
+    pace = addDone(pace, step * stepMs, { files: step, bytes: step * 64 * MiB }, 8);
+  const left = { files: 360, bytes: 360 * 64 * MiB, longestBytes: 0 };
+  expect(timeLeftMs(pace!, left, steps * stepMs)! / (360 * stepMs)).toBeCloseTo(1, 1);
+});

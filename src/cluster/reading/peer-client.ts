@@ -83,11 +83,6 @@ export class PeerClient {
     return this.#health.avoids(peer);
   }
 
-  /** The same, of somebody who asks nobody. */
-  isAvoided(peer: Peer): boolean {
-    return this.#health.isAvoided(peer);
-  }
-
   /** What the worker has of a path: its visible version, and the one that is loading. */
   async stat(peer: Peer, path: UfsPath, signal?: AbortSignal): Promise<readonly HeldFile[]> {
     const rows = await this.#json<HeldRow[]>(peer, `/internal/v1/stat/${encoded(path)}`, signal);
@@ -153,7 +148,8 @@ export class PeerClient {
       dispatcher: this.#throughAgent,
       silenceMs: throughSilenceMs,
     });
-    return this.#lent(peer, answer, length);
+    // It breaks off where the origin does, too.
+    return this.#lent(peer, answer, length, { saysNothing: () => true });
   }
 
   /** What the origin has at a path, as the worker knows it, no older than it may be. */
@@ -168,8 +164,10 @@ export class PeerClient {
   async written(peer: Peer, paths: readonly UfsPath[]): Promise<void> {
     const headers = { 'content-type': 'application/json' };
     const body = JSON.stringify({ paths });
-    const answer = await this.#open(peer, '/internal/v1/written', { method: 'POST', headers, body, headMs: toldMs });
-    await this.#textOf(peer, answer);
+    const order = { method: 'POST', headers, body, headMs: toldMs } as const;
+    // It answers when it has written that down: one that takes its time over it is well for readers.
+    const answer = await this.#open(peer, '/internal/v1/written', { ...order, saysNothing: true });
+    await this.#textOf(peer, answer, () => true);
   }
 
   /** Lines of a check that runs there, in JSON. */
@@ -177,7 +175,7 @@ export class PeerClient {
     const target = `/internal/v1/check?${new URLSearchParams({ path })}`;
     const headers = { accept: 'application/x-ndjson' };
     const answer = await this.#open(peer, target, { method: 'POST', headers, signal, headMs: checkSilenceMs });
-    return this.#lent(peer, answer, undefined, signal);
+    return this.#lent(peer, answer, undefined, { saysNothing: () => signal.aborted });
   }
 
   async close(): Promise<void> {
@@ -186,7 +184,7 @@ export class PeerClient {
 
   async #json<T>(peer: Peer, target: string, signal?: AbortSignal): Promise<T> {
     const answer = await this.#open(peer, target, signal === undefined ? {} : { signal });
-    const text = await this.#textOf(peer, answer, signal);
+    const text = await this.#textOf(peer, answer, () => signal?.aborted === true);
     return this.#sensible(peer, () => JSON.parse(text) as T);
   }
 
@@ -201,6 +199,8 @@ export class PeerClient {
       headMs?: number;
       silenceMs?: number;
       dispatcher?: Agent;
+      /** That it does not answer says nothing of the worker. */
+      saysNothing?: boolean;
     },
   ): Promise<Dispatcher.ResponseData> {
     const { token, headMs: usual, silenceMs: usualSilence } = this.#options;
@@ -231,7 +231,8 @@ export class PeerClient {
     } catch (error) {
       if (error instanceof PrimedError) throw error;
       signal?.throwIfAborted();
-      throw this.#failed(peer, reasonOf(error), error);
+      const fail = options.saysNothing ? failed : this.#failed.bind(this);
+      throw fail(peer, reasonOf(error), error);
     } finally {
       clearTimeout(timer);
     }
@@ -250,12 +251,12 @@ export class PeerClient {
     peer: Peer,
     answer: Dispatcher.ResponseData,
     length: number | undefined,
-    signal?: AbortSignal,
+    { saysNothing }: { readonly saysNothing: () => boolean } = { saysNothing: never },
   ): AsyncIterable<Buffer> {
     return {
       [Symbol.asyncIterator]: () => {
         let left = false;
-        const pieces = this.#bodyOf(peer, answer, length, () => left || signal?.aborted === true);
+        const pieces = this.#bodyOf(peer, answer, length, () => left || saysNothing());
         return {
           next: () => pieces.next(),
           async return() {
@@ -268,12 +269,12 @@ export class PeerClient {
     };
   }
 
-  /** @param left whether it was given up here: that says nothing of the worker */
+  /** @param saysNothing of the worker: whether it was given up here, or may end for another reason than the worker */
   async *#bodyOf(
     peer: Peer,
     { body }: Dispatcher.ResponseData,
     length: number | undefined,
-    left: () => boolean,
+    saysNothing: () => boolean,
   ): AsyncGenerator<Buffer> {
     let received = 0;
     try {
@@ -283,15 +284,15 @@ export class PeerClient {
       }
     } catch (error) {
       const why = `it broke off after ${received} bytes (${reasonOf(error)})`;
-      throw left() ? failed(peer, why, error) : this.#failed(peer, why, error);
+      throw saysNothing() ? failed(peer, why, error) : this.#failed(peer, why, error);
     }
     if (length !== undefined && received !== length) throw this.#failed(peer, `it gave ${received} of ${length} bytes`);
   }
 
-  async #textOf(peer: Peer, answer: Dispatcher.ResponseData, signal?: AbortSignal): Promise<string> {
+  async #textOf(peer: Peer, answer: Dispatcher.ResponseData, saysNothing = never): Promise<string> {
     const pieces: Buffer[] = [];
     let total = 0;
-    for await (const piece of this.#bodyOf(peer, answer, undefined, () => signal?.aborted === true)) {
+    for await (const piece of this.#bodyOf(peer, answer, undefined, saysNothing)) {
       total += piece.length;
       if (total > maxTextBytes) throw this.#failed(peer, `it answered with more than ${maxTextBytes} bytes`);
       pieces.push(piece);
@@ -314,7 +315,8 @@ export class PeerClient {
     const known =
       Object.hasOwn(errorCatalogue, code) && passedOn.has(code as ErrorCode) ? (code as ErrorCode) : undefined;
     const why = `it answered ${status}: ${message ?? body.slice(0, 200)}`;
-    if (known === undefined) return this.#failed(peer, why);
+    // What it refuses (another version, a range) it has answered. Who is not let in gets nothing from it.
+    if (known === undefined && (status >= 500 || status === 401 || status === 403)) return this.#failed(peer, why);
     this.#health.answered(peer);
     return failed(peer, why, undefined, known);
   }
@@ -326,16 +328,17 @@ export class PeerClient {
   }
 }
 
+const never = (): boolean => false;
+
 const alone = (): never => {
   throw new PrimedError('INTERNAL', 'there is no other worker to ask');
 };
 /** For those who are alone. */
 export const nobody: Pick<
   PeerClient,
-  'stat' | 'list' | 'read' | 'pathOf' | 'through' | 'versionAt' | 'written' | 'avoids' | 'isAvoided'
+  'stat' | 'list' | 'read' | 'pathOf' | 'through' | 'versionAt' | 'written' | 'avoids'
 > = {
   avoids: () => false,
-  isAvoided: () => false,
   ...{ stat: alone, list: alone, read: alone, through: alone, versionAt: alone },
   pathOf: alone,
   written: alone,

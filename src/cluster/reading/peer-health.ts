@@ -43,11 +43,6 @@ export class PeerHealth {
     return avoid;
   }
 
-  /** The same, of somebody who asks nobody. */
-  isAvoided(peer: Peer): boolean {
-    return this.#known.get(keyOf(peer))?.sinceMs !== undefined;
-  }
-
   /** @param why of the log */
   failed(peer: Peer, why: string): void {
     const { now, random, log, onBroke } = this.#options;

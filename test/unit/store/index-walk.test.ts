@@ -128,6 +128,11 @@ test.each<[string, (index: IndexDb) => void, WalkFault[]]>([
     ['queue'],
   ],
   [
+    'a row of the queue that is cut off',
+    (index) => void index.queue.put(Buffer.from([1, 2]) as never, Buffer.from([3])),
+    ['unreadable'],
+  ],
+  [
     'a path that is loaded by nobody',
     (index) => void index.loadingPaths.put(pathKey(path('x')), fileKey(77 as never)),
     ['loading'],

@@ -1,5 +1,5 @@
 /** Readers beside a worker that takes connections and says nothing, or that cannot be reached: who waits for it, and how often. */
-import { createServer as createHttpServer } from 'node:http';
+import { createServer as createHttpServer, type RequestListener } from 'node:http';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { afterEach, beforeEach, expect, it, onTestFinished } from 'vitest';
 import { ClusterFiles } from '../../../../src/cluster/reading/files.ts';
@@ -86,7 +86,7 @@ it('a worker that does not answer is waited for once, not once a read, and the l
   for (const file of wanted) await isRead(files, file);
   // What it was asked was whether it has the first of them.
   expect(gate.connections).toBe(1);
-  expect([breaks(), client.isAvoided(gate.peer)]).toEqual([1, true]);
+  expect([breaks(), client.avoids(gate.peer)]).toEqual([1, true]);
   expect(linesOf(log, 'a worker does not answer')).toHaveLength(1);
 });
 
@@ -107,15 +107,19 @@ it('what only that worker has is asked of it all the same, and its answer ends t
   expect(linesOf(log, 'answers again')).toHaveLength(1);
 });
 
-it('a reader that leaves in the middle says nothing of the worker that it read from', async () => {
-  const server = createHttpServer((_request, response) => {
-    response.writeHead(200, { 'content-length': 2 * KiB }).write(Buffer.alloc(KiB));
-  });
+/** In place of worker `a`. */
+async function serverInPlaceOf({ id }: Peer, answer: RequestListener): Promise<Peer> {
+  const server = createHttpServer(answer);
   await new Promise<void>((resolve) => void server.listen(0, '127.0.0.1', resolve));
   onTestFinished(() => void server.close());
   onTestFinished(() => server.closeAllConnections());
-  const { id } = stage.worker('a').peer;
-  const peer: Peer = { id, url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, takes: true };
+  return { id, url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, takes: true };
+}
+
+it('a reader that leaves in the middle says nothing of the worker that it read from', async () => {
+  const peer = await serverInPlaceOf(stage.worker('a').peer, (_request, response) => {
+    response.writeHead(200, { 'content-length': 2 * KiB }).write(Buffer.alloc(KiB));
+  });
   const { client, breaks } = reader([peer]);
   const file = entry('left', 2 * KiB);
   const pieces = (await client.through(peer, file, { offset: 0, length: 2 * KiB }))[Symbol.asyncIterator]();
@@ -124,6 +128,31 @@ it('a reader that leaves in the middle says nothing of the worker that it read f
   await pieces.return?.();
   await next;
   expect([client.avoids(peer), breaks()]).toEqual([false, 0]);
+});
+
+it('nor does an origin that fails behind it, a write that it is slow to hear of, or what it refuses', async () => {
+  const answers = { status: 206 };
+  const peer = await serverInPlaceOf(stage.worker('a').peer, ({ url }, response) => {
+    if (url!.includes('/written')) return void response.socket!.destroy();
+    if (answers.status !== 206) return void response.writeHead(answers.status).end('no');
+    response.writeHead(206, { 'content-length': 2 * KiB }).write(Buffer.alloc(KiB), () => response.destroy());
+  });
+  const { client, breaks } = reader([peer]);
+  const file = entry('beyond', 2 * KiB);
+  const range = { offset: 0, length: 2 * KiB };
+  const read = async () => {
+    for await (const piece of await client.through(peer, file, range)) expect(piece.length).toBe(KiB);
+  };
+  await expect(read()).rejects.toMatchObject({ code: 'PEER_FAILED', message: expect.stringContaining('broke off') });
+  await expect(client.written(peer, [file.path])).rejects.toMatchObject({ code: 'PEER_FAILED' });
+  for (const status of [412, 416]) {
+    answers.status = status;
+    await expect(client.read(peer, file, range)).rejects.toMatchObject({ code: 'PEER_FAILED' });
+  }
+  expect([client.avoids(peer), breaks()]).toEqual([false, 0]);
+  answers.status = 503;
+  await expect(client.read(peer, file, range)).rejects.toMatchObject({ code: 'PEER_FAILED' });
+  expect([client.avoids(peer), breaks()]).toEqual([true, 1]);
 });
 
 it('when its time is over one probe asks it, for which nobody waits, and then it is read from again', async () => {
@@ -163,7 +192,7 @@ it('a request that waits for a connection is given up at once when it is not nee
   const second = client.stat(gate.peer, path, left.signal);
   left.abort(new Error('not needed'));
   await expect(second).rejects.toThrow('not needed');
-  expect(client.isAvoided(gate.peer)).toBe(false);
+  expect(client.avoids(gate.peer)).toBe(false);
   const late = [brief.stat(gate.peer, path), brief.stat(gate.peer, path)].map((one) =>
     expect(one).rejects.toThrow('100 ms'),
   );
