@@ -13,7 +13,7 @@ if [ "${PRIMED_PROOF_INSIDE:-}" != 1 ]; then
   rm -rf "$base"
   PRIMED_PROOF_INSIDE=1 exec unshare --mount --mount-proc --pid --fork --kill-child "$0" "$@"
 fi
-trap 'umount -R "$root/proc" "$root/dev" 2>/dev/null || true; rm -rf "$base"' EXIT
+trap 'umount -R "$root/proc" "$root/dev" 2>/dev/null || true; rm -rf --one-file-system "$base"' EXIT
 
 say() { printf '%s\n' "-- $*"; }
 inside() { chroot "$root" /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin DEBIAN_FRONTEND=noninteractive "$@"; }

@@ -53,7 +53,7 @@ TOML
 ! booted systemctl start primed-worker 2>/dev/null || fail 'it has started'
 is 'exit code' "$(of worker ExecMainStatus)" 78
 is 'tries' "$(of worker NRestarts)" 0
-logged worker | grep -q 'primed.toml:3: nonsense' || fail 'the journal does not name the line'
+logged worker | grep 'primed.toml:3: nonsense' >/dev/null || fail 'the journal does not name the line'
 booted systemctl reset-failed primed-worker
 
 say 'both daemons start, are ready, and load'
@@ -73,9 +73,9 @@ mkdir "$root/srv/data"
 head -c 20000001 /dev/urandom >"$root/srv/data/file"
 chmod -R a+rX "$root/srv/data"
 booted systemctl start primed-coordinator primed-worker || fail 'they do not start'
-has_worker() { booted primed worker list --format json 2>/dev/null | grep -q '"LIVE"'; }
+has_worker() { booted primed worker list --format json 2>/dev/null | grep '"LIVE"' >/dev/null; }
 until_true 'the worker is a member' has_worker
-booted primed job load --replicas 1 file:///srv/data/ | grep -q 'Job State: SUCCEEDED' || fail 'the load has failed'
+booted primed job load --replicas 1 file:///srv/data/ | grep 'Job State: SUCCEEDED' >/dev/null || fail 'the load has failed'
 in_origin=$(sha256sum <"$root/srv/data/file")
 is 'bytes read back' "$(booted primed fs cat file:///srv/data/file | sha256sum)" "$in_origin"
 status_tells() { [[ $(of worker StatusText) == *'19.'*' in use' ]]; }
@@ -89,7 +89,7 @@ worker=$(of worker MainPID)
 is 'process after a refused reload' "$(of worker MainPID)" "$worker"
 configure <<<"${good/info/debug}"
 booted systemctl reload primed-worker primed-coordinator || fail 'it was refused'
-takes() { logged "$1" | grep -q '"changed":\["log.level"\]'; }
+takes() { logged "$1" | grep '"changed":\["log.level"\]' >/dev/null; }
 until_true 'the worker has taken it' takes worker
 until_true 'the coordinator has taken it' takes coordinator
 is 'process after a reload' "$(of worker MainPID)" "$worker"
@@ -105,7 +105,7 @@ is 'process of a worker that does not hang, after more than the watchdog allows'
 booted sh -c "kill -STOP $worker"
 is_back() { [ "$(of worker NRestarts)" = 1 ] && [ "$(of worker ActiveState)" = active ]; }
 until_true 'the worker is back' is_back
-logged worker | grep -q 'Watchdog timeout' || fail 'it was not the watchdog that ended it'
+logged worker | grep 'Watchdog timeout' >/dev/null || fail 'it was not the watchdog that ended it'
 mv "$root/srv/data/file" "$root/srv/data/gone"
 until_true 'the worker is a member again' has_worker
 is 'bytes read back after the watchdog' "$(booted primed fs cat file:///srv/data/file | sha256sum)" "$in_origin"
@@ -123,7 +123,15 @@ configure <<<"${good/insecure = true/api_token_file = \"api-token\"}"
 booted systemctl daemon-reload
 booted systemctl restart primed-coordinator primed-worker || fail 'they do not start again'
 ! booted primed job list >/dev/null 2>&1 || fail 'it answers without the token'
-booted env PRIMED_API_TOKEN=a-token-of-the-proof primed job list | grep -q 'file:///srv/data/' || fail 'the job is not listed'
+booted env PRIMED_API_TOKEN=a-token-of-the-proof primed job list | grep 'file:///srv/data/' >/dev/null || fail 'the job is not listed'
+since=$(date +%s)
+printf 'another-token' >"$root/etc/primed/api-token"
+# The credential is that of the start; whatever else is new counts.
+good=${good/insecure = true/api_token_file = \"api-token\"}
+configure <<<"${good/info/debug}"
+booted systemctl reload primed-worker primed-coordinator || fail 'a reload beside a credential was refused'
+until_true 'the worker has taken it' takes worker
+until_true 'the coordinator has taken it' takes coordinator
 
 say 'both end in time'
 booted systemctl stop primed-worker primed-coordinator

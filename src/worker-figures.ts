@@ -42,9 +42,13 @@ export function workerFigures(of: {
 /** Those that were asked for something of late. */
 function originMeters(origins: ReadonlyMap<string, OriginTotals>, now: () => number): () => OriginUse[] {
   const meters = new Map<string, (name: string, total: number) => number>();
-  return () =>
-    [...origins].flatMap(([origin, { requests, bytes, answers, firstByteMs, failures }]) => {
-      const rate = meters.get(origin) ?? namedMeters(now);
+  let lookedMs = now();
+  return () => {
+    const beforeMs = lookedMs;
+    lookedMs = now();
+    return [...origins].flatMap(([origin, { requests, bytes, answers, firstByteMs, failures }]) => {
+      // All of one that is new was since the look before.
+      const rate = meters.get(origin) ?? namedMeters(now, beforeMs);
       meters.set(origin, rate);
       const requestsPerMinute = Math.round(rate('requests', requests) * 60);
       const answered = rate('answers', answers);
@@ -60,12 +64,13 @@ function originMeters(origins: ReadonlyMap<string, OriginTotals>, now: () => num
         },
       ];
     });
+  };
 }
 
-function namedMeters(now: () => number): (name: string, total: number) => number {
+function namedMeters(now: () => number, sinceMs: number): (name: string, total: number) => number {
   const meters = new Map<string, (total: number) => number>();
   return (name, total) => {
-    const known = meters.get(name) ?? meter(now);
+    const known = meters.get(name) ?? meter(now, sinceMs);
     meters.set(name, known);
     return known(total);
   };
@@ -77,9 +82,9 @@ function failures(lanes: LaneCounters): number {
   return causes.reduce((sum, cause) => sum + lanes.total(laneFailureColumns[cause]), 0);
 }
 
-/** The rate of something that only grows, as often as it is asked. */
-function meter(now: () => number): (total: number) => number {
-  let window: RateWindow = [];
+/** The rate of something that only grows, as often as it is asked. @param sinceMs when it was zero, where that is known */
+function meter(now: () => number, sinceMs?: number): (total: number) => number {
+  let window: RateWindow = sinceMs === undefined ? [] : [{ atMs: sinceMs, total: 0 }];
   return (total) => {
     const atMs = now();
     window = addSample(window, { atMs, total });

@@ -23,10 +23,12 @@ export interface ConfigInput {
   readonly env: Environment;
   /** Defaults to `flags.config`, then to PRIMED_CONFIG, then to no file. */
   readonly file?: string;
+  /** Secrets in files of their own are taken as given: only the daemon may be able to read them. */
+  readonly secretsUnread?: boolean;
 }
 
 /** Everything that can be known without a look at the machine. */
-export function readConfig({ role, flags, env, file }: ConfigInput): Draft {
+export function readConfig({ role, flags, env, file, secretsUnread = false }: ConfigInput): Draft {
   const draft = emptyDraft(env.CREDENTIALS_DIRECTORY);
   const chosen = file ?? (typeof flags.config === 'string' ? flags.config : env.PRIMED_CONFIG);
   applyDefaults(draft);
@@ -34,7 +36,7 @@ export function readConfig({ role, flags, env, file }: ConfigInput): Draft {
   applyEnvironment(draft, env);
   applyFlags(draft, flags);
   applyTraceVariables(draft, env);
-  readSecretFiles(draft);
+  readSecretFiles(draft, secretsUnread);
   checkAwsEnvironment(draft, env);
   checkRules(draft, role);
   return draft;

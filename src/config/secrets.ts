@@ -6,14 +6,14 @@ import { settingAt } from './settings.ts';
 
 const suffix = '_file';
 
-/** Puts what the files hold in the place of the secrets. */
-export function readSecretFiles(draft: Draft): void {
+/** Puts what the files hold in the place of the secrets. @param unread only that there is something is taken from them */
+export function readSecretFiles(draft: Draft, unread = false): void {
   for (const [key, file] of [...draft.values]) {
     if (settingAt(key)?.leaf.credential !== true) continue;
     const secret = key.slice(0, -suffix.length);
     draft.sources.set(secret, draft.sources.get(key)!);
     // Also where it cannot be read: that there is none at all would be a second error for the same mistake.
-    draft.values.set(secret, contentsOf(draft, key, String(file)) ?? '?');
+    draft.values.set(secret, (unread ? undefined : contentsOf(draft, key, String(file))) ?? '?');
   }
 }
 

@@ -39,12 +39,15 @@ export interface OriginRow extends OriginFigures {
 
 /** What needs somebody first, then the busiest. */
 export function originRows({ jobs, workers, origins }: ConsoleState): OriginRow[] {
-  const loads = new Map<string, ConsoleJob[]>();
-  for (const job of jobs.values())
-    if (job.type === 'LOAD' && job.kind === 'path' && isActive(job)) push(loads, originOf(job.path), job);
   const uses = new Map<string, { id: string; use: OriginUse }[]>();
   for (const { id, origins: told = [] } of workers.values())
     for (const use of told) push(uses, use.origin, { id, use });
+  // Of files each root is an origin, which a path alone does not tell.
+  const known = [...uses.keys(), ...origins.keys()].filter((id) => id.startsWith('file:'));
+  const loads = new Map<string, ConsoleJob[]>();
+  for (const job of jobs.values())
+    if (job.type === 'LOAD' && job.kind === 'path' && isActive(job))
+      push(loads, longestOf(known, job.path) ?? originOf(job.path), job);
   const limits = [...origins.values()].map((limit) => ({
     ...{ ...limit, origin: limit.id },
     used: { bytesPerSecond: 0, requestsPerSecond: 0 },
@@ -60,6 +63,12 @@ export function originRows({ jobs, workers, origins }: ConsoleState): OriginRow[
     return { ...figures, id, loads: loads.get(id) ?? [], uses: by, limit };
   });
   return rows.sort((a, b) => worst(a, b) || b.requestsPerSecond - a.requestsPerSecond || (a.id < b.id ? -1 : 1));
+}
+
+/** The one that the path lies in. */
+function longestOf(ids: readonly string[], path: string): string | undefined {
+  const slashed = path.endsWith('/') ? path : `${path}/`;
+  return ids.filter((id) => slashed.startsWith(id)).sort((a, b) => b.length - a.length)[0];
 }
 
 /** As each worker sees it, in the order of `originRows`. */

@@ -192,14 +192,18 @@ export class OriginLimiter {
   /**
    * Bytes that are moved between an origin and the main thread. Resolves when more may be; whoever moves them is between `enter` and
    * `leave`, so that there is something to wait for. Rejects with TOO_BUSY where
-   * the share of this process has been nothing for `spendLimitMs`.
+   * the share of this process has been nothing for `spendLimitMs`, and with the signal's reason, which gives the bytes back.
    */
-  async spend(index: number, bytes: number): Promise<void> {
+  async spend(index: number, bytes: number, signal?: AbortSignal): Promise<void> {
     const row = this.#rowOf(index);
     if (row === undefined) return;
     bookLimited(this.#board, row.index, bytes);
     let hadShareMs = performance.now();
     while (this.#rowOf(index) === row && allowedBytes(this.#board, row.index, 1) === 0) {
+      if (signal?.aborted) {
+        bookLimited(this.#board, row.index, -bytes);
+        throw signal.reason;
+      }
       if (row.limit.bytesPerSecond !== 0) hadShareMs = performance.now();
       else if (performance.now() - hadShareMs >= spendLimitMs) {
         const { origin } = row.limit;

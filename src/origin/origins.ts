@@ -277,10 +277,14 @@ export function openOrigins(options: OriginsOptions): ReadableOrigins & Writable
       if (gate === undefined) return slot.writer.send(located.path, located.key, write);
       await gate.admit(index, write.signal);
       gate.enter(index);
+      // The origin may have answered before it has all, and then nothing is to be sent any more.
+      const over = new AbortController();
+      const signal = AbortSignal.any([write.signal, over.signal]);
       try {
-        const body = paced(write.body, (bytes) => gate.spend(index, bytes));
+        const body = paced(write.body, (bytes) => gate.spend(index, bytes, signal));
         return await slot.writer.send(located.path, located.key, { ...write, body });
       } finally {
+        over.abort();
         gate.leave(index);
       }
     },
@@ -306,13 +310,19 @@ export function openOrigins(options: OriginsOptions): ReadableOrigins & Writable
   return origins;
 }
 
+/** So much is counted at once: what is given up in the middle has cost no more. */
+const pacedBytes = 64 * 1024;
+
 /** Nothing is sent before it may be. */
 async function* paced(
   body: AsyncIterable<Uint8Array>,
   spend: (bytes: number) => Promise<void>,
 ): AsyncGenerator<Uint8Array> {
   for await (const piece of body) {
-    await spend(piece.length);
-    yield piece;
+    for (let at = 0; at < piece.length; at += pacedBytes) {
+      const part = piece.subarray(at, at + pacedBytes);
+      await spend(part.length);
+      yield part;
+    }
   }
 }

@@ -188,8 +188,11 @@ export interface RequestGate {
   /** Somebody moves bytes of the origin, until `leave`. */
   enter(originIndex: number): void;
   leave(originIndex: number): void;
-  /** Counts bytes that are moved; resolves when more may be. Rejects with TOO_BUSY where nothing may be for long. */
-  spend(originIndex: number, bytes: number): Promise<void>;
+  /**
+   * Counts bytes that are moved; resolves when more may be. Rejects with TOO_BUSY where nothing may be for long, and with the
+   * signal's reason, after which they do not count.
+   */
+  spend(originIndex: number, bytes: number, signal?: AbortSignal): Promise<void>;
 }
 
 /** What HEAD says beyond the version. */

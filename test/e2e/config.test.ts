@@ -55,6 +55,16 @@ describe('primed config check', () => {
     expect(existsSync(at('data'))).toBe(false);
   });
 
+  it('with --text-only judges what is written, whoever asks: secrets and the machine are not looked at', async () => {
+    write('data_dir = "token/x"\napi_token_file = "credential"\n[tls]\ncert_file = "c.pem"\nkey_file = "k.pem"\n', '');
+    expect(await config(['check', '--role', 'worker'])).toMatchObject({ code: 78 });
+    const said = await config(['check', '--text-only', '--role', 'worker']);
+    expect(said).toMatchObject({ code: 0, stderr: '' });
+    expect(said.stdout).toContain('is right for worker, as far as it is written');
+    write('nonsense = 1\napi_token_file = "credential"\n', '');
+    expect((await config(['check', '--text-only'])).stderr).toMatch(/has an error:\n.*nonsense: is unknown/);
+  });
+
   it('a wrong command line stays 2', async () => {
     expect(await config(['check', '--rolle', 'worker'])).toMatchObject({ code: 2 });
     expect(await config(['check', '--role', 'boss'])).toMatchObject({ code: 2 });

@@ -72,7 +72,7 @@ export interface S3GatewayOptions {
 /** 32 bodies of 3 MiB: less than a fifth of the worker's default memory budget. */
 const defaults = { maxBodies: 32, turnWaitMs: 30_000, stallMs: 60_000, closeGraceMs: 1_000 };
 
-/** At once; each holds what is on its way of its body, some hundred KiB. */
+/** At once; each holds what is on its way of its body, some hundred KiB; one of up to 1 MiB whose checksum comes behind it, all. */
 const mostWrites = 64;
 
 /** The whole S3 server, not yet listening. Its router never sees the target: keys are not paths. */

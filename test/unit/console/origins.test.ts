@@ -87,6 +87,27 @@ test('what needs somebody comes first, and says of what', () => {
   ]);
 });
 
+test('a load of files belongs to the root that its workers read, and one of a bucket to its bucket', () => {
+  const job = (id: string, path: string): ConsoleJob => ({
+    ...{ id, type: 'LOAD', kind: 'path', path, state: 'RUNNING', submittedAtMs: 0 },
+    ...{ doneFiles: 0, doneBytes: 0, failures: 0 },
+  });
+  const rows = originRows(
+    stateOf(
+      [worker('w1', use('file:///srv/', 60, 5), use('file:///srv/data/', 600, 5), use('s3://b/', 60, 5))],
+      [],
+      [
+        job('1', 'file:///srv/data/x'),
+        job('2', 'file:///srv/data'),
+        job('3', 's3://b/dir/'),
+        job('4', 'file:///mnt/y'),
+      ],
+    ),
+  );
+  const loads = rows.map(({ id, loads: of }) => [id, of.map((one) => one.id)]).filter(([, of]) => of!.length > 0);
+  expect(Object.fromEntries(loads)).toEqual({ 'file:///srv/data/': ['1', '2'], 's3://b/': ['3'], 'file:///': ['4'] });
+});
+
 test('the limit that counts is the longest, and how much of it is in use is told', () => {
   const limits: ConsoleOrigin[] = [
     { id: 's3://', source: 'configuration', takers: 3, requestsPerSecond: 100 },

@@ -81,7 +81,7 @@ test('rates are those of late, and fall when nothing comes any more', () => {
   counts.failed('s3://b/', 'throttled');
   expect(figures().origins).toEqual([
     {
-      ...{ origin: 's3://b/', requestsPerMinute: 200, bytesPerSecond: 1000, firstByteMs: 10 },
+      ...{ origin: 's3://b/', requestsPerMinute: 220, bytesPerSecond: 1000, firstByteMs: 9 },
       failuresPerMinute: { throttled: 20, server: 0, refused: 0, unreachable: 0, slow: 0, broken: 0, changed: 0 },
     },
   ]);
@@ -89,7 +89,14 @@ test('rates are those of late, and fall when nothing comes any more', () => {
     ...{ ...still, receivedBytesPerSecond: 3000, servedBytesPerSecond: 100 },
     ...{ originFailuresPerMinute: 60, originThrottledPerMinute: 20 },
   });
-  for (nowMs = 6000; nowMs < 20_000; nowMs += 3000) figures();
+  // What came before the first look at an origin is told by that.
+  for (let n = 0; n < 3; n += 1) counts.failed('s3://new/', 'denied');
+  nowMs = 6000;
+  expect(figures().origins.find(({ origin }) => origin === 's3://new/')).toMatchObject({
+    requestsPerMinute: 60,
+    failuresPerMinute: { refused: 60 },
+  });
+  for (nowMs = 9000; nowMs < 20_000; nowMs += 3000) figures();
   expect(figures().use).toMatchObject({ receivedBytesPerSecond: 0, originFailuresPerMinute: 0 });
   // It is not asked any more, and not spoken of.
   expect(figures().origins).toEqual([]);

@@ -84,6 +84,26 @@ it('what is read on the main thread waits for its bytes, and no longer when the 
   await limiter.spend(0, 1e12);
 });
 
+it('what is given up while it waits has cost nothing', async () => {
+  const rate = 100_000;
+  limiter.setLimits([makeLimit(origin, { bytesPerSecond: rate })]);
+  limiter.enter(0);
+  const given = new AbortController();
+  const wanted = limiter.spend(0, 100 * rate, given.signal);
+  const told = expect(wanted).rejects.toThrow('given up');
+  await vi.advanceTimersByTimeAsync(1000);
+  given.abort(new Error('given up'));
+  await vi.advanceTimersByTimeAsync(10);
+  await told;
+  let went = false;
+  void limiter.spend(0, 1).then(() => {
+    went = true;
+  });
+  await vi.advanceTimersByTimeAsync(100);
+  expect(went).toBe(true);
+  limiter.leave(0);
+});
+
 it('what is read on the main thread is told when the limit leaves nothing', async () => {
   limiter.setLimits([makeLimit(origin, { bytesPerSecond: 0 })]);
   limiter.enter(0);

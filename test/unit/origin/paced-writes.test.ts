@@ -66,7 +66,7 @@ it('each piece is counted, and is sent when it may be', async () => {
   expect(received()).toBe(0);
   release();
   expect((await answer).status).toBe(200);
-  expect(log).toEqual(['admit', 'enter', '3000', '1', '70000', 'leave']);
+  expect(log).toEqual(['admit', 'enter', '3000', '1', '65536', '4464', 'leave']);
   expect([received(), bodies()]).toEqual([length, 1]);
 });
 
