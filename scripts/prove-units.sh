@@ -125,8 +125,6 @@ booted systemctl restart primed-coordinator primed-worker || fail 'they do not s
 ! booted primed job list >/dev/null 2>&1 || fail 'it answers without the token'
 booted env PRIMED_API_TOKEN=a-token-of-the-proof primed job list | grep 'file:///srv/data/' >/dev/null || fail 'the job is not listed'
 since=$(date +%s)
-printf 'another-token' >"$root/etc/primed/api-token"
-# The credential is that of the start; whatever else is new counts.
 good=${good/insecure = true/api_token_file = \"api-token\"}
 configure <<<"${good/info/debug}"
 booted systemctl reload primed-worker primed-coordinator || fail 'a reload beside a credential was refused'

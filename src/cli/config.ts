@@ -2,7 +2,7 @@
 import { type Command, Option } from 'commander';
 import type { Role } from '../config/config.ts';
 import type { Draft } from '../config/draft.ts';
-import { acceptConfig, readConfig } from '../config/load.ts';
+import { acceptConfig, readConfig, refuse } from '../config/load.ts';
 import { checkMachine } from '../config/machine.ts';
 import { type ShownValue, showConfig } from '../config/show.ts';
 import { type CliContext, type RegisterVerb, runs } from './context.ts';
@@ -50,7 +50,9 @@ function verb(command: Command, context: CliContext, say: (draft: Draft, flags: 
       const draft = readConfig({ role: flags.role, flags: settings, env: context.io.env, secretsUnread: textOnly });
       // The daemon that has this configuration may run, and so have the ports.
       if (!textOnly) await checkMachine(draft, flags.role, 'found');
-      acceptConfig(draft, flags.role);
+      // What follows from what is written may follow from the machine too.
+      if (textOnly) refuse(draft);
+      else acceptConfig(draft, flags.role);
       say(draft, flags);
       return exitCodes.done;
     }),

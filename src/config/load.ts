@@ -60,7 +60,8 @@ export function loadConfig(input: ConfigInput): Config {
   return acceptConfig(readConfig(input), input.role);
 }
 
-function refuse({ errors }: Draft): void {
+/** Throws CONFIG_INVALID where anything is wrong so far. */
+export function refuse({ errors }: Draft): void {
   if (errors.length === 0) return;
   const count =
     errors.length === 1 ? 'The configuration has an error' : `The configuration has ${errors.length} errors`;

@@ -92,7 +92,7 @@ test('rates are those of late, and fall when nothing comes any more', () => {
   // What came before the first look at an origin is told by that.
   for (let n = 0; n < 3; n += 1) counts.failed('s3://new/', 'denied');
   nowMs = 6000;
-  expect(figures().origins.find(({ origin }) => origin === 's3://new/')).toMatchObject({
+  expect(figures().origins!.find(({ origin }) => origin === 's3://new/')).toMatchObject({
     requestsPerMinute: 60,
     failuresPerMinute: { refused: 60 },
   });
