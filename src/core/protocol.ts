@@ -17,7 +17,8 @@
  * - A message, a call, a value of an enumeration (a result, a reason): raise `newest`, and say it only over a connection that
  *   speaks that version (`protocol` of the connection). Calls and messages need no new version any more when `oldest` is 4.
  * - A change of what exists: say it under a new name, as above, and the old one too while the old version is understood.
- * - When `newest` is raised, `oldest` rises with it to the one before, and what only served versions below goes.
+ * - When `newest` is raised, `oldest` rises with it to the one before, and what only served versions below goes. The release in
+ *   test/samples becomes the last one that does not know the new version.
  */
 export interface ProtocolRange {
   readonly oldest: number;

@@ -7,7 +7,7 @@ import { MiB } from '../../src/core/units.ts';
 import type { EmbeddedOrigin, OriginOptions } from '../../src/demo/origin/api.ts';
 import { firstDifference } from '../../src/demo/origin/content.ts';
 import type { ObjectSpec } from '../../src/demo/origin/objects.ts';
-import { type Daemon, type DaemonPorts, startDaemon } from './daemon.ts';
+import { type Daemon, type DaemonOrder, type DaemonPorts, startDaemon } from './daemon.ts';
 import { temporaryFolder } from './files.ts';
 import { originEnvironment, smallDataset, startTestOrigin } from './origin.ts';
 import { readBack as readBackFrom } from './scene.ts';
@@ -41,6 +41,8 @@ export async function openCluster(order: {
   readonly workerConfig?: string;
   /** Of each worker. */
   readonly storeSize?: string;
+  /** Of each node by its id, that of the coordinator is `coordinator`: what it is started with from now on; those not in it with what is built here. */
+  readonly executables?: ReadonlyMap<string, string>;
 }): Promise<Cluster> {
   const folder = temporaryFolder('cluster');
   const origin = await startTestOrigin(order.origin);
@@ -54,7 +56,16 @@ export async function openCluster(order: {
   const config = join(folder.path, 'coordinator.toml');
   if (order.config !== undefined) writeFileSync(config, order.config);
   const args = order.config === undefined ? [] : ['--config', config];
-  const coordinator = await startDaemon({ role: 'coordinator', dataDir, storeSize: null, env, args });
+  const executableOf = (id: string) => {
+    const executable = order.executables?.get(id);
+    return executable === undefined ? {} : { executable };
+  };
+  const startCoordinator = (more: Pick<DaemonOrder, 'ports'> = {}) =>
+    startDaemon({
+      ...{ role: 'coordinator', dataDir, storeSize: null, env, args },
+      ...{ ...executableOf('coordinator'), ...more },
+    });
+  const coordinator = await startCoordinator();
   const workerConfig = join(folder.path, 'worker.toml');
   if (order.workerConfig !== undefined) writeFileSync(workerConfig, order.workerConfig);
   const workerArgs = order.workerConfig === undefined ? [] : ['--config', workerConfig];
@@ -82,6 +93,7 @@ export async function openCluster(order: {
         storeSize: order.storeSize ?? '512MB',
         env: { ...env, PRIMED_CLUSTER_ID: id, PRIMED_COORDINATOR: cluster.coordinator.api },
         args: workerArgs,
+        ...executableOf(id),
         ...(known === undefined ? {} : { ports: known }),
       });
       ports.set(id, daemon.ports);
@@ -98,14 +110,7 @@ export async function openCluster(order: {
     async restartCoordinator() {
       const { ports: same } = cluster.coordinator;
       await cluster.coordinator.kill();
-      cluster.coordinator = await startDaemon({
-        role: 'coordinator',
-        dataDir,
-        storeSize: null,
-        env,
-        args,
-        ports: same,
-      });
+      cluster.coordinator = await startCoordinator({ ports: same });
     },
     async close() {
       await Promise.all([cluster.coordinator, ...cluster.workers.values()].map((daemon) => daemon.kill()));

@@ -16,6 +16,8 @@ export interface DaemonOrder {
   readonly log?: string;
   /** `--store-size`; default 1GB. Null: the configuration file says what stores there are. */
   readonly storeSize?: string | null;
+  /** Default: what is built here. Of an earlier release: see release.ts. */
+  readonly executable?: string;
   /** Default: standalone. */
   readonly role?: 'standalone' | 'coordinator' | 'worker';
   /** Added to a plain environment: the AWS variables of an origin, for example. */
@@ -87,7 +89,7 @@ export async function spawnDaemon(order: DaemonOrder): Promise<Daemon> {
     ...(role === 'coordinator' ? [] : workerListens),
   ];
   const args = [role, ...places, ...listens, ...(order.args ?? [])];
-  const [program, ...words] = [...(order.by ?? []), process.execPath, executable, ...args];
+  const [program, ...words] = [...(order.by ?? []), process.execPath, order.executable ?? executable, ...args];
   const child = spawn(program!, words, {
     stdio: ['ignore', log, log],
     env: plainEnvironment({ AWS_EC2_METADATA_DISABLED: 'true', ...order.env }),

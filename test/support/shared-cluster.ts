@@ -35,6 +35,8 @@ export async function openSharedCluster(order: {
   readonly origin: OriginOptions;
   readonly coordinators: readonly string[];
   readonly workers: readonly string[];
+  /** Of each node by its id: what it is started with from now on; those not in it with what is built here. */
+  readonly executables?: ReadonlyMap<string, string>;
 }): Promise<SharedCluster> {
   const folder = temporaryFolder('shared-cluster');
   const [etcd, origin] = await Promise.all([startEtcd(), startTestOrigin(order.origin)]);
@@ -51,12 +53,14 @@ export async function openSharedCluster(order: {
   const ports = new Map<string, DaemonPorts>();
   const start = async (id: string, role: 'coordinator' | 'worker'): Promise<Daemon> => {
     const known = ports.get(id);
+    const executable = order.executables?.get(id);
     const daemon = await startDaemon({
       role,
       dataDir: join(folder.path, id),
       storeSize: role === 'worker' ? '512MB' : null,
       env: role === 'worker' ? { ...env, PRIMED_CLUSTER_ID: id } : { ...env, PRIMED_CLUSTER_HOST: coordinatorHost },
       ...(known === undefined ? {} : { ports: known }),
+      ...(executable === undefined ? {} : { executable }),
     });
     ports.set(id, daemon.ports);
     return daemon;
