@@ -9,6 +9,7 @@ import type { OriginLimits } from './cluster/origin-limits.ts';
 import { countedLists, peersOf, tellPeers } from './cluster/peer-news.ts';
 import { ClusterPins } from './cluster/pins.ts';
 import { ringPlacement } from './cluster/placement.ts';
+import { openRatesStore } from './cluster/rates-store.ts';
 import { ClusterFiles } from './cluster/reading/files.ts';
 import { fsCluster } from './cluster/reading/fs-cluster.ts';
 import type { FsSource } from './cluster/reading/fs-source.ts';
@@ -84,6 +85,8 @@ export async function openCoordinatorSide(base: NodeBase): Promise<void> {
   const { registry, registrations, past } = opened;
   const source = opened.source ?? filesOfCluster(base, members);
   const figures = figuresOf(base);
+  const rates = openRatesStore(join(config.dataDir, 'rates'), log);
+  if (rates !== undefined) opened.rates = rates;
   opened.api = buildApiServer({
     ...base,
     jobs,
@@ -99,6 +102,7 @@ export async function openCoordinatorSide(base: NodeBase): Promise<void> {
       rateOf: (id: WorkerId) => members.rates.of(id),
     }),
     ...(figures && { figures }),
+    ...(rates && { rates }),
   });
 }
 

@@ -230,6 +230,7 @@ async function close(opened: Opened, log: Log): Promise<void> {
     worker: () => opened.worker?.close(),
     serving: () => opened.serving?.close(),
     servers: () => Promise.all([opened.api, opened.http, opened.s3].map(closeServer)),
+    rates: () => opened.rates?.close(),
     peers: () => opened.peerClient?.close(),
     origins: () => opened.origins?.close(),
     store: () => opened.store?.close(),

@@ -3,6 +3,7 @@ import type { FastifyInstance } from 'fastify';
 import type { Etcd } from './cluster/etcd/index.ts';
 import type { LoadDesk } from './cluster/load-desk.ts';
 import type { ClusterPins } from './cluster/pins.ts';
+import type { RatesStore } from './cluster/rates-store.ts';
 import type { FsSource } from './cluster/reading/fs-source.ts';
 import type { KnownPeers } from './cluster/reading/known-peers.ts';
 import type { PastSource } from './cluster/reading/past.ts';
@@ -71,6 +72,7 @@ export interface Opened {
   members?: RegistryMembers;
   limits?: CoordinatorLimits;
   pins?: ClusterPins;
+  rates?: RatesStore;
   jobs?: OpenJobService;
   /** Ends that no other process may have what the coordinator keeps. */
   unlock?: () => void;

@@ -2,6 +2,7 @@
 import type { FastifyInstance } from 'fastify';
 import type { LoadDesk } from './cluster/load-desk.ts';
 import type { ClusterPins } from './cluster/pins.ts';
+import type { RatesStore } from './cluster/rates-store.ts';
 import type { FsSource } from './cluster/reading/fs-source.ts';
 import type { OriginReads } from './cluster/reading/origin/reads.ts';
 import type { PastSource } from './cluster/reading/past.ts';
@@ -79,9 +80,10 @@ export function buildApiServer(
     rateOf?: WorkerApiOptions['rateOf'];
     /** Of the worker in this process. */
     figures?: () => WorkerFigures;
+    rates?: RatesStore;
   },
 ): FastifyInstance {
-  const { config, jobs, live, source, ufs, pins, registry, registrations, refusalOf, figures, log } = options;
+  const { config, jobs, live, source, ufs, pins, registry, registrations, refusalOf, figures, rates, log } = options;
   const app = buildServer(options, 'api');
   app.register(jobApi, { jobs, defaults: live.loadDefaults });
   // The configuration is the same on every worker.
@@ -103,6 +105,7 @@ export function buildApiServer(
     ...(registry && { registry }),
     ...(refusalOf && { refusalOf }),
     ...(figures && { figures }),
+    ...(rates && { rates }),
   });
   return app;
 }

@@ -32,8 +32,8 @@ export class ConsoleState {
   readonly workers = new Map<string, ConsoleWorker>();
   readonly origins = new Map<string, ConsoleOrigin>();
   /** What all loads read from their origins together, what workers serve to clients, and what each job did. */
-  loading = new RateHistory();
-  serving = new RateHistory();
+  readonly loading = new RateHistory();
+  readonly serving = new RateHistory();
   readonly rates = new Map<string, RateHistory>();
   /** Whose past is to be asked for, because it is shown. */
   readonly wanted = new Map<string, Past>();
@@ -63,11 +63,17 @@ export class ConsoleState {
       this.rates.set(job.id, history);
       history.add(nowMs, rate);
     }
-    for (const id of this.rates.keys()) if (!this.jobs.has(id)) this.#forget(id);
-    this.loading.add(nowMs, total);
-    let served = 0;
-    for (const { servedBytesPerSecond = 0 } of this.workers.values()) served += servedBytesPerSecond;
-    this.serving.add(nowMs, served);
+    // A coordinator that has not heard of the jobs yet knows nothing of them: neither that they are gone, nor that they stand still.
+    if (this.head?.trouble === undefined || this.jobs.size > 0) {
+      for (const id of this.rates.keys()) if (!this.jobs.has(id)) this.#forget(id);
+      this.loading.add(nowMs, total);
+    }
+    const heard = [...this.workers.values()].filter(({ state }) => state !== 'LOST');
+    if (heard.length > 0 || this.workers.size === 0)
+      this.serving.add(
+        nowMs,
+        heard.reduce((sum, { servedBytesPerSecond = 0 }) => sum + servedBytesPerSecond, 0),
+      );
   }
 
   /** The past of a job is shown: it is asked for once, until `pastIsOld`. */
@@ -81,16 +87,20 @@ export class ConsoleState {
     this.#pasts.clear();
   }
 
+  /** What was seen here stays where the coordinator, which may be another one by now, says nothing. */
   tookCluster(loading: RateRecord, serving: RateRecord, nowMs: number): void {
-    this.loading = RateHistory.of(loading, nowMs);
-    this.serving = RateHistory.of(serving, nowMs);
+    this.loading.merge(loading, nowMs);
+    this.serving.merge(serving, nowMs);
   }
 
   /** Undefined: nobody knows it; what was seen here stays. */
   tookPast(id: string, past: Past, record: RateRecord | undefined, nowMs: number): void {
     this.wanted.delete(id);
     this.#pasts.set(id, past);
-    if (record !== undefined) this.rates.set(id, RateHistory.of(record, nowMs));
+    if (record === undefined) return;
+    const history = this.rates.get(id) ?? new RateHistory();
+    history.merge(record, nowMs);
+    this.rates.set(id, history);
   }
 
   figures(job: ConsoleJob): JobFigures {

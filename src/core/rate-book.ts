@@ -3,7 +3,7 @@
  * also for a while after it has ended. Pure: whoever has it passes the clock and what is there.
  */
 import { addSample, type RateWindow, rateOf } from './rate.ts';
-import { RateHistory } from './rate-history.ts';
+import { RateHistory, type RateRecord } from './rate-history.ts';
 
 /** Of 11 KB each. Beyond it those that said something the longest ago go, never one that says something now. */
 export const mostJobHistories = 1_000;
@@ -38,8 +38,8 @@ export class RateBook {
     this.#most = mostJobs;
   }
 
-  /** Once a second. */
-  sample(nowMs: number, jobs: readonly JobNow[], servedBytesPerSecond: number): void {
+  /** Once a second. `servedBytesPerSecond` is undefined where nobody knows it: that is a gap. */
+  sample(nowMs: number, jobs: readonly JobNow[], servedBytesPerSecond: number | undefined): void {
     let total = 0;
     for (const job of jobs) {
       const kept = this.#keep(job, nowMs);
@@ -52,11 +52,23 @@ export class RateBook {
       if (job.loads) total += kept.rate ?? 0;
     }
     this.loading.add(nowMs, total);
-    this.serving.add(nowMs, servedBytesPerSecond);
+    if (servedBytesPerSecond !== undefined) this.serving.add(nowMs, servedBytesPerSecond);
   }
 
   job(id: string): RateHistory | undefined {
     return this.#jobs.get(id)?.history;
+  }
+
+  /** Those that said something the longest ago first. */
+  *jobs(): IterableIterator<readonly [id: string, history: RateHistory]> {
+    for (const [id, { history }] of this.#jobs) yield [id, history];
+  }
+
+  /** What was known of a job before anything is sampled: of more than may be, those that are told first go. */
+  tell(id: string, past: RateRecord, nowMs: number): void {
+    const [oldest] = this.#jobs.keys();
+    if (this.#jobs.size >= this.#most && oldest !== undefined) this.#jobs.delete(oldest);
+    this.#jobs.set(id, { history: RateHistory.of(past, nowMs), of: '', window: [], rate: undefined });
   }
 
   /** Of what it did when it was sampled last. */

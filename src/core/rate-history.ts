@@ -12,8 +12,9 @@ export const fineStepMs = 1_000;
 export const finePoints = 600;
 export const coarseStepMs = 10_000;
 export const coarsePoints = 2_160;
-/** A timer is late at times: so many points that nobody gave are as the one before them. More are a gap. */
-const bridged = 3;
+/** A timer, or an answer, is late at times: so many points that nobody gave are as the one before them. More are a gap. */
+const bridgedFine = 3;
+const bridgedCoarse = 1;
 
 /** Points of one step, oldest first; null: nobody knows. The last one ends `agoMs` before it is sent. */
 export interface RatePoints {
@@ -34,39 +35,58 @@ export interface RatePoint {
 const nothing: RatePoints = { agoMs: 0, values: [] };
 
 export class RateHistory {
-  readonly #fine = new Ring(fineStepMs, finePoints);
-  readonly #coarse = new Ring(coarseStepMs, coarsePoints);
+  readonly #fine = new Ring({ stepMs: fineStepMs, points: finePoints, bridged: bridgedFine });
+  readonly #coarse = new Ring({ stepMs: coarseStepMs, points: coarsePoints, bridged: bridgedCoarse });
   /** Of the ten seconds that go on. */
   #sum = 0;
   #count = 0;
   #lastMs = Number.NEGATIVE_INFINITY;
   #last: number | undefined;
-  /** When it was above zero last; of one that never was, since when it is known. */
+  /** When it was above zero last. */
   #movedMs: number | undefined;
+  /** Since when it is known. */
+  #sinceMs: number | undefined;
 
   /** As `record` said it, `nowMs` being when that came. */
-  static of({ fine, coarse }: RateRecord, nowMs: number): RateHistory {
+  static of(record: RateRecord, nowMs: number): RateHistory {
     const history = new RateHistory();
-    history.#coarse.fill(coarse, nowMs);
-    history.#fine.fill(fine, nowMs);
-    const of = fine.values.length > 0 ? fine : coarse;
-    const last = of.values.at(-1);
-    if (typeof last === 'number') [history.#last, history.#lastMs] = [last, nowMs - of.agoMs];
-    const back = coarse.values.toReversed();
-    const moved = back.findIndex((value) => value !== null && value > 0);
-    const steps = moved < 0 ? back.length - 1 : moved;
-    if (steps >= 0)
-      history.#movedMs = Math.min(nowMs, nowMs - coarse.agoMs - (steps - (moved < 0 ? 0 : 1)) * coarseStepMs);
-    const going = coarse.values.at(-1);
-    if (typeof going === 'number') [history.#sum, history.#count] = [going, 1];
+    history.merge(record, nowMs);
     return history;
+  }
+
+  /** What somebody else knows, as `record` said it, into what is known here: where nothing was said, what was here stays. */
+  merge({ fine, coarse }: RateRecord, nowMs: number): void {
+    const before = this.#coarse.newest;
+    this.#coarse.fill(coarse, nowMs);
+    this.#fine.fill(fine, nowMs);
+    const newest = fine.values.length > 0 ? fine : coarse;
+    const last = newest.values.at(-1);
+    const lastMs = nowMs - newest.agoMs;
+    if (typeof last === 'number' && lastMs >= this.#lastMs) [this.#last, this.#lastMs] = [last, lastMs];
+    const going = coarse.values.at(-1);
+    if (typeof going === 'number' && this.#coarse.newest !== before) {
+      // It is the mean of as many seconds as have passed of its ten.
+      const seconds = Math.max(1, Math.round(Math.min(coarse.agoMs, coarseStepMs) / fineStepMs));
+      [this.#sum, this.#count] = [going * seconds, seconds];
+    }
+    this.#heard(coarse, nowMs);
+  }
+
+  /** Since when it is known and when it moved last, to ten seconds. */
+  #heard({ agoMs, values }: RatePoints, nowMs: number): void {
+    if (values.length === 0) return;
+    const endMs = nowMs - agoMs;
+    this.#sinceMs = Math.min(this.#sinceMs ?? nowMs, endMs - (values.length - 1) * coarseStepMs);
+    const steps = values.toReversed().findIndex((value) => value !== null && value > 0);
+    if (steps >= 0) this.#movedMs = Math.max(this.#movedMs ?? 0, Math.min(nowMs, endMs - (steps - 1) * coarseStepMs));
   }
 
   /** What the rate is now. Earlier than what was said last: passed over. */
   add(nowMs: number, value: number): void {
     if (!(nowMs >= this.#lastMs && value >= 0)) return;
     [this.#last, this.#lastMs] = [value, nowMs];
-    if (value > 0 || this.#movedMs === undefined) this.#movedMs = nowMs;
+    this.#sinceMs ??= nowMs;
+    if (value > 0) this.#movedMs = nowMs;
     const begins = this.#coarse.newest !== this.#coarse.placeOf(nowMs);
     [this.#sum, this.#count] = begins ? [value, 1] : [this.#sum + value, this.#count + 1];
     this.#fine.put(nowMs, value);
@@ -84,12 +104,24 @@ export class RateHistory {
 
   /** For how long it has been zero; of what was heard as a record to ten seconds. Undefined: it is not, or nobody knows. */
   stillMs(nowMs: number): number | undefined {
-    return this.#last === 0 && this.#movedMs !== undefined ? Math.max(0, nowMs - this.#movedMs) : undefined;
+    const sinceMs = this.#movedMs ?? this.#sinceMs;
+    return this.#last === 0 && sinceMs !== undefined ? Math.max(0, nowMs - sinceMs) : undefined;
   }
 
-  /** Stretches without a gap, oldest first, of the last `spanMs`: of seconds where they reach so far. */
+  /** Stretches without a gap, oldest first, of the last `spanMs`: of up to ten minutes in seconds, as far as these reach back. */
   stretches(nowMs: number, spanMs: number): readonly (readonly RatePoint[])[] {
-    return this.#ringFor(nowMs, spanMs).stretches(nowMs, spanMs);
+    const coarse = this.#coarse.stretches(nowMs, spanMs);
+    if (spanMs > finePoints * fineStepMs) return coarse;
+    const [first, ...rest] = this.#fine.stretches(nowMs, spanMs);
+    if (first === undefined) return coarse;
+    // Behind a restart, and of what was sketched, there are ten seconds alone of the time before.
+    const { agoMs: fineAgoMs } = first[0]!;
+    const before = coarse
+      .map((points) => points.filter(({ agoMs }) => agoMs - coarseStepMs >= fineAgoMs))
+      .filter((points) => points.length > 0);
+    const last = before.at(-1);
+    const joins = last !== undefined && last.at(-1)!.agoMs - 2 * coarseStepMs < fineAgoMs;
+    return joins ? [...before.slice(0, -1), [...last, ...first], ...rest] : [...before, first, ...rest];
   }
 
   largest(nowMs: number, spanMs: number): number {
@@ -104,25 +136,25 @@ export class RateHistory {
 
   /** Short, for a small curve: the last ten minutes in steps of ten seconds. */
   sketch(nowMs: number): RateRecord {
-    return { fine: nothing, coarse: this.#coarse.points(nowMs, (finePoints * fineStepMs) / coarseStepMs) };
+    return { fine: nothing, coarse: this.means(nowMs, (finePoints * fineStepMs) / coarseStepMs) };
   }
 
-  #ringFor(nowMs: number, spanMs: number): Ring {
-    // What was sketched has ten seconds alone of the time before.
-    const whole =
-      this.#fine.begins < this.#coarse.begins + 2 * coarseStepMs || this.#fine.begins <= nowMs - spanMs + coarseStepMs;
-    return spanMs <= finePoints * fineStepMs && whole ? this.#fine : this.#coarse;
+  /** The last so many points of ten seconds. */
+  means(nowMs: number, most: number): RatePoints {
+    return this.#coarse.points(nowMs, most);
   }
 }
 
 class Ring {
   readonly #stepMs: number;
+  readonly #bridged: number;
   readonly #values: Float32Array;
   /** Which step the newest point is of; -1: there is none. */
   newest = -1;
 
-  constructor(stepMs: number, points: number) {
+  constructor({ stepMs, points, bridged }: { stepMs: number; points: number; bridged: number }) {
     this.#stepMs = stepMs;
+    this.#bridged = bridged;
     this.#values = new Float32Array(points).fill(Number.NaN);
   }
 
@@ -136,20 +168,23 @@ class Ring {
     const before = this.#at(this.newest);
     const between = this.newest < 0 ? 0 : place - this.newest - 1;
     for (let step = Math.max(this.newest + 1, place - size + 1); step < place; step += 1)
-      this.#values[step % size] = between <= bridged ? before : Number.NaN;
+      this.#values[step % size] = between <= this.#bridged ? before : Number.NaN;
     this.#values[place % size] = value;
     this.newest = place;
   }
 
-  /** In place of what it has. */
+  /** In place of what it has, where that is known. */
   fill({ agoMs, values }: RatePoints, nowMs: number): void {
-    const most = values.slice(-this.#values.length);
-    const newest = Math.min(this.placeOf(nowMs), Math.max(0, Math.round((nowMs - agoMs) / this.#stepMs)));
-    for (const [back, value] of most.toReversed().entries()) {
-      const place = newest - back;
-      if (place >= 0) this.#values[place % this.#values.length] = value ?? Number.NaN;
+    if (values.length === 0) return;
+    const size = this.#values.length;
+    const last = Math.min(this.placeOf(nowMs), Math.max(0, Math.round((nowMs - agoMs) / this.#stepMs)));
+    for (let step = Math.max(this.newest + 1, last - size + 1); step <= last; step += 1)
+      this.#values[step % size] = Number.NaN;
+    this.newest = Math.max(this.newest, last);
+    for (const [at, value] of values.entries()) {
+      const place = last - (values.length - 1 - at);
+      if (value !== null && place >= 0 && place > this.newest - size) this.#values[place % size] = value;
     }
-    if (most.length > 0) this.newest = newest;
   }
 
   points(nowMs: number, most = this.#values.length): RatePoints {
@@ -183,14 +218,6 @@ class Ring {
       }
     }
     return stretches;
-  }
-
-  /** When the oldest point is of that is known. */
-  get begins(): number {
-    const oldest = Math.max(0, this.newest - this.#values.length + 1);
-    for (let place = oldest; place <= this.newest; place += 1)
-      if (!Number.isNaN(this.#at(place))) return place * this.#stepMs;
-    return Number.POSITIVE_INFINITY;
   }
 
   #at(place: number): number {

@@ -1,5 +1,5 @@
 /** The console as people use it: a real Chromium, with mouse, keyboard and the accessibility tree, on a real cluster!. */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import type { Page } from 'playwright-core';
@@ -7,13 +7,14 @@ import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { countBytes } from '../../bench/support/chromium.ts';
 import { type MadeCluster, madeJob, madeWorker } from '../../bench/support/made-cluster.ts';
 import { GiB, KiB, MiB } from '../../src/core/units.ts';
-import { call, type Json, stop, submit } from '../support/api.ts';
+import { call, type Json, loaded, stop, submit } from '../support/api.ts';
 import { type Browser, type OpenedPage, openBrowser } from '../support/browser.ts';
 import { makeAuthority, makeCertificate } from '../support/certificate.ts';
 import { type Cluster, openCluster } from '../support/cluster.ts';
 import { startConsole } from '../support/console-server.ts';
 import { startDaemon } from '../support/daemon.ts';
 import { temporaryFolder } from '../support/files.ts';
+import { originEnvironment, startTestOrigin } from '../support/origin.ts';
 
 const hostile = 'bad/<img src=x onerror="window.hit=1">&amp;.bin';
 const objects = [
@@ -381,6 +382,55 @@ test('curves show the time before the page was opened, at once and after a reloa
     await page.close();
   } finally {
     await server.close();
+  }
+});
+
+test('a coordinator that is started again knows what was, and an open page forgets nothing when it does not', async () => {
+  const folder = temporaryFolder('console-restart');
+  const origin = await startTestOrigin({ objects: objects.filter(({ key }) => key.startsWith('slow/')) });
+  const order = { dataDir: join(folder.path, 'data'), storeSize: '256MB', env: originEnvironment(origin) };
+  let daemon = await startDaemon(order);
+  const { api, ports } = daemon;
+  try {
+    const { page: open, complaints } = await browser.open();
+    await open.goto(api);
+    await loaded(api, 's3://demo/slow/', { bandwidth: '40MB' });
+    const peak = (page: Page) => page.getByText(/^peak [1-9][\d.]* [KM]iB\/s in 10 min$/);
+    await peak(open).waitFor();
+    /** Of what this page alone was told. */
+    const peakOfHour = async (): Promise<string> => {
+      const { page } = await browser.open();
+      const told = page.waitForResponse((answer) => answer.url().endsWith('/console/rates'));
+      await page.goto(`${api}/console/#/rates`);
+      await told;
+      await page.getByLabel('Span of the curves').selectOption('Last 1 h');
+      const card = page.getByRole('region', { name: 'Loads read from origins' });
+      const text = await card.locator('.facts').innerText();
+      await page.close();
+      return text;
+    };
+    const restart = async () => {
+      await daemon.terminate();
+      await open.getByText('No connection', { exact: true }).waitFor();
+    };
+    await restart();
+    daemon = await startDaemon({ ...order, ports });
+    expect(await peakOfHour()).toMatch(/Peak in 1 h\n[1-9][\d.]* [KM]iB\/s/);
+
+    await restart();
+    rmSync(join(order.dataDir, 'rates'), { recursive: true });
+    const told = open.waitForResponse((answer) => answer.url().endsWith('/console/rates'));
+    daemon = await startDaemon({ ...order, ports });
+    await open.getByText('Live', { exact: true }).waitFor();
+    // Of the past, as far as anybody knows it.
+    await told;
+    expect(await peakOfHour()).toMatch(/Peak in 1 h\n0 B\/s/);
+    expect(await peak(open).isVisible()).toBe(true);
+    expect(complaints.filter((text) => !/ERR_CONNECTION|Failed to fetch/.test(text))).toEqual([]);
+  } finally {
+    await daemon.kill();
+    await origin.close();
+    folder.remove();
   }
 });
 

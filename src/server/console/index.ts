@@ -19,8 +19,8 @@ export const consoleRoutes: FastifyPluginCallback<ConsoleParts> = (app, parts, d
   app.addHook('onReady', async () => keeper.start());
   // Before the server waits for its connections to end.
   app.addHook('preClose', async () => {
-    keeper.stop();
     feed.close();
+    await keeper.stop();
   });
   app.register(consoleAssets);
   app.register(async (scope) => {

@@ -1,20 +1,26 @@
 /**
  * Keeps how fast the cluster and its jobs were, whether somebody looks or not: once a second, of what jobs and workers have
- * said by then. `GET /api/v1/console/rates` gives that of the cluster to a page that is opened, `?job=` all of a job, and
+ * said by then, and once a minute where the next process finds it. `GET /api/v1/console/rates` gives that of the cluster to a page that is opened, `?job=` all of a job, and
  * `?sketch=` the last ten minutes of up to 50 of them.
  */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { gzipSync } from 'node:zlib';
 import type { FastifyInstance } from 'fastify';
 import { Type } from 'typebox';
+import { PrimedError } from '../../core/errors.ts';
 import type { JobSnapshot } from '../../core/job.ts';
 import { type JobNow, RateBook } from '../../core/rate-book.ts';
-import type { RateHistory, RateRecord } from '../../core/rate-history.ts';
+import { coarseStepMs, type RateHistory, type RateRecord } from '../../core/rate-history.ts';
+import { rowsOf, tellRows } from '../../core/rate-rows.ts';
 import { answersOf } from '../schemas.ts';
 import { takesGzip } from './assets.ts';
 import { doneBytesOf } from './rows.ts';
-import { type ConsoleParts, heardOf } from './source.ts';
+import type { ConsoleParts } from './source.ts';
 
 const sampleMs = 1_000;
+const keepMs = 60_000;
+/** Of a stop. */
+const keepLimitMs = 2_000;
 /** A page of the table. */
 const mostSketches = 50;
 
@@ -23,35 +29,58 @@ interface RateQuery {
   readonly sketch?: readonly string[];
 }
 
-export type RateParts = Pick<ConsoleParts, 'jobs' | 'registry' | 'figures'>;
+export type RateParts = Pick<ConsoleParts, 'jobs' | 'registry' | 'figures' | 'rates'>;
+
+export interface RateClocks {
+  /** Only goes forward; counts from long before, so that there is room for what was before this process. */
+  readonly now: () => number;
+  readonly wall: () => number;
+}
+
+const usualClocks: RateClocks = {
+  now: () => performance.timeOrigin + performance.now(),
+  wall: () => Date.now(),
+};
 
 export class RateKeeper {
   readonly book = new RateBook();
   readonly #parts: RateParts;
-  readonly #now: () => number;
+  readonly #clocks: RateClocks;
+  #keptMs: number;
+  #keeping: Promise<void> = Promise.resolve();
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(parts: RateParts, now: () => number = () => performance.now()) {
+  constructor(parts: RateParts, clocks: RateClocks = usualClocks) {
     this.#parts = parts;
-    this.#now = now;
+    this.#clocks = clocks;
+    this.#keptMs = clocks.now();
+    if (parts.rates !== undefined)
+      tellRows(this.book, parts.rates.all(), { nowMs: clocks.now(), wallMs: clocks.wall() });
   }
 
   start(): void {
     this.#timer ??= setInterval(() => this.sample(), sampleMs).unref();
   }
 
-  stop(): void {
+  /** Resolves when what is known is kept, or the disk does not answer. */
+  async stop(): Promise<void> {
     clearInterval(this.#timer);
+    this.#keep();
+    const limit = new AbortController();
+    await Promise.race([this.#keeping, sleep(keepLimitMs, undefined, { signal: limit.signal }).catch(() => undefined)]);
+    limit.abort();
   }
 
   sample(): void {
-    const running = heardOf(this.#parts.jobs, { states: ['RUNNING', 'VERIFYING'] });
-    this.book.sample(this.#now(), running.map(jobNow), this.#served());
+    const nowMs = this.#clocks.now();
+    const running = this.#running();
+    if (running !== undefined) this.book.sample(nowMs, running.map(jobNow), this.#served());
+    if (nowMs - this.#keptMs >= keepMs) this.#keep();
   }
 
   /** Of the cluster, where no job is asked about. Jobs that are not known are left out. */
   answer({ job, sketch = [] }: RateQuery): object {
-    const nowMs = this.#now();
+    const nowMs = this.#clocks.now();
     if (job === undefined && sketch.length === 0)
       return { loading: this.book.loading.record(nowMs), serving: this.book.serving.record(nowMs), jobs: {} };
     const known = new Map<string, RateRecord>();
@@ -64,12 +93,35 @@ export class RateKeeper {
     return { jobs: Object.fromEntries(known) };
   }
 
-  #served(): number {
+  /** Undefined: nothing was heard of the jobs yet. */
+  #running(): readonly JobSnapshot[] | undefined {
+    try {
+      return this.#parts.jobs.list({ states: ['RUNNING', 'VERIFYING'] });
+    } catch (error) {
+      if (error instanceof PrimedError && error.code === 'ETCD_UNAVAILABLE') return undefined;
+      throw error;
+    }
+  }
+
+  /** Undefined: there are workers, and none is heard. */
+  #served(): number | undefined {
     const { registry, figures } = this.#parts;
     if (registry === undefined) return figures?.().use?.servedBytesPerSecond ?? 0;
-    return registry
-      .workers()
-      .reduce((sum, { state, use }) => sum + (state === 'LOST' ? 0 : (use?.servedBytesPerSecond ?? 0)), 0);
+    const workers = registry.workers();
+    const heard = workers.filter(({ state }) => state !== 'LOST');
+    if (heard.length === 0 && workers.length > 0) return undefined;
+    return heard.reduce((sum, { use }) => sum + (use?.servedBytesPerSecond ?? 0), 0);
+  }
+
+  /** What came since it was kept last, and a little of before: a row of ten seconds that went on then is whole now. */
+  #keep(): void {
+    const { rates } = this.#parts;
+    if (rates === undefined) return;
+    const nowMs = this.#clocks.now();
+    const points = Math.ceil((nowMs - this.#keptMs) / coarseStepMs) + 2;
+    this.#keptMs = nowMs;
+    const rows = rowsOf(this.book, points, { nowMs, wallMs: this.#clocks.wall() });
+    this.#keeping = this.#keeping.then(() => rates.put(rows));
   }
 }
 

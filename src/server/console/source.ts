@@ -2,6 +2,7 @@
 
 import type { ShareRow } from '../../cluster/limit-sharing.ts';
 import type { LimitRow } from '../../cluster/origin-limits.ts';
+import type { RatesStore } from '../../cluster/rates-store.ts';
 import type { Registry } from '../../cluster/registry.ts';
 import type { JobService } from '../../cluster/types.ts';
 import { PrimedError } from '../../core/errors.ts';
@@ -22,6 +23,8 @@ export interface ConsoleParts {
   /** Of the worker in this process. */
   readonly figures?: () => WorkerFigures;
   readonly version: string;
+  /** What rates were, over a restart. */
+  readonly rates?: Pick<RatesStore, 'all' | 'put'>;
 }
 
 /** Of more jobs, those that have ended the longest ago are left out; the head counts them all. */

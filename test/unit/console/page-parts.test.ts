@@ -148,6 +148,47 @@ test('the past of what is shown is asked for once, and again when it may have a 
   expect(state.wanted.size).toBe(1);
 });
 
+test('what was seen stays, whatever the coordinator that is found again knows', () => {
+  const state = new ConsoleState();
+  const row = job({ bytesPerSecond: 5 });
+  const worker = {
+    id: 'w',
+    state: 'LIVE',
+    version: '1',
+    capacityBytes: 1,
+    freeBytes: 1,
+    files: 0,
+    servedBytesPerSecond: 3,
+  };
+  const put = (jobs: ConsoleJob[], workers: object[], trouble?: string) =>
+    state.take({
+      ...{
+        whole: true,
+        atMs: 0,
+        jobs: { put: jobs, gone: [] },
+        workers: { put: workers as ConsoleWorker[], gone: [] },
+      },
+      head: { version: '1', standalone: false, jobs: {}, ...(trouble && { trouble }) },
+    });
+  put([row], [worker]);
+  for (let second = 0; second < 60; second += 1) state.sample(1e9 + second * 1000);
+  // It has begun anew: it has not heard of the jobs, nor of any worker.
+  put([], [{ ...worker, state: 'LOST' }], 'etcd has not told of the jobs yet');
+  const nothing = { fine: { agoMs: 0, values: [] }, coarse: { agoMs: 0, values: [] } };
+  state.tookCluster(nothing, nothing, 1e9 + 80_000);
+  state.sample(1e9 + 80_000);
+  put([row], [worker]);
+  state.tookPast('j1', 'sketch', { ...nothing, coarse: { agoMs: 3000, values: [7] } }, 1e9 + 90_000);
+  state.sample(1e9 + 90_000);
+  const seen = (history: RateHistory | undefined) =>
+    history?.stretches(1e9 + 90_000, 3_600_000).map((points) => points.map(({ value }) => value));
+  expect([seen(state.loading), seen(state.serving)]).toEqual([
+    [Array(6).fill(5), [5]],
+    [Array(6).fill(3), [3]],
+  ]);
+  expect(seen(state.rates.get('j1'))).toEqual([Array(6).fill(5), [6.5]]);
+});
+
 test('who may what follows from who listens; where nobody is asked, everybody may everything', () => {
   const state = new ConsoleState();
   expect(state.may('admin')).toBe(true);

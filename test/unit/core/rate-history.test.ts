@@ -70,6 +70,42 @@ test('for how long it was zero is known, here and on the other side', () => {
   expect(history.stillMs(302_000)).toBeUndefined();
 });
 
+test('what somebody else knows is put into what is known here, and takes nothing away', () => {
+  const here = new RateHistory();
+  for (let second = 0; second < 100; second += 1) here.add(1e6 + second * 1000, 5);
+  // One that has just begun, and counts otherwise.
+  const other = new RateHistory();
+  for (let second = 0; second < 10; second += 1) other.add(5e9 + second * 1000, 8);
+  here.merge(other.record(5e9 + 9_000), 1e6 + 129_000);
+  expect(valuesOf(here, 1e6 + 129_000, 10 * minute)).toEqual([Array(100).fill(5), Array(10).fill(8)]);
+  expect(valuesOf(here, 1e6 + 129_000, hour)).toEqual([Array(10).fill(5), [8]]);
+  expect([here.last, here.lastMs]).toEqual([8, 1e6 + 129_000]);
+  // What is older than what was seen last is put where it belongs.
+  here.add(1e6 + 130_000, 9);
+  const gap = { fine: { agoMs: 10_000, values: [1, null, 2] }, coarse: { agoMs: 0, values: [] } };
+  here.merge(gap, 1e6 + 130_000);
+  expect(valuesOf(here, 1e6 + 130_000, 15_000)).toEqual([[1], [2, ...Array<number>(9).fill(8), 9]]);
+  expect(here.last).toBe(9);
+  // One that knows nothing has nothing to say.
+  here.merge(new RateHistory().record(0), 1e6 + 130_000);
+  expect(valuesOf(here, 1e6 + 130_000, hour).flat().length).toBe(12);
+});
+
+test('ten seconds of which some were told are the mean of all of them', () => {
+  const history = new RateHistory();
+  for (let second = 0; second < 9; second += 1) history.add(1e6 + second * 1000, 100);
+  const there = RateHistory.of(history.record(1e6 + 9000), 1e7 + 9000);
+  there.add(1e7 + 9000, 0);
+  expect(there.record(1e7 + 9000).coarse.values).toEqual([90]);
+});
+
+test('half a minute in which nobody counted is a gap in hours too', () => {
+  const history = new RateHistory();
+  for (let second = 0; second < 60; second += 1) history.add(second * 1000, 5);
+  for (let second = 90; second < 120; second += 1) history.add(second * 1000, 6);
+  expect(valuesOf(history, 120_000, hour)).toEqual([Array(6).fill(5), Array(3).fill(6)]);
+});
+
 test('a sketch has the last ten minutes, and what follows is drawn behind it', () => {
   const history = new RateHistory();
   for (let second = 0; second < 3600; second += 1) history.add(second * 1000, second);
@@ -81,6 +117,8 @@ test('a sketch has the last ten minutes, and what follows is drawn behind it', (
   const [line] = valuesOf(there, 1e12 + 20_000, 10 * minute);
   expect(line!.length).toBeGreaterThan(58);
   expect([line![0]! < 3100, line!.at(-1)]).toEqual([true, 4000]);
+  // What is seen here is of seconds.
+  expect(line!.filter((value) => value === 4000).length).toBe(20);
 });
 
 test('whatever was said, it is bounded, has nothing of the future, and arrives on the other side as it was', () => {

@@ -1,0 +1,73 @@
+/**
+ * How fast it was, kept over a restart of the coordinator: rows of ten seconds (core/rate-rows) of the last six hours, in a database of
+ * its own. It is written about once a minute, in one transaction, which is all or nothing; what a kill takes is the last minute.
+ * Nothing needs it: where it cannot be opened or written, curves begin anew, and the log says so.
+ */
+import { mkdirSync } from 'node:fs';
+import { type Database, open, type RootDatabase } from 'lmdb';
+import { coarsePoints } from '../core/rate-history.ts';
+import type { RateRow, RateRows } from '../core/rate-rows.ts';
+import type { Log } from '../core/types.ts';
+import { refuseForeign } from '../store/database-file.ts';
+
+/** Version of what is kept; key `format` of `meta`. */
+const format = 1;
+
+export interface RatesStore {
+  all(): RateRows;
+  /** Durable when resolved; those older than six hours before the newest of `rows` go, and those after it. Never rejects. */
+  put(rows: RateRows): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** Undefined: it cannot be opened. Rows of another format go. */
+export function openRatesStore(dir: string, log: Log): RatesStore | undefined {
+  try {
+    return opened(dir, log);
+  } catch (error) {
+    const remedy = 'delete the folder while the coordinator is stopped, or give its user the right to write there';
+    log.warn(
+      { dir, error: String(error), remedy },
+      'rates of the past are kept in memory only: their folder cannot be used',
+    );
+    return undefined;
+  }
+}
+
+function opened(dir: string, log: Log): RatesStore {
+  mkdirSync(dir, { recursive: true });
+  refuseForeign(dir);
+  const root: RootDatabase = open({ path: dir, maxDbs: 2, noSync: false, noSubdir: false });
+  const meta: Database<number, string> = root.openDB({ name: 'meta', encoding: 'msgpack' });
+  const rows: Database<RateRow, number> = root.openDB({ name: 'rows', encoding: 'msgpack' });
+  if (meta.get('format') !== format) {
+    rows.clearSync();
+    meta.putSync('format', format);
+  }
+  let failed = false;
+  return {
+    all: () => new Map(Array.from(rows.getRange(), ({ key, value }) => [key, value])),
+    put: async (news) => {
+      const newest = Math.max(...news.keys());
+      if (news.size === 0) return;
+      try {
+        await root.transaction(() => {
+          for (const key of [
+            ...rows.getKeys({ end: newest - coarsePoints + 1 }),
+            ...rows.getKeys({ start: newest + 1 }),
+          ])
+            void rows.remove(key);
+          for (const [key, row] of news) void rows.put(key, row);
+        });
+        await root.flushed;
+        failed = false;
+      } catch (error) {
+        // Once, until it works again.
+        if (!failed)
+          log.warn({ dir, error: String(error) }, 'rates of the past cannot be written: a restart would forget them');
+        failed = true;
+      }
+    },
+    close: () => root.close(),
+  };
+}
