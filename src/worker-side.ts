@@ -5,7 +5,6 @@ import { LocalLink } from './cluster/local-link.ts';
 import type { FsSource } from './cluster/reading/fs-source.ts';
 import { KnownPeers, noPeers } from './cluster/reading/known-peers.ts';
 import { nobody, PeerClient } from './cluster/reading/peer-client.ts';
-import type { Written } from './cluster/reading/written.ts';
 import { openRegistrar } from './cluster/registrar.ts';
 import { attachControl } from './cluster/wire/control-server.ts';
 import { slotShare } from './config/defaults.ts';
@@ -122,7 +121,7 @@ export async function openWorkerSide(base: NodeBase, onFatal: (error: Error) => 
     pages: pagesOf({ config, origins, ids, ...reading }),
     ...(config.role === 'worker' ? { own: { store, source, landings: worker.landings, reading, past } } : {}),
   });
-  openS3Side(base, { store, reads, source, engine, onFatal, written: reading.written });
+  openS3Side(base, { store, reads, source, reading, engine, onFatal });
   const onTurn = observeGuard(telemetry);
   opened.unguard = guardReaders({
     ...{ lanes: threads, settings: live.guard, log },
@@ -147,12 +146,12 @@ function openS3Side(
     store: Store;
     reads: SharedReads;
     source: FsSource;
-    written: Written;
+    reading: Pick<Reading, 'reads' | 'written'>;
     engine: string;
     onFatal: (error: Error) => void;
   },
 ): void {
-  const { store, reads, source, written, engine, onFatal } = parts;
+  const { store, reads, source, reading, engine, onFatal } = parts;
   const { worker: settings, indexDir } = config;
   const { domains } = config.s3;
   const redirect = config.s3.redirect && { redirect: { tls: config.tls.s3 && live.tls.server !== undefined } };
@@ -166,7 +165,7 @@ function openS3Side(
     ...{ files: source.files, log, access: live.s3, inside, domains },
     writes: {
       ...{ origins, policies: live.policies, sums: { crc32c, crc64nvme } },
-      written: (paths) => written.everywhere(paths),
+      written: (paths) => reading.written.everywhere(paths),
     },
     ...redirect,
     ...observeS3(row),
@@ -182,6 +181,7 @@ function openS3Side(
       ...{ access: live.s3, domains, reading: config.reading },
       ...{ indexDir, storePaths: store.files.map((file) => file.path) },
       ...{ counters, reads, mainPath: path, inside, log },
+      current: (path) => reading.reads.version(path),
       onTouched: (files) => store.touch(files),
       onLost: onFatal,
     });

@@ -85,7 +85,7 @@ export function makeS3Origin(lane: S3LaneOrigin): S3Origin {
         `GET ${path}${query === '' ? '' : `?${query}`} HTTP/1.1\r\n${fixedLines}` +
         (whole ? '' : `Range: bytes=${request.offset}-${end}\r\n`) +
         (etag === '' ? '' : `If-Match: "${etag}"\r\n`) +
-        `${lane.signed ? signer.sign(path, query, whole) : whole ? checksumModeLine : ''}\r\n`
+        `${lane.signed ? signer.sign(path, query, { checksums: whole }) : whole ? checksumModeLine : ''}\r\n`
       );
     },
   };

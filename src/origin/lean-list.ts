@@ -1,10 +1,8 @@
 /** ListObjectsV2 by our own signed GET; whatever is not a plain 200 of the usual shape is left to the SDK. */
-import { Pool } from 'undici';
-import type { BucketEndpoint, CredentialProvider, Identity } from './aws.ts';
+import { type LeanOptions, makeLeanRequests } from './lean-request.ts';
 import { scanListing } from './list-scan.ts';
 import type { ListedPage, ListQuery } from './listed.ts';
-import { encodeQueryValue, makeSigner } from './signer.ts';
-import type { OriginTimeouts } from './types.ts';
+import { encodeQueryValue } from './signer.ts';
 
 /** A page of 1,000 keys of 1,024 bytes, each byte escaped, has about 7 MiB. */
 const pageBytesMax = 16 * 1024 * 1024;
@@ -17,52 +15,13 @@ export interface LeanList {
   close(): Promise<void>;
 }
 
-export function makeLeanList(options: {
-  endpoint: BucketEndpoint;
-  signed: boolean;
-  provider: CredentialProvider;
-  timeouts: OriginTimeouts;
-  /** Waited for before each request. */
-  admit?: (signal?: AbortSignal) => Promise<void>;
-}): LeanList {
-  const { endpoint, signed, provider, timeouts, admit } = options;
-  const scheme = endpoint.tls ? 'https' : 'http';
-  const host = endpoint.host.includes(':') ? `[${endpoint.host}]` : endpoint.host;
-  const pool = new Pool(`${scheme}://${host}:${endpoint.port}`, {
-    connections: connectionsMax,
-    pipelining: 1,
-    headersTimeout: timeouts.firstByteMs,
-    bodyTimeout: timeouts.stallMs,
-    connect: { timeout: timeouts.connectMs, ...(endpoint.caPem !== undefined && { ca: endpoint.caPem }) },
-  });
-  const signer = makeSigner({ region: endpoint.region, hostHeader: endpoint.hostHeader });
-  let signsFor: Identity | undefined;
-  const path = `${endpoint.pathPrefix}/`;
-
-  const headersOf = async (query: string): Promise<string[]> => {
-    const headers = ['host', endpoint.hostHeader, 'user-agent', 'primed'];
-    if (!signed) return headers;
-    const identity = await provider();
-    if (identity.accessKeyId !== signsFor?.accessKeyId || identity.sessionToken !== signsFor?.sessionToken) {
-      signer.setCredentials(identity);
-      signsFor = identity;
-    }
-    for (const line of signer.sign(path, query).split('\r\n')) {
-      const colon = line.indexOf(': ');
-      if (colon > 0) headers.push(line.slice(0, colon), line.slice(colon + 2));
-    }
-    return headers;
-  };
-
+export function makeLeanList(options: LeanOptions): LeanList {
+  const requests = makeLeanRequests(options, connectionsMax);
   return {
     async page(query) {
-      const search = searchOf(query);
       try {
-        await admit?.(query.signal);
-        const { statusCode, body } = await pool.request({
-          method: 'GET',
-          path: `${path}?${search}`,
-          headers: await headersOf(search),
+        const { statusCode, body } = await requests.send({
+          ...{ method: 'GET', path: '/', search: searchOf(query) },
           ...(query.signal !== undefined && { signal: query.signal }),
         });
         if (statusCode !== 200) {
@@ -82,7 +41,7 @@ export function makeLeanList(options: {
         return undefined;
       }
     },
-    close: () => pool.destroy(),
+    close: () => requests.close(),
   };
 }
 

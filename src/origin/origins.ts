@@ -9,12 +9,14 @@ import type { WritableOrigins } from '../core/passed-write.ts';
 import type { Log, UfsPath } from '../core/types.ts';
 import { type Bucket, type CredentialProvider, credentialProviderOf, type OriginRetry, openBucket } from './aws.ts';
 import { type FileControl, makeFileControl } from './file-control.ts';
+import { type LeanHead, makeLeanHead } from './lean-head.ts';
 import { type LeanList, makeLeanList } from './lean-list.ts';
+import type { LeanOptions } from './lean-request.ts';
 import { type ListedPage, type ListQuery, listKeysMax, listPage } from './listed.ts';
-import { headBySdk, listBySdk, originError, readBySdk } from './s3-control.ts';
+import { headBySdk, listBySdk, originError, readBySdk, whyAbsent } from './s3-control.ts';
 import { partBySdk } from './s3-parts.ts';
 import { levelBySdk, rangeBySdk } from './s3-reading.ts';
-import type { LaneCredentials, OriginTimeouts, ReadableOrigins, RequestGate } from './types.ts';
+import type { LaneCredentials, ObjectDetails, OriginTimeouts, ReadableOrigins, RequestGate } from './types.ts';
 import { type Located, locate, type UfsEntry } from './ufs.ts';
 import { type BucketWriter, makeBucketWriter } from './writer.ts';
 
@@ -43,6 +45,7 @@ interface S3Slot {
   readonly entry: UfsEntry;
   bucket: Promise<Bucket> | undefined;
   lean: LeanList | undefined;
+  heads: LeanHead | undefined;
   writer: BucketWriter | undefined;
 }
 interface FileSlot {
@@ -81,6 +84,7 @@ export function openOrigins(options: OriginsOptions): ReadableOrigins & Writable
             entry: located.entry,
             bucket: undefined,
             lean: undefined,
+            heads: undefined,
             writer: undefined,
           }
         : { kind: 'file', control: makeFileControl({ root: located.root, log }) },
@@ -153,16 +157,24 @@ export function openOrigins(options: OriginsOptions): ReadableOrigins & Writable
     }
   };
 
+  const leanOf = (slot: S3Slot, { endpoint, signed }: Bucket): LeanOptions => ({
+    ...{ endpoint, signed, provider: providerOf(slot.entry), timeouts },
+    ...(gate === undefined ? {} : { admit: (signal) => gate.admit(slot.index, signal) }),
+  });
+
   /** By our own request and scanner; the SDK does what these do not know: refusals, redirects, retries, odd answers. */
   const listOnePage = async (slot: S3Slot, bucket: Bucket, query: ListQuery): Promise<ListedPage> => {
-    slot.lean ??= makeLeanList({
-      endpoint: bucket.endpoint,
-      signed: bucket.signed,
-      provider: providerOf(slot.entry),
-      timeouts,
-      ...(gate === undefined ? {} : { admit: (signal) => gate.admit(slot.index, signal) }),
-    });
+    slot.lean ??= makeLeanList(leanOf(slot, bucket));
     return (await slot.lean.page(query)) ?? listBySdk(bucket, slot.bucketName, query);
+  };
+
+  /** The same of a HEAD. */
+  const headOne = async (slot: S3Slot, bucket: Bucket, of: Located, signal?: AbortSignal): Promise<ObjectDetails> => {
+    slot.heads ??= makeLeanHead(leanOf(slot, bucket));
+    const object = await slot.heads.head(of.key, of.path, signal);
+    if (object === 'absent') await whyAbsent(bucket, slot.bucketName, of.key, signal);
+    else if (object !== undefined) return object;
+    return headBySdk(bucket, slot.bucketName, of.key, of.path, signal);
   };
 
   const origins: ReadableOrigins & WritableOrigins = {
@@ -203,9 +215,7 @@ export function openOrigins(options: OriginsOptions): ReadableOrigins & Writable
         await gate?.admit(index, signal);
         return slot.control.head(located.key);
       }
-      return onBucket(slot, located.path, (bucket) =>
-        headBySdk(bucket, slot.bucketName, located.key, located.path, signal),
-      );
+      return onBucket(slot, located.path, (bucket) => headOne(slot, bucket, located, signal));
     },
 
     async list(prefix, { after, signal, maxKeys = listKeysMax }) {
@@ -300,9 +310,10 @@ export function openOrigins(options: OriginsOptions): ReadableOrigins & Writable
         if (slot.kind !== 's3' || slot.bucket === undefined) continue;
         // Not waited for: one that is opening may wait for credentials that never come.
         slot.bucket.then((bucket) => bucket.client.destroy()).catch(() => undefined);
-        await Promise.all([slot.lean?.close(), slot.writer?.close()]);
+        await Promise.all([slot.lean?.close(), slot.heads?.close(), slot.writer?.close()]);
         slot.bucket = undefined;
         slot.lean = undefined;
+        slot.heads = undefined;
         slot.writer = undefined;
       }
     },

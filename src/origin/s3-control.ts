@@ -60,7 +60,7 @@ export async function headBySdk(
   const command = new HeadObjectCommand({ Bucket: name, Key: key, ChecksumMode: 'ENABLED' });
   const options = signal === undefined ? {} : { abortSignal: signal };
   const output = await bucket.client.send(command, options).catch(async (error: unknown) => {
-    throw await refusalWithReason(error, bucket, new GetObjectCommand({ Bucket: name, Key: key, Range: 'bytes=0-0' }));
+    throw await refusalWithReason(error, bucket, firstByteOf(name, key));
   });
   // Without them there is no version to hold the bytes to, and no telling when they are whole.
   const { ETag, ContentLength } = output;
@@ -76,6 +76,22 @@ export async function headBySdk(
     ...(sealedByKey(output) && { etagIsMd5: false }),
     checksums: wholeObjectChecksums(output),
   };
+}
+
+/** Of an object that a HEAD has called absent: rejects with the reason. Resolves where it is there all the same. */
+export async function whyAbsent(bucket: Bucket, name: string, key: string, signal?: AbortSignal): Promise<void> {
+  const options = signal === undefined ? {} : { abortSignal: signal };
+  try {
+    const { Body } = await bucket.client.send(firstByteOf(name, key), options);
+    (Body as Readable | undefined)?.destroy();
+  } catch (error) {
+    // An object without bytes has no first one.
+    if (failureOfSdk(error).httpStatus !== 416) throw error;
+  }
+}
+
+function firstByteOf(name: string, key: string): GetObjectCommand {
+  return new GetObjectCommand({ Bucket: name, Key: key, Range: 'bytes=0-0' });
 }
 
 /** A success that no S3 server sends: a web server, a login page of a proxy. */

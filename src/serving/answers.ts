@@ -1,8 +1,14 @@
-/** Decides about each request of a serving thread: it answers GET and HEAD of files that are whole here, and passes on the rest. */
+/**
+ * Decides about each request of a serving thread: it answers GET and HEAD of files that are whole here, and passes on the rest.
+ *
+ * Of what may be outdated the main thread is asked first what the origin has. Only that very version is answered here, and the
+ * question is asked after the request has come: so what is written through is never given as it was before an answered write.
+ */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { ReadPolicies, ReadPolicy } from '../core/read-policy.ts';
-import type { FileId, UfsPath } from '../core/types.ts';
+import { type FileId, type ObjectVersion, sameVersion, type UfsPath } from '../core/types.ts';
 import type { S3Access } from '../server/s3/access.ts';
+import type { S3Address } from '../server/s3/address.ts';
 import { admit, commonHeaders } from '../server/s3/admission.ts';
 import { S3Error } from '../server/s3/errors.ts';
 import { headOf, type ObjectHead } from '../server/s3/head.ts';
@@ -13,12 +19,14 @@ import type { CounterRow } from '../telemetry/shared-counters.ts';
 import { withoutQuery } from '../telemetry/trace.ts';
 import { type BodyContext, type BodyEnd, sendFile } from './body.ts';
 import type { MainThread } from './pass-on.ts';
+import type { Questions } from './questions.ts';
 
 export interface AnswersOptions extends BodyContext {
   readonly view: StoreView;
   readonly access: S3Access;
   readonly domains: readonly string[];
   readonly policies: ReadPolicies;
+  readonly questions: Pick<Questions, 'ask'>;
   readonly main: MainThread;
   readonly row: CounterRow;
   readonly ids: () => string;
@@ -26,6 +34,12 @@ export interface AnswersOptions extends BodyContext {
   /** Told of each answer that was given here; `startedMs` by performance.now(). */
   readonly onAnswered?: (request: IncomingMessage, status: number, startedMs: number) => void;
   readonly onTrouble: (level: 'error' | 'debug', facts: Record<string, unknown>, text: string) => void;
+}
+
+interface Asked {
+  readonly path: UfsPath;
+  readonly query: S3Address['query'];
+  readonly policy: ReadPolicy;
 }
 
 interface Decided {
@@ -52,11 +66,27 @@ export class Answers {
 
   answer(request: IncomingMessage, response: ServerResponse): void {
     const startedMs = performance.now();
-    const decided = this.#decide(request);
-    const { main, row } = this.#options;
+    const asked = this.#attempt(request, () => this.#admitted(request));
+    if (asked === undefined) this.#passOn(request, response);
+    else if (!asksOrigin(asked.policy)) this.#give(request, response, this.#decide(request, asked), startedMs);
+    else if (this.#options.view.find(asked.path) === undefined) this.#passOn(request, response);
+    else
+      this.#options.questions.ask(asked.path, (current) => {
+        if (response.destroyed) return;
+        const decided = current && this.#decide(request, asked, current);
+        this.#give(request, response, decided, startedMs);
+      });
+  }
+
+  #passOn(request: IncomingMessage, response: ServerResponse): void {
+    this.#options.row.add(servingColumns.passedOn, 1);
+    this.#options.main.answer(request, response);
+  }
+
+  #give(request: IncomingMessage, response: ServerResponse, decided: Decided | undefined, startedMs: number): void {
+    const { main } = this.#options;
     if (decided === undefined) {
-      row.add(servingColumns.passedOn, 1);
-      main.answer(request, response);
+      this.#passOn(request, response);
       return;
     }
     const { head, file } = decided;
@@ -99,30 +129,9 @@ export class Answers {
   }
 
   /** Undefined: whatever there is to say, the main thread says it. */
-  #decide(request: IncomingMessage): Decided | undefined {
-    const { method, headers } = request;
-    if ((method !== 'GET' && method !== 'HEAD') || hasBody(request)) return undefined;
-    const { view, access, domains, policies, onRead } = this.#options;
+  #attempt<T>(request: IncomingMessage, act: () => T | undefined): T | undefined {
     try {
-      const { address } = admit({ method, target: request.url!, headers }, access, domains);
-      if (address.key === '') return undefined;
-      const path = `s3://${address.bucket}/${address.key}` as UfsPath;
-      if (asksOrigin(policies.of(path))) return undefined;
-      if (method === 'HEAD') {
-        const record = view.find(path);
-        if (record === undefined) return undefined;
-        return { path, head: headOf(record, headers, address.query), file: undefined };
-      }
-      let head: ObjectHead | undefined;
-      const file = view.open(path, (record) => {
-        head = headOf(record, headers, address.query);
-        return head.range;
-      });
-      if (file === undefined || head === undefined) return undefined;
-      onRead(file.record.fileId);
-      if (head.range !== undefined && head.range.length > 0) return { path, head, file };
-      file.close();
-      return { path, head, file: undefined };
+      return act();
     } catch (error) {
       if (error instanceof S3Error) return undefined;
       this.#options.onTrouble(
@@ -132,6 +141,46 @@ export class Answers {
       );
       return undefined;
     }
+  }
+
+  /** Of a read of an object by somebody who may. Throws S3Error. */
+  #admitted(request: IncomingMessage): Asked | undefined {
+    const { method, headers } = request;
+    if ((method !== 'GET' && method !== 'HEAD') || hasBody(request)) return undefined;
+    const { access, domains, policies } = this.#options;
+    const { address } = admit({ method, target: request.url!, headers }, access, domains);
+    if (address.key === '') return undefined;
+    const path = `s3://${address.bucket}/${address.key}` as UfsPath;
+    return { path, query: address.query, policy: policies.of(path) };
+  }
+
+  /** @param current what the origin has, where it was to be asked */
+  #decide(request: IncomingMessage, asked: Asked, current?: ObjectVersion): Decided | undefined {
+    return this.#attempt(request, () => {
+      const { method, headers } = request;
+      const { view, onRead } = this.#options;
+      const { path, query } = asked;
+      if (method === 'HEAD') {
+        const record = view.find(path);
+        if (record === undefined || !isCurrent(record, asked, current)) return undefined;
+        return { path, head: headOf(record, headers, query), file: undefined };
+      }
+      let head: ObjectHead | undefined;
+      const file = view.open(path, (record) => {
+        if (!isCurrent(record, asked, current)) return undefined;
+        head = headOf(record, headers, query);
+        return head.range;
+      });
+      if (file === undefined) return undefined;
+      if (head === undefined) {
+        file.close();
+        return undefined;
+      }
+      onRead(file.record.fileId);
+      if (head.range !== undefined && head.range.length > 0) return { path, head, file };
+      file.close();
+      return { path, head, file: undefined };
+    });
   }
 
   /** At once where nothing has to be waited for. */
@@ -247,6 +296,11 @@ const msPerSecond = 1000;
 /** What is cached may be outdated: who asks the origin is the main thread. */
 function asksOrigin({ readThrough, maxAgeMs }: ReadPolicy): boolean {
   return readThrough !== 'never' && maxAgeMs !== undefined;
+}
+
+function isCurrent(record: ObjectVersion, { policy }: Asked, current: ObjectVersion | undefined): boolean {
+  if (!asksOrigin(policy)) return true;
+  return current !== undefined && sameVersion(record, current);
 }
 
 function hasBody({ headers }: IncomingMessage): boolean {

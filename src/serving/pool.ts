@@ -9,7 +9,7 @@ import { Worker } from 'node:worker_threads';
 import { PrimedError } from '../core/errors.ts';
 import type { ServerTls } from '../core/node-tls.ts';
 import type { ReadRules } from '../core/read-policy.ts';
-import type { FileId, Log } from '../core/types.ts';
+import type { FileId, Log, ObjectVersion, UfsPath } from '../core/types.ts';
 import { pageBytes } from '../core/units.ts';
 import { closePageCache, type DiskEngine, listenShared, openPageCache, pageCacheBytes } from '../platform/index.ts';
 import type { S3AccessOptions } from '../server/s3/access.ts';
@@ -18,7 +18,8 @@ import type { SharedReads } from '../store/index.ts';
 import type { ServingCounters } from '../telemetry/serving-columns.ts';
 import { isTracing, startSpan } from '../telemetry/trace.ts';
 import { borrowersOf } from './borrowers.ts';
-import type { FromServing, ServingStart, ToServing, TracedAnswer } from './protocol.ts';
+import { Outbox } from './outbox.ts';
+import type { FromServing, Question, QuestionAnswer, ServingStart, ToServing, TracedAnswer } from './protocol.ts';
 
 export interface ServingOptions {
   readonly listen: { readonly host: string; readonly port: number };
@@ -38,6 +39,8 @@ export interface ServingOptions {
   readonly mainPath: string;
   readonly inside: string;
   readonly log: Log;
+  /** What the origin has, as young as the policy of the path wants it. Undefined: nothing. Rejects with ORIGIN_*. */
+  readonly current: (path: UfsPath) => Promise<ObjectVersion | undefined>;
   /** Files were read; distinct ones, at most every 100 ms. */
   readonly onTouched: (files: readonly FileId[]) => void;
   /** A thread that ends by itself is a defect: the process must not go on without its part of the connections. */
@@ -114,6 +117,15 @@ export async function openServing(options: ServingOptions): Promise<Serving> {
       resourceLimits: { maxOldGenerationSizeMb: heapMb },
     });
     workers.push(worker);
+    const answers = new Outbox<QuestionAnswer>((all) => worker.postMessage({ type: 'versions', answers: all }));
+    const answerAll = (questions: readonly Question[]): void => {
+      for (const { id, path } of questions)
+        options.current(path).then(
+          (version) => answers.add({ id, version: version && plainVersion(version) }),
+          // The thread passes the request on, and hears why.
+          () => answers.add({ id, version: undefined }),
+        );
+    };
     ended.push(
       new Promise((resolve) => {
         worker.once('exit', (code) => {
@@ -130,6 +142,7 @@ export async function openServing(options: ServingOptions): Promise<Serving> {
       });
       worker.on('message', (message: FromServing) => {
         if (message.type === 'ready') resolve();
+        else if (message.type === 'questions') answerAll(message.questions);
         else if (message.type === 'touched') options.onTouched(message.files);
         else if (message.type === 'answered') message.answers.forEach(spanOf);
         else log[message.level](message.facts, message.text);
@@ -165,6 +178,11 @@ export async function openServing(options: ServingOptions): Promise<Serving> {
       return ending;
     },
   };
+}
+
+/** Of what else is known of the object nothing crosses. */
+function plainVersion({ etag, sizeBytes, lastModifiedMs, versionId }: ObjectVersion): ObjectVersion {
+  return { etag, sizeBytes, lastModifiedMs, ...(versionId !== undefined && { versionId }) };
 }
 
 async function inTime(ready: Promise<unknown>): Promise<void> {

@@ -3,6 +3,7 @@
  *
  *   client ---> serving thread i (node:http, SO_REUSEPORT) -- is it a GET or HEAD of a file that is whole here?
  *                 | yes: head by JavaScript, body by native/src/page_sender: cache -> sendfile, else O_DIRECT -> cache
+ *                 |   where the origin is asked at each read: the main thread is asked first which version that is (`questions`)
  *                 | no, or a page is bad: over a Unix socket to the S3 server of the main thread, streamed both ways
  *
  * Who is in it: `pool` starts and ends the threads, for the main thread; `thread` is where one begins; `answers` decides
@@ -14,7 +15,7 @@
 
 import type { ServerTls } from '../core/node-tls.ts';
 import type { ReadRules } from '../core/read-policy.ts';
-import type { FileId } from '../core/types.ts';
+import type { FileId, ObjectVersion, UfsPath } from '../core/types.ts';
 import type { DiskEngine, PageCacheAddress } from '../platform/index.ts';
 import type { S3AccessOptions } from '../server/s3/access.ts';
 
@@ -55,8 +56,21 @@ export interface ServingStart {
 
 type Changing<T> = { -readonly [K in keyof T]: T[K] };
 
+/** What has the origin at a path now? */
+export interface Question {
+  readonly id: number;
+  readonly path: UfsPath;
+}
+
+export interface QuestionAnswer {
+  readonly id: number;
+  /** Undefined: nothing, or it could not be asked. */
+  readonly version: ObjectVersion | undefined;
+}
+
 export type ToServing =
   | { readonly type: 'close' }
+  | { readonly type: 'versions'; readonly answers: readonly QuestionAnswer[] }
   /** In place of those before; connections that are open stay as they are. */
   | { readonly type: 'access'; readonly access: S3AccessOptions }
   | { readonly type: 'reading'; readonly reading: ReadRules }
@@ -76,6 +90,7 @@ export interface TracedAnswer {
 
 export type FromServing =
   | { readonly type: 'ready' }
+  | { readonly type: 'questions'; readonly questions: readonly Question[] }
   /** Distinct files, read since the last message. */
   | { readonly type: 'touched'; readonly files: readonly FileId[] }
   /** Answers to callers whose traces are sent, since the last message. */

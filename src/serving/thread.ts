@@ -18,6 +18,7 @@ import { Answers } from './answers.ts';
 import { Borrowers } from './borrowers.ts';
 import { MainThread } from './pass-on.ts';
 import type { FromServing, ServingStart, ToServing } from './protocol.ts';
+import { Questions } from './questions.ts';
 import { TracedAnswers } from './traced-answers.ts';
 
 /** Pages that are read ahead of one client: 16 MB hide a slow answer of an SSD, and are few for many clients. */
@@ -42,6 +43,10 @@ const view = new StoreView({
 const sender = new PageSender({ ...start, pagesAhead });
 const main = new MainThread({ path: start.mainPath, inside: start.inside, connections: start.mainConnections });
 const policies = new ReadPolicies(start.reading);
+const questions = new Questions({
+  post: (asked) => post({ type: 'questions', questions: asked }),
+  now: () => performance.now(),
+});
 const touched = new Set<FileId>();
 const traced = new TracedAnswers();
 const answers = new Answers({
@@ -53,6 +58,7 @@ const answers = new Answers({
   access: new S3Access(start.access),
   domains: start.domains,
   policies,
+  questions,
   main,
   row,
   ids: requestIds(),
@@ -97,10 +103,12 @@ const beat = setInterval(() => {
   tellTraced();
   view.letGo();
   answers.cut(view.overdue());
+  questions.giveUp();
 }, beatMs);
 
 port.on('message', (message: ToServing) => {
-  if (message.type === 'close') void close();
+  if (message.type === 'versions') questions.answered(message.answers);
+  else if (message.type === 'close') void close();
   else if (message.type === 'access') Object.assign(start.access, message.access);
   else if (message.type === 'reading') policies.configure(message.reading);
   else if ('setSecureContext' in server) (server as TlsServer).setSecureContext(tlsOptions(message.tls));

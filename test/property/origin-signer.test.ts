@@ -27,13 +27,14 @@ test('the signature is the one that the SDK makes', async () => {
         secretAccessKey: fc.oneof(header, wellFormed),
         sessionToken: fc.option(header, { nil: undefined }),
         checksums: fc.boolean(),
+        method: fc.constantFrom('GET' as const, 'HEAD' as const),
         region: fc.constantFrom('us-east-1', 'eu-central-1', 'garage', ''),
         times: fc.array(fc.date({ min: new Date('2001-01-01'), max: new Date('2090-01-01'), noInvalidDate: true }), {
           minLength: 1,
           maxLength: 3,
         }),
       }),
-      async ({ key, versionId, region, times, sessionToken, checksums, ...keys }) => {
+      async ({ key, versionId, region, times, sessionToken, checksums, method, ...keys }) => {
         const credentials = { ...keys, ...(sessionToken !== undefined && { sessionToken }) };
         const hostname = 'bucket.example.com:8080';
         let now = 0;
@@ -51,11 +52,11 @@ test('the signature is the one that the SDK makes', async () => {
         for (const time of times) {
           now = time.getTime();
           const query = versionId === undefined ? '' : `versionId=${encodeQueryValue(versionId)}`;
-          const lines = signer.sign(path, query, checksums);
+          const lines = signer.sign(path, query, { checksums, method });
           const mode = checksums ? { 'x-amz-checksum-mode': 'ENABLED' } : undefined;
           const wanted = (await oracle.sign(
             {
-              method: 'GET',
+              method,
               protocol: 'http:',
               hostname,
               path,

@@ -225,6 +225,30 @@ describe('head', () => {
     await expect(open().head(p('s3://b/no'))).rejects.toMatchObject({ ...missing, facts: { s3Code: 'NoSuchBucket' } });
   });
 
+  test('many are asked for on one connection, without the SDK', async () => {
+    handle = (_request, _url, response) => response.writeHead(200, { etag: '"x"', 'content-length': '7' }).end();
+    let connections = 0;
+    server.on('connection', () => (connections += 1));
+    const origins = open();
+    for (let at = 0; at < 20; at += 1) expect(await origins.head(p(`s3://b/k ${at}`))).toMatchObject({ sizeBytes: 7 });
+    expect(asked.map(({ agent }) => agent)).toEqual(Array(20).fill('primed'));
+    // The next may begin a moment before the connection is free; a connection each would be 20.
+    expect(connections).toBeLessThan(10);
+  });
+
+  test.each([
+    ['an ETag twice', ['etag', '"a"', 'etag', '"b"', 'content-length', '1']],
+    ['a date that is none', ['etag', '"a"', 'content-length', '1', 'last-modified', 'yesterday']],
+  ])('%s is left to the SDK', async (_what, headers) => {
+    handle = (_request, _url, response) => response.writeHead(200, headers).end();
+    await open()
+      .head(p('s3://b/k'))
+      .catch(() => undefined);
+    expect(asked.length).toBeGreaterThan(1);
+    expect(asked[0]!.agent).toBe('primed');
+    expect(asked[1]!.agent).toContain('aws-sdk');
+  });
+
   test('an object that may be read but not looked at keeps the refusal of the HEAD', async () => {
     handle = (request, _url, response) =>
       response
@@ -278,7 +302,8 @@ describe('failures are errors of the catalogue, with the facts', () => {
   test('retries are bounded', async () => {
     handle = answer(500, 'InternalError');
     await expect(open({}, { attempts: 3 }).head(p('s3://b/k'))).rejects.toMatchObject({ code: 'ORIGIN_SERVER_ERROR' });
-    expect(asked.length).toBe(3);
+    // One of our own, and those of the SDK.
+    expect(asked.length).toBe(1 + 3);
   });
 
   test('nobody listens', async () => {

@@ -6,10 +6,11 @@ import { get as getOverTls, Agent as TlsAgent } from 'node:https';
 import { buffer } from 'node:stream/consumers';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import type { ServerTls } from '../../../src/core/node-tls.ts';
-import type { ManifestEntry } from '../../../src/core/types.ts';
+import type { ReadRules } from '../../../src/core/read-policy.ts';
+import type { ManifestEntry, ObjectVersion, UfsPath } from '../../../src/core/types.ts';
 import { KiB, MiB } from '../../../src/core/units.ts';
 import { borrowersOf } from '../../../src/serving/borrowers.ts';
-import { openServing, type Serving } from '../../../src/serving/pool.ts';
+import { openServing, type Serving, type ServingOptions } from '../../../src/serving/pool.ts';
 import { openLocalStore } from '../../../src/store/open.ts';
 import { SharedReads } from '../../../src/store/shared-reads.ts';
 import type { Store } from '../../../src/store/types.ts';
@@ -26,7 +27,12 @@ let serving: Serving;
 let lost: Error[];
 let failures: unknown[];
 
-async function open(tls?: ServerTls): Promise<void> {
+interface Opening {
+  readonly reading?: ReadRules;
+  readonly current?: ServingOptions['current'];
+}
+
+async function open(tls?: ServerTls, more: Opening = {}): Promise<void> {
   const reads = new SharedReads(1);
   store = await openLocalStore({ ...fixture.options, otherReads: reads });
   serving = await openServing({
@@ -37,7 +43,7 @@ async function open(tls?: ServerTls): Promise<void> {
     engine: 'threads',
     access: { keys: [], anonymous: true },
     domains: [],
-    reading: { base, origins: [], rules: [] },
+    reading: more.reading ?? { base, origins: [], rules: [] },
     indexDir: fixture.options.indexDir,
     storePaths: store.files.map((file) => file.path),
     counters: makeSharedCounters(servingLayout, 2),
@@ -45,6 +51,7 @@ async function open(tls?: ServerTls): Promise<void> {
     mainPath: `\0nobody-${randomBytes(8).toString('hex')}`,
     inside: 'x',
     log: { ...fixture.options.log, error: (facts: unknown) => void failures.push(facts) },
+    current: more.current ?? (() => Promise.reject(new Error('nobody is asked'))),
     onTouched: () => undefined,
     onLost: (error) => void lost.push(error),
   });
@@ -106,6 +113,48 @@ test('so it does over TLS, where it writes copies', async () => {
   const { cert, key } = makeCertificate();
   await open({ cert, key });
   await readAll(() => new TlsAgent({ keepAlive: true, maxSockets: 1, rejectUnauthorized: false }));
+});
+
+test('of what is written through a thread answers the version that the origin has after the request has come, and no other', async () => {
+  const object = entry('written', 70 * KiB);
+  const asked: UfsPath[] = [];
+  let has: () => Promise<ObjectVersion | undefined>;
+  const prefix = object.path.slice(0, object.path.lastIndexOf('/') + 1);
+  await open(undefined, {
+    reading: {
+      base: { readThrough: 'always', maxAgeMs: undefined },
+      origins: [{ prefix, writes: true }],
+      rules: [],
+    },
+    current: (path) => {
+      asked.push(path);
+      return has();
+    },
+  });
+  const statusOf = async (method: string): Promise<number> => {
+    const answer = await fetch(`http://127.0.0.1:${serving.port}${object.path.slice('s3:/'.length)}`, { method });
+    const body = Buffer.from(await answer.arrayBuffer());
+    if (answer.status === 200 && method === 'GET') expect(body.equals(contentOf(object))).toBe(true);
+    return answer.status;
+  };
+  // Nobody is where requests are passed on to: those are 503.
+  has = () => Promise.resolve(object);
+  expect(await statusOf('GET')).toBe(503);
+  expect(asked).toEqual([]);
+  await loadObject(store, object);
+  const said: [typeof has, number][] = [
+    [() => Promise.resolve(object), 200],
+    [() => Promise.resolve({ ...object, etag: 'another' }), 503],
+    [() => Promise.resolve({ ...object, sizeBytes: object.sizeBytes + 1 }), 503],
+    [() => Promise.resolve(undefined), 503],
+    [() => Promise.reject(new Error('the origin is away')), 503],
+    [() => Promise.resolve(object), 200],
+  ];
+  for (const [what, status] of said) {
+    has = what;
+    for (const method of ['GET', 'HEAD']) expect(await statusOf(method)).toBe(status);
+  }
+  expect(asked).toEqual(Array(said.length * 2).fill(object.path));
 });
 
 test('a thread that ends by itself is told, with its number and why', async () => {
