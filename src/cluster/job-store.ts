@@ -16,6 +16,7 @@ import type { JobSource, JobType, LoadOptions } from '../core/job.ts';
 import type { JobProgress, Tally } from '../core/job-machine.ts';
 import type { LimitSums } from '../core/limit-causes.ts';
 import type { JobId, Ledger, LoadId, RunId } from '../core/types.ts';
+import { checkDatabase } from '../store/database-file.ts';
 import { refusal } from '../store/upgrade.ts';
 import { jobStoreSteps } from './job-store-steps.ts';
 import { decodeChunk, encodeChunk, type ManifestChunk } from './manifest.ts';
@@ -104,9 +105,10 @@ export class JobStore {
   readonly #pending = new Set<Promise<unknown>>();
   #closed = false;
 
-  /** Opens or creates the store below `dir`. Throws STORE_VERSION for another format. */
+  /** Opens or creates the store below `dir`. Throws STORE_VERSION for another format, STORE_FOREIGN, STORE_CORRUPT. */
   constructor(dir: string) {
     mkdirSync(dir, { recursive: true });
+    checkDatabase(dir, 'jobs');
     this.#root = open({ path: dir, maxDbs: 8, noSync: false, noSubdir: false });
     this.#jobs = this.#root.openDB({ name: 'jobs', encoding: 'msgpack' });
     this.#chunks = this.#root.openDB({ name: 'chunks', encoding: 'binary' });
@@ -122,7 +124,7 @@ export class JobStore {
     if (found === undefined) meta.putSync('format', jobStoreFormat);
     else if (found !== jobStoreFormat) {
       void this.#root.close();
-      throw refusal({ dir, what: 'the job store', format: jobStoreFormat, steps: jobStoreSteps }, found);
+      throw refusal({ dir, kind: 'jobs', format: jobStoreFormat, steps: jobStoreSteps }, found);
     }
   }
 

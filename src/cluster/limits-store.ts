@@ -4,6 +4,7 @@ import { type Database, open, type RootDatabase } from 'lmdb';
 import { PrimedError } from '../core/errors.ts';
 import type { OriginLimit } from '../core/origin-limits.ts';
 import type { Pin } from '../core/retention.ts';
+import { checkDatabase } from '../store/database-file.ts';
 
 /** Where they are kept: in a database of this coordinator, or in one that several share. */
 export interface SetStore<T> {
@@ -31,7 +32,7 @@ export type PinsStore = SetStore<Pin>;
 /** Version of what is kept; key `format` of `meta`. */
 const format = 1;
 
-/** Opens or creates it. Throws STORE_VERSION for a database of another format. */
+/** Opens or creates it. Throws STORE_VERSION for a database of another format, STORE_FOREIGN, STORE_CORRUPT. */
 export function openLimitsStore(dir: string): LimitsStore {
   return openSetStore<OriginLimit>(dir, 'limits');
 }
@@ -41,8 +42,9 @@ export function openPinsStore(dir: string): PinsStore {
   return openSetStore<Pin>(dir, 'pins');
 }
 
-function openSetStore<T>(dir: string, name: string): SetStore<T> {
+function openSetStore<T>(dir: string, name: 'limits' | 'pins'): SetStore<T> {
   mkdirSync(dir, { recursive: true });
+  checkDatabase(dir, name);
   const root: RootDatabase = open({ path: dir, maxDbs: 2, noSync: false, noSubdir: false });
   const meta: Database<number, string> = root.openDB({ name: 'meta', encoding: 'msgpack' });
   const rows: Database<T, string> = root.openDB({ name, encoding: 'msgpack' });

@@ -23,6 +23,7 @@ import {
   type WorkerRow,
 } from '../core/membership.ts';
 import type { Clock, Log, WorkerId } from '../core/types.ts';
+import { checkDatabase } from '../store/database-file.ts';
 
 const format = 1;
 /** So often a lease is looked at, as a share of it. */
@@ -73,7 +74,7 @@ export interface Registry {
   close(): Promise<void>;
 }
 
-/** Opens or creates it. Throws STORE_VERSION for a database of another format. */
+/** Opens or creates it. Throws STORE_VERSION for a database of another format, STORE_FOREIGN, STORE_CORRUPT. */
 export function openRegistry(options: RegistryOptions): Registry & Registrations {
   return new EmbeddedRegistry(options);
 }
@@ -96,6 +97,7 @@ class EmbeddedRegistry implements Registry, Registrations {
 
   constructor({ dir, leaseMs, clock, log }: RegistryOptions) {
     mkdirSync(dir, { recursive: true });
+    checkDatabase(dir, 'workers');
     this.leaseMs = leaseMs;
     this.#log = log;
     this.#root = open({ path: dir, maxDbs: 2, noSync: false, noSubdir: false });

@@ -12,7 +12,7 @@ function metaOf(root: RootDatabase): Database<number, string> | undefined {
 export function upgradeJobStore(dir: string, watch: UpgradeWatch): Promise<void> {
   return upgradeDatabase(
     {
-      ...{ dir, what: 'the job store', format: jobStoreFormat, steps: jobStoreSteps },
+      ...{ dir, kind: 'jobs', format: jobStoreFormat, steps: jobStoreSteps },
       tables: [
         { name: 'jobs', encoding: 'msgpack' },
         { name: 'chunks', encoding: 'binary' },

@@ -194,7 +194,7 @@ export const errorCatalogue = {
   STORE_CORRUPT: {
     status: 'DATA_LOSS',
     retryable: false,
-    help: 'A page read from the SSD does not have its checksum, or verification found a file without the checksum that the origin states; it is not served. Load the file again.',
+    help: 'A page read from the SSD does not have its checksum, or verification found a file without the checksum that the origin states; it is not served, load the file again. Or a database of the node is cut off or damaged, and is not opened: the message names the file, and what can be had again.',
   },
   // the workers
   WORKER_LOST: {

@@ -6,7 +6,7 @@ import { PrimedError } from '../core/errors.ts';
 import { type Finding, fail, ok, warn } from '../core/finding.ts';
 import { formatSize } from '../core/sizes.ts';
 import { lockFolder } from '../platform/index.ts';
-import { dataName, refuseForeign } from '../store/database-file.ts';
+import { checkDatabase, dataName } from '../store/database-file.ts';
 import { IndexDb, indexFormat } from '../store/index-db.ts';
 import { type OnWalked, type WalkFault, type WalkFound, type WalkResult, walkIndex } from '../store/index-walk.ts';
 import { lockName } from '../store/open.ts';
@@ -36,7 +36,7 @@ export async function examineIndex({ indexDir }: Pick<Config, 'indexDir'>, onWal
   // Not even a lock is made where there is nothing, in a folder that may be another user's.
   if (![dataName, lockName].every((name) => existsSync(join(indexDir, name))))
     return [ok(check, `there is none in ${indexDir} yet`)];
-  refuseForeign(indexDir);
+  checkDatabase(indexDir, 'index');
   let lockFd: number;
   try {
     lockFd = lockFolder(indexDir, { name: lockName });

@@ -13,7 +13,7 @@ import { examineIndex } from './deep.ts';
 import { judgeVersions } from './judge.ts';
 import { examineMachine } from './machine.ts';
 import { daemonRuns, examineCoordinator, examineOrigins, examinePorts } from './reach.ts';
-import { examineStores, startAnew } from './store.ts';
+import { examineMemory, examineStores, startAnew } from './store.ts';
 import { wordedLater } from './worded.ts';
 
 export interface EtcdSeen {
@@ -58,6 +58,7 @@ export async function examineNode(
   const examined = await Promise.all([
     wordedLater('machine', remedy, () => examineMachine(config)),
     wordedLater('stores', remedy, async () => (input.role === 'coordinator' ? [] : examineStores(config))),
+    wordedLater('memory', remedy, async () => (input.role === 'worker' ? [] : examineMemory(config))),
     wordedLater('ports', remedy, () => examinePorts(config, runs)),
     wordedLater(
       'coordinator',

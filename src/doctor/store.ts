@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import type { Config } from '../config/config.ts';
 import { type Finding, fail, ok } from '../core/finding.ts';
 import { makeAligned, openDirect } from '../platform/index.ts';
-import { refuseForeign } from '../store/database-file.ts';
+import { checkDatabase, type DatabaseKind, dataName as databaseName, databases } from '../store/database-file.ts';
 import { decodeSuperblock, storeFormat, superblockBytes } from '../store/superblock.ts';
 import { dataName, readMarker } from '../store/volume.ts';
 import { judgeStore } from './judge.ts';
@@ -17,12 +17,28 @@ export function examineStores({ worker, indexDir }: Config): Finding[] {
     ...worker.stores.flatMap(({ dir, sizeBytes }) =>
       worded(`store ${dir}`, startAnew, () => examineStore(dir, sizeBytes)),
     ),
-    ...worded('index', startAnew, () => {
-      if (!existsSync(indexDir)) return [ok('index', `${indexDir} is made at the first start`)];
-      refuseForeign(indexDir);
-      return [ok('index', `the head of the index in ${indexDir} is one of ours`)];
-    }),
+    ...examineDatabase('index', indexDir),
   ];
+}
+
+/** What a coordinator remembers. */
+export function examineMemory({ dataDir, jobsDir, sharedJobsDir, workersDir }: Config): Finding[] {
+  return [
+    ...examineDatabase('jobs', existsSync(sharedJobsDir) ? sharedJobsDir : jobsDir),
+    ...examineDatabase('workers', workersDir),
+    ...examineDatabase('limits', join(dataDir, 'limits')),
+    ...examineDatabase('pins', join(dataDir, 'pins')),
+    ...examineDatabase('rates', join(dataDir, 'rates')),
+  ];
+}
+
+function examineDatabase(kind: DatabaseKind, dir: string): Finding[] {
+  const { what, remedy } = databases[kind];
+  return worded(kind, remedy, () => {
+    if (!existsSync(join(dir, databaseName))) return [ok(kind, `${dir} is made at the first start`)];
+    checkDatabase(dir, kind);
+    return [ok(kind, `the file of ${what} in ${dir} is whole`)];
+  });
 }
 
 function examineStore(dir: string, wantedBytes: number): Finding[] {

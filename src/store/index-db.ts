@@ -26,7 +26,7 @@ import { type Database, open, type RootDatabase } from 'lmdb';
 import { PrimedError } from '../core/errors.ts';
 import { KiB, MiB } from '../core/units.ts';
 import { makeFolder, releaseMapped } from '../platform/index.ts';
-import { dataName, refuseForeign } from './database-file.ts';
+import { checkDatabase, dataName } from './database-file.ts';
 import { indexSteps } from './index-steps.ts';
 import { refusal } from './upgrade.ts';
 
@@ -80,13 +80,13 @@ export class IndexDb {
   #seenBytes = 0;
 
   /**
-   * Opens or creates the index; for reading only, opens one that is there. Throws STORE_VERSION, STORE_FOREIGN, STORE_IO; then
-   * nothing was changed.
+   * Opens or creates the index; for reading only, opens one that is there. Throws STORE_VERSION, STORE_FOREIGN, STORE_CORRUPT,
+   * STORE_IO; then nothing was changed.
    */
   constructor(dir: string, { readOnly = false }: { readonly readOnly?: boolean } = {}) {
     this.dir = dir;
     if (!readOnly) makeFolder(dir);
-    refuseForeign(dir);
+    checkDatabase(dir, 'index');
     const options = { encoding: 'binary', keyEncoding: 'binary' } as const;
     try {
       this.#root = open({
@@ -109,7 +109,7 @@ export class IndexDb {
     const format = this.getMeta<number>('format');
     if (format !== undefined && format !== indexFormat) {
       void this.#root.close();
-      throw refusal({ dir, what: 'the index', format: indexFormat, steps: indexSteps }, format);
+      throw refusal({ dir, kind: 'index', format: indexFormat, steps: indexSteps }, format);
     }
     this.files = this.#root.openDB('files', options);
     this.blocks = this.#root.openDB('blocks', options);

@@ -10,15 +10,15 @@
  * and until that is done says that it does not know all. Ids of paths that are gone stay, and are answered: whoever looks
  * the path up finds nothing. When they are most of the table, it is made anew.
  */
-import { realpathSync } from 'node:fs';
+import { realpathSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { type Database, open } from 'lmdb';
-import { reportOf } from '../core/errors.ts';
+import { PrimedError, reportOf } from '../core/errors.ts';
 import { pathId } from '../core/path-id.ts';
 import type { Log } from '../core/types.ts';
 import { makeFolder, releaseMapped } from '../platform/index.ts';
-import { dataName, refuseForeign } from './database-file.ts';
+import { checkDatabase, dataName } from './database-file.ts';
 import { lookupBytes, mappedLimitBytes, maxPathBytes } from './index-db.ts';
 import type { Store } from './types.ts';
 
@@ -69,7 +69,7 @@ export class PathIds {
     this.#options = { ...defaults, ...options };
     const { dir } = options;
     makeFolder(dir);
-    refuseForeign(dir);
+    this.#dropDamaged();
     this.#table = open<Buffer, Uint8Array>({
       ...{ path: dir, encoding: 'binary', keyEncoding: 'binary', compression: false },
       ...{ overlappingSync: false, noSync: false, noMetaSync: false, eventTurnBatching: false },
@@ -115,6 +115,18 @@ export class PathIds {
       await this.#commit(() => void this.#table.put(cleanKey, Buffer.from(String(files))));
     }
     await this.#table.close();
+  }
+
+  /** It is derived: a damaged one is made anew. */
+  #dropDamaged(): void {
+    const { dir, log } = this.#options;
+    try {
+      checkDatabase(dir, 'ids');
+    } catch (error) {
+      if (!(error instanceof PrimedError) || error.code !== 'STORE_CORRUPT') throw error;
+      log.warn({ dir, reason: error.message }, 'the table of path ids is damaged, and made anew');
+      rmSync(join(dir, dataName));
+    }
   }
 
   async #begin(): Promise<void> {

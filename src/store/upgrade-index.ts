@@ -14,7 +14,7 @@ function metaOf(root: RootDatabase): Database<Buffer, Uint8Array> | undefined {
 export function upgradeIndex(dir: string, watch: UpgradeWatch): Promise<void> {
   return upgradeDatabase(
     {
-      ...{ dir, what: 'the index', format: indexFormat, steps: indexSteps },
+      ...{ dir, kind: 'index', format: indexFormat, steps: indexSteps },
       tables: indexTables.map((name) => ({ name, encoding: 'binary', binaryKeys: true })),
       putFormat: async (root) => metaOf(root)?.put(formatKey, Buffer.from(JSON.stringify(indexFormat))),
       formatOf: (root) => {

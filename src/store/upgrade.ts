@@ -8,24 +8,14 @@
  * What survives a crash: until the rename the old file, untouched, and what was begun of the new one is thrown away at the next
  * start; from the rename on the new one. Nothing of either kind is ever read as the other. Memory is bounded by a batch.
  */
-import {
-  closeSync,
-  existsSync,
-  fsyncSync,
-  linkSync,
-  openSync,
-  realpathSync,
-  renameSync,
-  rmSync,
-  statSync,
-} from 'node:fs';
+import { closeSync, existsSync, fsyncSync, linkSync, openSync, realpathSync, renameSync, rmSync } from 'node:fs';
 import { constants, copyFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Database, type Key, open, type RootDatabase } from 'lmdb';
 import { PrimedError } from '../core/errors.ts';
 import type { Log } from '../core/types.ts';
 import { releaseMapped } from '../platform/index.ts';
-import { dataName, refuseForeign } from './database-file.ts';
+import { checkDatabase, type DatabaseKind, databases, dataName, isAheadOfDisk } from './database-file.ts';
 import { syncFolder } from './volume.ts';
 
 /** Turns a row of one format into one of the next; undefined: the row goes. Must not keep the value. */
@@ -41,8 +31,7 @@ export interface TableSpec {
 export interface Upgradable {
   /** Folder of the environment. */
   readonly dir: string;
-  /** For messages: `the index`. */
-  readonly what: string;
+  readonly kind: DatabaseKind;
   /** That of this program. */
   readonly format: number;
   /** `steps[N]` leads from N to N + 1; they reach `format` without a gap. */
@@ -74,13 +63,14 @@ const tellEveryMs = 2000;
 
 /**
  * Brings the database to the format of this program, where it is older. Throws STORE_VERSION for one that is newer, or too old,
- * STORE_LOCKED while another process has it, STORE_FOREIGN, and STORE_IO; then it is as it was.
+ * STORE_LOCKED while another process has it, STORE_FOREIGN, STORE_CORRUPT, and STORE_IO; then it is as it was.
  */
 export async function upgradeDatabase(database: Upgradable, watch: UpgradeWatch): Promise<void> {
   const { dir, format } = database;
   for (const left of [newName, `${newName}-lock`, copyName]) rmSync(join(dir, left), { force: true });
-  refuseForeign(dir);
-  if (!existsSync(join(dir, dataName)) || statSync(join(dir, dataName)).size === 0) return;
+  checkDatabase(dir, database.kind);
+  if (!existsSync(join(dir, dataName))) return;
+  if (isAheadOfDisk(dir)) await open({ path: dir, ...rootOptions, overlappingSync: true }).close();
   const from = await withRoot(dir, database.formatOf);
   if (from === undefined || from === format) return;
   if (from > format || database.steps[from] === undefined) throw refusal(database, from);
@@ -88,7 +78,7 @@ export async function upgradeDatabase(database: Upgradable, watch: UpgradeWatch)
     await convert(database, from, watch);
   } catch (error) {
     if (error instanceof PrimedError) throw error;
-    const message = `${database.what} in ${dir} could not be brought from format ${from} to ${format}: ${String(error)}. It is as it was. ${remedyOf(error)}, then start again`;
+    const message = `${databases[database.kind].what} in ${dir} could not be brought from format ${from} to ${format}: ${String(error)}. It is as it was. ${remedyOf(error)}, then start again`;
     throw new PrimedError('STORE_IO', message, { dir, from, format }, { cause: error });
   }
 }
@@ -104,7 +94,7 @@ function remedyOf(error: unknown): string {
 
 /** Why a database is not opened. */
 export function refusal(
-  { dir, what, format, steps }: Pick<Upgradable, 'dir' | 'what' | 'format' | 'steps'>,
+  { dir, kind, format, steps }: Pick<Upgradable, 'dir' | 'kind' | 'format' | 'steps'>,
   found: number,
 ): PrimedError {
   const oldest = Math.min(format, ...Object.keys(steps).map(Number));
@@ -112,12 +102,13 @@ export function refusal(
     found > format
       ? 'A newer primed has made it: install that again, or go back as docs/OPERATIONS.md says (Going back)'
       : `This program reads formats from ${oldest} on: start a release in between first, or remove it and load again`;
-  const message = `${what} in ${dir} has format ${found}, this program has ${format}; nothing was touched. ${remedy}`;
+  const message = `${databases[kind].what} in ${dir} has format ${found}, this program has ${format}; nothing was touched. ${remedy}`;
   return new PrimedError('STORE_VERSION', message, { dir, format: found, supported: format });
 }
 
 async function convert(database: Upgradable, from: number, watch: UpgradeWatch): Promise<void> {
-  const { dir, what, format, steps } = database;
+  const { dir, kind, format, steps } = database;
+  const { what } = databases[kind];
   const startedMs = performance.now();
   const facts = { dir, from, format };
   watch.log.info(facts, `${what} is brought to a newer format`);
@@ -209,7 +200,7 @@ interface Copy extends Upgradable {
 async function copy(
   source: RootDatabase,
   target: RootDatabase,
-  { dir, tables, step, what, watch }: Copy,
+  { dir, tables, step, kind, watch }: Copy,
 ): Promise<number> {
   const mapped = [dataName, newName].map((name) => realpathSync(join(dir, name)));
   let rows = 0;
@@ -242,7 +233,7 @@ async function copy(
       await flush();
       if (performance.now() - toldMs < tellEveryMs) continue;
       toldMs = performance.now();
-      watch.tell?.(`${what} is brought to a newer format: ${rows} rows of ${name} and before`);
+      watch.tell?.(`${databases[kind].what} is brought to a newer format: ${rows} rows of ${name} and before`);
     }
     await flush();
   }

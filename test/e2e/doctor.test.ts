@@ -125,6 +125,24 @@ test('a node whose daemon runs is well; stopped and broken, each fault is named 
     expect(well.text).not.toContain(secret);
   }
 
+  const databases = [
+    ['index', 'load the data again'],
+    ['jobs', 'what is cached stays'],
+    ['pins', 'primed fs pin'],
+  ] as const;
+  const fileOf = (name: string): string => join(data, name, 'data.mdb');
+  for (const [name] of databases) {
+    expect(broken.find(name)).toMatchObject({ level: 'ok', what: expect.stringContaining('is whole') });
+    truncateSync(fileOf(name), 4096 * Math.floor(readFileSync(fileOf(name)).length / 8192));
+  }
+  const cut = await doctor('--deep');
+  for (const [name, words] of databases) {
+    expect(cut.find(name)).toMatchObject({
+      ...{ level: 'fail', what: expect.stringContaining(fileOf(name)), remedy: expect.stringContaining(words) },
+    });
+  }
+  expect(cut.find('index, all of it')).toMatchObject({ level: 'fail' });
+
   const fd = openSync(store, 'r+');
   writeSync(fd, 'scribble', 100);
   closeSync(fd);

@@ -9,6 +9,7 @@ import {
   renameSync,
   rmSync,
   statSync,
+  truncateSync,
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
@@ -78,6 +79,13 @@ function fingerprint(dir: string): string[] {
  */
 async function expectRefused(words: readonly string[], args: readonly string[] = []): Promise<void> {
   const before = fingerprint(dataDir);
+  await expectEnded(words, args);
+  const isNewIndex = (line: string) => line.startsWith(join(dataDir, 'index')) && !before.includes(line);
+  const hadIndex = before.some((line) => line.startsWith(join(dataDir, 'index')));
+  expect(fingerprint(dataDir).filter((line) => hadIndex || !isNewIndex(line))).toEqual(before);
+}
+
+async function expectEnded(words: readonly string[], args: readonly string[] = []): Promise<void> {
   const log = `${dataDir}.log`;
   const saidBefore = existsSync(log) ? readFileSync(log, 'utf8').length : 0;
   const daemon = await spawnDaemon({ dataDir, storeSize: args.length > 0 ? null : storeSize, args });
@@ -90,9 +98,6 @@ async function expectRefused(words: readonly string[], args: readonly string[] =
     .filter((line) => line.startsWith('primed: '));
   expect(said).toMatch(/^primed: STORE_[A-Z]+: .+$/);
   for (const word of words) expect(said).toContain(word);
-  const isNewIndex = (line: string) => line.startsWith(join(dataDir, 'index')) && !before.includes(line);
-  const hadIndex = before.some((line) => line.startsWith(join(dataDir, 'index')));
-  expect(fingerprint(dataDir).filter((line) => hadIndex || !isNewIndex(line))).toEqual(before);
 }
 
 /** The copy starts, and gives back what was loaded. */
@@ -117,6 +122,22 @@ it('of another format: the first block of the file says so', async () => {
   bytes.writeUInt32LE(crc32c(bytes, 0, superblockBytes - 4, 0), superblockBytes - 4);
   writeFileSync(dataFile, bytes);
   await expectRefused([storeDir, 'format 2', 'this program reads 1', 'Run the version that made it']);
+});
+
+it('of an index or a job store that was cut off: the file is named, and what can be had again', async () => {
+  const fileOf = (name: string): string => join(dataDir, name, 'data.mdb');
+  const index = readFileSync(fileOf('index'));
+  for (const left of [4096 * Math.floor(index.length / 8192), 0]) {
+    truncateSync(fileOf('index'), left);
+    await expectRefused([fileOf('index'), 'the index', 'is damaged', 'load the data again']);
+    writeFileSync(fileOf('index'), index);
+  }
+  const jobs = readFileSync(fileOf('jobs'));
+  truncateSync(fileOf('jobs'), 4096 * Math.floor(jobs.length / 8192));
+  // The store is open by then, and its scrub has begun.
+  await expectEnded([fileOf('jobs'), 'the job store', 'is damaged', 'what is cached stays']);
+  writeFileSync(fileOf('jobs'), jobs);
+  await expectServed();
 });
 
 it('of another uuid: a store that belongs to another index', async () => {
