@@ -1,52 +1,15 @@
-import { once } from 'node:events';
-import type { AddressInfo } from 'node:net';
-import { connect } from 'node:net';
-import {
-  GetObjectCommand,
-  HeadBucketCommand,
-  HeadObjectCommand,
-  ListBucketsCommand,
-  ListObjectsCommand,
-  paginateListObjectsV2,
-  S3Client,
-} from '@aws-sdk/client-s3';
-import { XMLParser } from 'fast-xml-parser';
-import type { FastifyInstance } from 'fastify';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { ReadableFiles } from '../../../src/cluster/reading/files.ts';
+/** Objects by the S3 port: what GET and HEAD answer, what they do not have, and what they refuse. */
+import { GetObjectCommand, S3Client } from '@aws-sdk/client-s3';
+import { beforeEach, describe, expect, it } from 'vitest';
 import { attributesOf } from '../../../src/core/attributes.ts';
 import { MiB } from '../../../src/core/units.ts';
-import { bucketsOf } from '../../../src/server/s3/bucket.ts';
-import { buildS3Server, type S3GatewayOptions } from '../../../src/server/s3/index.ts';
 import { patterned } from '../../support/bytes.ts';
-import { MemoryFiles } from '../../support/memory-files.ts';
 import { rawRequest } from '../../support/raw-http.ts';
 import { askS3 } from '../../support/s3-signed.ts';
+import { app, errorOf, files, openForEach, port, served, start } from './s3-gateway-scene.ts';
 
-const silent = { debug() {}, info() {}, warn() {}, error() {} };
 const lastModified = 'Fri, 02 Jan 2026 03:04:05 GMT';
-let files: MemoryFiles;
-let app: FastifyInstance;
-let port: number;
-let served: number[];
-
-async function start(options: Partial<S3GatewayOptions> = {}): Promise<void> {
-  app = buildS3Server({ files: files.alone, log: silent, onServed: (bytes) => served.push(bytes), ...options });
-  await app.listen({ host: '127.0.0.1', port: 0 });
-  port = (app.server.address() as AddressInfo).port;
-}
-
-beforeEach(async () => {
-  files = new MemoryFiles();
-  served = [];
-  await start();
-});
-afterEach(async () => {
-  await app.close();
-  if (files.openFiles !== 0) throw new Error(`${files.openFiles} files are still open`);
-});
-
-const errorOf = (body: Buffer) => new XMLParser({ parseTagValue: false }).parse(body.toString()).Error;
+openForEach();
 
 describe('GET of an object', () => {
   const bytes = patterned(3 * MiB + 17, 1);
@@ -315,28 +278,6 @@ describe('what is not there', () => {
   });
 });
 
-it('tells the metrics of every request, however it ends', async () => {
-  await app.close();
-  const answered: string[] = [];
-  await start({
-    onAnswered: ({ operation, status, seconds }) => answered.push(`${operation} ${status} ${seconds > 0}`),
-  });
-  files.put('s3://b/k', 'x');
-  files.put('s3://b/bad', patterned(2 * MiB, 1));
-  files.spoilPage('s3://b/bad', 1);
-  await rawRequest(port, '/b/k');
-  await rawRequest(port, '/b/k', { method: 'HEAD' });
-  await rawRequest(port, '/b?list-type=2');
-  await rawRequest(port, '/b?location');
-  await rawRequest(port, '/b/none');
-  await rawRequest(port, '/b/k', { method: 'DELETE' });
-  await rawRequest(port, '/b/bad');
-  await expect.poll(() => answered).toHaveLength(7);
-  expect(answered).toEqual(
-    ['get 200', 'head 200', 'list 200', 'other 200', 'get 404', 'other 405', 'get 200'].map((one) => `${one} true`),
-  );
-});
-
 describe('refusals', () => {
   it.each(['PUT', 'POST', 'DELETE', 'PATCH', 'OPTIONS', 'PROPFIND'])('%s is 405', async (method) => {
     const answer = await rawRequest(port, '/b/k', {
@@ -363,163 +304,4 @@ describe('refusals', () => {
     expect(answer.status).toBe(status);
     expect(errorOf(answer.body).Code).toBe(code);
   });
-});
-
-describe('a bad page', () => {
-  const bytes = patterned(3 * MiB, 2);
-  beforeEach(() => files.put('s3://b/bad', bytes));
-
-  it('at the beginning is 500 and no byte', async () => {
-    files.spoilPage('s3://b/bad', 0);
-    const answer = await rawRequest(port, '/b/bad');
-    expect(answer.status).toBe(500);
-    expect(errorOf(answer.body)).toMatchObject({
-      Code: 'InternalError',
-      Message: expect.stringContaining('STORE_CORRUPT'),
-    });
-  });
-
-  it('in the middle cuts the answer short of its length, with right bytes before', async () => {
-    files.spoilPage('s3://b/bad', 2);
-    const answer = await rawRequest(port, '/b/bad');
-    expect(answer.status).toBe(200);
-    expect(answer.promisedBytes).toBe(3 * MiB);
-    expect(answer.body.length).toBeLessThan(3 * MiB);
-    expect(answer.body.equals(bytes.subarray(0, answer.body.length))).toBe(true);
-    expect(files.piecesRead).toBe(2);
-    expect(served).toEqual([]);
-  });
-
-  it('a store that ends early is no short answer either', async () => {
-    files.endEarly('s3://b/bad', 2 * MiB);
-    const answer = await rawRequest(port, '/b/bad');
-    expect(answer.body.length).toBeLessThan(answer.promisedBytes);
-  });
-});
-
-describe('slow and leaving clients', () => {
-  const sizeBytes = 64 * MiB;
-  beforeEach(() => files.put('s3://b/large', Buffer.alloc(sizeBytes, 7)));
-
-  it('hold no more than what the sockets hold, and are cut off when they take nothing', async () => {
-    await app.close();
-    await start({ stallMs: 300 });
-    const socket = connect(port, '127.0.0.1');
-    socket.write('GET /b/large HTTP/1.1\r\nhost: x\r\n\r\n');
-    socket.pause();
-    await once(socket, 'connect');
-    await expect.poll(() => files.openFiles, { timeout: 5_000 }).toBe(1);
-    await expect.poll(() => files.openFiles, { timeout: 5_000 }).toBe(0);
-    expect(files.piecesRead).toBeLessThan(sizeBytes / MiB / 2);
-    expect(served).toEqual([]);
-    socket.destroy();
-  });
-
-  it('that leave stop the reading', async () => {
-    const socket = connect(port, '127.0.0.1');
-    socket.write('GET /b/large HTTP/1.1\r\nhost: x\r\n\r\n');
-    await once(socket, 'data');
-    socket.destroy();
-    await expect.poll(() => files.openFiles, { timeout: 5_000 }).toBe(0);
-    expect(files.piecesRead).toBeLessThan(sizeBytes / MiB);
-  });
-
-  it('wait for a turn, and get 503 when none comes', async () => {
-    await app.close();
-    await start({ maxBodies: 1, turnWaitMs: 50 });
-    const holder = connect(port, '127.0.0.1');
-    holder.write('GET /b/large HTTP/1.1\r\nhost: x\r\n\r\n');
-    await once(holder, 'data');
-    holder.pause();
-    const answer = await rawRequest(port, '/b/large');
-    expect(answer.status).toBe(503);
-    expect(errorOf(answer.body).Code).toBe('SlowDown');
-    holder.destroy();
-    await expect.poll(() => files.openFiles, { timeout: 5_000 }).toBe(0);
-    expect((await rawRequest(port, '/b/large', { headers: { range: 'bytes=0-9' } })).status).toBe(206);
-  });
-
-  it('do not keep the server from closing', async () => {
-    await app.close();
-    await start({ closeGraceMs: 50 });
-    const socket = connect(port, '127.0.0.1');
-    socket.on('error', () => {});
-    socket.write('GET /b/large HTTP/1.1\r\nhost: x\r\n\r\n');
-    await once(socket, 'data');
-    socket.pause();
-    await app.close();
-    expect(files.openFiles).toBe(0);
-  });
-});
-
-describe('the AWS SDK', () => {
-  const odd = ['a b', 'a+b', 'a%b', 'a&<b>', 'dir//x', 'dir/ü', 'dir/日本', 'tail'];
-  let client: S3Client;
-  beforeEach(() => {
-    for (const key of odd) files.put(`s3://bucket/${key}`, `this is ${key}`);
-    files.put('s3://other/x', 'x');
-    client = new S3Client({
-      endpoint: `http://127.0.0.1:${port}`,
-      region: 'eu-west-7',
-      forcePathStyle: true,
-      credentials: { accessKeyId: 'any', secretAccessKey: 'thing' },
-    });
-  });
-  afterEach(() => client.destroy());
-
-  it('lists by pages and reads back every key', async () => {
-    const listed: string[] = [];
-    for await (const page of paginateListObjectsV2(
-      { client, pageSize: 3 },
-      { Bucket: 'bucket', EncodingType: 'url' },
-    )) {
-      listed.push(...page.Contents!.map((one) => decodeURIComponent(one.Key!)));
-    }
-    expect(listed).toEqual([...odd].sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b))));
-    for (const key of odd) {
-      const answer = await client.send(new GetObjectCommand({ Bucket: 'bucket', Key: key }));
-      expect(await answer.Body!.transformToString()).toBe(`this is ${key}`);
-    }
-  });
-
-  it('folds by delimiter, in the first generation too', async () => {
-    const first = await client.send(new ListObjectsCommand({ Bucket: 'bucket', Delimiter: '/', MaxKeys: 5 }));
-    expect(first.CommonPrefixes).toEqual([{ Prefix: 'dir/' }]);
-    expect(first).toMatchObject({ IsTruncated: true, NextMarker: 'dir/' });
-    const second = await client.send(
-      new ListObjectsCommand({ Bucket: 'bucket', Delimiter: '/', Marker: first.NextMarker! }),
-    );
-    expect(second.Contents!.map((one) => one.Key)).toEqual(['tail']);
-    expect(second.IsTruncated).toBe(false);
-    expect(second.Contents![0]).toMatchObject({
-      ETag: expect.stringMatching(/^".+"$/),
-      Size: 12,
-      Owner: { ID: 'primed' },
-    });
-  });
-
-  it('asks about buckets', async () => {
-    const { Buckets } = await client.send(new ListBucketsCommand({}));
-    expect(Buckets!.map((one) => one.Name)).toEqual(['bucket', 'other']);
-    await client.send(new HeadBucketCommand({ Bucket: 'other' }));
-    await expect(client.send(new HeadBucketCommand({ Bucket: 'none' }))).rejects.toMatchObject({ name: 'NotFound' });
-    await expect(client.send(new HeadObjectCommand({ Bucket: 'other', Key: 'y' }))).rejects.toMatchObject({
-      name: 'NotFound',
-    });
-    await expect(client.send(new GetObjectCommand({ Bucket: 'other', Key: 'y' }))).rejects.toMatchObject({
-      name: 'NoSuchKey',
-    });
-    expect((await rawRequest(port, '/bucket/?location')).body.toString()).toContain('<LocationConstraint');
-    expect((await rawRequest(port, '/bucket?list-type=2&prefix=&delimiter=&max-keys=0')).body.toString()).toContain(
-      '<IsTruncated>false',
-    );
-  });
-});
-
-it('lists buckets that are cached or named by configuration, each once, in order', async () => {
-  const files = {
-    namedBuckets: ['named', 'both'],
-    list: async () => ({ files: [], commonPrefixes: ['aged/', 'both/'] }),
-  } as unknown as ReadableFiles;
-  expect(await bucketsOf(files)).toEqual(['aged', 'both', 'named']);
 });
