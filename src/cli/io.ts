@@ -74,6 +74,12 @@ export function colorAllowed(io: CliIo, stream: Stream): boolean {
   return redrawable(io, stream) && !io.env.NO_COLOR;
 }
 
+/** The locale's own word for its characters; where there is none, as in most containers, a terminal of today has them. */
+export function unicodeAllowed({ env }: Pick<CliIo, 'env'>): boolean {
+  const locale = env.LC_ALL || env.LC_CTYPE || env.LANG;
+  return !locale || /utf-?8/i.test(locale);
+}
+
 /** Whether what stands there can be drawn over. */
 export function redrawable(io: CliIo, stream: Stream): boolean {
   return stream.isTTY === true && io.env.TERM !== 'dumb';

@@ -4,7 +4,8 @@ import type { FreeReport, JobProgress } from '../client/types.ts';
 import type { JobState } from '../core/job.ts';
 import { limitText } from '../core/limit-causes.ts';
 import { formatSize, formatTimeLeft } from '../core/sizes.ts';
-import { type CliIo, colorAllowed, redrawable } from './io.ts';
+import { type CliIo, colorAllowed, redrawable, unicodeAllowed } from './io.ts';
+import { inAscii } from './spans.ts';
 
 export interface Watched {
   readonly mJobState: JobState;
@@ -57,7 +58,8 @@ function barMeter<P extends Watched>(io: CliIo, figures: Figures<P>): Meter<P> {
       const columns = Math.min(barColumnsMax, room);
       if (columns < barColumnsMin) return line.trimStart();
       const full = Math.round(params.progress * columns);
-      return `${paint(`${'█'.repeat(full)}${'░'.repeat(columns - full)}`)} ${line}`;
+      const drawn = `${'█'.repeat(full)}${'░'.repeat(columns - full)}`;
+      return `${paint(unicodeAllowed(io) ? drawn : inAscii(drawn))} ${line}`;
     },
   });
   bar.start(1, 0);

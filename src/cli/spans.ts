@@ -48,12 +48,24 @@ export function cutLine(line: Line, columns: number): Line {
   return cut;
 }
 
-/** As bytes for the terminal; without colours nothing but the text. */
-export function paint(line: Line, colours: boolean): string {
-  const piece = ({ text, style }: Span): string =>
-    style === undefined || !colours ? text : `\u001b[${styles[style]}m${text}\u001b[0m`;
+/** As bytes for the terminal; without colours nothing but the text, without `unicode` what is drawn in ASCII. */
+export function paint(line: Line, colours: boolean, unicode = true): string {
+  const piece = ({ text, style }: Span): string => {
+    const shown = unicode ? text : inAscii(text);
+    return style === undefined || !colours ? shown : `\u001b[${styles[style]}m${shown}\u001b[0m`;
+  };
   return line.map(piece).join('');
 }
+
+/** What this program draws itself, character by character, so that nothing moves. */
+export function inAscii(text: string): string {
+  return text.replace(/[█░▁▂▃▄▅▆▇…]/g, (drawn) => ascii[drawn]!);
+}
+
+const ascii: Readonly<Record<string, string>> = {
+  ...{ '█': '#', '░': '.', '…': '~' },
+  ...{ '▁': '_', '▂': '.', '▃': ':', '▄': '-', '▅': '=', '▆': '+', '▇': '*' },
+};
 
 /** A line of titles, then one of each row. A column of which no row has anything is left out, except the last. */
 export function layTable<R>(columns: readonly Column<R>[], rows: readonly R[], width: number): Line[] {

@@ -1,11 +1,13 @@
 /** What `primed top` knows: the newest answer, and rates that follow from the answers before it. Pure; clocks are passed in. */
-import type { JobRow, WorkerInfo } from '../client/types.ts';
+import type { JobRow, RatesAnswer, WorkerInfo } from '../client/types.ts';
 import { addSample, etaMsOf, type RateWindow, rateOf } from '../core/rate.ts';
 
 /** Jobs that have not ended, and workers; absent where one process is coordinator and worker. */
 export interface Look {
   readonly jobs: readonly JobRow[];
   readonly workers?: readonly WorkerInfo[];
+  /** How fast it was; absent where the coordinator does not tell. */
+  readonly rates?: RatesAnswer;
 }
 
 export interface TopState {

@@ -2,9 +2,11 @@
 
 import type { JobRow, WorkerInfo } from '../client/types.ts';
 import { limitText } from '../core/limit-causes.ts';
+import { coarseStepMs, type RateRecord } from '../core/rate-history.ts';
 import { formatDuration, formatSize, formatTimeLeft } from '../core/sizes.ts';
 import { pathOf } from './job-list.ts';
-import { type Column, cutLine, type Line, layTable, type Span, type Style, span } from './spans.ts';
+import { type Column, cutLine, type Line, layTable, type Span, type Style, span, widthOf } from './spans.ts';
+import { sparkOf } from './spark.ts';
 import { doneBytes, figuresOf, fillRateOf, roomOf, type TopState, totalRateOf, usedBytes } from './top-state.ts';
 
 export interface TopView {
@@ -26,7 +28,7 @@ const nothing: Span = span('');
 
 /** At most `rows` lines of at most `columns` characters each. */
 export function topLines(state: TopState, view: TopView, { columns, rows }: Room): Line[] {
-  const head = headOf(state, view);
+  const head = headOf(state, view, { columns, rows });
   const body = state.look === undefined ? [] : bodyOf(state, { columns, rows: rows - head.length });
   return [...head, ...body].slice(0, Math.max(0, rows)).map((line) => cutLine(line, columns));
 }
@@ -42,7 +44,7 @@ export function shareRoom(room: number, first: number, second: number): readonly
   return [forFirst, Math.max(0, Math.min(second, room - forFirst))];
 }
 
-function headOf(state: TopState, { coordinator, nowMs, hint }: TopView): Line[] {
+function headOf(state: TopState, { coordinator, nowMs, hint }: TopView, room: Room): Line[] {
   const { look, trouble } = state;
   const title = [span('primed top', 'bold'), span(`  ${coordinator}${hint === undefined ? '' : `  ${hint}`}`)];
   const lines: Line[] = [title];
@@ -52,10 +54,19 @@ function headOf(state: TopState, { coordinator, nowMs, hint }: TopView): Line[] 
     lines.push([span(`No answer for ${since}, trying on.${old}`, 'red')], [span(trouble.message, 'red')]);
   }
   if (look === undefined) return trouble === undefined ? [title, [span('Asking the coordinator.')]] : lines;
-  lines.push([
-    span(`Loading ${formatSize(totalRateOf(look))}/s`, 'bold'),
-    span(`   Jobs: ${countsOf(look.jobs, jobRanks)}`),
-  ]);
+  const { loading, serving } = look.rates ?? {};
+  lines.push(
+    withSpark(
+      [span(`Loading ${formatSize(totalRateOf(look))}/s`, 'bold')],
+      { past: loading, after: [span(`   Jobs: ${countsOf(look.jobs, jobRanks)}`)] },
+      room.columns,
+    ),
+  );
+  const served = serving?.coarse.values.at(-1);
+  if (typeof served === 'number' && room.rows >= rowsForServing)
+    lines.push(
+      withSpark([span(`Serving ${formatSize(served)}/s`, 'bold')], { past: serving, after: [] }, room.columns),
+    );
   if (look.workers !== undefined) {
     const { usedBytes: used, capacityBytes } = roomOf(look);
     const share = capacityBytes === 0 ? '' : ` (${((used / capacityBytes) * 100).toFixed(0)}%)`;
@@ -65,6 +76,30 @@ function headOf(state: TopState, { coordinator, nowMs, hint }: TopView): Line[] 
     ]);
   }
   return lines;
+}
+
+/** The curve is what goes where there is no room for it. */
+function withSpark(
+  before: Line,
+  { past, after }: { past: RateRecord | undefined; after: Line },
+  columns: number,
+): Line {
+  const drawn = past === undefined ? '' : sparkIn(past, headSparkColumns);
+  if (drawn === '') return [...before, ...after];
+  const peak = Math.max(...past!.coarse.values.map((value) => value ?? 0));
+  const full = [...before, span('  '), span(drawn, 'cyan'), span(` at most ${formatSize(peak)}/s in 10 min`), ...after];
+  return widthOf(full) <= columns ? full : [...before, ...after];
+}
+
+/** The last ten minutes, which is what a coordinator tells. */
+const sparkPoints = 60;
+const headSparkColumns = 30;
+const jobSparkColumns = 12;
+/** With fewer lines each is needed for a job or a worker. */
+const rowsForServing = 16;
+
+function sparkIn(past: RateRecord, columns: number): string {
+  return sparkOf(past.coarse, { columns, points: sparkPoints, stepMs: coarseStepMs });
 }
 
 function bodyOf(state: TopState, { columns, rows }: Room): Line[] {
@@ -131,6 +166,10 @@ function jobColumns(state: TopState): Column<JobRow>[] {
     const { bytesPerSecond } = figures(row);
     return bytesPerSecond === undefined ? nothing : span(`${formatSize(bytesPerSecond)}/s`);
   };
+  const pastOf = ({ jobId }: JobRow): Span => {
+    const past = state.look?.rates?.jobs[jobId];
+    return past === undefined ? nothing : span(sparkIn(past, jobSparkColumns), 'cyan');
+  };
   const timeLeft = (row: JobRow): Span => {
     const { etaMs } = figures(row);
     return etaMs === undefined ? nothing : span(formatTimeLeft(etaMs));
@@ -151,6 +190,7 @@ function jobColumns(state: TopState): Column<JobRow>[] {
       worth: 3,
     },
     { title: 'RATE', cell: rateOf, align: 'right', worth: 5 },
+    { title: '10 MIN', cell: pastOf, worth: 2.5 },
     { title: 'ETA', cell: timeLeft, align: 'right', worth: 6 },
     {
       title: 'FAILED',

@@ -1,12 +1,13 @@
 /** `primed top`: cluster and jobs at a look, again and again on a terminal. */
 import { InvalidArgumentError, Option } from 'commander';
-import type { PrimedClient } from '../client/client.ts';
-import type { WorkerInfo } from '../client/types.ts';
+import type { AskLimits, PrimedClient } from '../client/client.ts';
+import type { JobRow, RatesAnswer, WorkerInfo } from '../client/types.ts';
 import { PrimedError, type StatusCode } from '../core/errors.ts';
+import { coarseStepMs } from '../core/rate-history.ts';
 import { formatDuration, parseDuration } from '../core/sizes.ts';
 import { type CliContext, type RegisterVerb, runs, withClient } from './context.ts';
 import { exitCodes } from './exit.ts';
-import { type CliIo, colorAllowed, redrawable } from './io.ts';
+import { type CliIo, colorAllowed, redrawable, unicodeAllowed } from './io.ts';
 import { openScreen } from './screen.ts';
 import { paint } from './spans.ts';
 import { type Look, nothingSeen, roomOf, totalRateOf, withLook, withTrouble } from './top-state.ts';
@@ -21,6 +22,10 @@ interface TopFlags extends CommonFlags {
 /** More often shows nothing new, and an hour is no watching. */
 const intervalMinMs = 200;
 const intervalMaxMs = 3_600_000;
+/** A point is of ten seconds: more often shows little that is new. */
+const ratesEveryMs = 5_000;
+/** As many as one answer has. */
+const mostRates = 50;
 /** The view says that there is no answer after this silence. */
 const answerTimeoutMs = 10_000;
 /** Nobody but the operator can mend these; any other failure may be gone at the next look. */
@@ -49,13 +54,26 @@ export const registerTop: RegisterVerb = (program, context) => {
 
 async function showOnce(io: CliIo, client: PrimedClient, flags: TopFlags): Promise<number> {
   const look = await lookAt(client);
-  const answer = { coordinator: client.url, bytesPerSecond: totalRateOf(look), ...roomOf(look), ...look };
+  const { rates, ...rows } = look;
+  const answer = {
+    ...{ coordinator: client.url, bytesPerSecond: totalRateOf(look), ...roomOf(look), ...rows },
+    ...(rates && { rates: pointsOf(rates) }),
+  };
   say(io, flags, answer, () => {
     const view = { coordinator: client.url, nowMs: 0 };
     const lines = topLines(withLook(nothingSeen, look, 0), view, roomWithoutScreen(io));
-    return lines.map((line) => `${paint(line, colorAllowed(io, io.stdout)).trimEnd()}\n`).join('');
+    return lines.map((line) => `${paint(line, colorAllowed(io, io.stdout), unicodeAllowed(io)).trimEnd()}\n`).join('');
   });
   return exitCodes.done;
+}
+
+/** Points of ten seconds, oldest first; null: nobody knows. The last one began `agoMs` ago. */
+function pointsOf({ loading, serving, jobs }: RatesAnswer): object {
+  const ofJobs = Object.entries(jobs).map(([id, { coarse }]) => [id, coarse] as const);
+  return {
+    ...{ stepMs: coarseStepMs, loading: loading.coarse, serving: serving.coarse },
+    jobs: Object.fromEntries(ofJobs),
+  };
 }
 
 /** As wide as the terminal; elsewhere nothing is cut. All rows: they can be paged. */
@@ -68,6 +86,7 @@ async function watch({ io }: CliContext, client: PrimedClient, intervalMs: numbe
   const left = new AbortController();
   let code: number = exitCodes.done;
   let state = nothingSeen;
+  let ratesMs = Number.NEGATIVE_INFINITY;
   const leave = (how: number): void => {
     code = how;
     left.abort();
@@ -77,7 +96,8 @@ async function watch({ io }: CliContext, client: PrimedClient, intervalMs: numbe
     const hint = `every ${formatDuration(intervalMs)}, q leaves`;
     const view = { coordinator: client.url, nowMs: io.now(), hint };
     const colours = colorAllowed(io, io.stdout);
-    screen.draw(topLines(state, view, screen).map((line) => paint(line, colours)));
+    const unicode = unicodeAllowed(io);
+    screen.draw(topLines(state, view, screen).map((line) => paint(line, colours, unicode)));
   };
   const screen = openScreen(io, {
     onKey: (key) => {
@@ -92,7 +112,9 @@ async function watch({ io }: CliContext, client: PrimedClient, intervalMs: numbe
     draw();
     while (!left.signal.aborted) {
       try {
-        state = withLook(state, await lookAt(client, left.signal), io.now());
+        const known = io.now() - ratesMs < ratesEveryMs ? state.look?.rates : undefined;
+        if (known === undefined) ratesMs = io.now();
+        state = withLook(state, await lookAt(client, left.signal, known), io.now());
       } catch (error) {
         if (left.signal.aborted) break;
         if (!(error instanceof PrimedError) || lasting.has(error.status)) throw error;
@@ -109,14 +131,31 @@ async function watch({ io }: CliContext, client: PrimedClient, intervalMs: numbe
   }
 }
 
-/** Two requests, however many jobs have ended. */
-async function lookAt(client: PrimedClient, signal?: AbortSignal): Promise<Look> {
+/** Two requests, however many jobs have ended, and one for the past where it is not known. */
+async function lookAt(client: PrimedClient, signal?: AbortSignal, known?: RatesAnswer): Promise<Look> {
   const limits = { answerTimeoutMs, ...(signal === undefined ? {} : { signal }) };
   const [jobs, workers] = await Promise.all([
     client.list({ type: 'ALL', state: 'ACTIVE', ...limits }),
     workersOf(client, limits),
   ]);
-  return workers === undefined ? { jobs } : { jobs, workers };
+  const rates = known ?? (await ratesOf(client, jobs, limits));
+  return { jobs, ...(workers && { workers }), ...(rates && { rates }) };
+}
+
+/** Undefined: the coordinator does not tell them. Whatever else is wrong with it, the other questions have said. */
+async function ratesOf(
+  client: PrimedClient,
+  jobs: readonly JobRow[],
+  limits: AskLimits,
+): Promise<RatesAnswer | undefined> {
+  const running = jobs.filter(({ state }) => state !== 'WAITING').map(({ jobId }) => jobId);
+  try {
+    const answer = await client.rates(running.slice(0, mostRates), limits);
+    return answer.loading === undefined ? undefined : answer;
+  } catch (error) {
+    if (error instanceof PrimedError) return undefined;
+    throw error;
+  }
 }
 
 /** Undefined: coordinator and worker are one process, which has no list of them. */

@@ -13,6 +13,7 @@ import type {
   Listing,
   PathStat,
   PinInfo,
+  RatesAnswer,
   Stopped,
   Submitted,
   UfsInfo,
@@ -211,6 +212,15 @@ export class PrimedClient {
   /** All workers that the coordinator knows, by id. */
   workers(limits: AskLimits = {}): Promise<readonly WorkerInfo[]> {
     return this.#worker({ method: 'GET', path: '/api/v1/workers', ...limits });
+  }
+
+  /** How fast the cluster and up to 50 of its jobs were in the last ten minutes, in points of ten seconds. */
+  rates(jobIds: readonly string[], limits: AskLimits = {}): Promise<RatesAnswer> {
+    const query = { cluster: 'sketch', sketch: jobIds };
+    return this.#transport.json({
+      ...{ method: 'GET', path: '/api/v1/console/rates', query, notFound: 'REQUEST_INVALID' },
+      ...limits,
+    });
   }
 
   /** The worker keeps and serves what it has, and gets no new segments. Rejects with WORKER_UNKNOWN, as those below. */

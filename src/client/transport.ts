@@ -23,7 +23,8 @@ export interface TransportOptions {
 export interface Ask {
   readonly method: 'GET' | 'POST' | 'PUT' | 'DELETE';
   readonly path: string;
-  readonly query?: Readonly<Record<string, string | number | boolean | undefined>>;
+  /** Of a list, one of the name for each. */
+  readonly query?: Readonly<Record<string, string | number | boolean | readonly string[] | undefined>>;
   readonly body?: unknown;
   readonly headers?: Readonly<Record<string, string>>;
   readonly accept?: string;
@@ -122,7 +123,8 @@ export class Transport {
   async #send({ method, path, query = {}, body, headers, accept, answerTimeoutMs, signal }: Ask): Promise<Answer> {
     const url = new URL(path.replace(/^\//, ''), this.url.endsWith('/') ? this.url : `${this.url}/`);
     for (const [name, value] of Object.entries(query))
-      if (value !== undefined) url.searchParams.set(name, String(value));
+      for (const one of Array.isArray(value) ? value : value === undefined ? [] : [value])
+        url.searchParams.append(name, String(one));
     try {
       return await request(url, {
         dispatcher: this.#agent,

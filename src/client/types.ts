@@ -3,6 +3,7 @@ import type { Unanswered } from '../core/check.ts';
 import type { JobState, LoadOptions } from '../core/job.ts';
 import type { Limit } from '../core/limit-causes.ts';
 import type { WorkerState } from '../core/membership.ts';
+import type { RateRecord } from '../core/rate-history.ts';
 import type { WorkerUse } from '../core/worker-use.ts';
 
 export interface Submitted {
@@ -55,6 +56,15 @@ export interface FreeReport {
   readonly freedBytes: number;
   readonly reason?: string;
   readonly [more: string]: unknown;
+}
+
+/** As the coordinator that is asked has seen it. */
+export interface RatesAnswer {
+  /** What loads read from origins, and what workers serve to clients. */
+  readonly loading: RateRecord;
+  readonly serving: RateRecord;
+  /** By id, as far as they are known. */
+  readonly jobs: Readonly<Record<string, RateRecord>>;
 }
 
 export interface JobRow {

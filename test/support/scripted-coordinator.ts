@@ -19,6 +19,7 @@ import {
 import type { LoadPlan } from '../../src/core/load-plan.ts';
 import type { Pin } from '../../src/core/retention.ts';
 import { bearerAuth } from '../../src/server/auth.ts';
+import { RateKeeper, ratesRoute } from '../../src/server/console/rates.ts';
 import { installErrorHandler } from '../../src/server/errors.ts';
 import { fsApi } from '../../src/server/fs-api.ts';
 import { fsHere } from '../../src/server/fs-here.ts';
@@ -120,6 +121,8 @@ export interface ScriptedCoordinator {
   readonly shares: ShareRow[];
   /** What workers have kept, as a test says. */
   past: ToldPast;
+  /** What rates were, as a test says: it counts nothing by itself. */
+  readonly rates: RateKeeper;
   readonly app: FastifyInstance;
   close(): Promise<void>;
 }
@@ -154,6 +157,8 @@ export async function startScriptedCoordinator(
     past: async () => coordinator.past,
     clock: { wallMs: Date.now },
   });
+  const rates = new RateKeeper({ jobs });
+  app.register(async (scope) => ratesRoute(scope, rates));
   await app.listen({ host: '127.0.0.1', port: options.port ?? 0 });
   const coordinator: ScriptedCoordinator = {
     url: `http://127.0.0.1:${(app.server.address() as AddressInfo).port}`,
@@ -162,6 +167,7 @@ export async function startScriptedCoordinator(
     limits,
     shares,
     past: { told: [], unanswered: [] },
+    rates,
     app,
     close: () => app.close(),
   };

@@ -1,7 +1,8 @@
 /**
  * Keeps how fast the cluster and its jobs were, whether somebody looks or not: once a second, of what jobs and workers have
  * said by then, and once a minute where the next process finds it. `GET /api/v1/console/rates` gives that of the cluster to a page that is opened, `?job=` all of a job, and
- * `?sketch=` the last ten minutes of up to 50 of them.
+ * `?sketch=` the last ten minutes of up to
+ * 50 of them; `?cluster=sketch` those of the cluster.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { gzipSync } from 'node:zlib';
@@ -27,6 +28,7 @@ const mostSketches = 50;
 interface RateQuery {
   readonly job?: string;
   readonly sketch?: readonly string[];
+  readonly cluster?: 'sketch';
 }
 
 export type RateParts = Pick<ConsoleParts, 'jobs' | 'registry' | 'figures' | 'rates'>;
@@ -79,9 +81,9 @@ export class RateKeeper {
   }
 
   /** Of the cluster, where no job is asked about. Jobs that are not known are left out. */
-  answer({ job, sketch = [] }: RateQuery): object {
+  answer({ job, sketch = [], cluster }: RateQuery): object {
     const nowMs = this.#clocks.now();
-    if (job === undefined && sketch.length === 0)
+    if (job === undefined && sketch.length === 0 && cluster === undefined)
       return { loading: this.book.loading.record(nowMs), serving: this.book.serving.record(nowMs), jobs: {} };
     const known = new Map<string, RateRecord>();
     const tell = (id: string, form: (history: RateHistory) => RateRecord): void => {
@@ -90,7 +92,11 @@ export class RateKeeper {
     };
     for (const id of sketch) tell(id, (history) => history.sketch(nowMs));
     if (job !== undefined) tell(job, (history) => history.record(nowMs));
-    return { jobs: Object.fromEntries(known) };
+    const { loading, serving } = this.book;
+    return {
+      ...(cluster && { loading: loading.sketch(nowMs), serving: serving.sketch(nowMs) }),
+      jobs: Object.fromEntries(known),
+    };
   }
 
   /** Undefined: nothing was heard of the jobs yet. */
@@ -143,7 +149,11 @@ export function ratesRoute(scope: FastifyInstance, keeper: RateKeeper): void {
     schema: {
       ...{ tags: ['console'], summary: 'How fast the cluster and its jobs were' },
       querystring: Type.Object(
-        { job: Type.Optional(id), sketch: Type.Optional(Type.Array(id, { maxItems: mostSketches })) },
+        {
+          job: Type.Optional(id),
+          sketch: Type.Optional(Type.Array(id, { maxItems: mostSketches })),
+          cluster: Type.Optional(Type.Literal('sketch')),
+        },
         { additionalProperties: false },
       ),
       response: answersOf({ description: 'Histories of rates', content: { 'application/json': { schema: known } } }),

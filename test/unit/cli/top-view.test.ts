@@ -74,6 +74,45 @@ test('a narrow terminal keeps state, share, time left, failures and path', () =>
   expect(lines.slice(7)).toEqual(['STATE  WORKER  USED           %  NOTE', 'LIVE   w1      ██████░░░░░░  50']);
 });
 
+const points = (...values: (number | null)[]) => ({
+  fine: { agoMs: 0, values: [] },
+  coarse: { agoMs: 3000, values },
+});
+
+test('curves of the last ten minutes are drawn where there is room, of the cluster and of each job', () => {
+  const look = {
+    jobs: [job(), job({ jobId: 'other' })],
+    rates: {
+      loading: points(...Array<number>(30).fill(0), ...Array<number>(30).fill(50 * MiB)),
+      serving: points(2 * MiB, MiB),
+      jobs: {
+        'job-1': points(
+          ...Array<number>(10).fill(50 * MiB),
+          ...Array<null>(20).fill(null),
+          ...Array<number>(30).fill(25 * MiB),
+        ),
+      },
+    },
+  };
+  const lines = textOf(look, { columns: 140, rows: 30 });
+  expect(lines[1]).toBe(
+    `Loading 100.00MB/s  ${'▁'.repeat(15)}${'█'.repeat(15)} at most 50.00MB/s in 10 min   Jobs: 2 running`,
+  );
+  expect(lines[2]).toBe(`Serving 1024.00KB/s  ${' '.repeat(29)}█ at most 2048.00KB/s in 10 min`);
+  expect(lines[4]).toContain('10 MIN        ETA  PATH');
+  expect(lines[5]).toContain('  ██    ▅▅▅▅▅▅   6s  s3://b/dir/');
+  const ascii = topLines(withLook(nothingSeen, look, 0), view, everything).map((line) => paint(line, true, false));
+  expect(ascii[1]).toContain(`\u001b[36m${'_'.repeat(15)}${'#'.repeat(15)}\u001b[0m`);
+  expect(ascii.join('')).not.toMatch(/[█░▁▂▃▄▅▆▇…]/);
+  // Less room: the curves go first, and nothing is cut for them.
+  const narrow = textOf(look, { columns: 70, rows: 10 });
+  expect(narrow.slice(1, 4)).toEqual([
+    'Loading 100.00MB/s   Jobs: 2 running',
+    '',
+    expect.not.stringContaining('10 MIN'),
+  ]);
+});
+
 test('of 1,000 jobs and 1,000 workers those that have room are shown, and the others counted', () => {
   const jobs = Array.from({ length: 1000 }, (_, n) => job({ jobId: `${n}`, path: `s3://b/${n}/` }));
   const workers = Array.from({ length: 1000 }, (_, n) => worker(`w${n}`));

@@ -78,6 +78,28 @@ test('without a terminal it is shown once: jobs that have not ended, as text or 
   ).toBeLessThanOrEqual(30);
 });
 
+test('how fast it was comes with it: as curves, in ASCII where the locale has no more, and as points in JSON', async () => {
+  const { url, rates } = await coordinatorWithJobs();
+  const nowMs = performance.timeOrigin + performance.now();
+  const running = { state: 'RUNNING', doneBytes: 0, loads: true };
+  for (let ago = 100; ago >= 0; ago -= 1)
+    rates.book.sample(nowMs - ago * 1000, [{ id: 'job-1', bytesPerSecond: ago > 50 ? 0 : MiB, ...running }], 7);
+  const text = makeWorld({ terminal: true, columns: 160, env: { LANG: 'de_DE.UTF-8' } });
+  expect(await runCli(['top', '--coordinator', url, '--once'], text)).toBe(0);
+  expect(text.out()).toMatch(/Loading 20\.00MB\/s.* ▁+[▁-█]█+.* at most 1024\.00KB\/s in 10 min/);
+  expect(text.out()).toMatch(/RUNNING.* ▁+[▁-█]█+/);
+  const ascii = makeWorld({ terminal: true, columns: 160, env: { LC_ALL: 'C', NO_COLOR: '1' } });
+  expect(await runCli(['top', '--coordinator', url, '--once'], ascii)).toBe(0);
+  expect(ascii.out()).toMatch(/RUNNING {2}LOAD {2}###\.\.\..* _+.?#+ /);
+  expect(ascii.out()).toMatch(/^[\n\x20-\x7e]*$/);
+  const json = makeWorld();
+  expect(await runCli(['top', '--coordinator', url, '--format', 'json'], json)).toBe(0);
+  const { stepMs, loading, serving, jobs } = JSON.parse(json.out()).rates;
+  expect([stepMs, Object.keys(jobs), loading]).toEqual([10_000, ['job-1'], jobs['job-1']]);
+  expect([loading.values[0], loading.values.at(-1), serving.values.at(-1)]).toEqual([0, MiB, 7]);
+  expect(loading.agoMs).toBeLessThan(3_600_000);
+});
+
 test.each<[string, number, (io: World) => void]>([
   ['q', 0, (io) => io.stdin.write('q')],
   ['Ctrl-C as a key', 130, (io) => io.stdin.write('\u0003')],
