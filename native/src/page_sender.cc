@@ -1,6 +1,5 @@
 #include "page_sender.h"
 
-#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <linux/sockios.h>
@@ -138,7 +137,8 @@ int PageSender::open(bool uring) {
   event.events = EPOLLIN;
   event.data.u64 = wakeToken;
   if (epoll_ctl(epoll_, EPOLL_CTL_ADD, wake_, &event) != 0) return errno;
-  int error = 0;
+  int error = hand_.open(wake_);
+  if (error != 0) return error;
   disk_ = uring ? makeUringEngine(limits_.loads, *this, &error) : makeThreadsEngine(limits_.loads, *this, &error);
   if (disk_ == nullptr) return error;
   error = thread_.start([](void* self) { static_cast<PageSender*>(self)->run(); }, this);
@@ -162,9 +162,8 @@ int PageSender::start(SendOrder&& order) {
   auto job = std::make_unique<Job>();
   const uint64_t token = order.token;
   if (order.socket >= 0) {
-    // The owner may close its own at any time, and the number would become another connection's.
-    order.socket = fcntl(order.socket, F_DUPFD_CLOEXEC, 0);
-    if (order.socket < 0) return errno;
+    const int error = nameOf(order.socket, &job->socket);
+    if (error != 0) return error;
   }
   cache_.jobs.fetch_add(1, std::memory_order_relaxed);
   job->inPage = order.skipBytes;
@@ -325,6 +324,12 @@ void PageSender::handle(Message& message) {
 
 void PageSender::advance(uint64_t token, Job& job) {
   if (job.waiting || job.queued) return;
+  sendPages(token, job);
+  hand_.put();
+}
+
+// `job` may be no more afterwards.
+void PageSender::sendPages(uint64_t token, Job& job) {
   if (!job.order.head.empty() && !sendHead(token, job)) return;
   uint64_t turn = 0;
   while (job.sent < job.order.lengthBytes) {
@@ -337,7 +342,8 @@ void PageSender::advance(uint64_t token, Job& job) {
     const StoredPage& page = job.order.pages[job.page];
     const uint64_t left = job.order.lengthBytes - job.sent;
     const auto wanted = static_cast<uint32_t>(std::min<uint64_t>(left, page.lengthBytes - job.inPage));
-    const int64_t sent = sendSome(cache_, job.order.socket, job.slot, job.inPage, wanted, job.order.copied);
+    const int socket = hand_.take(job.socket);
+    const int64_t sent = socket < 0 ? -EBADF : sendSome(cache_, socket, job.slot, job.inPage, wanted, job.order.copied);
     if (sent < 0) {
       finish(token, job, SendOutcome::gone);
       return;
@@ -365,7 +371,8 @@ void PageSender::advance(uint64_t token, Job& job) {
 // False: the job waits for the socket, or has ended.
 bool PageSender::sendHead(uint64_t token, Job& job) {
   std::string& head = job.order.head;
-  const int64_t sent = sendBytes(job.order.socket, head, nullptr, 0, false);
+  const int socket = hand_.take(job.socket);
+  const int64_t sent = socket < 0 ? -EBADF : sendBytes(socket, head, nullptr, 0, false);
   if (sent < 0) {
     finish(token, job, SendOutcome::gone);
     return false;
@@ -451,12 +458,6 @@ void PageSender::finish(uint64_t token, Job& job, SendOutcome outcome) {
   job.outcome = outcome;
   if (job.pinned) cache_.release(job.slot);
   job.pinned = false;
-  if (job.order.socket >= 0) {
-    // The entry would outlive this descriptor: the owner has another one of the same socket.
-    if (job.polled) epoll_ctl(epoll_, EPOLL_CTL_DEL, job.order.socket, nullptr);
-    ::close(job.order.socket);
-    job.order.socket = -1;
-  }
   endIfIdle(token, job);
 }
 
@@ -470,12 +471,15 @@ void PageSender::endIfIdle(uint64_t token, Job& job) {
   sink_.done(token, outcome, sent);
 }
 
+// The hand holds the socket. What another job of the connection has left in the set becomes this one's.
 void PageSender::waitForSocket(uint64_t token, Job& job) {
   epoll_event event{};
   event.events = EPOLLOUT | EPOLLONESHOT;
   event.data.u64 = token;
-  const int operation = job.polled ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
-  if (epoll_ctl(epoll_, operation, job.order.socket, &event) == 0) job.polled = true;
+  const int socket = hand_.take(job.socket);
+  const bool set = epoll_ctl(epoll_, EPOLL_CTL_MOD, socket, &event) == 0 ||
+                   (errno == ENOENT && epoll_ctl(epoll_, EPOLL_CTL_ADD, socket, &event) == 0);
+  if (set) job.polled = true;
   else finish(token, job, SendOutcome::gone);
 }
 

@@ -8,7 +8,7 @@
 //                                  <------------- inbox ---------------- page pinned for the job
 //                    done(token, outcome), when no read of the job is under way
 //
-// A job that waits for its socket holds a descriptor and its list of pages. What it is about to send may be evicted
+// A job that waits for its socket holds the name of it (socket_hand.h), and its list of pages. What it is about to send may be evicted
 // meanwhile, and is read again then.
 #pragma once
 #include <atomic>
@@ -24,6 +24,7 @@
 #include "joinable_thread.h"
 #include "listen.h"
 #include "page_cache.h"
+#include "socket_hand.h"
 
 namespace primed {
 
@@ -93,7 +94,8 @@ class PageSender final : public PageWaiter, public DiskSink {
   // 0 or a positive errno. `engine`: io_uring or threads.
   int open(bool uring);
 
-  // The owner's thread. Takes its own descriptor of the socket. 0, or a positive errno: then nothing was started.
+  // The owner's thread, which may close the socket whenever it likes: the job then ends as `gone`, at the latest when it is
+  // cancelled or has stalled. 0, or a positive errno: then nothing was started.
   int start(SendOrder&& order);
   // What a client may leave untaken in the kernel, of which all of them have so much together: beyond its limit for all
   // of TCP the kernel cuts off clients that are not to blame.
@@ -113,6 +115,7 @@ class PageSender final : public PageWaiter, public DiskSink {
  private:
   struct Job {
     SendOrder order;
+    SocketName socket;
     size_t page = 0;
     uint32_t inPage = 0;
     uint64_t sent = 0;
@@ -123,7 +126,7 @@ class PageSender final : public PageWaiter, public DiskSink {
     uint32_t slot = 0;
     bool waiting = false;   // for a page
     bool queued = false;    // for a free load
-    bool polled = false;    // known to epoll
+    bool polled = false;    // has waited for its socket
     bool ended = false;
     SendOutcome outcome = SendOutcome::cancelled;
   };
@@ -147,6 +150,7 @@ class PageSender final : public PageWaiter, public DiskSink {
   void run();
   void handle(Message& message);
   void advance(uint64_t token, Job& job);
+  void sendPages(uint64_t token, Job& job);
   bool sendHead(uint64_t token, Job& job);
   bool holdPage(uint64_t token, Job& job);
   void readAhead(uint64_t token, Job& job);
@@ -173,6 +177,7 @@ class PageSender final : public PageWaiter, public DiskSink {
   std::vector<Message> inbox_;
 
   // The sender's thread alone.
+  SocketHand hand_;
   std::unordered_map<uint64_t, std::unique_ptr<Job>> jobs_;
   std::vector<Load> loads_;
   std::vector<uint32_t> freeLoads_;

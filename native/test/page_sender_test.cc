@@ -4,8 +4,10 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -50,6 +52,8 @@ struct Pair {
     inet_pton(AF_INET, "127.0.0.1", &address.sin_addr);
     client = socket(AF_INET, SOCK_STREAM, 0);
     CHECK(connect(client, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0);
+    const timeval limit = {limitMs / 1000, 0};
+    CHECK(setsockopt(client, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit) == 0);
     while ((server = accept4(listener, nullptr, nullptr, SOCK_NONBLOCK)) < 0) CHECK(errno == EAGAIN);
     close(listener);
   }
@@ -327,6 +331,154 @@ void testStalled() {
   CHECK(ends.take(2).first == SendOutcome::cancelled);
 }
 
+int descriptorsOpen() {
+  int open = 0;
+  for (int fd = 0; fd < 4096; fd++) open += fcntl(fd, F_GETFD) >= 0 ? 1 : 0;
+  return open;
+}
+
+// A job that has its head sent, and waits for its first page, which nobody has read yet.
+struct WaitingJob {
+  const StoredFile file;
+  PageCache cache{16 * cachePageBytes};
+  Ends ends;
+  Waiter reader;
+  PageSender sender{cache, ends, {4, 2, limitMs}};
+  Pair pair;
+  uint32_t slot = 0;
+
+  WaitingJob() {
+    CHECK(cache.open() == 0 && sender.open(false) == 0);
+    CHECK(cache.take({1, 0}, frameBytes, &reader, 0, &slot) == PageCache::Taken::mine);
+    CHECK(sender.start({1, pair.server, file.pages(), 0, file.size(), "head"}) == 0);
+    CHECK(readFrom(pair.client, 4).size() == 4);
+  }
+  ~WaitingJob() { CHECK(sender.close(limitMs)); }
+  // The page is there: the job, whose socket has room, sends it.
+  void settle() {
+    memcpy(cache.address(slot), file.bytes.data(), cachePageBytes);
+    cache.settle(slot, 0);
+  }
+};
+
+// The descriptor of a connection is closed by its owner, and another has its number at once: a connection, or a file, to which
+// sendfile would write as well. Nothing of the answer gets there.
+void testNumberOfAnother() {
+  for (const bool isFile : {false, true}) {
+    WaitingJob job;
+    Pair other;
+    const StoredFile untouched;
+    const int number = job.pair.server;
+    CHECK(dup2(isFile ? untouched.fd : other.server, number) == number);
+    // It is closed: the sender holds nothing of it.
+    CHECK(readFrom(job.pair.client, 1).empty());
+    job.settle();
+    const auto end = job.ends.take(1);
+    CHECK(end.first == SendOutcome::gone && end.second == 0);
+    if (isFile) {
+      CHECK(lseek(number, 0, SEEK_CUR) == 0 && lseek(number, 0, SEEK_END) == static_cast<off_t>(untouched.bytes.size()));
+      std::vector<uint8_t> bytes(untouched.bytes.size());
+      CHECK(pread(number, bytes.data(), bytes.size(), 0) == static_cast<ssize_t>(bytes.size()) && bytes == untouched.bytes);
+    } else {
+      uint8_t byte;
+      CHECK(recv(other.client, &byte, 1, MSG_DONTWAIT) < 0 && errno == EAGAIN);
+      // Its own answer is whole.
+      CHECK(job.sender.start({2, number, job.file.pages(), 0, job.file.size()}) == 0);
+      CHECK(readFrom(other.client, job.file.size()) == std::vector<uint8_t>(job.file.bytes.begin(), job.file.bytes.begin() + static_cast<ptrdiff_t>(job.file.size())));
+      CHECK(job.ends.take(2).first == SendOutcome::sent);
+    }
+  }
+}
+
+// The same while the job waits for its socket: it is not woken for what has its number now, and both may wait at once.
+void testNumberOfAnotherWaiting() {
+  const StoredFile file;
+  PageCache cache(16 * cachePageBytes);
+  CHECK(cache.open() == 0);
+  Ends ends;
+  PageSender sender(cache, ends, {4, 2, limitMs});
+  CHECK(sender.open(false) == 0);
+  Pair pair, other;
+  const int few = 65'536;
+  for (const int fd : {pair.server, other.server}) setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &few, sizeof few);
+  const int number = pair.server;
+  const auto waits = [&](int client) {
+    int unread = 0;
+    for (int before = -1; unread == 0 || unread != before; usleep(50'000)) {
+      before = unread;
+      CHECK(ioctl(client, FIONREAD, &unread) == 0);
+    }
+  };
+  CHECK(sender.start({1, number, file.pages(), 0, file.size()}) == 0);
+  waits(pair.client);
+  CHECK(dup2(other.server, number) == number);
+  CHECK(sender.start({2, number, file.pages(), 0, file.size()}) == 0);
+  waits(other.client);
+  // The end of the first is not the end of the second's waiting.
+  sender.cancel(1);
+  CHECK(ends.take(1).first != SendOutcome::sent);
+  const auto got = readFrom(other.client, file.size());
+  CHECK(got.size() == file.size() && memcmp(got.data(), file.bytes.data(), got.size()) == 0);
+  CHECK(ends.take(2).first == SendOutcome::sent);
+  // What the first one's client has got is a beginning, and then the connection was closed.
+  const auto begun = readFrom(pair.client, file.size());
+  CHECK(begun.size() < file.size() && memcmp(begun.data(), file.bytes.data(), begun.size()) == 0);
+  CHECK(sender.close(limitMs));
+}
+
+// Reset by its client in the middle, and the next answers of a connection whose earlier ones had waited.
+void testResetAndKept() {
+  const StoredFile file;
+  PageCache cache(16 * cachePageBytes);
+  CHECK(cache.open() == 0);
+  Ends ends;
+  PageSender sender(cache, ends, {4, 2, limitMs});
+  CHECK(sender.open(false) == 0);
+  const int few = 65'536;
+  {
+    Pair pair;
+    setsockopt(pair.server, SOL_SOCKET, SO_SNDBUF, &few, sizeof few);
+    CHECK(sender.start({1, pair.server, file.pages(), 0, file.size()}) == 0);
+    CHECK(readFrom(pair.client, 1000).size() == 1000);
+    const linger now = {1, 0};
+    setsockopt(pair.client, SOL_SOCKET, SO_LINGER, &now, sizeof now);
+    close(pair.client);
+    pair.client = -1;
+    const auto end = ends.take(1);
+    CHECK(end.first == SendOutcome::gone && end.second < file.size());
+  }
+  Pair kept;
+  setsockopt(kept.server, SOL_SOCKET, SO_SNDBUF, &few, sizeof few);
+  for (uint64_t token = 2; token < 6; token++) {
+    CHECK(sender.start({token, kept.server, file.pages(), 0, file.size()}) == 0);
+    CHECK(readFrom(kept.client, file.size()).size() == file.size());
+    CHECK(ends.take(token).first == SendOutcome::sent);
+  }
+  CHECK(sender.close(limitMs));
+}
+
+// A connection that is waited for has one descriptor; at the limit of descriptors answers that were begun go on.
+void testDescriptors() {
+  WaitingJob job;
+  const int before = descriptorsOpen();
+  Pair more[16];
+  for (int i = 0; i < 16; i++) CHECK(job.sender.start({uint64_t(10 + i), more[i].server, job.file.pages(), 0, job.file.size(), "head"}) == 0);
+  for (const Pair& one : more) CHECK(readFrom(one.client, 4).size() == 4);
+  CHECK(descriptorsOpen() == before + 2 * 16);
+  rlimit whole;
+  CHECK(getrlimit(RLIMIT_NOFILE, &whole) == 0);
+  std::vector<int> others;
+  const rlimit few = {256, whole.rlim_max};
+  CHECK(setrlimit(RLIMIT_NOFILE, &few) == 0);
+  for (int fd; (fd = dup(more[0].client)) >= 0;) others.push_back(fd);
+  CHECK(errno == EMFILE);
+  job.settle();
+  CHECK(readFrom(job.pair.client, job.file.size()).size() == job.file.size());
+  for (const Pair& one : more) CHECK(readFrom(one.client, job.file.size()).size() == job.file.size());
+  for (const int fd : others) close(fd);
+  CHECK(setrlimit(RLIMIT_NOFILE, &whole) == 0);
+}
+
 // Where the kernel gives no huge pages everything is as it was, of small ones.
 void testWithoutHugePages() {
   CHECK(prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0) == 0);
@@ -355,4 +507,8 @@ void testPageSender() {
   testHeads();
   testBadPage();
   testStalled();
+  testNumberOfAnother();
+  testNumberOfAnotherWaiting();
+  testResetAndKept();
+  testDescriptors();
 }

@@ -16,10 +16,11 @@ const memoryBesideBytes = 512 * MiB;
 /** @param openFiles undefined: no limit */
 export function judgeOpenFiles(openFiles: number | undefined): Finding {
   const check = 'limit of open files';
-  if (openFiles === undefined || openFiles >= leastOpenFiles) return ok(check, `${openFiles ?? 'unlimited'} here`);
+  if (openFiles === undefined || openFiles >= leastOpenFiles)
+    return ok(check, `${openFiles ?? 'unlimited'} here; a reader's connection takes one`);
   return warn(
     check,
-    `${openFiles} here, a busy node needs ${leastOpenFiles}`,
+    `${openFiles} here, a busy node needs ${leastOpenFiles}, and one more for each connection of a reader`,
     'the units of the package set LimitNOFILE; elsewhere raise it with ulimit -n',
   );
 }

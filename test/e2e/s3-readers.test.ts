@@ -1,6 +1,7 @@
 /** Clients that are slow: thousands cost no page of memory and nobody's speed, and what one of them reads stays until it has it. */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { readdirSync } from 'node:fs';
 import { get, type IncomingMessage } from 'node:http';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
@@ -60,9 +61,10 @@ int main(int, char** arguments) {
   }
 }`;
 
-/** Of each connection the daemon has two descriptors, and some hundred of its own. */
+/** Of each connection the daemon has one descriptor, and some hundred of its own. */
+const ownDescriptors = 1000;
 const mostDescriptors = Number(execFileSync('bash', ['-c', 'ulimit -Hn'], { encoding: 'utf8' }));
-const readers = Math.min(10_000, Math.floor((mostDescriptors - 1000) / 2));
+const readers = Math.min(10_000, mostDescriptors - ownDescriptors);
 const large = smallDataset.find(({ key }) => key === 'data/large.bin')!;
 const cacheBytes = 64 * MiB;
 let scene: Scene;
@@ -78,6 +80,8 @@ afterAll(async () => {
 });
 
 it(`serves others as before while ${readers} clients are slow, and forgets those that go`, async () => {
+  const descriptors = (): number => readdirSync(`/proc/${scene.daemon.pid}/fd`).length;
+  expect(descriptors()).toBeLessThan(ownDescriptors);
   const program = compileProgram(join(scene.dataDir, 'slow-readers'), clientSource);
   const before = memoryOf(scene.daemon.pid);
   const { s3 } = scene.daemon.ports;
@@ -86,6 +90,7 @@ it(`serves others as before while ${readers} clients are slow, and forgets those
   const [said] = await Promise.race([once(client.stdout!, 'data'), ended.then(([code]) => [`ended with ${code}`])]);
   expect(String(said)).toBe('all\n');
   await expect.poll(() => gauge('primed_s3_bodies_open'), { timeout: 30_000 }).toBe(readers);
+  expect(descriptors()).toBeLessThan(readers + ownDescriptors);
 
   // All of them want pages that do not fit into memory together with those of the others.
   const answer = await rawRequest(s3, `/demo/${large.key}`);
@@ -103,6 +108,7 @@ it(`serves others as before while ${readers} clients are slow, and forgets those
   expect(await ended).toEqual([0, null]);
   await expect.poll(() => gauge('primed_s3_bodies_open'), { timeout: 60_000 }).toBe(0);
   await expect.poll(() => gauge('primed_s3_connections_open'), { timeout: 60_000 }).toBe(0);
+  expect(descriptors()).toBeLessThan(ownDescriptors);
   expectContent((await rawRequest(s3, `/demo/${odd.key}`)).body, odd);
 });
 
