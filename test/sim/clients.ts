@@ -6,7 +6,8 @@ import { defaultLoadOptions } from '../../src/core/load-options.ts';
 import { ledgerDifference, type ManifestEntry, type RunId } from '../../src/core/types.ts';
 import { pageBytes } from '../../src/core/units.ts';
 import { pageLengthOf } from '../support/store-model.ts';
-import type { Cluster, CoordinatorNode } from './nodes.ts';
+import type { Cluster } from './cluster.ts';
+import type { CoordinatorNode } from './coordinator-node.ts';
 import type { World } from './world.ts';
 
 export interface JobPlan {

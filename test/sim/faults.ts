@@ -1,6 +1,8 @@
 /** What a seed does to its world, and how often each of it met work. */
-import type { CoordinatorNode, WorkerNode } from './nodes.ts';
-import { type Cluster, leaseMs } from './nodes.ts';
+import type { Cluster } from './cluster.ts';
+import type { CoordinatorNode } from './coordinator-node.ts';
+import { leaseMs } from './settings.ts';
+import type { WorkerNode } from './worker-node.ts';
 import type { Machine, World } from './world.ts';
 
 export type FaultKind =

@@ -7,7 +7,9 @@ import type { LoadId, RunId } from '../../src/core/types.ts';
 import { pageBytes } from '../../src/core/units.ts';
 import type { RunSpec } from '../../src/ingest/types.ts';
 import type { MemoryEtcd } from '../support/memory-etcd.ts';
-import type { Cluster, CoordinatorNode, WorkerNode } from './nodes.ts';
+import type { Cluster } from './cluster.ts';
+import type { CoordinatorNode } from './coordinator-node.ts';
+import type { WorkerNode } from './worker-node.ts';
 import type { Process, World } from './world.ts';
 
 /** So long after nobody has a claim any more somebody has it who could: what is heard of it, contending, and two transactions. */
