@@ -1,5 +1,7 @@
 /** One run over the workers: which of them know it, what each last said of it, and what became of those that were lost. */
 import { setMaxListeners } from 'node:events';
+import { addFlows, noFlows } from '../core/flows.ts';
+import { besides, nothingInTurn } from '../core/in-turn.ts';
 import type { LimitSums } from '../core/limit-causes.ts';
 import { addLedgers, discardReasons, emptyLedger, type Ledger } from '../core/types.ts';
 import type { RunProgress, RunSpec } from '../ingest/types.ts';
@@ -138,7 +140,7 @@ export class FleetRun {
   }
 }
 
-const nothingInFlight = { partsInFlight: 0, requestsInFlight: 0, longestBytes: 0 };
+const nothingInFlight = { partsInFlight: 0, requestsInFlight: 0, turn: nothingInTurn, flows: noFlows };
 
 export function emptyProgress(): RunProgress {
   return { receivedBytes: 0, durableBytes: 0, retries: 0, partsInFlight: 0, evictedBytes: 0, ledger: emptyLedger() };
@@ -151,7 +153,8 @@ function add(a: RunProgress, b: RunProgress): RunProgress {
     retries: a.retries + b.retries,
     partsInFlight: a.partsInFlight + b.partsInFlight,
     requestsInFlight: requestsOf(a) + requestsOf(b),
-    longestBytes: Math.max(a.longestBytes ?? 0, b.longestBytes ?? 0),
+    turn: besides(a.turn ?? nothingInTurn, b.turn ?? nothingInTurn),
+    flows: addFlows(a.flows ?? noFlows, b.flows ?? noFlows),
     evictedBytes: a.evictedBytes + b.evictedBytes,
     ledger: addLedgers(a.ledger, b.ledger),
   };

@@ -1,5 +1,7 @@
 /** The figures of a job that its workers keep: the ledger, retries, rate and pace that follow from them, and what limits it. */
 import { addDone, type Pace } from '../core/eta.ts';
+import { addFlows, type FlowSums, noFlows } from '../core/flows.ts';
+import { besides, type InTurn, nothingInTurn } from '../core/in-turn.ts';
 import type { Limit, LimitSums } from '../core/limit-causes.ts';
 import { addSample, type RateWindow, rateOf } from '../core/rate.ts';
 import { addLedgers, type Clock, discardReasons, type Ledger, type RunId, type WorkerId } from '../core/types.ts';
@@ -18,8 +20,10 @@ export interface Figures {
   /** What limits it of late; once it has ended, what did. */
   readonly limitedBy?: readonly Limit[];
   readonly pace?: Pace;
-  /** What the request under way that has most before it still has to receive. */
-  readonly longestBytes?: number;
+  /** What requests under way, and those behind them, receive in turn. */
+  readonly turn?: InTurn;
+  /** How the paces of requests have changed. */
+  readonly flows?: FlowSums;
 }
 
 export class RunFigures {
@@ -74,7 +78,7 @@ export class RunFigures {
     const load = this.#fleet.progress(runId);
     let { retries, evictedBytes, ledger } = load;
     let requests = requestsOf(load);
-    let { longestBytes = 0 } = load;
+    let { turn = nothingInTurn, flows = noFlows } = load;
     if (repairs) {
       const repair = this.#fleet.progress(repairRunId);
       for (const [name, sums] of namedBy(repairRunId, this.#fleet.limits(repairRunId))) limits.set(name, sums);
@@ -82,7 +86,8 @@ export class RunFigures {
       evictedBytes += repair.evictedBytes;
       ledger = addLedgers(ledger, repair.ledger);
       requests += requestsOf(repair);
-      longestBytes = Math.max(longestBytes, repair.longestBytes ?? 0);
+      turn = besides(turn, repair.turn ?? nothingInTurn);
+      flows = addFlows(flows, repair.flows ?? noFlows);
     }
     // The worker forgets them when the run ends.
     this.#retriesSeen = Math.max(this.#retriesSeen, retries);
@@ -96,7 +101,8 @@ export class RunFigures {
     this.#pace = addDone(this.#pace, atMs, { files, bytes: movedBytes(ledger) }, requests);
     const figures = {
       pace: this.#pace,
-      longestBytes,
+      turn,
+      flows,
       retries: this.#retriesBefore + this.#retriesSeen,
       evictedBytes: this.#evictedBefore + this.#evictedSeen,
       ledger,

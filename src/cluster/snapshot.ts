@@ -1,6 +1,8 @@
 /** From the state of a job and the live figures of its run to what reports are made of. Pure. */
 
 import { type Pace, timeLeftMs } from '../core/eta.ts';
+import type { FlowSums } from '../core/flows.ts';
+import type { InTurn } from '../core/in-turn.ts';
 import type { JobSnapshot } from '../core/job.ts';
 import { isEnded, type JobProgress, processedFiles } from '../core/job-machine.ts';
 import type { Limit } from '../core/limit-causes.ts';
@@ -16,7 +18,8 @@ export interface LiveFigures {
   readonly limitedBy?: readonly Limit[];
   /** How it went so far, and the time by the same clock. */
   readonly pace?: Pace;
-  readonly longestBytes?: number;
+  readonly turn?: InTurn;
+  readonly flows?: FlowSums;
   readonly nowMs?: number;
   /** Why nothing goes on. */
   readonly waitingFor?: string | undefined;
@@ -88,14 +91,15 @@ function loadedSoFar(
 /** Until everything is loaded, of a load whose listing has ended. */
 function etaOf(definition: JobDefinition, progress: JobProgress, live: LiveFigures): number | undefined {
   const { state, listing, listingDone, tally } = progress;
-  const { pace, nowMs, ledger, longestBytes = 0 } = live;
+  const { pace, nowMs, ledger, turn, flows } = live;
   if (definition.type !== 'LOAD' || state !== 'RUNNING' || !listingDone) return undefined;
   if (pace === undefined || nowMs === undefined) return undefined;
   const bytes = listing.bytes + tally.grownBytes - tally.skippedBytes - tally.failedBytes;
   const left = {
     files: listing.files - processedFiles(tally),
     bytes: bytes * definition.options.replicas - movedBytes(ledger),
-    longestBytes,
+    ...(turn && { turn }),
+    ...(flows && { flows }),
   };
   return timeLeftMs(pace, left, nowMs);
 }

@@ -8,8 +8,11 @@
  *
  * Where an origin is as fast as it is, fewer requests at the end are no slower than many before; where each connection is, they
  * are. Both look the same for as long as there are as many. So what was done is held against the time, and against the time of
- * requests; of both, that counts under which the pace was the more even one, and of two that are alike, time.
+ * requests; of both, that counts under which the pace was the more even one, and for which the paces of the requests speak
+ * (core/flows); of two that are alike, time. Where it is the time of requests, what waits is given out to those under way.
  */
+import { type FlowSums, noFlows, oddsOfOwnPace, ownMsOfAByte } from './flows.ts';
+import { type InTurn, nothingInTurn } from './in-turn.ts';
 
 /** What was done until then; both only grow. */
 export interface Done {
@@ -39,20 +42,20 @@ const blockMs = 250;
 /** Beyond this many, of the older half two become one. */
 const mostBlocks = 64;
 /** Before this a pace would be noise. */
-const leastElapsedMs = 500;
+const leastElapsedMs = 150;
 /** A load of which nothing was done for so long stands still, and nobody knows when it will have ended. */
 const standstillMs = 10_000;
 /** So long nothing may be done without anybody being late. */
 const leastWaitMs = 500;
 /** What was done so long ago counts half: a sixth of the time so far, within these. No single wave counts for much. */
-const halfLife = { share: 1 / 6, leastMs: 3_000, mostMs: 60_000, waves: 4 };
+const halfLife = { share: 1 / 6, leastMs: 3_000, mostMs: 60_000, waves: 8 };
 /** Bytes that a file costs: what is tried, and what it usually is. */
 const fileCosts = [0, ...Array.from({ length: 13 }, (_, power) => 2 ** (12 + power))];
 const usualFileCost = 2 ** 19;
 /** How far from the usual one, in powers of two, is as odd as a deviation of one sigma. */
 const oddPowers = 3;
 /** That a request is as fast as it is, however many there are, is less usual than that all together are. */
-const oddBasis = { ms: 0, requestMs: 4 };
+const oddBasis = { ms: 0, requestMs: 2 };
 /** Nor is it nothing that blocks say of what a file costs whose mix of files and bytes goes to and fro. */
 const leastTelling = 0.05;
 /** Of the mix of files and bytes, whose range is 1: where what is left has another one by so much, it matters what a file costs. */
@@ -87,8 +90,10 @@ export function addDone(pace: Pace | undefined, atMs: number, done: Done, reques
 }
 
 export interface Left extends Done {
-  /** Of the request under way that has most before it; 0: that is not known. */
-  readonly longestBytes: number;
+  /** What requests under way, and those behind them, receive in turn; absent: that is not known. */
+  readonly turn?: InTurn;
+  /** How the paces of requests have changed. */
+  readonly flows?: FlowSums;
 }
 
 /** Milliseconds until what is left is done; undefined: that cannot be said. */
@@ -112,9 +117,19 @@ export function timeLeftMs(pace: Pace, left: Left, nowMs: number): number | unde
   const paid = bytes > guess.fileCost * files ? Math.min(files, pace.requests) : 0;
   const work = bytes + guess.fileCost * (files - paid);
   const wholeMs = work * guess.msOfAByte;
-  const spentMs =
-    guess.basis === 'ms' ? wholeMs : Math.max(wholeMs / requestsOf(counted), left.longestBytes * guess.msOfAByte);
+  const spentMs = guess.basis === 'ms' ? wholeMs : inTurnMs(left, { ...guess, wholeMs, requests: requestsOf(counted) });
   return Math.max(0, spentMs - (waits ? idleMs : 0));
+}
+
+/** Where each request has a pace of its own: no sooner than what it receives in turn. Where nothing waits, that is known to the byte. */
+function inTurnMs(
+  { bytes, turn = nothingInTurn, flows = noFlows }: Left,
+  { wholeMs, requests, msOfAByte }: { wholeMs: number; requests: number; msOfAByte: number },
+): number {
+  const ownMs = ownMsOfAByte(flows);
+  const beyondBytes = Math.max(0, bytes - turn.ofBytes);
+  const turnMs = (turn.bytes + beyondBytes / requests) * (ownMs ?? msOfAByte);
+  return ownMs !== undefined && turn.waiting === 0 && beyondBytes < 1 ? turnMs : Math.max(wholeMs / requests, turnMs);
 }
 
 /** Under way of late. */
@@ -188,15 +203,16 @@ interface Guess {
   readonly oddity: number;
 }
 
-function likeliest(blocks: readonly Weighted[], left: Done): Guess | undefined {
+function likeliest(blocks: readonly Weighted[], left: Left): Guess | undefined {
   const telling = tellingOf(blocks, left);
+  const odd = { ...oddBasis, ms: oddBasis.ms + oddsOfOwnPace(left.flows ?? noFlows) };
   let best: Guess | undefined;
   for (const basis of ['ms', 'requestMs'] as const) {
     const found = fileCosts.flatMap((fileCost) => evenness(blocks, fileCost, basis) ?? []);
     const least = Math.min(...found.map(({ unevenness }) => unevenness));
     for (const { fileCost, msOfAByte, unevenness, independent } of found) {
       const powers = Math.log2(Math.max(fileCost, fileCosts[1]! / 2) / usualFileCost) / oddPowers;
-      const oddity = independent * (least + telling * (unevenness - least)) + powers ** 2 + oddBasis[basis];
+      const oddity = independent * (least + telling * (unevenness - least)) + powers ** 2 + odd[basis];
       if (best === undefined || oddity < best.oddity) best = { basis, fileCost, msOfAByte, oddity };
     }
   }

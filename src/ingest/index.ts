@@ -10,7 +10,7 @@ import { LanePool } from './lanes.ts';
 import { type LimitBoard, makeLimitBoard } from './limit-board.ts';
 import { OriginLimiter } from './origin-limiter.ts';
 import type { PeerAccess } from './peer-links.ts';
-import { makeRunBoard } from './run-board.ts';
+import { makeRunBoard, mostSlots } from './run-board.ts';
 import type { WorkerObserver } from './types.ts';
 import { IngestWorker } from './worker.ts';
 
@@ -45,9 +45,8 @@ export interface IngestOptions {
   readonly onFatal: (error: Error) => void;
 }
 
-/** A lane needs one slot landing and one leaving, at least; more than this hides no more latency on any disk we met. */
+/** A lane needs one slot landing and one leaving. */
 const fewestSlots = 2;
-const mostSlots = 64;
 
 /** Starts the lanes and the worker that feeds them. Throws NATIVE_MISSING. */
 export async function openIngest(

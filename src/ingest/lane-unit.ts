@@ -15,7 +15,7 @@ import type { LaneChecksums } from './lane-checksums.ts';
 import type { LaneDisk } from './lane-disk.ts';
 import type { SlotsInUse } from './lane-limits.ts';
 import type { FailedPart, FromLane, PartAnswer, Transfer, WriteDone, WriteUnit } from './protocol.ts';
-import { bookBytes, bookLongest, type RunBoard, runRows } from './run-board.ts';
+import { bookBytes, bookSlotBytes, enterSlot, leaveSlot, type RunBoard } from './run-board.ts';
 
 /** Parts that are this much later than the last arrival of their unit no longer hold it back. */
 const lateMs = 250;
@@ -29,6 +29,8 @@ const PartState = {
 interface Landing {
   readonly unit: WriteUnit;
   readonly view: Uint8Array;
+  /** Where the run board has its slot. */
+  readonly onBoard: number;
   readonly freeSlot: () => void;
   readonly states: Uint8Array;
   readonly checksums: (Uint32Array | undefined)[];
@@ -57,8 +59,6 @@ export class UnitRunner implements SlotsInUse {
   readonly #row: CounterRow;
   readonly #post: (message: FromLane, transfer?: ArrayBuffer[]) => void;
   readonly #landings = new Set<Landing>();
-  /** By run. */
-  readonly #longest = new Float64Array(runRows);
 
   constructor(options: {
     client: RangeClient;
@@ -78,12 +78,15 @@ export class UnitRunner implements SlotsInUse {
     this.#post = options.post;
   }
 
-  /** Receives the parts of `unit` into `view`; calls `freeSlot` once, when nothing touches the slot any more. */
-  start(unit: WriteUnit, view: Uint8Array, freeSlot: () => void): void {
+  /** Receives the parts of `unit` into `view` of the slot; calls `freeSlot` once, when nothing touches it any more. */
+  start(unit: WriteUnit, { slot, view }: { slot: number; view: Uint8Array }, freeSlot: () => void): void {
     const count = unit.keys.length;
+    const { run, id, copied } = unit;
+    const bytes = unit.lengths.reduce((sum, length) => sum + length, 0);
     const landing: Landing = {
       unit,
       view,
+      onBoard: enterSlot(this.#board, this.#laneIndex, slot, { run, id, bytes, requests: count, copied }),
       freeSlot,
       states: new Uint8Array(count),
       checksums: new Array(count),
@@ -106,10 +109,7 @@ export class UnitRunner implements SlotsInUse {
     this.#row.set(laneColumns.queuedParts, this.#client.queued);
     this.#row.set(laneColumns.partsInFlight, this.#client.active);
     this.#row.set(laneColumns.socketsOpen, this.#client.sockets);
-    this.#longest.fill(0);
     for (const landing of this.#landings) {
-      const { run } = landing.unit;
-      this.#longest[run] = Math.max(this.#longest[run] as number, longestOf(landing));
       if (
         landing.waiting > 0 &&
         (landing.arrived > 0 || landing.failed.length > 0) &&
@@ -118,7 +118,6 @@ export class UnitRunner implements SlotsInUse {
         this.#write(landing);
       }
     }
-    bookLongest(this.#board, this.#laneIndex, this.#longest);
   }
 
   eachSlot(visit: Parameters<SlotsInUse['eachSlot']>[0]): void {
@@ -138,6 +137,7 @@ export class UnitRunner implements SlotsInUse {
     const onBytes = (at: number, count: number): void => {
       bookBytes(this.#board, booked, unit.run, this.#laneIndex, count);
       landing.received[part] = (landing.received[part] as number) + count;
+      bookSlotBytes(this.#board, landing.onBoard, count);
       if (unit.copied) this.#row.add(laneColumns.peerBytes, count);
       else this.#row.add(laneColumns.originBytes, count);
       this.#row.add(laneColumns.checksumBytes, count);
@@ -237,6 +237,7 @@ export class UnitRunner implements SlotsInUse {
       landing.waiting === 0 && landing.writing === 0 && landing.arrived === 0 && landing.failed.length === 0;
     if (final) {
       this.#landings.delete(landing);
+      leaveSlot(this.#board, landing.onBoard);
       landing.freeSlot();
     }
     const checksums = joined(arrived.map((part) => landing.checksums[part] as Uint32Array));
@@ -303,14 +304,4 @@ function joined(pieces: readonly Uint32Array[]): Uint32Array<ArrayBuffer> {
     at += piece.length;
   }
   return all;
-}
-
-/** Bytes before the part of it that has most before it. */
-function longestOf({ unit, states, received }: Landing): number {
-  let longest = 0;
-  for (const [part, state] of states.entries()) {
-    if (state === PartState.waiting)
-      longest = Math.max(longest, (unit.lengths[part] as number) - (received[part] as number));
-  }
-  return longest;
 }

@@ -80,7 +80,7 @@ export default async function lane(start: LaneStart): Promise<void> {
         case 'unit': {
           const slot = takeSlot();
           const view = slots.view(slot);
-          if (message.unit.kind === 'write') runner.start(message.unit, view, () => freeSlot(slot));
+          if (message.unit.kind === 'write') runner.start(message.unit, { slot, view }, () => freeSlot(slot));
           else checker.start(message.unit, view, () => freeSlot(slot));
           break;
         }

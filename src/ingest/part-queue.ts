@@ -25,6 +25,14 @@ export class PartQueue {
     return this.parts.peek(index);
   }
 
+  /** Bytes of the parts that wait, as far as they are known: those of held files are not. */
+  *waitingBytes(partBytes: number): Generator<number> {
+    for (let at = 0; at < this.parts.length; at += 1) yield this.parts.peek(at)!.range.length;
+    for (let at = 0; at < this.planning.length; at += 1)
+      for (let left = this.planning.peek(at)!.unplannedBytes; left > 0; left -= partBytes)
+        yield Math.min(left, partBytes);
+  }
+
   /** A part of a held file has ended: it is planned on, before files that came after it. */
   release(file: FileTask): void {
     file.held = false;

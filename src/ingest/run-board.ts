@@ -6,7 +6,7 @@
  *                 Int32   weight     share of sockets, beside other runs                   (main writes)
  *   per run, lane Float64 received   body bytes from origins since the run got this row   (that lane writes)
  *                 Float64 copied     body bytes from other workers                        (that lane writes)
- *                 Float64 longest    bytes before the part under way that has most before it  (that lane writes)
+ *   per lane, slot  Float64 five cells of the unit in it (slotCells)                        (that lane writes)
  *   per run, lane, state
  *                 Float64 waited     ms of slots, by what they waited for (core/limit-account)  (that lane writes)
  */
@@ -22,7 +22,14 @@ export const runRows = 512;
 const int32Bytes = runRows * 3 * 4;
 const states = laneStates.length;
 /** Of one run in one lane. */
-const laneBytes = (3 + states) * 8;
+const laneBytes = (2 + states) * 8;
+/** More than this hides no more latency on any disk we met. */
+export const mostSlots = 64;
+/** Of a unit that is received: its run, counted from 1; its id; bytes in all and so far; requests, below 0 those to another worker. */
+const slotCells = 5;
+const [runCell, idCell, bytesCell, receivedCell, requestsCell] = [0, 1, 2, 3, 4];
+/** Of all slots of a lane. */
+const slotsBytes = mostSlots * slotCells * 8;
 
 export interface RunBoard {
   readonly buffer: SharedArrayBuffer;
@@ -33,19 +40,19 @@ export interface RunBoard {
   readonly received: Float64Array;
   /** The same for what comes from other workers. */
   readonly copied: Float64Array;
-  /** The same for what the part under way that has most before it still has to receive; some tenths of a second old. */
-  readonly longest: Float64Array;
+  /** slots[(lane * mostSlots + slot) * slotCells + cell] */
+  readonly slots: Float64Array;
   /** waited[(run * lanes + lane) * states + state] */
   readonly waited: Float64Array;
   readonly lanes: number;
 }
 
 export function makeRunBoard(lanes: number): RunBoard {
-  return attachRunBoard(new SharedArrayBuffer(int32Bytes + runRows * lanes * laneBytes));
+  return attachRunBoard(new SharedArrayBuffer(int32Bytes + lanes * (runRows * laneBytes + slotsBytes)));
 }
 
 export function attachRunBoard(buffer: SharedArrayBuffer): RunBoard {
-  const lanes = (buffer.byteLength - int32Bytes) / (runRows * laneBytes);
+  const lanes = (buffer.byteLength - int32Bytes) / (runRows * laneBytes + slotsBytes);
   return {
     buffer,
     tokens: new Int32Array(buffer, 0, runRows),
@@ -53,8 +60,8 @@ export function attachRunBoard(buffer: SharedArrayBuffer): RunBoard {
     weights: new Int32Array(buffer, runRows * 8, runRows),
     received: new Float64Array(buffer, int32Bytes, runRows * lanes),
     copied: new Float64Array(buffer, int32Bytes + runRows * lanes * 8, runRows * lanes),
-    longest: new Float64Array(buffer, int32Bytes + runRows * lanes * 16, runRows * lanes),
-    waited: new Float64Array(buffer, int32Bytes + runRows * lanes * 24, runRows * lanes * states),
+    waited: new Float64Array(buffer, int32Bytes + runRows * lanes * 16, runRows * lanes * states),
+    slots: new Float64Array(buffer, int32Bytes + lanes * runRows * laneBytes, lanes * mostSlots * slotCells),
     lanes,
   };
 }
@@ -99,17 +106,49 @@ export function bytesOfRun(board: RunBoard, from: Float64Array, run: number): nu
   return sum;
 }
 
-/** Called by a lane, with an element for each run. */
-export function bookLongest(board: RunBoard, lane: number, bytes: Float64Array): void {
-  for (let run = 0; run < runRows; run += 1) board.longest[run * board.lanes + lane] = bytes[run] as number;
+/** What is received into a slot. */
+export interface SlotUnit {
+  readonly run: number;
+  readonly id: number;
+  readonly bytes: number;
+  /** Requests that it is received by, at most one a part. */
+  readonly requests: number;
+  /** From another worker. */
+  readonly copied: boolean;
 }
 
-/** Over all lanes. */
-export function longestOfRun(board: RunBoard, run: number): number {
-  let longest = 0;
-  for (let lane = 0; lane < board.lanes; lane += 1)
-    longest = Math.max(longest, board.longest[run * board.lanes + lane] as number);
-  return longest;
+/** Called by a lane. Gives where `bookSlotBytes` and `leaveSlot` find the slot. */
+export function enterSlot(board: RunBoard, lane: number, slot: number, unit: SlotUnit): number {
+  const at = (lane * mostSlots + slot) * slotCells;
+  board.slots[at + idCell] = unit.id;
+  board.slots[at + bytesCell] = unit.bytes;
+  board.slots[at + receivedCell] = 0;
+  board.slots[at + requestsCell] = unit.copied ? -unit.requests : unit.requests;
+  board.slots[at + runCell] = unit.run + 1;
+  return at;
+}
+
+export function bookSlotBytes(board: RunBoard, at: number, bytes: number): void {
+  board.slots[at + receivedCell] = (board.slots[at + receivedCell] as number) + bytes;
+}
+
+export function leaveSlot(board: RunBoard, at: number): void {
+  board.slots[at + runCell] = 0;
+}
+
+/** Each unit of the run that is received from an origin, over all lanes; of one with several requests, what each has on average. */
+export function eachFetch(
+  { slots }: RunBoard,
+  run: number,
+  visit: (unit: { id: number; requests: number; receivedBytes: number; leftBytes: number }) => void,
+): void {
+  for (let at = 0; at < slots.length; at += slotCells) {
+    const requests = slots[at + requestsCell] as number;
+    if (slots[at + runCell] !== run + 1 || requests <= 0) continue;
+    const receivedBytes = slots[at + receivedCell] as number;
+    const leftBytes = Math.max(0, (slots[at + bytesCell] as number) - receivedBytes) / requests;
+    visit({ id: slots[at + idCell] as number, requests, receivedBytes, leftBytes });
+  }
 }
 
 /** Called by a lane: its slots of the run have waited so long, one element a state. */
@@ -137,7 +176,6 @@ export function waitsOfRun(board: RunBoard, run: number): Partial<Record<LimitSt
 export function clearRow(board: RunBoard, run: number): void {
   Atomics.store(board.tokens, run, 0);
   Atomics.store(board.viewBytes, run, 0);
-  for (const column of [board.received, board.copied, board.longest])
-    column.fill(0, run * board.lanes, (run + 1) * board.lanes);
+  for (const column of [board.received, board.copied]) column.fill(0, run * board.lanes, (run + 1) * board.lanes);
   board.waited.fill(0, run * board.lanes * states, (run + 1) * board.lanes * states);
 }

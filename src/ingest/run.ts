@@ -1,6 +1,7 @@
 /** The state of one run on this worker: its files, its queue of parts, its limits. Plain bookkeeping; others act on it. */
 import { setMaxListeners } from 'node:events';
 import type { PrimedError } from '../core/errors.ts';
+import type { FlowWatch } from '../core/flows.ts';
 import { covers } from '../core/path-scope.ts';
 import type { RetryBudget } from '../core/retry.ts';
 import type { OriginSilence } from '../core/silence.ts';
@@ -110,6 +111,8 @@ export class Run {
   foldedBytes = 0;
   /** The same of bytes from other workers. */
   foldedPeerBytes = 0;
+  /** How requests to the origin went on of late. */
+  flows: FlowWatch | undefined;
   retries = 0;
   evictedBytes = 0;
   stopping = false;

@@ -16,6 +16,8 @@
 import type { Checksums } from '../core/attributes.ts';
 import type { ErrorReport } from '../core/errors.ts';
 import type { GoneReason } from '../core/file-events.ts';
+import type { FlowSums } from '../core/flows.ts';
+import type { InTurn } from '../core/in-turn.ts';
 import type { LimitCause, LimitSums } from '../core/limit-causes.ts';
 import type { OriginDemand, OriginLimit } from '../core/origin-limits.ts';
 import type { PinList } from '../core/retention.ts';
@@ -141,8 +143,10 @@ export interface RunProgress {
   readonly partsInFlight: number;
   /** How many of these may be on their way at once; absent: it does not say. */
   readonly requestsInFlight?: number;
-  /** What the one that has most before it still has to receive; absent: it does not say. */
-  readonly longestBytes?: number;
+  /** What those from origins still have to receive, and those behind them; absent: it does not say. */
+  readonly turn?: InTurn;
+  /** How the paces of these requests have changed; absent: it does not say. */
+  readonly flows?: FlowSums;
   /** What was evicted to make room for the run, since this process started it. */
   readonly evictedBytes: number;
   /** What it was waiting for, since this process started it; absent: that is not known (any more). */

@@ -5,6 +5,8 @@ import { abortable } from '../core/abortable.ts';
 import type { Checksums } from '../core/attributes.ts';
 import { reportOf } from '../core/errors.ts';
 import { type FileTeller, type GoneReason, keptMessage } from '../core/file-events.ts';
+import { noFlows } from '../core/flows.ts';
+import { nothingInTurn } from '../core/in-turn.ts';
 import type { OriginDemand, OriginLimit } from '../core/origin-limits.ts';
 import { partsOf } from '../core/part-plan.ts';
 import { covers } from '../core/path-scope.ts';
@@ -36,8 +38,9 @@ import type { OriginLimiter } from './origin-limiter.ts';
 import { OriginLinks } from './origin-links.ts';
 import { Parts } from './parts.ts';
 import { type PeerAccess, PeerLinks } from './peer-links.ts';
+import { lookAtRequests, turnOf } from './requests.ts';
 import { Run } from './run.ts';
-import { clearRow, longestOfRun, type RunBoard, runRows } from './run-board.ts';
+import { clearRow, type RunBoard, runRows } from './run-board.ts';
 import type {
   CachedBytes,
   FileOutcome,
@@ -166,7 +169,10 @@ export class IngestWorker implements Worker {
     });
     this.#limiter.onRoom(onPlanned);
     this.#foldTimer = setInterval(() => {
-      for (const run of this.#runs.values()) this.#books.fold(run);
+      for (const run of this.#runs.values()) {
+        this.#books.fold(run);
+        lookAtRequests(this.#board, run);
+      }
       this.#waits.look(performance.now());
     }, foldMs);
     this.#foldTimer.unref();
@@ -454,7 +460,8 @@ export class IngestWorker implements Worker {
       retries: run?.retries ?? 0,
       partsInFlight,
       requestsInFlight: Math.min(partsInFlight, this.#limits.requests),
-      longestBytes: run === undefined || partsInFlight === 0 ? 0 : longestOfRun(this.#board, run.row),
+      turn: run === undefined || partsInFlight === 0 ? nothingInTurn : turnOf(this.#board, run, this.#partBytes),
+      flows: run?.flows?.sums ?? noFlows,
       evictedBytes: run?.evictedBytes ?? 0,
       ...(run === undefined ? {} : { limitedMs: this.#waits.sumsOf(run) }),
       ledger,

@@ -2,6 +2,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { addDone, type Pace, timeLeftMs } from '../../src/core/eta.ts';
+import { inTurn } from '../../src/core/in-turn.ts';
 import { KiB, MiB } from '../../src/core/units.ts';
 
 interface Trace {
@@ -27,7 +28,7 @@ function estimates({ sizes, bytesPerSecond, fileMs, speedAt = () => 1 }: Trace, 
     pace = addDone(pace, nowMs, { files, bytes: Math.round(bytes) }, 1);
     looks.push({
       atMs: nowMs,
-      etaMs: timeLeftMs(pace, { files: sizes.length - files, bytes: totalBytes - bytes, longestBytes: 0 }, nowMs),
+      etaMs: timeLeftMs(pace, { files: sizes.length - files, bytes: totalBytes - bytes }, nowMs),
     });
     let budget = stepMs * speedAt(spent / totalCost);
     spent += budget;
@@ -155,7 +156,11 @@ it('of files that come in waves, from a third on, with less than two waves in er
           pace = addDone(pace, nowMs, { files: done, bytes: done * size }, files);
           const left = files * waves - done;
           if (nowMs < (waves * waveMs) / 3) continue;
-          const etaMs = timeLeftMs(pace, { files: left, bytes: left * size, longestBytes: size }, nowMs);
+          const etaMs = timeLeftMs(
+            pace,
+            { files: left, bytes: left * size, turn: { bytes: size, ofBytes: size, waiting: 0 } },
+            nowMs,
+          );
           expect(Math.abs(etaMs! - (waves * waveMs - nowMs))).toBeLessThan(
             Math.max(2 * waveMs + 500, 0.15 * (waves * waveMs - nowMs)),
           );
@@ -209,7 +214,7 @@ function looksAt({ partBytes, connections, fast }: Schedule, stepMs = 500): Look
     const left = {
       files: partBytes.length - files,
       bytes: totalBytes - Math.floor(bytes),
-      longestBytes: Math.max(0, ...under),
+      turn: inTurn(under, []),
     };
     looks.push({ atMs: nowMs, etaMs: timeLeftMs(pace, left, nowMs), requests: under.length });
     nextMs += stepMs;
@@ -296,7 +301,11 @@ it('of small files that are done by the hundred, before large ones: goes by what
           files = lump * Math.floor(arrived() / lump);
           pace = addDone(pace, nowMs, { files, bytes: Math.floor(arrived() * kib * KiB) }, 64);
         }
-        const left = { files: 1000, bytes: 1000 * kib * KiB + largeBytes, longestBytes: kib * KiB };
+        const left = {
+          files: 1000,
+          bytes: 1000 * kib * KiB + largeBytes,
+          turn: { bytes: kib * KiB, ofBytes: kib * KiB, waiting: 0 },
+        };
         const workEach = usualFileCost + kib * KiB;
         const expectedMs = ((left.files * usualFileCost + left.bytes) / workEach / perSecond) * 1000;
         const etaMs = timeLeftMs(pace!, left, nowMs)!;
@@ -324,9 +333,13 @@ it('while nothing is done, passes no faster than time does, until it cannot be s
           done += more;
           pace = addDone(pace, nowMs, { files: done, bytes: done * size }, requests);
         }
-        let before = timeLeftMs(pace!, { files, bytes, longestBytes: size }, nowMs);
+        let before = timeLeftMs(pace!, { files, bytes, turn: { bytes: size, ofBytes: size, waiting: 0 } }, nowMs);
         for (; before !== undefined; nowMs += 100) {
-          const after = timeLeftMs(pace!, { files, bytes, longestBytes: size }, nowMs + 100);
+          const after = timeLeftMs(
+            pace!,
+            { files, bytes, turn: { bytes: size, ofBytes: size, waiting: 0 } },
+            nowMs + 100,
+          );
           if (after !== undefined) expect(after).toBeGreaterThanOrEqual(before - 100 - 1e-6);
           before = after;
         }
@@ -339,12 +352,12 @@ it('while nothing is done, passes no faster than time does, until it cannot be s
 it('nothing is said of a load of which nothing is done, nor of one that stands still; of one that is done, nothing is left', () => {
   const done = { files: 0, bytes: 0 };
   const begun = addDone(undefined, 0, done, 0);
-  expect(timeLeftMs(begun, { files: 1, bytes: 1, longestBytes: 0 }, 5000)).toBeUndefined();
+  expect(timeLeftMs(begun, { files: 1, bytes: 1 }, 5000)).toBeUndefined();
   const some = addDone(addDone(begun, 100, { files: 1, bytes: 1000 }, 1), 1100, { files: 2, bytes: 2000 }, 1);
-  expect(timeLeftMs(some, { files: 1, bytes: 1000, longestBytes: 0 }, 1100)).toBeGreaterThan(0);
-  expect(timeLeftMs(some, { files: 1, bytes: 1000, longestBytes: 0 }, 1100 + 60_000)).toBeUndefined();
-  expect(timeLeftMs(some, { files: 0, bytes: 0, longestBytes: 0 }, 1100)).toBe(0);
-  expect(timeLeftMs(some, { files: 0, bytes: -5, longestBytes: 0 }, 1100)).toBe(0);
+  expect(timeLeftMs(some, { files: 1, bytes: 1000 }, 1100)).toBeGreaterThan(0);
+  expect(timeLeftMs(some, { files: 1, bytes: 1000 }, 1100 + 60_000)).toBeUndefined();
+  expect(timeLeftMs(some, { files: 0, bytes: 0 }, 1100)).toBe(0);
+  expect(timeLeftMs(some, { files: 0, bytes: -5 }, 1100)).toBe(0);
 });
 
 it('is bounded, finite and positive, whatever it is told', () => {
@@ -363,7 +376,7 @@ it('is bounded, finite and positive, whatever it is told', () => {
         done = { files: Math.max(0, done.files + more.files), bytes: Math.max(0, done.bytes + more.bytes) };
         pace = addDone(pace, nowMs, done, requests);
         expect(pace.blocks.length).toBeLessThanOrEqual(64);
-        const etaMs = timeLeftMs(pace, { files, bytes, longestBytes: bytes }, nowMs);
+        const etaMs = timeLeftMs(pace, { files, bytes, turn: { bytes: bytes, ofBytes: bytes, waiting: 0 } }, nowMs);
         if (etaMs !== undefined) expect(Number.isFinite(etaMs) && etaMs >= 0).toBe(true);
       }
     }),
@@ -376,6 +389,6 @@ it('a load of days has one too', () => {
   let pace: Pace | undefined;
   for (let step = 0; step <= steps; step += 1)
     pace = addDone(pace, step * stepMs, { files: step, bytes: step * 64 * MiB }, 8);
-  const left = { files: 360, bytes: 360 * 64 * MiB, longestBytes: 0 };
+  const left = { files: 360, bytes: 360 * 64 * MiB };
   expect(timeLeftMs(pace!, left, steps * stepMs)! / (360 * stepMs)).toBeCloseTo(1, 1);
 });

@@ -1,5 +1,6 @@
 import { openSync, truncateSync, writeSync } from 'node:fs';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { nothingInTurn } from '../../../src/core/in-turn.ts';
 import { ledgerDifference, type ManifestEntry, type RunId } from '../../../src/core/types.ts';
 import { KiB, MiB } from '../../../src/core/units.ts';
 import type { ObjectSpec } from '../../../src/demo/origin/objects.ts';
@@ -83,7 +84,7 @@ describe('a run', () => {
     expect(bench.store.ledger(run).discardedBytes.stopped).toBeGreaterThan(0);
   });
 
-  it('says how many requests are under way, and how much the one that has most before it has to receive', async () => {
+  it('says how many requests are under way, and what they have to receive', async () => {
     const { specs, entries } = await placed([
       { key: 'nearly', sizeBytes: 2 * MiB },
       { key: 'hardly', sizeBytes: MiB },
@@ -98,13 +99,16 @@ describe('a run', () => {
     await vi.waitFor(
       () => {
         expect(faults.map((fault) => bench.origin.fired(fault))).toEqual([1, 1]);
-        expect(bench.worker.progress(run)).toMatchObject({ requestsInFlight: 2, longestBytes: MiB - 1000 });
+        expect(bench.worker.progress(run)).toMatchObject({
+          requestsInFlight: 2,
+          turn: { bytes: MiB - 1000, ofBytes: MiB - 900, waiting: 0 },
+        });
       },
       { timeout: 20_000 },
     );
     await bench.worker.stopRun(run);
     await Promise.all(outcomes);
-    expect(bench.worker.progress(run)).toMatchObject({ requestsInFlight: 0, longestBytes: 0 });
+    expect(bench.worker.progress(run)).toMatchObject({ requestsInFlight: 0, turn: nothingInTurn });
     await balanced(run);
   });
 
