@@ -16,7 +16,8 @@ import { startDaemon } from '../support/daemon.ts';
 import { temporaryFolder } from '../support/files.ts';
 import { originEnvironment, startTestOrigin } from '../support/origin.ts';
 
-const hostile = 'bad/<img src=x onerror="window.hit=1">&amp;.bin';
+/** Markup, and longer than any line. */
+const hostile = `bad/<img src=x onerror="window.hit=1">&amp;${'x'.repeat(300)}.bin`;
 const objects = [
   ...Array.from({ length: 4 }, (_, n) => ({ key: `slow/${n}.bin`, sizeBytes: 24 * MiB + n })),
   ...Array.from({ length: 1000 }, (_, n) => ({ key: `many/${n}.bin`, sizeBytes: 64 * KiB })),
@@ -62,6 +63,11 @@ async function findings(page: Page): Promise<string[]> {
   );
   await session.detach();
   return found as string[];
+}
+
+async function expectNoOverflow(page: Page): Promise<void> {
+  const [wide, room] = (await page.evaluate('[document.documentElement.scrollWidth, innerWidth]')) as number[];
+  expect(wide, page.url()).toBeLessThanOrEqual(room!);
 }
 
 /** Presses Tab until this has focus; fails where it cannot be reached. */
@@ -134,10 +140,12 @@ test('what failed is told with its reason, its story is told, and a hostile name
   await row.waitFor();
   expect(await row.innerText()).toContain(`s3://demo/${hostile}`);
   expect(await row.innerText()).toContain('403');
+  await expectNoOverflow(page);
   await shoot('job-failed');
   await row.getByRole('link').click();
   await heading(page, 'File').waitFor();
   await page.locator('.story li[data-kind=bad]').first().waitFor();
+  await expectNoOverflow(page);
   // Which attempt of which load failed, and how the origin answered it.
   expect(await page.locator('.story').innerText()).toMatch(/attempt 1 of load .* FAILED \(HTTP 403/);
   await shoot('file-failed');
@@ -207,18 +215,29 @@ test('an origin is told of for the whole cluster, with why its requests fail, an
 });
 
 test('every view has no finding of axe, light and dark, wide and on a phone', async () => {
-  for (const options of [{}, { dark: true, width: 390 }]) {
-    const { page, complaints } = await visit('/console/', options);
-    for (const view of ['Jobs', 'Workers', 'Store', 'Origins', 'File']) {
+  for (const options of [
+    { dark: false, width: 1280 },
+    { dark: true, width: 390 },
+  ]) {
+    const { page, complaints, shoot } = await visit('/console/', options);
+    for (const view of ['Jobs', 'Workers', 'Store', 'Origins', 'Rates', 'File']) {
       await page.getByRole('navigation', { name: 'Console' }).getByRole('link', { name: view }).click();
       await heading(page, view).waitFor();
       expect([view, options, await findings(page)]).toEqual([view, options, []]);
-      expect([view, await page.evaluate('document.documentElement.scrollWidth <= innerWidth')]).toEqual([view, true]);
+      await expectNoOverflow(page);
+      await shoot(`${view}-${options.width}`);
+      if (view !== 'Rates') continue;
+      // Letters of a curve are as large as any, however narrow it is.
+      const letters = await page.locator('.curve').first().getByText('now', { exact: true }).boundingBox();
+      expect(letters!.height).toBeGreaterThan(10);
     }
     await page.getByRole('navigation', { name: 'Console' }).getByRole('link', { name: 'Jobs' }).click();
-    await page.getByRole('link', { name: 's3://demo/bad/' }).first().click();
-    await page.locator('main .crumb').waitFor();
+    // The load, which is older than the free.
+    await page.getByRole('link', { name: 's3://demo/bad/' }).last().click();
+    await page.getByRole('table', { name: 'Files that failed' }).waitFor();
     expect(await findings(page)).toEqual([]);
+    await expectNoOverflow(page);
+    await shoot(`job-${options.width}`);
     await page.goto(`${cluster!.coordinator.api}/console/#/jobs`);
     await button(page, 'Submit a load').click();
     await page.getByLabel('Path', { exact: true }).fill('s3://demo/slow/');
@@ -258,7 +277,7 @@ test('over TLS and with tokens: nothing without one, no button without the role,
       await page.keyboard.press('Enter');
     };
     await signIn('wrong');
-    await page.getByText('The coordinator does not take this token.').waitFor();
+    await page.getByText('The coordinator does not take this token: it is wrong, or no longer valid.').waitFor();
     const shown = async () => Promise.all(['Submit a load', 'Free…'].map((name) => button(page, name).isVisible()));
     for (const [role, buttons] of [
       ['read', [false, false]],

@@ -28,9 +28,12 @@ export class Spark {
   }
 }
 
-const width = 1100;
+/** Before it is laid out. */
+const usualWidth = 1100;
 const height = 190;
 const gutter = { left: 84, bottom: 22, top: 8, right: 8 };
+/** Of a time below. */
+const labelWidth = 64;
 
 export interface CurveOptions {
   readonly nowMs: number;
@@ -45,26 +48,30 @@ export class Curve {
   readonly #line = svg('path', { class: 'line' });
   readonly #area = svg('path', { class: 'area' });
   readonly #ticks: { readonly at: number; readonly text: SVGTextElement }[] = [];
+  readonly #grid: SVGElement[] = [];
   readonly #times = svg('g');
   #axisIs = '';
   #toldMs = 0;
 
   constructor(name: string) {
     this.#name = name;
-    this.el = svg('svg', { class: 'curve', viewBox: `0 0 ${width} ${height}`, role: 'img', 'aria-label': name });
+    this.el = svg('svg', { class: 'curve', role: 'img', 'aria-label': name });
     for (const at of [0, 0.5, 1]) {
       const y = gutter.top + (1 - at) * (height - gutter.top - gutter.bottom);
-      this.el.append(svg('line', { class: 'grid', x1: gutter.left, x2: width - gutter.right, y1: y, y2: y }));
+      const line = svg('line', { class: 'grid', x1: gutter.left, y1: y, y2: y });
+      this.#grid.push(line);
       const text = svg('text', { x: gutter.left - 8, y: y + 4, 'text-anchor': 'end' });
       this.#ticks.push({ at, text });
-      this.el.append(text);
+      this.el.append(line, text);
     }
     this.el.append(this.#times, this.#area, this.#line);
   }
 
   /** `end`: what the right side is. */
   draw(history: RateHistory | undefined, { nowMs, span, end = 'now' }: CurveOptions): void {
-    this.#axis(span, end);
+    // A unit is a pixel: letters are as large on a phone as elsewhere.
+    const width = Math.round(this.el.getBoundingClientRect().width) || usualWidth;
+    this.#axis({ span, end, width });
     const largest = history?.largest(nowMs, span.ms) ?? 0;
     const top = niceTop(largest);
     const lines = history === undefined ? [] : linesOf(history, { nowMs, spanMs: span.ms, top });
@@ -82,13 +89,19 @@ export class Curve {
     setAttribute(this.el, 'aria-label', `${this.#name}: ${told}`);
   }
 
-  /** Times below, made again where the span is another one. */
-  #axis(span: CurveSpan, end: string): void {
-    const is = `${span.name} ${end}`;
+  /** What depends on the width, and times below, made again where the span is another one; in little room every other one. */
+  #axis({ span, end, width }: { span: CurveSpan; end: string; width: number }): void {
+    const is = `${span.name} ${end} ${width}`;
     if (this.#axisIs === is) return;
     this.#axisIs = is;
     this.#toldMs = 0;
-    const texts = Array.from({ length: span.parts + 1 }, (_, part) => {
+    setAttribute(this.el, 'viewBox', `0 0 ${width} ${height}`);
+    for (const line of this.#grid) setAttribute(line, 'x2', `${width - gutter.right}`);
+    const each = (width - gutter.left - gutter.right) / span.parts < labelWidth ? 2 : 1;
+    const shown = Array.from({ length: span.parts + 1 }, (_, part) => part).filter(
+      (part) => (span.parts - part) % each === 0,
+    );
+    const texts = shown.map((part) => {
       const x = gutter.left + (part / span.parts) * (width - gutter.left - gutter.right);
       const anchor = part === 0 ? 'start' : part === span.parts ? 'end' : 'middle';
       const words = part === span.parts ? end : `−${(span.parts - part) * span.each} ${span.unit}`;

@@ -16,7 +16,11 @@ export function signInView(refused: boolean, onToken: () => void): View {
   const form = h(
     'form',
     {},
-    h('p', { class: 'wrong', role: 'alert', hidden: !refused }, 'The coordinator does not take this token.'),
+    h(
+      'p',
+      { class: 'wrong', role: 'alert', hidden: !refused },
+      'The coordinator does not take this token: it is wrong, or no longer valid.',
+    ),
     given.el,
     h('div', { class: 'acts' }, h('button', { type: 'submit', class: 'main' }, 'Sign in')),
   );

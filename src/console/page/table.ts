@@ -15,6 +15,8 @@ export interface Column<R> {
   readonly fill: (cell: HTMLElement, row: R) => void;
   /** The one that names the row. */
   readonly names?: boolean;
+  /** Says nothing without its title, where rows are blocks. */
+  readonly titled?: boolean;
   readonly class?: string;
 }
 
@@ -97,10 +99,14 @@ export class Table<R extends { readonly id: string }> {
   #rowOf(row: R): HTMLElement {
     let made = this.#made.get(row.id);
     if (made === undefined) {
-      const cells = this.#columns.map(({ title, num, names, class: more = '' }) =>
+      const cells = this.#columns.map(({ title, num, names, titled, class: more = '' }) =>
         names
           ? h('th', { scope: 'row', role: 'rowheader', class: more })
-          : h('td', { role: 'cell', 'data-title': title, class: `${num ? 'num' : ''} ${more}`.trim() }),
+          : h('td', {
+              role: 'cell',
+              'data-title': title,
+              class: `${num ? 'num' : ''} ${titled ? 'titled' : ''} ${more}`.trim(),
+            }),
       );
       made = { element: h('tr', { role: 'row' }, ...cells), cells };
       this.#made.set(row.id, made);

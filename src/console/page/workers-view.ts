@@ -81,8 +81,8 @@ const columns: readonly Column<ConsoleWorker>[] = [
     },
   },
   { title: 'Files', num: true, by: (row) => row.files, fill: (cell, row) => setText(cell, countText(row.files)) },
-  { title: 'Zone', by: (row) => row.zone ?? '', fill: (cell, row) => setText(cell, row.zone ?? '–') },
-  { title: 'Version', by: (row) => row.version, fill: (cell, row) => setText(cell, row.version) },
+  { title: 'Zone', titled: true, by: (row) => row.zone ?? '', fill: (cell, row) => setText(cell, row.zone ?? '–') },
+  { title: 'Version', titled: true, by: (row) => row.version, fill: (cell, row) => setText(cell, row.version) },
 ];
 
 function notesOf({ address, reason, state, drains, lastSeenMs, freeBytes, capacityBytes }: ConsoleWorker): string {
