@@ -12,7 +12,16 @@ export interface PassedWrite {
   /** Exactly `length` bytes. Where it throws, nothing has become of the write. */
   readonly body: AsyncIterable<Uint8Array>;
   readonly length: number;
+  /** Sent behind the body; for origins of which `keepsChecksums` says that they take it. */
+  readonly trailer?: PassedTrailer;
   readonly signal: AbortSignal;
+}
+
+/** A checksum that is known when the last piece of a body has come. */
+export interface PassedTrailer {
+  /** `x-amz-checksum-…` */
+  readonly name: string;
+  readonly value: () => string;
 }
 
 export interface PassedAnswer {
@@ -28,6 +37,11 @@ export interface WritableOrigins {
    * @param path of the key, or of the bucket
    */
   write(path: UfsPath, write: PassedWrite): Promise<PassedAnswer>;
+  /**
+   * Whether the origin takes checksums behind bodies and of parts, and keeps them; found out before the first byte of a body is sent,
+   * about once an hour for each bucket. False where that could not be found out. Rejects with the signal's reason.
+   */
+  keepsChecksums(path: UfsPath, signal: AbortSignal): Promise<boolean>;
   /** Whether both lie at the same endpoint, under the same credentials. */
   isSameOrigin(one: UfsPath, other: UfsPath): boolean;
 }

@@ -16,6 +16,7 @@ import { type ListedPage, type ListQuery, listKeysMax, listPage } from './listed
 import { headBySdk, listBySdk, originError, readBySdk, whyAbsent } from './s3-control.ts';
 import { partBySdk } from './s3-parts.ts';
 import { levelBySdk, rangeBySdk } from './s3-reading.ts';
+import { takesTrailers } from './trailer-probe.ts';
 import type { LaneCredentials, ObjectDetails, OriginTimeouts, ReadableOrigins, RequestGate } from './types.ts';
 import { type Located, locate, type UfsEntry } from './ufs.ts';
 import { type BucketWriter, makeBucketWriter } from './writer.ts';
@@ -37,6 +38,12 @@ export interface OriginsOptions {
 const originsMax = 1024;
 /** A refused signature asks for fresh credentials; more often than this they are not looked up anew. */
 const forcedRefreshMinMs = 10_000;
+/** An origin may learn to take trailers, or forget it, while the daemon runs. */
+const keepsKnownMs = 3_600_000;
+/** One that did not answer is asked again. */
+const keepsUnknownMs = 60_000;
+/** Of the requests by which that is found out, together: a write waits for them. */
+const keepsLimitMs = 10_000;
 
 interface S3Slot {
   readonly kind: 's3';
@@ -47,6 +54,8 @@ interface S3Slot {
   lean: LeanList | undefined;
   heads: LeanHead | undefined;
   writer: BucketWriter | undefined;
+  /** Whether it keeps checksums behind bodies, and until when that counts. */
+  keeps: { untilMs: number; readonly answer: Promise<boolean> } | undefined;
 }
 interface FileSlot {
   readonly kind: 'file';
@@ -86,6 +95,7 @@ export function openOrigins(options: OriginsOptions): ReadableOrigins & Writable
             lean: undefined,
             heads: undefined,
             writer: undefined,
+            keeps: undefined,
           }
         : { kind: 'file', control: makeFileControl({ root: located.root, log }) },
     );
@@ -297,6 +307,24 @@ export function openOrigins(options: OriginsOptions): ReadableOrigins & Writable
         over.abort();
         gate.leave(index);
       }
+    },
+
+    async keepsChecksums(path, signal) {
+      const { slot } = find(path);
+      if (slot.kind === 'file') return false;
+      if (slot.keeps === undefined || performance.now() > slot.keeps.untilMs) {
+        const limit = AbortSignal.timeout(keepsLimitMs);
+        const answer = takesTrailers((write) => origins.write(path, write), limit).catch((error: unknown) => {
+          log.debug({ path, error: String(error) }, 'whether an origin keeps checksums behind bodies is not known yet');
+          asked.untilMs = performance.now() + keepsUnknownMs;
+          return false;
+        });
+        const asked = { untilMs: performance.now() + keepsKnownMs, answer };
+        slot.keeps = asked;
+      }
+      const keeps = await slot.keeps.answer;
+      signal.throwIfAborted();
+      return keeps;
     },
 
     isSameOrigin(one, other) {

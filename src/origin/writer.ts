@@ -14,6 +14,7 @@ import type { Bucket } from './aws.ts';
 import { errorOfFailure } from './failure.ts';
 import { originError } from './s3-control.ts';
 import { encodeKey, encodeQueryValue } from './signer.ts';
+import { trailed, trailedLength, trailingHeaders, trailingSha256 } from './trailing.ts';
 import type { OriginTimeouts } from './types.ts';
 
 /** Writes at once on one bucket; more wait. */
@@ -38,15 +39,16 @@ export function makeBucketWriter({ client, endpoint }: Bucket, timeouts: OriginT
     connect: { timeout: timeouts.connectMs, ...(endpoint.caPem !== undefined && { ca: endpoint.caPem }) },
   });
 
-  const signed = async (path: string, { method, query, headers, sha256 }: PassedWrite): Promise<HttpRequest> => {
+  const signed = async (path: string, write: PassedWrite): Promise<HttpRequest> => {
+    const { method, query, headers, length, trailer, sha256 = 'UNSIGNED-PAYLOAD' } = write;
     const signer = await client.config.signer();
     return (await signer.sign(
       new HttpRequest({
         ...{ method, protocol, hostname: endpoint.host, port: endpoint.port, path, query: { ...query } },
         headers: {
-          ...headers,
+          ...(trailer === undefined ? headers : trailingHeaders(headers, length, trailer)),
           host: endpoint.hostHeader,
-          'x-amz-content-sha256': sha256 ?? 'UNSIGNED-PAYLOAD',
+          'x-amz-content-sha256': trailer === undefined ? sha256 : trailingSha256,
         },
       }),
     )) as HttpRequest;
@@ -54,11 +56,13 @@ export function makeBucketWriter({ client, endpoint }: Bucket, timeouts: OriginT
 
   return {
     async send(path, key, write) {
+      const { trailer } = write;
+      const length = trailer === undefined ? write.length : trailedLength(write.length, trailer);
       let thrown: unknown;
       /** What the body throws is what is wrong, whatever becomes of the connection by it. */
       const body = async function* (): AsyncGenerator<Uint8Array> {
         try {
-          yield* write.body;
+          yield* trailer === undefined ? write.body : trailed(write.body, write.length, trailer);
         } catch (error) {
           thrown = error;
           throw error;
@@ -66,7 +70,7 @@ export function makeBucketWriter({ client, endpoint }: Bucket, timeouts: OriginT
       };
       try {
         // Whatever is wrong with no bytes at all must be known before there is a request, which is whole at once.
-        if (write.length === 0) for await (const _ of body());
+        if (length === 0) for await (const _ of body());
         const target = key === '' ? endpoint.pathPrefix || '/' : `${endpoint.pathPrefix}/${encodeKey(key)}`;
         const request = await signed(target, write);
         const search = Object.entries(write.query).map(([name, value]) =>
@@ -75,10 +79,9 @@ export function makeBucketWriter({ client, endpoint }: Bucket, timeouts: OriginT
         const answer = await pool.request({
           method: write.method as 'PUT',
           path: search.length === 0 ? target : `${target}?${search.join('&')}`,
-          headers:
-            write.length === 0 ? request.headers : { ...request.headers, 'content-length': String(write.length) },
+          headers: length === 0 ? request.headers : { ...request.headers, 'content-length': String(length) },
           // It takes what can be iterated, and does not say so.
-          body: write.length === 0 ? null : (body() as unknown as Readable),
+          body: length === 0 ? null : (body() as unknown as Readable),
           signal: write.signal,
         });
         return { status: answer.statusCode, headers: answer.headers, body: answer.body };

@@ -5,13 +5,16 @@ import { connect } from 'node:net';
 import { Readable } from 'node:stream';
 import { crc32 } from 'node:zlib';
 import {
+  CompleteMultipartUploadCommand,
   CopyObjectCommand,
+  CreateMultipartUploadCommand,
   DeleteObjectCommand,
   DeleteObjectsCommand,
   GetObjectCommand,
   HeadObjectCommand,
   PutObjectCommand,
   S3Client,
+  UploadPartCommand,
 } from '@aws-sdk/client-s3';
 import { afterAll, expect, it } from 'vitest';
 import { KiB, MiB } from '../../src/core/units.ts';
@@ -155,16 +158,16 @@ it('streams of the SDK with their checksum behind them are taken, with the check
   // As a client reads it here.
   const head = await two.send(new HeadObjectCommand({ Bucket, Key: 'w/streamed', ChecksumMode: 'ENABLED' }));
   expect(head.ChecksumCRC32).toBe(crc32Of(body));
-  // A larger one goes on as it comes, and its checksum is compared only.
+  // A larger one goes on as it comes, with its checksum behind it.
   const larger = randomBytes(MiB + 1);
   await one.send(
     new PutObjectCommand({
       ...{ Bucket, Key: 'w/larger', ContentLength: larger.length, ChecksumAlgorithm: 'CRC32' },
-      Body: Readable.from([larger]),
+      ...{ Body: Readable.from([larger]), ContentEncoding: 'x-own' },
     }),
   );
   expect((await got(two, 'w/larger')).equals(larger)).toBe(true);
-  expect(await atOrigin('w/larger')).not.toHaveProperty('ChecksumCRC32', expect.anything());
+  expect(await atOrigin('w/larger')).toMatchObject({ ChecksumCRC32: crc32Of(larger), ChecksumType: 'FULL_OBJECT' });
   const closed = { Key: 'closed/a' };
   const none = await one.send(new DeleteObjectsCommand({ Bucket, Delete: { Objects: [closed] } }));
   expect(none).toMatchObject({ Errors: [{ ...closed, Code: 'MethodNotAllowed' }] });
@@ -176,6 +179,38 @@ it('streams of the SDK with their checksum behind them are taken, with the check
     .send(new CopyObjectCommand({ Bucket, Key: 'w/copy', CopySource: `${Bucket}/hidden/a` }))
     .catch((error: Error) => error.name);
   expect(hidden).toBe('AccessDenied');
+});
+
+it('checksums of parts are kept by the origin, and what finds out that it does leaves nothing behind', async () => {
+  await ready();
+  const Key = 'w/parts';
+  const parts = [randomBytes(5 * MiB), randomBytes(70 * KiB)];
+  const { UploadId } = await one.send(
+    new CreateMultipartUploadCommand({ Bucket, Key, ChecksumAlgorithm: 'CRC32', ContentType: 'text/x' }),
+  );
+  const Parts = [];
+  for (const [at, part] of parts.entries()) {
+    const order = { Bucket, Key, UploadId, PartNumber: at + 1, ContentLength: part.length };
+    // One with its checksum behind it, one before it; by either worker.
+    const Body = at === 0 ? Readable.from([part.subarray(0, 99), part.subarray(99)]) : part;
+    const said = await (at === 0 ? one : two).send(
+      new UploadPartCommand({ ...order, Body, ChecksumAlgorithm: 'CRC32' }),
+    );
+    expect(said.ChecksumCRC32).toBe(crc32Of(part));
+    Parts.push({ PartNumber: at + 1, ETag: said.ETag, ChecksumCRC32: said.ChecksumCRC32 });
+  }
+  await two.send(new CompleteMultipartUploadCommand({ Bucket, Key, UploadId, MultipartUpload: { Parts } }));
+  const sums = Buffer.concat(parts.map((part) => Buffer.from(crc32Of(part), 'base64')));
+  const kept = { ChecksumCRC32: `${crc32Of(sums)}-2`, ChecksumType: 'COMPOSITE' };
+  expect(await atOrigin(Key)).toMatchObject(kept);
+  expect(await two.send(new HeadObjectCommand({ Bucket, Key, ChecksumMode: 'ENABLED' }))).toMatchObject(kept);
+  expect((await got(one, Key)).equals(Buffer.concat(parts))).toBe(true);
+  const count = (operation: string): number =>
+    cluster.origin.requests.filter((one) => one.operation === operation && one.status < 300).length;
+  // Each worker has found out at most once.
+  expect(count('AbortMultipartUpload')).toBeGreaterThan(0);
+  expect(count('AbortMultipartUpload')).toBeLessThanOrEqual(2);
+  expect(count('CreateMultipartUpload')).toBe(1 + count('AbortMultipartUpload'));
 });
 
 /** What the origin says of an object, asked by its own client. */
@@ -224,17 +259,20 @@ it('a body that is not what the request says leaves the object that was there', 
   await put(one, key, body);
   const bad = randomBytes(150 * KiB);
   const length = { 'content-length': String(bad.length) };
-  const trailed = (crc: string): Buffer =>
+  const trailed = (crc: string, of: Buffer = bad): Buffer =>
     Buffer.concat([
-      Buffer.from(`${bad.length.toString(16)}\r\n`),
-      bad,
+      Buffer.from(`${of.length.toString(16)}\r\n`),
+      of,
       Buffer.from(`\r\n0\r\nx-amz-checksum-crc32:${crc}\r\n\r\n`),
     ]);
-  const trailing = {
+  const trailingOf = (of: Buffer) => ({
     ...{ 'x-amz-content-sha256': 'STREAMING-UNSIGNED-PAYLOAD-TRAILER', 'x-amz-trailer': 'x-amz-checksum-crc32' },
-    ...{ 'content-encoding': 'aws-chunked', 'x-amz-decoded-content-length': String(bad.length) },
-    'content-length': String(trailed('AAAAAA==').length),
-  };
+    ...{ 'content-encoding': 'aws-chunked', 'x-amz-decoded-content-length': String(of.length) },
+    'content-length': String(trailed('AAAAAA==', of).length),
+  });
+  const trailing = trailingOf(bad);
+  // Not waited for as a whole: its end is passed on in turn.
+  const long = randomBytes(MiB + 70 * KiB);
   const sha = createHash('sha256').update('other').digest('hex');
   const cases: [string, Record<string, string>, Buffer, (string | undefined)[]][] = [
     ['sha256', { ...length, 'x-amz-content-sha256': sha }, bad, ['400 XAmzContentSHA256Mismatch']],
@@ -247,6 +285,13 @@ it('a body that is not what the request says leaves the object that was there', 
       ['400 XAmzContentSHA256Mismatch'],
     ],
     ['trailer', trailing, trailed('AAAAAA=='), ['400 BadDigest']],
+    ['trailer of a long one', trailingOf(long), trailed('AAAAAA==', long), ['400 BadDigest']],
+    [
+      'chunks of a long one cut off',
+      trailingOf(long),
+      trailed('AAAAAA==', long).subarray(0, MiB + 30 * KiB),
+      [undefined, '400 BadRequest', '400 RequestTimeout'],
+    ],
     [
       'chunks cut off',
       trailing,

@@ -107,8 +107,10 @@ export function objectAnswer(table: ObjectTable, object: StoredObject, request: 
   if (range === undefined && request.header('x-amz-checksum-mode')?.toUpperCase() === 'ENABLED') {
     const { stated = {} } = object;
     Object.assign(headers, stated);
-    if (Object.keys(stated).length > 0) headers['x-amz-checksum-type'] = 'FULL_OBJECT';
-    for (const name of request.checksums) {
+    const isComposite = Object.values(stated).some((value) => value.includes('-'));
+    if (Object.keys(stated).length > 0) headers['x-amz-checksum-type'] = isComposite ? 'COMPOSITE' : 'FULL_OBJECT';
+    // An answer has one type.
+    for (const name of isComposite ? [] : request.checksums) {
       const value = table.checksumOf(object, name);
       if (value !== undefined) {
         headers[`x-amz-checksum-${name}`] = value;

@@ -16,6 +16,10 @@ export type Operation =
   | 'GetObject'
   | 'PutObject'
   | 'DeleteObject'
+  | 'CreateMultipartUpload'
+  | 'UploadPart'
+  | 'CompleteMultipartUpload'
+  | 'AbortMultipartUpload'
   | 'Unknown';
 
 /**

@@ -30,6 +30,8 @@ export interface StoredObject {
   readonly body?: Buffer;
   /** What whoever uploaded it said of it, by the name of the header. */
   readonly stated?: Readonly<Record<string, string>>;
+  /** Of one that came in parts; `etag` without quotes. */
+  readonly uploaded?: { readonly etag: string; readonly partBytes: readonly number[] };
 }
 
 export type ChecksumName = 'crc64nvme' | 'crc32';
@@ -126,6 +128,7 @@ export class ObjectTable {
       contentType?: string;
       lastModifiedMs: number;
       stated?: Readonly<Record<string, string>>;
+      uploaded?: StoredObject['uploaded'];
     },
   ): StoredObject {
     const previous = this.#buckets.get(bucketName)?.entries.get(object.key);
@@ -137,6 +140,7 @@ export class ObjectTable {
       contentType: object.contentType ?? 'binary/octet-stream',
       body: object.body,
       ...(object.stated && { stated: object.stated }),
+      ...(object.uploaded && { uploaded: object.uploaded }),
     });
   }
 
@@ -193,6 +197,12 @@ export class ObjectTable {
     object: StoredObject,
     number: number,
   ): { offset: number; length: number; parts: number | undefined } | undefined {
+    if (object.uploaded !== undefined) {
+      const { partBytes } = object.uploaded;
+      const offset = partBytes.slice(0, number - 1).reduce((sum, bytes) => sum + bytes, 0);
+      const length = partBytes[number - 1];
+      return length === undefined ? undefined : { offset, length, parts: partBytes.length };
+    }
     const shape = /-(\d+)$/.exec(this.etagOf(object));
     if (shape === null) return number === 1 ? { offset: 0, length: object.sizeBytes, parts: undefined } : undefined;
     const parts = Number(shape[1]);
@@ -216,6 +226,7 @@ export class ObjectTable {
   }
 
   #makeEtag(object: StoredObject): string {
+    if (object.uploaded !== undefined) return object.uploaded.etag;
     const hash = createHash('md5');
     if (object.body === undefined && object.sizeBytes > this.#wholeHashMaxBytes) {
       hash.update(`${object.key}\0${object.version}\0${object.sizeBytes}`);

@@ -3,9 +3,10 @@ import type { IncomingMessage } from 'node:http';
 import { type Answer, objectAnswer, S3Refusal, xmlAnswer } from './answer.ts';
 import type { Fault } from './faults.ts';
 import { listXml } from './listing.ts';
+import { Uploads } from './multipart.ts';
 import { type ChecksumName, type ObjectTable, versionIdOf } from './objects.ts';
 import type { Target } from './target.ts';
-import { readUpload, statedChecksums } from './upload.ts';
+import { readBody, readUpload } from './upload.ts';
 import { element, xmlDocument } from './xml.ts';
 
 const codeOfStatus: Readonly<Record<number, string>> = {
@@ -29,6 +30,7 @@ export class Routes {
   readonly #region: string;
   readonly #versioned: boolean;
   readonly #checksums: readonly ChecksumName[];
+  readonly #uploads = new Uploads();
 
   constructor(table: ObjectTable, options: RouteOptions) {
     this.#table = table;
@@ -76,6 +78,21 @@ export class Routes {
       }
       case 'PutObject':
         return this.#putObject(request, target);
+      case 'CreateMultipartUpload':
+        return this.#beginUpload(request, target);
+      case 'UploadPart': {
+        if (request.headers['x-amz-copy-source'] !== undefined)
+          throw new S3Refusal(501, 'NotImplemented', 'The embedded origin does not copy parts.');
+        const { body, stated } = await readUpload(request);
+        const number = Number(target.query.get('partNumber'));
+        const etag = this.#uploads.part(target.query.get('uploadId')!, number, body, stated);
+        return { status: 200, headers: { ETag: `"${etag}"`, ...stated }, length: 0 };
+      }
+      case 'CompleteMultipartUpload':
+        return this.#completeUpload(request, target);
+      case 'AbortMultipartUpload':
+        this.#uploads.abort(target.query.get('uploadId')!);
+        return { status: 204, headers: {}, length: 0 };
       case 'DeleteObject':
         this.#table.remove(target.bucket, target.key);
         return { status: 204, headers: {}, length: 0 };
@@ -111,18 +128,43 @@ export class Routes {
   }
 
   async #putObject(request: IncomingMessage, target: Target): Promise<Answer> {
-    const body = await readUpload(request);
+    const { body, stated } = await readUpload(request);
     const contentType = request.headers['content-type'];
     const object = this.#table.put(target.bucket, {
       key: target.key,
       body,
       lastModifiedMs: Date.now(),
-      stated: statedChecksums(request, body),
+      stated,
       ...(contentType === undefined ? {} : { contentType }),
     });
     const headers: Record<string, string> = { ETag: `"${this.#table.etagOf(object)}"` };
     if (this.#versioned) headers['x-amz-version-id'] = versionIdOf(object);
     return { status: 200, headers, length: 0 };
+  }
+
+  #beginUpload({ headers }: IncomingMessage, { bucket, key }: Target): Answer {
+    const algorithm = headers['x-amz-checksum-algorithm'];
+    const id = this.#uploads.begin({
+      ...{ bucket, key, contentType: headers['content-type'] },
+      algorithm: Array.isArray(algorithm) ? algorithm[0] : algorithm,
+    });
+    const text = element('Bucket', bucket) + element('Key', key) + element('UploadId', id);
+    return xmlAnswer(200, xmlDocument('InitiateMultipartUploadResult', text), false);
+  }
+
+  async #completeUpload(request: IncomingMessage, { bucket, key, query }: Target): Promise<Answer> {
+    const document = (await readBody(request)).toString('utf8');
+    const { contentType, ...completed } = this.#uploads.complete(query.get('uploadId')!, document);
+    const object = this.#table.put(bucket, {
+      ...{ key, lastModifiedMs: Date.now(), ...completed },
+      ...(contentType === undefined ? {} : { contentType }),
+    });
+    const etag = element('ETag', `"${this.#table.etagOf(object)}"`);
+    return xmlAnswer(
+      200,
+      xmlDocument('CompleteMultipartUploadResult', element('Bucket', bucket) + element('Key', key) + etag),
+      false,
+    );
   }
 
   #bucketsXml(): string {

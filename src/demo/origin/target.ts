@@ -17,8 +17,6 @@ const unsupported = [
   'acl',
   'tagging',
   'versions',
-  'uploads',
-  'uploadId',
   'partNumber',
   'policy',
   'torrent',
@@ -52,6 +50,7 @@ function decodePath(rawPath: string): string {
 }
 
 function operationOf(method: string, bucket: string, key: string, query: URLSearchParams): Operation {
+  if (query.has('uploads') || query.has('uploadId')) return key === '' ? 'Unknown' : multipartOf(method, query);
   const isPartRead = method === 'GET' || method === 'HEAD';
   if (unsupported.some((name) => query.has(name) && !(name === 'partNumber' && isPartRead))) return 'Unknown';
   if (bucket === '') return method === 'GET' ? 'ListBuckets' : 'Unknown';
@@ -73,4 +72,11 @@ function operationOf(method: string, bucket: string, key: string, query: URLSear
     default:
       return 'Unknown';
   }
+}
+
+function multipartOf(method: string, query: URLSearchParams): Operation {
+  if (query.has('uploads')) return method === 'POST' ? 'CreateMultipartUpload' : 'Unknown';
+  if (method === 'PUT' && query.has('partNumber')) return 'UploadPart';
+  if (method === 'POST') return 'CompleteMultipartUpload';
+  return method === 'DELETE' ? 'AbortMultipartUpload' : 'Unknown';
 }

@@ -9,9 +9,15 @@ import { crc32Base64 } from './objects.ts';
 /** The embedded origin takes objects of tests and index files, not datasets. */
 export const uploadLimitBytes = 64 * MiB;
 
-/** The object's bytes: read, unwrapped from aws-chunked, and compared with the stated SHA-256 and MD5. */
-export async function readUpload(request: IncomingMessage): Promise<Buffer> {
-  const raw = await readAll(request);
+/** What came, and the checksums that were said of it, which are right: to be kept with it. */
+export interface ReadUpload {
+  readonly body: Buffer;
+  readonly stated: Readonly<Record<string, string>>;
+}
+
+/** The object's bytes: read, unwrapped from aws-chunked, and compared with everything that is stated of them. */
+export async function readUpload(request: IncomingMessage): Promise<ReadUpload> {
+  const raw = await readBody(request);
   const stated = headerOf(request, 'x-amz-content-sha256');
   if (
     stated !== undefined &&
@@ -24,7 +30,8 @@ export async function readUpload(request: IncomingMessage): Promise<Buffer> {
       "The provided 'x-amz-content-sha256' header does not match what was computed.",
     );
   }
-  const body = stated?.startsWith('STREAMING-') === true ? unwrapAwsChunked(raw) : raw;
+  const isChunked = stated?.startsWith('STREAMING-') === true;
+  const { body, trailers } = isChunked ? unwrapAwsChunked(raw) : { body: raw, trailers: {} };
   const decodedLength = headerOf(request, 'x-amz-decoded-content-length');
   if (decodedLength !== undefined && Number(decodedLength) !== body.length) {
     throw new S3Refusal(400, 'IncompleteBody', 'The number of bytes is not the one in x-amz-decoded-content-length.');
@@ -33,10 +40,11 @@ export async function readUpload(request: IncomingMessage): Promise<Buffer> {
   if (md5 !== undefined && createHash('md5').update(body).digest('base64') !== md5) {
     throw new S3Refusal(400, 'BadDigest', 'The Content-MD5 you specified did not match what we received.');
   }
-  return body;
+  return { body, stated: statedChecksums(request, body, trailers) };
 }
 
-async function readAll(request: IncomingMessage): Promise<Buffer> {
+/** All of it, as it came. */
+export async function readBody(request: IncomingMessage): Promise<Buffer> {
   const pieces: Buffer[] = [];
   let bytes = 0;
   for await (const piece of request as AsyncIterable<Buffer>) {
@@ -50,9 +58,9 @@ async function readAll(request: IncomingMessage): Promise<Buffer> {
 
 /**
  * `<hex size>[;chunk-signature=...]\r\n<bytes>\r\n`, repeated, ended by a chunk of size 0 and trailers. Signatures
- * of single chunks and trailing checksums are not judged.
+ * of single chunks are not judged.
  */
-export function unwrapAwsChunked(raw: Buffer): Buffer {
+export function unwrapAwsChunked(raw: Buffer): { body: Buffer; trailers: Record<string, string> } {
   const pieces: Buffer[] = [];
   let at = 0;
   for (;;) {
@@ -61,7 +69,14 @@ export function unwrapAwsChunked(raw: Buffer): Buffer {
     if (!Number.isInteger(size) || lineEnd + 2 + size > raw.length) {
       throw new S3Refusal(400, 'IncompleteBody', 'The body is not whole in aws-chunked encoding.');
     }
-    if (size === 0) return Buffer.concat(pieces);
+    if (size === 0) {
+      const lines = raw.toString('latin1', lineEnd + 2).split('\r\n');
+      const trailers = lines.map((line) => /^([^:]+):(.*)$/.exec(line)).filter((match) => match !== null);
+      return {
+        body: Buffer.concat(pieces),
+        trailers: Object.fromEntries(trailers.map(([, name, value]) => [name!.trim().toLowerCase(), value!.trim()])),
+      };
+    }
     pieces.push(raw.subarray(lineEnd + 2, lineEnd + 2 + size));
     at = lineEnd + 2 + size + 2;
   }
@@ -79,11 +94,28 @@ const digests: Readonly<Record<string, (body: Buffer) => string>> = {
   'x-amz-checksum-sha256': (body) => createHash('sha256').update(body).digest('base64'),
 };
 
-/** Checksums in the head of a request, to be kept with the object; those of other algorithms are not. */
-export function statedChecksums(request: IncomingMessage, body: Buffer): Record<string, string> {
+/** In base64, of an algorithm by the name of its header. */
+export function digestOf(name: string, body: Buffer): string {
+  const digest = digests[name];
+  if (digest === undefined) throw new S3Refusal(501, 'NotImplemented', `The embedded origin does not have ${name}.`);
+  return digest(body);
+}
+
+/** Checksums in the head of a request, or behind its body, to be kept with the object; those of other algorithms are not. */
+function statedChecksums(
+  request: IncomingMessage,
+  body: Buffer,
+  trailers: Readonly<Record<string, string>>,
+): Record<string, string> {
   const stated: Record<string, string> = {};
   for (const [name, digest] of Object.entries(digests)) {
-    const value = headerOf(request, name);
+    const value = headerOf(request, name) ?? trailers[name];
+    if (value === undefined && headerOf(request, 'x-amz-trailer') === name)
+      throw new S3Refusal(
+        400,
+        'MalformedTrailerError',
+        'The request contained trailing data that was not well-formed.',
+      );
     if (value === undefined) continue;
     if (value !== digest(body))
       throw new S3Refusal(400, 'BadDigest', `The ${name} you specified did not match what we received.`);

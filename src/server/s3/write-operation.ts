@@ -107,11 +107,25 @@ const dropped = new Set([
   ...['x-amz-sdk-checksum-algorithm', 'x-amz-user-agent', 'x-amz-copy-source', 'x-amz-checksum-mode'],
 ]);
 
+/** Which checksums of an upload in parts are told to an origin that keeps them. */
+const partwise: ReadonlySet<WriteOperation> = new Set(['CreateMultipartUpload', 'UploadPart'] as const);
+
+/** Whether a request of an upload in parts speaks of checksums. */
+export function saysOfParts(operation: WriteOperation, headers: RequestHeaders): boolean {
+  if (!partwise.has(operation)) return false;
+  return Object.keys(headers).some((name) => name === 'x-amz-trailer' || name.startsWith('x-amz-checksum-'));
+}
+
 /**
- * What the origin is told, in lower case. Checksums of parts, which come behind them or not at all, are compared here and go no
- * further: an upload that announces none takes none. Throws S3Error: NotImplemented.
+ * What the origin is told, in lower case. Throws S3Error: NotImplemented.
+ * @param keeps whether the origin keeps the checksums of parts; else they are compared here, and go no further: an upload to which
+ *   none were announced takes none, and one to which they were wants them of each part
  */
-export function passedHeaders(operation: WriteOperation, headers: RequestHeaders): Record<string, string> {
+export function passedHeaders(
+  operation: WriteOperation,
+  headers: RequestHeaders,
+  keeps: boolean,
+): Record<string, string> {
   const kept: Record<string, string> = {};
   for (const [name, value] of Object.entries(headers)) {
     if (typeof value !== 'string') continue;
@@ -120,7 +134,8 @@ export function passedHeaders(operation: WriteOperation, headers: RequestHeaders
       const own = encodings.filter((one) => one.toLowerCase() !== 'aws-chunked' && one !== '');
       if (own.length > 0) kept[name] = own.join(',');
     } else if (name.startsWith('x-amz-checksum-')) {
-      if (operation === 'PutObject' || operation === 'CompleteMultipartUpload') kept[name] = value;
+      const isWhole = operation === 'PutObject' || operation === 'CompleteMultipartUpload';
+      if (isWhole || (keeps && partwise.has(operation))) kept[name] = value;
     } else if (passed.has(name) || name.startsWith('x-amz-meta-') || name.startsWith('x-amz-server-side-encryption'))
       kept[name] = value;
     else if (name === 'x-amz-acl' && value !== 'private')

@@ -6,14 +6,14 @@
  *                                              answer ◀── what is cached is dropped ◀── its answer
  * ```
  *
- * A body is nowhere as a whole, but for small ones whose checksum comes behind them. What turns out wrong at its end (checksum,
+ * A body is nowhere as a whole, but for small objects whose checksum comes behind them. What turns out wrong at its end (checksum,
  * signature of a chunk, length) does so before its last piece has left, and then the origin has no whole body, and keeps what it
  * had.
  */
 import { createHash } from 'node:crypto';
 import { Readable } from 'node:stream';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import type { PassedAnswer, WritableOrigins } from '../../core/passed-write.ts';
+import type { PassedAnswer, PassedWrite, WritableOrigins } from '../../core/passed-write.ts';
 import type { ReadPolicies } from '../../core/read-policy.ts';
 import type { UfsPath } from '../../core/types.ts';
 import type { Turns } from '../turns.ts';
@@ -32,7 +32,13 @@ import {
 } from './delete-objects.ts';
 import { S3Error } from './errors.ts';
 import { type WriteBody, writeBodyOf } from './write-body.ts';
-import { passedHeaders, passedParameters, type WriteOperation, writeOperationOf } from './write-operation.ts';
+import {
+  passedHeaders,
+  passedParameters,
+  saysOfParts,
+  type WriteOperation,
+  writeOperationOf,
+} from './write-operation.ts';
 
 export interface WriteOptions {
   readonly origins: WritableOrigins;
@@ -121,8 +127,9 @@ interface Sending extends Write {
 async function send(context: WriteContext, order: Sending): Promise<void> {
   const { operation, address, sight, bucket, request, reply, signal } = order;
   const { origins, policies, stallMs, sums } = context;
-  const headers = passedHeaders(operation, request.headers);
   const path = `${bucket}${address.key}` as UfsPath;
+  const keepsParts = saysOfParts(operation, request.headers) && (await origins.keepsChecksums(path, signal));
+  const headers = passedHeaders(operation, request.headers, keepsParts);
   if (operation === 'CopyObject' || operation === 'UploadPartCopy') {
     const source = copySourceOf(request.headers['x-amz-copy-source'] as string);
     // What is not read through this port is not copied to where it is.
@@ -143,7 +150,12 @@ async function send(context: WriteContext, order: Sending): Promise<void> {
     : {
         paths: changes.has(operation) ? [path] : [],
         refused: [],
-        passing: { body: await piecesOf(operation, body, headers), length: body.length },
+        passing: await passingOf(
+          operation,
+          body,
+          headers,
+          async () => keepsParts || origins.keepsChecksums(path, signal),
+        ),
       };
   if (passing === undefined) {
     await reply.header('content-type', 'application/xml').send(withRefused(noDeletions, refused));
@@ -167,22 +179,29 @@ async function send(context: WriteContext, order: Sending): Promise<void> {
 }
 
 /**
- * Checksums that come behind a body are told to the origin in front of it, so that it keeps them: every server takes them there,
- * and not every one behind. So a body that has such is waited for as a whole, up to a size; a larger one goes on as it comes, and
- * they are only compared.
+ * A checksum that comes behind a body goes to the origin behind it, where the origin is known to take it there. Where it is not, it
+ * is told in front of the body, which every server takes: so a small one is waited for as a whole. What is left is compared only.
  */
-async function piecesOf(
+async function passingOf(
   operation: WriteOperation,
   { pieces, length, trailing }: WriteBody,
   headers: Record<string, string>,
-): Promise<AsyncIterable<Buffer>> {
-  if (operation !== 'PutObject' || trailing.names.length === 0 || length > mostHeldBytes) return pieces();
-  // One buffer: of a body in many small chunks each would hold what it came in.
-  const held = Buffer.alloc(length);
-  let at = 0;
-  for await (const piece of pieces()) at += piece.copy(held, at);
-  for (const name of trailing.names) headers[name] ??= trailing.valueOf(name)!;
-  return only(held);
+  keeps: () => Promise<boolean>,
+): Promise<Pick<PassedWrite, 'body' | 'length' | 'trailer'>> {
+  const { names } = trailing;
+  const isObject = operation === 'PutObject';
+  if (names.length === 0 || !(isObject || operation === 'UploadPart')) return { body: pieces(), length };
+  if (isObject && length <= mostHeldBytes) {
+    // One buffer: of a body in many small chunks each would hold what it came in.
+    const held = Buffer.alloc(length);
+    let at = 0;
+    for await (const piece of pieces()) at += piece.copy(held, at);
+    for (const name of names) headers[name] ??= trailing.valueOf(name)!;
+    return { body: only(held), length };
+  }
+  const [name] = names as [string];
+  if (names.length > 1 || headers[name] !== undefined || !(await keeps())) return { body: pieces(), length };
+  return { body: pieces(), length, trailer: { name, value: () => trailing.valueOf(name)! } };
 }
 
 /** After which objects are not what they were. */
@@ -195,7 +214,7 @@ interface PlannedDeletion {
   readonly paths: readonly UfsPath[];
   readonly refused: readonly RefusedDeletion[];
   /** Undefined: there is nothing to pass on. */
-  readonly passing: { readonly body: AsyncGenerator<Buffer>; readonly length: number } | undefined;
+  readonly passing: Pick<PassedWrite, 'body' | 'length' | 'trailer'> | undefined;
 }
 
 /** As S3 does it, each key is looked at by itself: those that are not open to whoever asks stay, and the answer says so of each. */

@@ -52,14 +52,15 @@ it('headers of what is written are passed on, those of the request are not, and 
     ...{ host: 'x', authorization: 'AWS4', 'x-amz-date': 'd', 'x-amz-content-sha256': 'h', 'x-amz-acl': 'private' },
     ...{ 'content-encoding': 'aws-chunked, gzip', 'x-amz-trailer': 't', 'x-amz-decoded-content-length': '1' },
   };
-  expect(passedHeaders('PutObject', sent)).toEqual({ ...own, 'content-encoding': 'gzip' });
-  expect(passedHeaders('UploadPart', sent)).not.toHaveProperty('x-amz-checksum-crc32');
+  expect(passedHeaders('PutObject', sent, false)).toEqual({ ...own, 'content-encoding': 'gzip' });
+  expect(passedHeaders('UploadPart', sent, false)).not.toHaveProperty('x-amz-checksum-crc32');
+  expect(passedHeaders('UploadPart', sent, true)).toHaveProperty('x-amz-checksum-crc32');
   for (const bad of [
     { 'x-amz-acl': 'public-read' },
     { 'x-amz-grant-read': 'a' },
     { 'x-amz-bypass-governance-retention': 'true' },
   ])
-    expect(() => passedHeaders('PutObject', bad)).toThrow(expect.objectContaining({ code: 'NotImplemented' }));
+    expect(() => passedHeaders('PutObject', bad, false)).toThrow(expect.objectContaining({ code: 'NotImplemented' }));
   const { query } = parseAddress('/b/k?uploadId=u&partNumber=2&X-Amz-Signature=s&x-id=i');
   expect(passedParameters('UploadPart', query)).toEqual({ uploadId: 'u', partNumber: '2' });
 });
