@@ -171,6 +171,10 @@ it('streams of the SDK with their checksum behind them are taken, with the check
   const closed = { Key: 'closed/a' };
   const none = await one.send(new DeleteObjectsCommand({ Bucket, Delete: { Objects: [closed] } }));
   expect(none).toMatchObject({ Errors: [{ ...closed, Code: 'MethodNotAllowed' }] });
+  const tooMany = Array.from({ length: 1001 }, () => closed);
+  await expect(one.send(new DeleteObjectsCommand({ Bucket, Delete: { Objects: tooMany } }))).rejects.toMatchObject({
+    name: 'MalformedXML',
+  });
   const copied = await one
     .send(new CopyObjectCommand({ Bucket, Key: 'w/copy', CopySource: 'other/w/streamed' }))
     .catch((error: Error) => error.name);

@@ -16,7 +16,7 @@ export interface S3Address {
 }
 
 /** S3's own limit on keys, in bytes of UTF-8. */
-const keyLimitBytes = 1024;
+export const keyLimitBytes = 1024;
 
 /**
  * @param target `req.raw.url`: Node hands it out with one character per byte.

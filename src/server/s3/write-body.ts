@@ -34,13 +34,21 @@ export function writeBodyOf(
     stallMs,
     sums,
     limit = mostBytes,
-  }: { readonly proof?: SignatureProof; readonly stallMs: number; readonly sums: CrcSums; limit?: number },
+    tooLong = entityTooLarge,
+  }: {
+    readonly proof?: SignatureProof;
+    readonly stallMs: number;
+    readonly sums: CrcSums;
+    readonly limit?: number;
+    /** What is said of a body beyond the limit. */
+    readonly tooLong?: (length: number, limit: number) => S3Error;
+  },
 ): WriteBody {
   const header = (name: string): string | undefined => request.headers[name] as string | undefined;
   const said = header('x-amz-content-sha256') ?? unsigned;
   const isChunked = said.startsWith('STREAMING-') || tokensOf(header('content-encoding')).includes('aws-chunked');
   const length = lengthOf(header(isChunked ? 'x-amz-decoded-content-length' : 'content-length'), request);
-  if (length > limit) throw new S3Error('EntityTooLarge', `The body has ${length} bytes; at most ${limit} are taken.`);
+  if (length > limit) throw tooLong(length, limit);
   const checks = new BodyChecks(sums);
   const names: string[] = [];
   let chunks: AwsChunked | undefined;
@@ -136,6 +144,10 @@ function tokensOf(list: string | undefined): string[] {
     .split(',')
     .map((one) => one.trim().toLowerCase())
     .filter((one) => one !== '');
+}
+
+function entityTooLarge(length: number, limit: number): S3Error {
+  return new S3Error('EntityTooLarge', `The body has ${length} bytes; at most ${limit} are taken.`);
 }
 
 function incomplete(): S3Error {

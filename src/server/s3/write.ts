@@ -21,15 +21,8 @@ import type { S3Access, Sight } from './access.ts';
 import { hostedBucket, parseAddress, type S3Address, splitTarget } from './address.ts';
 import type { CrcSums } from './checks.ts';
 import { copySourceOf } from './copy-source.ts';
-import {
-  type Deletion,
-  deletionsLimitBytes,
-  deletionsOf,
-  deletionsXml,
-  noDeletions,
-  type RefusedDeletion,
-  withRefused,
-} from './delete-objects.ts';
+import { deletionsOf, deletionsXml, noDeletions, type RefusedDeletion, withRefused } from './delete-objects.ts';
+import { type Deletion, deletionsLimitBytes, malformed } from './deletions-reader.ts';
 import { S3Error } from './errors.ts';
 import { type WriteBody, writeBodyOf } from './write-body.ts';
 import {
@@ -142,7 +135,7 @@ async function send(context: WriteContext, order: Sending): Promise<void> {
   const body = writeBodyOf(request.raw, {
     ...{ stallMs, sums },
     ...(sight.proof && { proof: sight.proof }),
-    ...(isDeletion ? { limit: deletionsLimitBytes } : {}),
+    ...(isDeletion ? { limit: deletionsLimitBytes, tooLong: malformed } : {}),
   });
   if (request.headers.expect?.toLowerCase() === '100-continue') reply.raw.writeContinue();
   const { paths, refused, passing } = isDeletion
@@ -158,7 +151,7 @@ async function send(context: WriteContext, order: Sending): Promise<void> {
         ),
       };
   if (passing === undefined) {
-    await reply.header('content-type', 'application/xml').send(withRefused(noDeletions, refused));
+    await reply.header('content-type', 'application/xml').send(await withRefused(noDeletions, refused));
     return;
   }
   const sha256 = isDeletion ? undefined : body.sha256;
@@ -224,9 +217,7 @@ async function deletion(
   { pieces }: WriteBody,
   headers: Record<string, string>,
 ): Promise<PlannedDeletion> {
-  const read: Buffer[] = [];
-  for await (const piece of pieces()) read.push(piece);
-  const { objects, quiet } = deletionsOf(Buffer.concat(read).toString('utf8'));
+  const { objects, quiet } = await deletionsOf(pieces());
   const refused: RefusedDeletion[] = [];
   const open: Deletion[] = [];
   for (const object of objects) {
@@ -236,7 +227,7 @@ async function deletion(
     else refused.push({ ...object, error });
   }
   if (open.length === 0) return { paths: [], refused, passing: undefined };
-  const document = Buffer.from(deletionsXml(open, quiet));
+  const document = await deletionsXml(open, quiet);
   // S3 asks for it, and it is of the document that is sent.
   headers['content-md5'] = createHash('md5').update(document).digest('base64');
   headers['content-type'] = 'application/xml';
@@ -257,7 +248,7 @@ async function toldOfRefused(answer: PassedAnswer, refused: readonly RefusedDele
     if (bytes > deletionsLimitBytes) throw new S3Error('InternalError', 'The answer of the origin has no end.');
     pieces.push(Buffer.from(piece));
   }
-  const body = Buffer.from(withRefused(Buffer.concat(pieces).toString('utf8'), refused));
+  const body = await withRefused(Buffer.concat(pieces), refused);
   return {
     ...{ status: 200, headers: { ...answer.headers, 'content-length': String(body.length) } },
     body: only(body),

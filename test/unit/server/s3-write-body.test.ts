@@ -7,7 +7,6 @@ import fc from 'fast-check';
 import { expect, it, vi } from 'vitest';
 import { crc32c, crc64nvme } from '../../../src/platform/index.ts';
 import { AwsChunked } from '../../../src/server/s3/aws-chunked.ts';
-import { deletionsOf, deletionsXml, noDeletions, withRefused } from '../../../src/server/s3/delete-objects.ts';
 import { S3Error } from '../../../src/server/s3/errors.ts';
 import { writeBodyOf } from '../../../src/server/s3/write-body.ts';
 
@@ -164,36 +163,6 @@ it('each thing that is said of a body is compared, and a body that is wrong neve
   expect((await taken({ 'content-length': '1000', 'x-amz-content-sha256': 'x' }, pieces)).error).toMatchObject({
     code: 'InvalidArgument',
   });
-});
-
-it('a list of deletions is read and written anew, whatever characters its keys have', () => {
-  const key = fc.string({ unit: 'binary', minLength: 1 }).filter((one) => !/[\p{Surrogate}\ufffe\uffff\0]/u.test(one));
-  fc.assert(
-    fc.property(fc.array(fc.record({ key }), { minLength: 1, maxLength: 5 }), fc.boolean(), (objects, quiet) => {
-      expect(deletionsOf(deletionsXml(objects, quiet))).toEqual({ objects, quiet });
-    }),
-  );
-  for (const bad of [
-    '',
-    '<Delete/>',
-    '<Delete><Object></Object></Delete>',
-    '<!DOCTYPE x><Delete/>',
-    '<Delete><Object><Key>a</Key>',
-    `${'<a>'.repeat(1000)}${'</a>'.repeat(1000)}`,
-  ])
-    expect(() => deletionsOf(bad)).toThrow(S3Error);
-});
-
-it('an answer about deletions gets an error for each key that the origin was not asked for', () => {
-  const refused = [{ key: 'a<&>', versionId: 'v1', error: new S3Error('AccessDenied', 'no') }];
-  const row =
-    '<Error><Key>a&lt;&amp;&gt;</Key><VersionId>v1</VersionId><Code>AccessDenied</Code><Message>no</Message></Error>';
-  expect(withRefused(noDeletions, refused)).toContain(`">${row}</DeleteResult>`);
-  const deleted = '<DeleteResult xmlns="x"><Deleted><Key>b</Key></Deleted></DeleteResult>\n';
-  expect(withRefused(deleted, refused)).toBe(deleted.replace('</DeleteResult>', `${row}</DeleteResult>`));
-  expect(withRefused('<DeleteResult xmlns="x"/>', refused)).toBe(`<DeleteResult xmlns="x">${row}</DeleteResult>`);
-  expect(withRefused('<s3:DeleteResult xmlns:s3="x"></s3:DeleteResult>', refused)).toContain('<s3:Error><s3:Key>a&lt;');
-  expect(() => withRefused('<Error/>', refused)).toThrow(S3Error);
 });
 
 it('a body of which nothing more comes ends the connection after its limit, counted anew for each piece', async () => {
