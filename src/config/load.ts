@@ -55,11 +55,6 @@ export async function loadConfigHere(input: ConfigInput): Promise<Config> {
   return acceptConfig(draft, input.role);
 }
 
-/** Without that look: folders, certificates and ports may turn out not to be usable. */
-export function loadConfig(input: ConfigInput): Config {
-  return acceptConfig(readConfig(input), input.role);
-}
-
 /** Throws CONFIG_INVALID where anything is wrong so far. */
 export function refuse({ errors }: Draft): void {
   if (errors.length === 0) return;

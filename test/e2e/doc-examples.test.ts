@@ -5,10 +5,10 @@
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
-import { loadConfig } from '../../src/config/load.ts';
 import { ended, loaded } from '../support/api.ts';
 import { run } from '../support/cli.ts';
 import { type Cluster, openCluster, untilLive } from '../support/cluster.ts';
+import { loadConfig } from '../support/config.ts';
 import { executable } from '../support/daemon.ts';
 import { projectRoot, temporaryFolder } from '../support/files.ts';
 

@@ -4,8 +4,9 @@ import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Role } from '../../../src/config/config.ts';
-import { describeSources, loadConfig } from '../../../src/config/load.ts';
+import { describeSources } from '../../../src/config/load.ts';
 import { PrimedError } from '../../../src/core/errors.ts';
+import { loadConfig } from '../../support/config.ts';
 
 let folder: string;
 beforeAll(() => {

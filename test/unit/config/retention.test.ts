@@ -3,8 +3,8 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
-import { loadConfig } from '../../../src/config/load.ts';
 import { GiB } from '../../../src/core/units.ts';
+import { loadConfig } from '../../support/config.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'primed-retention-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));

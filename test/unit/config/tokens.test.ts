@@ -3,8 +3,9 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
-import { loadConfig, readConfig } from '../../../src/config/load.ts';
+import { readConfig } from '../../../src/config/load.ts';
 import { showConfig } from '../../../src/config/show.ts';
+import { loadConfig } from '../../support/config.ts';
 
 function file(toml: string): string {
   const dir = mkdtempSync(join(tmpdir(), 'primed-tokens-'));

@@ -2,8 +2,9 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, expect, it } from 'vitest';
 import type { Environment } from '../../../src/config/layers.ts';
-import { loadConfig, readConfig } from '../../../src/config/load.ts';
+import { readConfig } from '../../../src/config/load.ts';
 import { showConfig } from '../../../src/config/show.ts';
+import { loadConfig } from '../../support/config.ts';
 import { temporaryFolder } from '../../support/files.ts';
 
 const folder = temporaryFolder('traces');
