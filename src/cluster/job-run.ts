@@ -8,17 +8,16 @@ import { abortable } from '../core/abortable.ts';
 import { PrimedError } from '../core/errors.ts';
 import type { JobSnapshot } from '../core/job.ts';
 import { addTally, emptyTally, isEnded, type JobEvent, type JobProgress, nextState } from '../core/job-machine.ts';
-import { totalOf } from '../core/limit-account.ts';
-import { type LimitSums, limitsOf } from '../core/limit-causes.ts';
 import { limitedTo } from '../core/load-options.ts';
 import { emptyLedger, ledgerDifference } from '../core/types.ts';
 import { currentSpan, noSpan, type Span, startSpan, traced } from '../telemetry/trace.ts';
 import { FreePhase } from './free-phase.ts';
+import { JobAtWorkers } from './job-at-workers.ts';
+import { figuresAtEnd, recordOf, type StoredJob, storedFigures } from './job-record.ts';
 import type { JobRecord } from './job-store.ts';
 import { LoadPhase } from './load-phase.ts';
 import { type JobDeps, type JobMarks, type RunContext, RunInterrupted } from './run-context.ts';
 import { type Figures, RunFigures } from './run-figures.ts';
-import { endEarlierRuns, loadSpec, repairSpec } from './run-specs.ts';
 import { snapshotOf } from './snapshot.ts';
 import { VerifyPhase } from './verify-phase.ts';
 
@@ -39,11 +38,7 @@ export class JobRun {
   readonly #submittedBy: string | undefined;
   /** From when it is driven until it has ended, or goes on elsewhere. */
   #span: Span = noSpan;
-  #started = false;
-  /** An earlier process, or another coordinator, may have begun runs of it, which go on at the workers for up to a lease. */
-  readonly #mayHaveRun: boolean;
-  /** Settles when those have ended. */
-  #earlier: Promise<void> | undefined;
+  readonly #workers: JobAtWorkers;
   readonly #abort = new AbortController();
   #pausing = false;
   #interrupted = false;
@@ -61,7 +56,7 @@ export class JobRun {
   readonly durable: Promise<void>;
 
   /** `record`: from the store, or not yet in it (then it is written): of a new job, or of one that others have had. */
-  constructor(record: Omit<JobRecord, 'version'>, origin: 'new' | 'adopted' | 'stored', deps: JobDeps) {
+  constructor(record: StoredJob, origin: 'new' | 'adopted' | 'stored', deps: JobDeps) {
     const {
       definition,
       claim,
@@ -76,17 +71,21 @@ export class JobRun {
       evictedBytes = 0,
       limitedMs = {},
       ledger,
-      bytesPerSecond,
     } = record;
     this.definition = definition;
     this.claim = claim;
     this.#deps = deps;
     this.#submittedBy = origin === 'new' ? currentSpan().traceparent : undefined;
-    this.#mayHaveRun = definition.type === 'LOAD' && origin !== 'new';
     // Every HEAD of an index file's paths listens.
     setMaxListeners(0, this.#abort.signal);
     this.#progress = progress;
     this.#marks = { chunks, cursor, sourceVersion, verifyCursor, verifyPass, repairs };
+    this.#workers = new JobAtWorkers({
+      ...{ deps, claim, marks: this.#marks },
+      definition: () => this.definition,
+      mayHaveRun: definition.type === 'LOAD' && origin !== 'new',
+      active: () => this.active,
+    });
     const { fleet, clock } = deps;
     this.#figures = new RunFigures({
       ...{ definition, fleet, clock },
@@ -97,16 +96,7 @@ export class JobRun {
     });
     // Nobody may wait for the end of a job; a rejection (see pause) is then nobody's either.
     this.ended.catch(() => undefined);
-    if (isEnded(progress.state)) {
-      this.#end({
-        ledger: ledger ?? emptyLedger(),
-        retries,
-        evictedBytes,
-        limitedMs,
-        ...limitedInAll(limitedMs),
-        ...(bytesPerSecond === undefined ? {} : { bytesPerSecond }),
-      });
-    }
+    if (isEnded(progress.state)) this.#end(storedFigures(record));
     this.durable = origin === 'stored' ? Promise.resolve() : deps.store.putJob(record);
     this.durable.catch(() => undefined);
   }
@@ -173,14 +163,14 @@ export class JobRun {
     await this.durable;
     if (!this.active) return false;
     if (this.#finishing) {
-      await this.#inTime(this.#driver ?? this.ended, 'the end of the job');
+      await this.#workers.inTime(this.#driver ?? this.ended, 'the end of the job');
       return this.#progress.state === 'STOPPED';
     }
     const { store, clock } = this.#deps;
     const asked = nextState(this.#progress, { type: 'stopRequested' }, clock.wallMs());
     if (isEnded(asked.state)) {
       this.#finishing = true;
-      await this.#endEarlier(this.#stopDeadline());
+      await this.#workers.endEarlier(this.#workers.stopDeadline());
       await this.#conclude(nextState(this.#progress, { type: 'stopRequested' }, clock.wallMs()), this.#live());
       return !this.active;
     }
@@ -188,15 +178,15 @@ export class JobRun {
     // Durable or not: when the daemon dies now, the job is found stopping, or was never answered for.
     store.saveJob(this.#record()).catch((error: unknown) => this.#logStoreFailure(error));
     this.#abort.abort();
-    const untilMs = this.#stopDeadline();
-    await this.#endEarlier(untilMs);
-    await this.#stopWorker(untilMs);
-    await this.#inTime(this.#driver, 'the phases of the job', untilMs);
+    const untilMs = this.#workers.stopDeadline();
+    await this.#workers.endEarlier(untilMs);
+    await this.#workers.stop(untilMs);
+    await this.#workers.inTime(this.#driver, 'the phases of the job', untilMs);
     // A driver that was interrupted, or is late, has left the job without an end.
     // Where the end cannot be told the job is let go of meanwhile: whoever goes on with it tells.
     const over = this.ended.catch(() => undefined);
     if (this.active && !this.#finishing) await this.#finish({ type: 'stopped' });
-    else if (this.active) await this.#inTime(over, 'the end of the job');
+    else if (this.active) await this.#workers.inTime(over, 'the end of the job');
     return this.#progress.state === 'STOPPED';
   }
 
@@ -207,13 +197,11 @@ export class JobRun {
   async limit(bandwidthBytesPerSecond: number | undefined): Promise<boolean> {
     await this.durable;
     if (!this.active || this.#finishing) return false;
-    const { fleet, store } = this.#deps;
+    const { store } = this.#deps;
     const options = limitedTo(this.definition.options, bandwidthBytesPerSecond);
     this.definition = { ...this.definition, options };
     await store.saveJob(this.#record());
-    if (!this.#started) return true;
-    await fleet.setBandwidth(this.definition.runId, bandwidthBytesPerSecond);
-    if (this.#marks.repairs) await fleet.setBandwidth(this.definition.repairRunId, bandwidthBytesPerSecond);
+    await this.#workers.setBandwidth(bandwidthBytesPerSecond);
     return true;
   }
 
@@ -226,8 +214,8 @@ export class JobRun {
     this.#pausing = true;
     this.#abort.abort();
     const untilMs = performance.now() + limitMs;
-    await this.#stopWorker(untilMs);
-    await this.#inTime(this.#driver, 'the phases of the job', untilMs);
+    await this.#workers.stop(untilMs);
+    await this.#workers.inTime(this.#driver, 'the phases of the job', untilMs);
     if (!this.active) return;
     this.#apply({ type: 'paused' });
     // The last word of the store is the end, if that was written and nobody could be told of it.
@@ -265,7 +253,7 @@ export class JobRun {
       ...this.#live(),
       nowMs: clock.monotonicMs(),
       verifying: this.#verifyPhase?.live,
-      waitingFor: this.#started ? this.#deps.fleet.waitingFor(this.definition.runId) : undefined,
+      waitingFor: this.#workers.started ? this.#deps.fleet.waitingFor(this.definition.runId) : undefined,
     });
   }
 
@@ -277,20 +265,20 @@ export class JobRun {
     if (this.#pausing || this.#interrupted) this.#span.end('the job goes on elsewhere, or later');
     if (this.#pausing || !this.active || this.#interrupted) return;
     if (this.#progress.stopping) {
-      const untilMs = this.#stopDeadline();
-      await this.#endEarlier(untilMs);
-      await this.#stopWorker(untilMs);
+      const untilMs = this.#workers.stopDeadline();
+      await this.#workers.endEarlier(untilMs);
+      await this.#workers.stop(untilMs);
       await this.#finish({ type: 'stopped' });
     } else if (failure !== undefined) {
       this.#abort.abort();
-      await this.#stopWorker();
+      await this.#workers.stop();
       await this.#finish({ type: 'failed', reason: reasonOf(failure) });
     }
   }
 
   /** Undefined: the job has ended, or the signal has fired. Never rejects. */
   async #runPhases(): Promise<unknown> {
-    const { fleet, log, settings } = this.#deps;
+    const { fleet, log } = this.#deps;
     const { signal } = this.#abort;
     const context = this.#context();
     try {
@@ -303,8 +291,7 @@ export class JobRun {
         if (!signal.aborted) await this.#finish({ type: 'freeEnded', absent });
         return undefined;
       }
-      this.#started = true;
-      await fleet.startRun(loadSpec(definition, this.claim, settings), definition.options.replicas);
+      await this.#workers.start();
       this.#live();
       if (this.#progress.state === 'RUNNING') {
         await traced('load', {}, () => new LoadPhase(context).run());
@@ -344,18 +331,13 @@ export class JobRun {
 
   /** The end is published when it is durable. */
   async #finish(event: JobEvent): Promise<void> {
-    const { fleet, store, clock, log } = this.#deps;
+    const { store, clock, log } = this.#deps;
     const { definition } = this;
     this.#finishing = true;
     this.#live();
-    const ending = traced('settle', {}, () =>
-      Promise.all([
-        fleet.endRun(definition.runId),
-        this.#marks.repairs ? fleet.endRun(definition.repairRunId) : undefined,
-      ]),
-    );
-    await this.#inTime(ending, 'endRun');
-    const figures = this.#figuresAtEnd();
+    const ending = traced('settle', {}, () => this.#workers.end());
+    await this.#workers.inTime(ending, 'endRun');
+    const figures = figuresAtEnd(this.#live(), nextState(this.#progress, { type: 'ticked' }, clock.wallMs()));
     const ended = nextState(this.#progress, event, clock.wallMs());
     assert(isEnded(ended.state), `${event.type} ends a job`);
     if (ledgerDifference(figures.ledger) !== 0) {
@@ -422,57 +404,6 @@ export class JobRun {
     this.#progress = { ...this.#progress, tally: { ...tally, failures: tally.failures.slice(0, failuresInMemory) } };
   }
 
-  #stopDeadline(): number {
-    return performance.now() + this.#deps.settings.stopDeadlineMs;
-  }
-
-  #stopWorker(untilMs = this.#stopDeadline()): Promise<void> {
-    const { fleet } = this.#deps;
-    if (!this.#started) return Promise.resolve();
-    const runs = [fleet.stopRun(this.definition.runId)];
-    if (this.#marks.repairs) runs.push(fleet.stopRun(this.definition.repairRunId));
-    return this.#inTime(Promise.all(runs), 'stopRun', untilMs);
-  }
-
-  /** At the first call; later ones wait for the same. */
-  async #endEarlier(untilMs: number): Promise<void> {
-    if (this.#started || !this.#mayHaveRun) return;
-    this.#earlier ??= this.#endEarlierRuns();
-    await this.#inTime(this.#earlier, 'runs of an earlier process', untilMs);
-  }
-
-  async #endEarlierRuns(): Promise<void> {
-    const { definition, claim } = this;
-    const { fleet, settings } = this.#deps;
-    const specs = [loadSpec(definition, claim, settings)];
-    if (this.#marks.repairs) specs.push(repairSpec(definition, claim));
-    await endEarlierRuns(fleet, specs, definition.options.replicas);
-    // What it has come to is known to the workers, and said of the job if that has not ended by now.
-    if (this.active) this.#started = true;
-    else for (const { run } of specs) fleet.forget(run);
-  }
-
-  /** A worker that does not keep its promise does not keep the job from ending. `untilMs` is of performance.now(). */
-  async #inTime(work: Promise<unknown> | undefined, what: string, untilMs = this.#stopDeadline()): Promise<void> {
-    const { log } = this.#deps;
-    const limitMs = Math.max(0, Math.round(untilMs - performance.now()));
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<void>((resolve) => {
-      timer = setTimeout(() => {
-        log.error({ jobId: this.definition.jobId, what, limitMs }, 'something did not end in time');
-        resolve();
-      }, limitMs);
-    });
-    work?.catch(() => undefined);
-    try {
-      await Promise.race([work, late]);
-    } catch (error) {
-      log.error({ jobId: this.definition.jobId, what, error }, 'something failed that must not');
-    } finally {
-      clearTimeout(timer);
-    }
-  }
-
   // --- state
 
   #context(): RunContext {
@@ -499,59 +430,21 @@ export class JobRun {
     this.#progress = nextState(this.#progress, event, this.#deps.clock.wallMs());
   }
 
-  #record(progress: JobProgress = this.#progress): Omit<JobRecord, 'version'> {
-    const { cursor, sourceVersion, verifyCursor, verifyPass, chunks, repairs } = this.#marks;
-    const { retries, evictedBytes, limitedMs } = this.#final ?? this.#live();
-    const { ledger, bytesPerSecond }: Partial<Figures> = this.#final ?? {};
-    return {
-      definition: this.definition,
-      ...(this.claim === undefined ? {} : { claim: this.claim }),
-      progress: progress.state === 'RUNNING' ? { ...progress, tally: emptyTally } : progress,
-      chunks,
-      repairs,
-      retries,
-      ...(evictedBytes === 0 ? {} : { evictedBytes }),
-      ...(totalOf(limitedMs) === 0 ? {} : { limitedMs }),
-      ...(cursor === undefined ? {} : { cursor }),
-      ...(sourceVersion === undefined ? {} : { sourceVersion }),
-      ...(verifyCursor === undefined ? {} : { verifyCursor }),
-      ...(verifyPass === 0 ? {} : { verifyPass }),
-      ...(ledger === undefined ? {} : { ledger }),
-      ...(bytesPerSecond === undefined ? {} : { bytesPerSecond }),
-    };
+  #record(progress: JobProgress = this.#progress): StoredJob {
+    return recordOf(this, progress, this.#marks, { live: () => this.#live(), final: this.#final });
   }
 
   #live(): Figures {
-    if (!this.#started) return this.#figures.atRest;
+    if (!this.#workers.started) return this.#figures.atRest;
     const { repairs } = this.#marks;
     const { tally, listingDone } = this.#progress;
     const files = tally.loadedFiles + tally.failedFiles;
     return this.#figures.now({ repairs, listing: !listingDone, files });
   }
 
-  /** Of an ended job the rate is the average over its active time. */
-  #figuresAtEnd(): Figures {
-    const { clock } = this.#deps;
-    const { ledger, retries, evictedBytes, limitedMs } = this.#live();
-    const { activeMs, tally } = nextState(this.#progress, { type: 'ticked' }, clock.wallMs());
-    return {
-      ledger,
-      retries,
-      evictedBytes,
-      limitedMs,
-      ...limitedInAll(limitedMs),
-      ...(activeMs > 0 ? { bytesPerSecond: (tally.loadedBytes * 1000) / activeMs } : {}),
-    };
-  }
-
   #logStoreFailure(error: unknown): void {
     this.#deps.log.error({ jobId: this.definition.jobId, error }, 'the job could not be saved');
   }
-}
-
-function limitedInAll(limitedMs: LimitSums): Pick<Figures, 'limitedBy'> {
-  const limitedBy = limitsOf(limitedMs);
-  return limitedBy === undefined ? {} : { limitedBy };
 }
 
 function reasonOf(error: unknown): string {
