@@ -5,13 +5,15 @@
  *   GET  /internal/v1/stat/<path>   rows of the visible and the loading version; none where nothing is known
  *   GET  /internal/v1/history/<path>   what was kept of what happened to it
  *   GET  /internal/v1/list?…        a page of `core/listing`, each path with its rows
+ *   GET  /internal/v1/held?prefix=   all below a folder, as `held-stream` writes it
  *   GET  /internal/v1/path/<id>     `{"path":…}` of the id of a path, as the page API has them; empty where none is known
  *   POST /internal/v1/check?path=   lines, as of the file API
  *   POST /internal/v1/written       `{"paths":[…]}`: what lies here of them is out of date, and is gone with the answer
  */
-import type { FastifyPluginCallback } from 'fastify';
+import type { FastifyPluginCallback, FastifyReply } from 'fastify';
 import type { FsSource } from '../cluster/reading/fs-source.ts';
 import { heldIn, heldRow } from '../cluster/reading/held-row.ts';
+import { heldBelow } from '../cluster/reading/held-stream.ts';
 import { pageHere } from '../cluster/reading/list-here.ts';
 import type { LocalFiles } from '../cluster/reading/located.ts';
 import type { PathNames } from '../cluster/reading/path-names.ts';
@@ -20,8 +22,11 @@ import { PrimedError } from '../core/errors.ts';
 import type { FileHistory } from '../core/file-events.ts';
 import type { HeldFile } from '../core/holdings.ts';
 import type { UfsPath } from '../core/types.ts';
+import { BodyCut, writePiece } from './body.ts';
 import { checkAnswers } from './check-answers.ts';
+import { watchAnswers } from './in-flight.ts';
 import { admitNodes, type PeerAccess, pathOfTarget } from './peer-request.ts';
+import { Turns } from './turns.ts';
 
 export interface PeerFilesOptions extends PeerAccess {
   readonly store: LocalFiles;
@@ -35,11 +40,19 @@ const checkLimits = { turnWaitMs: 30_000, progressEveryMs: 500, closeGraceMs: 1_
 const statPrefix = '/internal/v1/stat/';
 const historyPrefix = '/internal/v1/history/';
 const mostKeys = 1000;
+/** Sums over the cluster under way at once; each reads the index for seconds, in turns with everything else. */
+const mostSums = 4;
+/** Shorter than who asks waits for a head. */
+const sumWaitMs = 4_000;
+/** Longest time that who sums up may take over one piece: it waits for other workers meanwhile. */
+const sumStallMs = 120_000;
 /** Two numbers for each range: of files in very many ranges a page has fewer. */
 const mostRanges = 200_000;
 
 export const peerFiles: FastifyPluginCallback<PeerFilesOptions> = (app, options, done) => {
   const { store } = options;
+  const watch = watchAnswers(app, checkLimits.closeGraceMs);
+  const sums = new Turns({ limit: mostSums, waitLimitMs: sumWaitMs });
   const checked = checkAnswers(app, { source: options.source, log: options.log, ...checkLimits });
   const route = { exposeHeadRoute: false, ...admitNodes(options) } as const;
   app.route({
@@ -77,6 +90,21 @@ export const peerFiles: FastifyPluginCallback<PeerFilesOptions> = (app, options,
   app.route({
     ...route,
     method: 'GET',
+    url: '/internal/v1/held',
+    handler: async (request, reply) => {
+      const { prefix = '' } = request.query as Record<string, string | undefined>;
+      const giveBack = await sums.take();
+      try {
+        await watch(reply, answerHeld(store, prefix, reply));
+      } finally {
+        giveBack();
+      }
+      return reply;
+    },
+  });
+  app.route({
+    ...route,
+    method: 'GET',
     url: '/internal/v1/path/:id',
     handler: async (request) => ({ path: options.names.pathHere((request.params as { id: string }).id) }),
   });
@@ -100,6 +128,19 @@ export const peerFiles: FastifyPluginCallback<PeerFilesOptions> = (app, options,
   });
   done();
 };
+
+async function answerHeld(store: LocalFiles, prefix: string, reply: FastifyReply): Promise<void> {
+  reply.hijack();
+  reply.raw.writeHead(200, { 'content-type': 'application/octet-stream' });
+  try {
+    for await (const piece of heldBelow(store, prefix)) await writePiece(reply.raw, piece, sumStallMs);
+    reply.raw.end();
+  } catch (error) {
+    // Who asks misses the end, and knows.
+    reply.raw.destroy();
+    if (!(error instanceof BodyCut)) throw error;
+  }
+}
 
 interface Page {
   readonly files: readonly { readonly key: string; readonly record: readonly HeldFile[] }[];

@@ -8,16 +8,17 @@ import type { BadPage, CheckProgress, CheckSummary, Unanswered } from '../../cor
 import { PrimedError } from '../../core/errors.ts';
 import { type HeldVersion, isWhole } from '../../core/holdings.ts';
 import type { Peer } from '../../core/peers.ts';
-import { bytesByCount, bytesOf, missingOf } from '../../core/ranges.ts';
+import { bytesOf, missingOf } from '../../core/ranges.ts';
 import { segmentsOf } from '../../core/segments.ts';
 import type { UfsPath } from '../../core/types.ts';
 import { type ClusterFiles, foundOf } from './files.ts';
 import { type CheckRun, directoryOf, type FsSource, nothingBelow } from './fs-source.ts';
+import { Sum, streamsOf, sumOfStreams } from './held-sum.ts';
 import type { PeerClient } from './peer-client.ts';
 
 export interface FsClusterOptions {
   readonly files: ClusterFiles;
-  readonly client: Pick<PeerClient, 'check'>;
+  readonly client: Pick<PeerClient, 'check' | 'held'>;
   /** Whom to ask. */
   readonly live: () => readonly Peer[];
   /** Who is known, and cannot be asked. */
@@ -113,47 +114,7 @@ async function fileAt(
   return { version: located.versions[0] };
 }
 
-/** Bytes by the number of workers that have them. */
-class Sum {
-  files = 0;
-  bytes = 0;
-  cachedFiles = 0;
-  cachedBytes = 0;
-  /** At place n: bytes that n workers have. */
-  readonly #byReplicas: number[] = [];
-  readonly #workers = new Map<string, { files: number; cachedBytes: number }>();
-
-  add(version: HeldVersion): void {
-    const { file, ranges, holdings } = version;
-    this.files += 1;
-    this.bytes += file.sizeBytes;
-    this.cachedBytes += bytesOf(ranges);
-    if (isWhole(version)) this.cachedFiles += 1;
-    bytesByCount(
-      file.sizeBytes,
-      holdings.map((one) => one.ranges),
-    ).forEach((bytes, replicas) => {
-      this.#byReplicas[replicas] = (this.#byReplicas[replicas] ?? 0) + bytes;
-    });
-    for (const { holder, ranges: some } of holdings) {
-      const worker = this.#workers.get(holder) ?? { files: 0, cachedBytes: 0 };
-      this.#workers.set(holder, { files: worker.files + 1, cachedBytes: worker.cachedBytes + bytesOf(some) });
-    }
-  }
-
-  get figures() {
-    const { files, bytes, cachedFiles, cachedBytes } = this;
-    const replicas = Array.from(this.#byReplicas, (some = 0, count) => ({ replicas: count, bytes: some }));
-    const workers = Array.from(this.#workers, ([id, of]) => ({ id, ...of })).sort((a, b) => (a.id < b.id ? -1 : 1));
-    return {
-      ...{ files, bytes, cachedFiles, cachedBytes, missingBytes: bytes - cachedBytes },
-      replicas: replicas.filter((one) => one.bytes > 0),
-      workers,
-    };
-  }
-}
-
-async function stat({ files, live, gone }: FsClusterOptions, path: string): Promise<object> {
+async function stat({ files, client, live, gone }: FsClusterOptions, path: string): Promise<object> {
   const prefix = directoryOf(path);
   const silent = new Silent(gone());
   const sum = new Sum();
@@ -162,24 +123,35 @@ async function stat({ files, live, gone }: FsClusterOptions, path: string): Prom
     sum.add(version);
     return { path, type: 'file' as const, ...sum.figures, ...silent.field, file: fileStat(version) };
   }
+  const streams = await streamsOf(client, prefix, live(), silent.note);
+  if (streams === undefined) await sumOfPages(files, prefix, { sum, live, note: silent.note });
+  else await sumOfStreams(streams, sum, silent.note);
+  if (sum.files === 0) throw silent.nothing(path);
+  return { path, type: 'directory' as const, ...sum.figures, ...silent.field };
+}
+
+/** Of workers of which one is of a release that gives pages only. */
+async function sumOfPages(
+  files: ClusterFiles,
+  prefix: string,
+  { sum, live, note }: { sum: Sum; live: FsClusterOptions['live']; note: Silent['note'] },
+): Promise<void> {
   const asked = new Set(live());
   const ask = { root: '', prefix, delimiter: '', maxKeys: pageFiles };
-  const note = (peer: Peer, error: PrimedError): void => {
+  const noteOnce = (peer: Peer, error: PrimedError): void => {
     // What it said so far is counted; it is not asked for more.
     asked.delete(peer);
-    silent.note(peer, error);
+    note(peer, error);
   };
   for (let after: string | undefined = ''; after !== undefined; ) {
     const { items, next }: Awaited<ReturnType<ClusterFiles['listHeld']>> = await files.listHeld(
       { ...ask, after },
       [...asked],
-      note,
+      noteOnce,
     );
     for (const item of items) if ('versions' in item) sum.add(item.versions[0]!);
     after = next;
   }
-  if (sum.files === 0) throw silent.nothing(path);
-  return { path, type: 'directory' as const, ...sum.figures, ...silent.field };
 }
 
 /** Of one file: its version, what nobody has, and where each of its segments lies. */

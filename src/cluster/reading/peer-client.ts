@@ -115,6 +115,15 @@ export class PeerClient {
     }));
   }
 
+  /** All that the worker knows below a folder, as `held-stream` writes it. Undefined: it is of a release that has no such answer. */
+  async held(peer: Peer, prefix: string): Promise<AsyncIterable<Buffer> | undefined> {
+    const target = `/internal/v1/held?${new URLSearchParams({ prefix })}`;
+    const answer = await this.#open(peer, target, { passes: 404 });
+    if (answer.statusCode !== 404) return this.#lent(peer, answer, undefined);
+    await this.#textOf(peer, answer);
+    return undefined;
+  }
+
   /** The bytes of a range of a version, exactly as many; what breaks off rejects. */
   async read(
     peer: Peer,
@@ -201,6 +210,8 @@ export class PeerClient {
       dispatcher?: Agent;
       /** That it does not answer says nothing of the worker. */
       saysNothing?: boolean;
+      /** A status that is an answer. */
+      passes?: number;
     },
   ): Promise<Dispatcher.ResponseData> {
     const { token, headMs: usual, silenceMs: usualSilence } = this.#options;
@@ -223,7 +234,7 @@ export class PeerClient {
       const answer = await abortable(asked, aborted);
       // Who destroys a body that nobody reads is told so by an event, and knows.
       answer.body.on('error', () => undefined);
-      if (answer.statusCode >= 200 && answer.statusCode < 300) {
+      if ((answer.statusCode >= 200 && answer.statusCode < 300) || answer.statusCode === options.passes) {
         this.#health.answered(peer);
         return answer;
       }
