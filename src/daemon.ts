@@ -110,20 +110,19 @@ async function open({ config, input, log, opened }: Opening, onFatal: (error: Er
   const live = makeLive(config);
   makeFolder(config.dataDir);
   const limits = openNodeLimits(config, telemetry);
-  const origins = observedOrigins(
-    openOrigins({
-      ufs: config.ufs,
-      timeouts: config.ingest.timeouts,
-      retry: {
-        get attempts() {
-          return live.retry.maxAttempts;
-        },
+  const openedOrigins = openOrigins({
+    ufs: config.ufs,
+    timeouts: config.ingest.timeouts,
+    retry: {
+      get attempts() {
+        return live.retry.maxAttempts;
       },
-      log,
-      gate: limits.limiter,
-    }),
-    telemetry,
-  );
+    },
+    log,
+    gate: limits.limiter,
+  });
+  const origins = observedOrigins(openedOrigins, telemetry);
+  opened.reconfigureOrigins = (change) => openedOrigins.reconfigure(change);
   opened.origins = origins;
   const ready = (): { ready: boolean; reason?: string } => {
     const reason = opened.ready ? (opened.hungDisk?.() ?? opened.trouble?.()) : 'starting or stopping';

@@ -24,6 +24,7 @@ export interface Live {
   readonly loadDefaults: Changing<LoadOptions>;
   readonly s3: Changing<S3AccessOptions>;
   readonly policies: ReadPolicies;
+  readonly ufs: { now: Config['ufs'] };
   readonly guard: Changing<GuardSettings>;
   readonly tls: NodeTls;
   /** For connections to etcd; empty where there is none. */
@@ -41,6 +42,7 @@ export function makeLive(config: Config): Live {
     loadDefaults: loadDefaultsOf(config),
     s3: { keys: s3.keys, anonymous: s3.anonymous },
     policies: new ReadPolicies(config.reading),
+    ufs: { now: config.ufs },
     guard: { ...config.worker.guard },
     tls: readNodeTls(config),
     etcdTls: cluster.etcd === undefined ? {} : readEtcdTls(cluster.etcd),
@@ -61,6 +63,7 @@ export function changeLive(live: Live, config: Config, changed: (path: string) =
   if (changed('ingest.')) Object.assign(live.retry, ingest.retry);
   if (changed('job.batch_size')) live.loadDefaults.batchSize = config.job.batchSize;
   if (changed('reading.') || changed('ufs[')) live.policies.configure(config.reading);
+  if (changed('ufs[')) live.ufs.now = config.ufs;
   if (changed('worker.')) Object.assign(live.guard, config.worker.guard);
   if (changed('s3.')) Object.assign(live.s3, { keys: s3.keys, anonymous: s3.anonymous });
 }

@@ -22,6 +22,7 @@ import type { PeerOrder } from './core/peers.ts';
 import type { Log } from './core/types.ts';
 import type { IngestWorker } from './ingest/index.ts';
 import type { Live } from './live.ts';
+import type { OriginsChange } from './origin/origins.ts';
 import type { ReadableOrigins } from './origin/types.ts';
 import type { CoordinatorLimits, NodeLimits } from './origin-limits.ts';
 import { systemClock } from './platform/index.ts';
@@ -44,6 +45,8 @@ export interface Opened {
   telemetry?: Telemetry;
   traces?: Pick<Tracer, 'close'>;
   origins?: ReadableOrigins & WritableOrigins;
+  /** See OpenedOrigins. */
+  reconfigureOrigins?: (change: OriginsChange) => number[];
   store?: Store;
   /** Closes after the store, which tells it what has become visible. */
   pathIds?: PathIds;

@@ -22,6 +22,8 @@ export function openPathIds(config: Config, store: Store, log: Log): Promise<Pat
 
 export interface PagesOrder {
   readonly config: Config;
+  /** As it is by now. */
+  readonly ufs: { readonly now: Config['ufs'] };
   readonly origins: Pick<Origins, 'resolve'>;
   readonly ids: PathIds;
   readonly files: ClusterFiles;
@@ -30,7 +32,7 @@ export interface PagesOrder {
 }
 
 export function pagesOf(of: PagesOrder): Omit<PageApiOptions, 'log'> {
-  const { config, origins, files, peers } = of;
+  const { config, ufs, origins, files, peers } = of;
   return {
     files,
     names: new PathNames(of),
@@ -44,12 +46,12 @@ export function pagesOf(of: PagesOrder): Omit<PageApiOptions, 'log'> {
       return { Host: hostname.replace(/^\[(.*)\]$/, '$1'), HttpServerPort: port === '' ? usual : Number(port) };
     },
     ...(config.role === 'worker' ? { host: config.cluster.host } : {}),
-    ufsInfo: async () => ufsInfoOf(files, await ufsPlaces(config)),
+    ufsInfo: async () => ufsInfoOf(files, await ufsPlaces(ufs.now)),
   };
 }
 
 /** S3 origins with the endpoints that requests really go to; undefined ones are Amazon's. */
-function ufsPlaces({ ufs }: Config): Promise<UfsPlace[]> {
+function ufsPlaces(ufs: Config['ufs']): Promise<UfsPlace[]> {
   const s3 = ufs.filter(({ prefix }) => prefix.startsWith('s3://'));
   const all = s3.some(({ prefix }) => prefix === 's3://') ? s3 : [...s3, { prefix: 's3://' } as UfsConfig];
   return Promise.all(

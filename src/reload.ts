@@ -25,6 +25,8 @@ export interface ReloadOptions {
   readonly tell: (state: string) => void;
 }
 
+const timeoutPaths = ['ingest.connect_timeout', 'ingest.first_byte_timeout', 'ingest.stall_timeout'];
+
 export class Reload {
   readonly #options: ReloadOptions;
   readonly #certificates: Certificates;
@@ -100,7 +102,17 @@ export class Reload {
     }
     if (under('store.rule[')) await this.#setRules(next);
     if (under('ufs[')) opened.limits?.limits.configure(next.originLimits);
+    if (under('ufs[') || under('ingest.')) this.#changeOrigins(next, under);
+    if (under('store.')) opened.store?.setKeeping(next.store);
     if (under('api_token') || under('cluster.token')) opened.worker?.renewPeers();
+  }
+
+  #changeOrigins({ ufs, ingest }: Config, under: (path: string) => boolean): void {
+    const { opened } = this.#options;
+    const timeouts = timeoutPaths.some(under) ? ingest.timeouts : undefined;
+    const change = { ...(under('ufs[') ? { ufs } : {}), ...(timeouts === undefined ? {} : { timeouts }) };
+    const reopened = opened.reconfigureOrigins?.(change) ?? [];
+    opened.worker?.renewOrigins({ timeouts, reopened });
   }
 
   /** What a store refuses that has failed is no fault of the configuration. */

@@ -118,7 +118,7 @@ export async function openWorkerSide(base: NodeBase, onFatal: (error: Error) => 
   opened.http = buildWorkerServer({
     ...base,
     desk,
-    pages: pagesOf({ config, origins, ids, ...reading }),
+    pages: pagesOf({ config, ufs: base.live.ufs, origins, ids, ...reading }),
     ...(config.role === 'worker' ? { own: { store, source, landings: worker.landings, reading, past } } : {}),
   });
   openS3Side(base, { store, reads, source, reading, engine, onFatal });

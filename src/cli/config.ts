@@ -30,7 +30,7 @@ export const registerConfig: RegisterVerb = (program, context) => {
   );
   const show = addVerb(group, {
     name: 'show',
-    description: 'show every setting, and where its value comes from',
+    description: 'show every setting, whether a reload takes a change of it over, and where its value comes from',
     examples: ['primed config show --config /etc/primed/primed.toml', 'primed config show --format json'],
     asks: 'local',
   });
@@ -75,6 +75,6 @@ function checked({
 }
 
 function shown(values: readonly ShownValue[]): string {
-  const rows = values.map(({ key, text, from }) => [key, text, from].map(printable));
-  return formatTable(['SETTING', 'VALUE', 'FROM'], rows);
+  const rows = values.map(({ key, text, reload, from }) => [key, text, reload, from].map(printable));
+  return formatTable(['SETTING', 'VALUE', 'RELOAD', 'FROM'], rows);
 }

@@ -59,11 +59,13 @@ const ruleSchema = Type.Object(
 export const retentionSchema = Type.Object(
   {
     eviction: choice(['lru', 'none'], {
+      live: true,
       description:
         'What goes when a load needs room: `lru` files that were not used for longest, `none` nothing; then the load is refused.',
       default: 'lru',
     }),
     removed_limit: duration({
+      live: true,
       description:
         'How long a client may go on reading a file that was removed or replaced. Until then the file keeps its room; afterwards the answer is cut off.',
       default: '30m',

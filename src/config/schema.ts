@@ -43,26 +43,32 @@ const ufsSchema = Type.Object(
         'Paths that these settings are for: `s3://` (all buckets), `s3://bucket/…`, or `file:///dir`, which allows loading from that folder. The longest prefix that matches wins.',
     }),
     endpoint: Type.Optional(
-      url({ description: 'S3 endpoint.', unset: "`AWS_ENDPOINT_URL`, else the profile's `endpoint_url`, else AWS's" }),
+      url({
+        live: true,
+        description: 'S3 endpoint.',
+        unset: "`AWS_ENDPOINT_URL`, else the profile's `endpoint_url`, else AWS's",
+      }),
     ),
-    region: Type.Optional(text({ description: 'S3 region.', unset: '`AWS_REGION` or the profile' })),
+    region: Type.Optional(text({ live: true, description: 'S3 region.', unset: '`AWS_REGION` or the profile' })),
     path_style: Type.Optional(
       flag({
+        live: true,
         description: 'Whether the bucket is part of the path rather than of the host.',
         unset: "true unless the endpoint is Amazon's",
       }),
     ),
-    anonymous: Type.Optional(flag({ description: 'Send requests unsigned.', default: false })),
+    anonymous: Type.Optional(flag({ live: true, description: 'Send requests unsigned.', default: false })),
     access_key_id: Type.Optional(
       text({
+        live: true,
         description: 'Key id; together with `secret_access_key`.',
         secret: true,
         unset: "AWS's usual credential chain",
       }),
     ),
-    ...secret('secret_access_key', { description: 'Secret of the key.' }),
-    profile: Type.Optional(text({ description: 'Profile of the AWS configuration files.' })),
-    ca_file: Type.Optional(path({ description: "Certificates (PEM) to trust in place of the system's." })),
+    ...secret('secret_access_key', { live: true, description: 'Secret of the key.' }),
+    profile: Type.Optional(text({ live: true, description: 'Profile of the AWS configuration files.' })),
+    ca_file: Type.Optional(path({ live: true, description: "Certificates (PEM) to trust in place of the system's." })),
     max_bandwidth: Type.Optional(
       size({
         live: true,
@@ -358,18 +364,21 @@ export const configSchema = Type.Object(
           maximum: 1_000_000,
         }),
         connect_timeout: duration({
+          live: true,
           description: 'Time for a connection to the origin, TLS included.',
           default: '5s',
           minimum: 10,
           maximum: 600_000,
         }),
         first_byte_timeout: duration({
+          live: true,
           description: 'Time from a request to the first byte of its answer.',
           default: '30s',
           minimum: 10,
           maximum: 600_000,
         }),
         stall_timeout: duration({
+          live: true,
           description: 'Longest silence within an answer.',
           default: '30s',
           minimum: 10,

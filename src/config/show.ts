@@ -19,6 +19,8 @@ export interface ShownValue {
   readonly kind: 'default' | 'computed' | 'unset' | 'file' | 'env' | 'flag';
   readonly file?: string;
   readonly line?: number;
+  /** What a reload does with a change of it: takes it over, only where it was set before, or leaves it to the next start. */
+  readonly reload: 'live' | 'replaced' | 'restart';
 }
 
 /** Of a draft without errors. */
@@ -45,7 +47,8 @@ function shownOf(draft: Draft, { leaf }: Setting, of: { key: string; computed: V
   const out = computed.get(key);
   const { kind, place, file, line } = draft.sources.get(key) ?? { kind: 'default', place: 'default' };
   const value = out ?? written ?? null;
-  const row = { key, value: secret ? null : value, secret };
+  const reload = leaf.live === true ? 'live' : (leaf.live ?? 'restart');
+  const row = { key, value: secret ? null : value, secret, reload } as const;
   if (written !== undefined) {
     const share = typeof written === 'string' && out !== undefined && sharePattern.test(written) ? ` (${written})` : '';
     const text = secret ? '(hidden)' : `${textOf(leaf, value)}${share}`;

@@ -93,6 +93,9 @@ export default async function lane(start: LaneStart): Promise<void> {
         case 'credentials':
           client.setCredentials(message.originIndex, message.credentials);
           break;
+        case 'timeouts':
+          client.setTimeouts(message.timeouts);
+          break;
         case 'concurrency':
           client.setConcurrency(message.limit);
           break;

@@ -19,6 +19,8 @@ export class OriginLinks {
   readonly #log: Log;
   /** Origins that the lanes know, with the name that a person knows them by. */
   readonly #ready = new Map<number, string>();
+  /** Of each of them, one that lies there. */
+  readonly #paths = new Map<number, UfsPath>();
   readonly #preparing = new Map<number, Promise<void>>();
   readonly #timers = new Map<number, NodeJS.Timeout>();
   readonly #renewedAtMs = new Map<number, number>();
@@ -53,6 +55,31 @@ export class OriginLinks {
     this.#renew(originIndex);
   }
 
+  /** They are reached in another way by now: the lanes that know them are told, and go on with what they know until then. */
+  reopen(originIndexes: readonly number[]): void {
+    for (const originIndex of originIndexes) {
+      const again = (): void => this.#reopen(originIndex);
+      const preparing = this.#preparing.get(originIndex);
+      if (preparing === undefined) again();
+      else preparing.then(again, () => undefined);
+    }
+  }
+
+  #reopen(originIndex: number): void {
+    const path = this.#paths.get(originIndex);
+    if (path === undefined) return;
+    clearTimeout(this.#timers.get(originIndex));
+    this.#prepare(path, originIndex).catch((error: unknown) => {
+      this.#log.warn(
+        { originIndex, error: String(error) },
+        'an origin whose configuration has changed could not be opened; loads go on as before until it can',
+      );
+      const timer = setTimeout(() => this.#reopen(originIndex), renewAtMostEveryMs);
+      timer.unref();
+      this.#timers.set(originIndex, timer);
+    });
+  }
+
   close(): void {
     for (const timer of this.#timers.values()) clearTimeout(timer);
   }
@@ -62,6 +89,7 @@ export class OriginLinks {
     this.#lanes.broadcast({ type: 'origin', origin: { ...origin, originIndex } });
     await this.#sendCredentials(originIndex);
     this.#ready.set(originIndex, nameOf(origin));
+    this.#paths.set(originIndex, path);
   }
 
   async #sendCredentials(originIndex: number): Promise<void> {

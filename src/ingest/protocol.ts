@@ -73,6 +73,7 @@ export type ToLane =
   /** Nothing more comes of an origin. */
   | { readonly type: 'forget'; readonly originIndex: number }
   | { readonly type: 'credentials'; readonly originIndex: number; readonly credentials: LaneCredentials | undefined }
+  | { readonly type: 'timeouts'; readonly timeouts: OriginTimeouts }
   | { readonly type: 'concurrency'; readonly limit: number }
   | { readonly type: 'cancel'; readonly run: number }
   | { readonly type: 'close' };

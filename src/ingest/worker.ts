@@ -24,7 +24,7 @@ import {
   type UfsPath,
 } from '../core/types.ts';
 import { alignUp } from '../core/units.ts';
-import type { Origins } from '../origin/types.ts';
+import type { Origins, OriginTimeouts } from '../origin/types.ts';
 import type { FileRecord, Freed, RunOfLoad, Store } from '../store/types.ts';
 import { Books } from './books.ts';
 import { Files, stoppedOutcome } from './files.ts';
@@ -176,6 +176,13 @@ export class IngestWorker implements Worker {
       this.#waits.look(performance.now());
     }, foldMs);
     this.#foldTimer.unref();
+  }
+
+  /** How long origins may take, from now on, and which of them are reached in another way. */
+  renewOrigins(change: { readonly timeouts: OriginTimeouts | undefined; readonly reopened: readonly number[] }): void {
+    const { timeouts, reopened } = change;
+    if (timeouts !== undefined) this.#lanes.broadcast({ type: 'timeouts', timeouts });
+    this.#links.reopen(reopened);
   }
 
   /** What other workers ask for, or show, has changed in place. */

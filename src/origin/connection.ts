@@ -47,10 +47,8 @@ export interface Exchange {
   resent: boolean;
 }
 
-/** What a connection needs of its pool. */
-export interface ConnectionHost {
-  /** Coarse clock: sweeps so far. One timer serves all time limits of a client. */
-  readonly tick: number;
+/** In sweeps. */
+export interface ConnectionLimits {
   readonly connectTicks: number;
   readonly firstByteTicks: number;
   readonly stallTicks: number;
@@ -58,6 +56,14 @@ export interface ConnectionHost {
   readonly hastyFirstByteTicks: number;
   readonly hastyStallTicks: number;
   readonly idleTicks: number;
+}
+
+/** What a connection needs of its pool. */
+export interface ConnectionHost {
+  /** Coarse clock: sweeps so far. One timer serves all time limits of a client. */
+  readonly tick: number;
+  /** They may change; read at each sweep. */
+  readonly limits: ConnectionLimits;
   /** `connection.tryResume()` is to be called after a while. */
   pace(connection: Connection): void;
   /** The head of the request as it goes over the wire. */
@@ -178,12 +184,13 @@ export class Connection {
     const silentTicks = this.#host.tick - this.#lastTick;
     if (this.#phase === 'dead' || this.#paused) return;
     const hasty = this.#exchange?.request.hasty === true;
-    const firstByteTicks = hasty ? this.#host.hastyFirstByteTicks : this.#host.firstByteTicks;
-    const stallTicks = hasty ? this.#host.hastyStallTicks : this.#host.stallTicks;
+    const firstByteTicks = hasty ? this.#host.limits.hastyFirstByteTicks : this.#host.limits.firstByteTicks;
+    const stallTicks = hasty ? this.#host.limits.hastyStallTicks : this.#host.limits.stallTicks;
     if (!this.#connected) {
-      if (silentTicks >= this.#host.connectTicks) this.#fail('connect-timeout', 'no connection within the time limit');
+      if (silentTicks >= this.#host.limits.connectTicks)
+        this.#fail('connect-timeout', 'no connection within the time limit');
     } else if (this.#phase === 'idle') {
-      if (silentTicks >= this.#host.idleTicks) this.#onLost(undefined);
+      if (silentTicks >= this.#host.limits.idleTicks) this.#onLost(undefined);
     } else if (this.#phase === 'sent') {
       if (silentTicks >= firstByteTicks) this.#fail('first-byte-timeout', 'no answer within the time limit');
     } else if (this.#phase === 'error') {

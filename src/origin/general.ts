@@ -22,6 +22,8 @@ import type { Admit, Grant, OriginFailure, OriginTimeouts } from './types.ts';
 export interface GeneralWay {
   /** Resolves when nothing will be written to the destination any more. Abort ends it as `cancelled`. */
   fetch(origin: S3Origin, exchange: Exchange, signal: AbortSignal): Promise<OriginFailure | undefined>;
+  /** The next one is made with the timeouts of then. */
+  forgetClients(): void;
   close(): Promise<void>;
 }
 
@@ -157,6 +159,9 @@ export function makeGeneralWay(options: {
       } finally {
         clearTimeout(timer);
       }
+    },
+    forgetClients() {
+      clients.clear();
     },
     async close() {
       for (const client of clients.values()) await client.then((c) => c.destroy()).catch(() => undefined);

@@ -49,7 +49,7 @@ interface S3Slot {
   readonly kind: 's3';
   readonly index: number;
   readonly bucketName: string;
-  readonly entry: UfsEntry;
+  entry: UfsEntry;
   bucket: Promise<Bucket> | undefined;
   lean: LeanList | undefined;
   heads: LeanHead | undefined;
@@ -62,9 +62,25 @@ interface FileSlot {
   readonly control: FileControl;
 }
 
+/** What may change while origins are open. */
+export interface OriginsChange {
+  /** Of the same prefixes, in the same order; undefined: as they are. */
+  readonly ufs?: readonly UfsEntry[];
+  readonly timeouts?: OriginTimeouts;
+}
+
+export interface OpenedOrigins extends ReadableOrigins, WritableOrigins {
+  /**
+   * Buckets that are reached in another way from now on are opened anew at their next use; what is under way ends as it began.
+   * Returns the origin indexes of those that were met before.
+   */
+  reconfigure(change: OriginsChange): number[];
+}
+
 /** Opens nothing yet: each bucket is opened when it is first used. */
-export function openOrigins(options: OriginsOptions): ReadableOrigins & WritableOrigins {
-  const { ufs, timeouts, retry, log, gate } = options;
+export function openOrigins(options: OriginsOptions): OpenedOrigins {
+  const { retry, log, gate } = options;
+  let { ufs, timeouts } = options;
   const slots: (S3Slot | FileSlot)[] = [];
   const indexOf = new Map<string, number>();
   const providers = new Map<UfsEntry | undefined, CredentialProvider>();
@@ -117,7 +133,8 @@ export function openOrigins(options: OriginsOptions): ReadableOrigins & Writable
 
   const bucketOf = (slot: S3Slot): Promise<Bucket> => {
     const { bucketName: bucket, entry } = slot;
-    slot.bucket ??= openBucket({
+    if (slot.bucket !== undefined) return slot.bucket;
+    const opening: Promise<Bucket> = openBucket({
       ...{ bucket, entry, provider: providerOf(entry), timeouts, retry },
       ...(gate === undefined ? {} : { admit: () => gate.admit(slot.index) }),
     }).then(
@@ -129,11 +146,12 @@ export function openOrigins(options: OriginsOptions): ReadableOrigins & Writable
         return opened;
       },
       (error: unknown) => {
-        slot.bucket = undefined; // tried again on next use
+        if (slot.bucket === opening) slot.bucket = undefined; // tried again on next use
         throw error;
       },
     );
-    return slot.bucket;
+    slot.bucket = opening;
+    return opening;
   };
 
   const find = (path: string): { located: Located; slot: S3Slot | FileSlot; index: number } => {
@@ -187,7 +205,7 @@ export function openOrigins(options: OriginsOptions): ReadableOrigins & Writable
     return headBySdk(bucket, slot.bucketName, of.key, of.path, signal);
   };
 
-  const origins: ReadableOrigins & WritableOrigins = {
+  const origins: OpenedOrigins = {
     resolve(path) {
       const { located, index } = find(path);
       return { path: located.path, originIndex: index, key: located.key };
@@ -333,6 +351,23 @@ export function openOrigins(options: OriginsOptions): ReadableOrigins & Writable
       return a === b || (!ufs.includes(a) && !ufs.includes(b));
     },
 
+    reconfigure(change) {
+      const renewed = change.ufs ?? ufs;
+      const isOther = (entry: UfsEntry, at: number): boolean => !isReachedAlike(entry, renewed[at]!);
+      const others = new Set(ufs.filter(isOther));
+      const nextOf = new Map(ufs.map((entry, at) => [entry, others.has(entry) ? renewed[at]! : entry]));
+      ufs = ufs.map((entry) => nextOf.get(entry)!);
+      timeouts = change.timeouts ?? timeouts;
+      const reopened: number[] = [];
+      for (const slot of slots) {
+        if (slot.kind !== 's3' || (change.timeouts === undefined && !others.has(slot.entry))) continue;
+        if (others.has(slot.entry)) reopened.push(slot.index);
+        slot.entry = nextOf.get(slot.entry) ?? slot.entry;
+        closeLater(slot);
+      }
+      return reopened;
+    },
+
     async close() {
       for (const slot of slots) {
         if (slot.kind !== 's3' || slot.bucket === undefined) continue;
@@ -348,6 +383,27 @@ export function openOrigins(options: OriginsOptions): ReadableOrigins & Writable
   };
   return origins;
 }
+
+/** What is asked of the old connections by now is answered within this time, or not at all. */
+const closesAfterMs = 10 * 60_000;
+
+/** The next use opens it anew. */
+function closeLater(slot: S3Slot): void {
+  const { bucket, lean, heads, writer } = slot;
+  Object.assign(slot, { bucket: undefined, lean: undefined, heads: undefined, writer: undefined });
+  setTimeout(() => {
+    bucket?.then(({ client }) => client.destroy()).catch(() => undefined);
+    for (const one of [lean, heads, writer]) void one?.close();
+  }, closesAfterMs).unref();
+}
+
+function isReachedAlike(one: UfsEntry, other: UfsEntry): boolean {
+  return waysToReach.every((field) => one[field] === other[field]);
+}
+
+const waysToReach = [
+  ...(['endpoint', 'region', 'pathStyle', 'anonymous', 'accessKeyId', 'secretAccessKey', 'profile', 'caFile'] as const),
+] satisfies readonly (keyof UfsEntry)[];
 
 /** So much is counted at once: what is given up in the middle has cost no more. */
 const pacedBytes = 64 * 1024;

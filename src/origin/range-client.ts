@@ -10,11 +10,18 @@
 import assert from 'node:assert/strict';
 import { FairQueue } from '../core/fair-queue.ts';
 import { hastyMs } from '../core/silence.ts';
-import { Connection, type ConnectionHost, type Exchange } from './connection.ts';
+import { Connection, type ConnectionHost, type ConnectionLimits, type Exchange } from './connection.ts';
 import { makeFileReader } from './file-reader.ts';
 import { makeGeneralWay } from './general.ts';
 import { makeS3Origin, type S3Origin } from './lane-origin.ts';
-import type { OriginFailure, RangeClient, RangeClientOptions, RangeRequest, RangeResult } from './types.ts';
+import type {
+  OriginFailure,
+  OriginTimeouts,
+  RangeClient,
+  RangeClientOptions,
+  RangeRequest,
+  RangeResult,
+} from './types.ts';
 
 /** Sweeps within the shortest time limit: limits are kept to within 1/8. */
 const sweepsPerLimit = 8;
@@ -31,17 +38,29 @@ interface Job extends Exchange {
   cancelled: boolean;
 }
 
-export function makeRangeClient(options: RangeClientOptions): RangeClient {
-  const { timeouts, maxSockets, idleMs, grant, admit, weightOf = () => 1 } = options;
-  const hastyFirstByteMs = hastyMs(timeouts.firstByteMs);
-  const hastyStallMs = hastyMs(timeouts.stallMs);
-  const shortestMs = Math.min(timeouts.connectMs, hastyFirstByteMs, hastyStallMs, idleMs);
+/** Limits, in sweeps. */
+function ticksOf(timeouts: OriginTimeouts, idleMs: number): ConnectionLimits & { readonly sweepMs: number } {
+  const { connectMs, firstByteMs, stallMs } = timeouts;
+  const [hastyFirstByteMs, hastyStallMs] = [hastyMs(firstByteMs), hastyMs(stallMs)];
+  const shortestMs = Math.min(connectMs, hastyFirstByteMs, hastyStallMs, idleMs);
   const sweepMs = Math.max(1, Math.min(sweepMsMax, Math.floor(shortestMs / sweepsPerLimit)));
-  const ticksOf = (ms: number): number => Math.max(1, Math.ceil(ms / sweepMs));
+  const ticks = (ms: number): number => Math.max(1, Math.ceil(ms / sweepMs));
+  return {
+    ...{ sweepMs, connectTicks: ticks(connectMs), idleTicks: ticks(idleMs) },
+    ...{ firstByteTicks: ticks(firstByteMs), stallTicks: ticks(stallMs) },
+    ...{ hastyFirstByteTicks: ticks(hastyFirstByteMs), hastyStallTicks: ticks(hastyStallMs) },
+  };
+}
+
+export function makeRangeClient(options: RangeClientOptions): RangeClient {
+  const { maxSockets, idleMs, grant, admit, weightOf = () => 1 } = options;
+  const timeouts = { ...options.timeouts };
+  let limits = ticksOf(timeouts, idleMs);
   const paceRetryMs = options.paceRetryMs ?? defaultPaceRetryMs;
 
   const origins = new Map<number, { s3: S3Origin } | { root: string }>();
   const connections = new Set<Connection>();
+  const openedTo = new WeakMap<Connection, S3Origin>();
   /** Idle connections, the most recently used last; over all origins. */
   const idle: Connection[] = [];
   const pacing = new Set<Connection>();
@@ -65,12 +84,9 @@ export function makeRangeClient(options: RangeClientOptions): RangeClient {
     get tick() {
       return tick;
     },
-    connectTicks: ticksOf(timeouts.connectMs),
-    firstByteTicks: ticksOf(timeouts.firstByteMs),
-    stallTicks: ticksOf(timeouts.stallMs),
-    hastyFirstByteTicks: ticksOf(hastyFirstByteMs),
-    hastyStallTicks: ticksOf(hastyStallMs),
-    idleTicks: ticksOf(idleMs),
+    get limits() {
+      return limits;
+    },
     pace(connection) {
       pacing.add(connection);
       paceTimer ??= setTimeout(resumePaced, paceRetryMs);
@@ -79,6 +95,7 @@ export function makeRangeClient(options: RangeClientOptions): RangeClient {
     done(connection, exchange, failure) {
       if (connection.dead) connections.delete(connection);
       else idle.push(connection);
+      if (!isOfNow(connection)) connection.destroy('cancelled', 'the origin is reached in another way now');
       const job = exchange as Job;
       const unread = failure?.cause === 'protocol' && job.receivedBytes === 0;
       if (unread && !job.cancelled && s3Of(job.request.originIndex).lane.peer === undefined) goGeneralWay(job);
@@ -97,6 +114,19 @@ export function makeRangeClient(options: RangeClientOptions): RangeClient {
       if (at >= 0) idle.splice(at, 1);
     },
   };
+
+  /** Whether its socket leads to where the origin is by now. */
+  function isOfNow(connection: Connection): boolean {
+    const origin = origins.get(connection.originIndex);
+    return origin !== undefined && 's3' in origin && origin.s3 === openedTo.get(connection);
+  }
+
+  function closeIdle(originIndex: number, why: string): void {
+    for (let at = idle.length - 1; at >= 0; at -= 1) {
+      const connection = idle[at]!;
+      if (connection.originIndex === originIndex) connection.destroy('cancelled', why);
+    }
+  }
 
   function s3Of(originIndex: number): S3Origin {
     const origin = origins.get(originIndex);
@@ -130,7 +160,8 @@ export function makeRangeClient(options: RangeClientOptions): RangeClient {
     const paced = lane.peer === undefined ? { grant, admit } : { grant: undefined, admit: undefined };
     const connection = new Connection({ originIndex, host, open, connectedEvent, ...paced });
     connections.add(connection);
-    sweepTimer ??= setInterval(sweep, sweepMs);
+    openedTo.set(connection, s3Of(originIndex));
+    sweepTimer ??= setInterval(sweep, limits.sweepMs);
     connection.start(job);
   }
 
@@ -238,17 +269,24 @@ export function makeRangeClient(options: RangeClientOptions): RangeClient {
       const s3 = makeS3Origin(origin);
       if (known !== undefined && 's3' in known) s3.setCredentials(known.s3.credentials);
       origins.set(origin.originIndex, { s3 });
+      if (known !== undefined) closeIdle(origin.originIndex, 'the origin is reached in another way now');
     },
     removeOrigin(originIndex) {
-      for (let at = idle.length - 1; at >= 0; at -= 1) {
-        const connection = idle[at]!;
-        if (connection.originIndex === originIndex) connection.destroy('cancelled', 'the origin was removed');
-      }
+      closeIdle(originIndex, 'the origin was removed');
       origins.delete(originIndex);
     },
     setCredentials(originIndex, credentials) {
       const origin = origins.get(originIndex);
       if (origin !== undefined && 's3' in origin) origin.s3.setCredentials(credentials);
+    },
+    setTimeouts(next) {
+      Object.assign(timeouts, next);
+      general.forgetClients();
+      // What was waited for by now counts in the ticks of before: it errs once, by less than a limit.
+      limits = ticksOf(timeouts, idleMs);
+      if (sweepTimer === undefined) return;
+      clearInterval(sweepTimer);
+      sweepTimer = setInterval(sweep, limits.sweepMs);
     },
     get(request: RangeRequest, destination, onBytes, onDone) {
       assert(destination.length === request.length, 'the destination is as long as the range');

@@ -149,10 +149,13 @@ export type RequestWait =
   | 'throttled';
 
 export interface RangeClient {
+  /** Or changes one: what is on a socket of before ends there. */
   addOrigin(origin: LaneOrigin): void;
   /** Closes its idle sockets. Nothing may be queued for it or under way. */
   removeOrigin(originIndex: number): void;
   setCredentials(originIndex: number, credentials: LaneCredentials | undefined): void;
+  /** From now on, for what is under way too. */
+  setTimeouts(timeouts: OriginTimeouts): void;
   /**
    * `onBytes(at, count)` runs when `count` bytes have landed at `destination[at]`, in order and without gaps (this is
    * where the caller computes its checksum while they are warm in the cache); `onDone` runs exactly once.

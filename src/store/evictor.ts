@@ -40,8 +40,8 @@ export interface EvictorParts {
   readonly holds: Holds;
   readonly recency: Recency;
   readonly now: () => number;
-  /** False: nothing goes to make room. */
-  readonly evicts: boolean;
+  /** False: nothing goes to make room. Read at each look. */
+  readonly evicts: () => boolean;
   readonly onEvicted: ((reason: EvictionReason, removed: Removed) => void) | undefined;
   readonly commit: Commit;
   /** Undefined: every file is counted in the class that it belongs to. */
@@ -79,7 +79,7 @@ export class Evictor {
     let lookedAtAll = false;
     const wanted = (): number => space.reservedFor(run) + bytes;
     while (space.shortage(run, wanted()) > 0) {
-      if (!evicts) break;
+      if (!evicts()) break;
       if (space.shortage(run, wanted()) > recency.evictableBytes) {
         const sorted = this.#parts.sorted();
         if (sorted !== undefined) await sorted;
@@ -107,7 +107,7 @@ export class Evictor {
     const { space, recency, evicts } = this.#parts;
     const none = { files: 0, bytes: 0, paths: [], counted: true };
     const shortBytes = space.shortageOf(bytes);
-    if (!evicts || shortBytes <= 0) return none;
+    if (!evicts() || shortBytes <= 0) return none;
     await this.#parts.sorted();
     const facts = this.#facts();
     const isHeld: Facts['isHeld'] = (waiting) => keeps(waiting.path) || facts.isHeld(waiting);
@@ -127,7 +127,7 @@ export class Evictor {
       const parts = [
         `${formatSize(pinnedBytes)} are pinned`,
         `${formatSize(heldBytes)} belong to running loads`,
-        evicts ? `${formatSize(evictableBytes)} could be evicted` : 'nothing is evicted (store.eviction = "none")',
+        evicts() ? `${formatSize(evictableBytes)} could be evicted` : 'nothing is evicted (store.eviction = "none")',
       ];
       throw new PrimedError('STORE_NO_ROOM', `${error.message}; of what is cached, ${parts.join(', ')}`, {
         ...error.facts,
@@ -139,7 +139,7 @@ export class Evictor {
   /** What a load could have evicted, as far as is known. */
   get evictableBytes(): number {
     const { recency, evicts } = this.#parts;
-    return evicts ? recency.evictableBytes : 0;
+    return evicts() ? recency.evictableBytes : 0;
   }
 
   /** See Store. */

@@ -32,7 +32,7 @@ export class Readers {
 
   readonly #now: () => number;
   readonly #others: OtherReads | undefined;
-  readonly #removedLimitMs: number;
+  #removedLimitMs: number;
   /** Gone from the index, and read by other threads. */
   readonly #leftToOthers = new Map<FileId, Left>();
   #timer: NodeJS.Timeout | undefined;
@@ -51,6 +51,11 @@ export class Readers {
     this.#now = parts.now;
     this.#others = parts.others;
     this.#removedLimitMs = parts.removedLimitMs ?? Number.POSITIVE_INFINITY;
+  }
+
+  /** Holds for what was removed before, too. Undefined: to the end. */
+  setRemovedLimit(ms: number | undefined): void {
+    this.#removedLimitMs = ms ?? Number.POSITIVE_INFINITY;
   }
 
   /** What is still read by others then is free when the store is opened again. */

@@ -65,6 +65,7 @@ import type {
   PathSummary,
   Reader,
   Removed,
+  RetentionOptions,
   RunOfLoad,
   Store,
   StoreFile,
@@ -117,6 +118,7 @@ export class LocalStore implements Store {
   readonly #keeping: Keeping;
   #nextId: number;
   #idsEnd: number;
+  #evicts: boolean;
   #flushTimer: NodeJS.Timeout | undefined;
   #closing = false;
   #closed = false;
@@ -151,9 +153,11 @@ export class LocalStore implements Store {
       },
     });
     const commit: Commit = (make) => this.#commit(make);
-    const { evicts, observe, log } = parts;
+    const { observe, log } = parts;
+    this.#evicts = parts.evicts;
     this.#evictor = new Evictor({
-      ...{ index, space, loading, readers, holds, recency, now, evicts, commit },
+      ...{ index, space, loading, readers, holds, recency, now, commit },
+      evicts: () => this.#evicts,
       onEvicted: observe.onEvicted,
       sorted: () => this.#keeping.sorted(),
       dropLeftovers: () => this.#dropLeftovers(),
@@ -220,6 +224,11 @@ export class LocalStore implements Store {
 
   touch(files: Iterable<FileId>): void {
     this.#keeping.touch(files, this.#parts.now());
+  }
+
+  setKeeping({ eviction, removedLimitMs }: Omit<RetentionOptions, 'rules'>): void {
+    this.#evicts = eviction !== 'none';
+    this.#readers.setRemovedLimit(removedLimitMs);
   }
 
   setRules(rules: readonly RetentionRule[]): Promise<void> {

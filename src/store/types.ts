@@ -283,6 +283,8 @@ export interface Store {
   touch(files: Iterable<FileId>): void;
   /** These paths, and with a slash at their end all below them, are never evicted. They hold at once, in place of those before; durable when resolved. */
   setPins(paths: readonly string[]): Promise<void>;
+  /** What goes to make room, and how long what is gone may be read: from now on, and for what was removed before. */
+  setKeeping(keeping: Omit<RetentionOptions, 'rules'>): void;
   /** The rules of the configuration, in place of those that were: they hold at once, and files are sorted by them in the background. */
   setRules(rules: readonly RetentionRule[]): Promise<void>;
   /** Whether a path is pinned, by `setPins` or by a rule. */

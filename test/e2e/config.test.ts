@@ -83,13 +83,13 @@ it('primed config show has every value with its place, and hides secrets', async
     .map((line) => line.replaceAll(/ {2,}/g, '|'));
   expect(lines).toEqual(
     expect.arrayContaining([
-      'SETTING|VALUE|FROM',
-      'data_dir|elsewhere|--data',
-      'api_token|(hidden)|primed.toml:5',
-      'worker.lanes|3|primed.toml.d/50-site.toml:1',
-      'log.level|warn|PRIMED_LOG_LEVEL',
-      'job.max_active|4|default',
-      'ufs[0].prefix|s3://|primed.toml.d/50-site.toml:3',
+      'SETTING|VALUE|RELOAD|FROM',
+      'data_dir|elsewhere|restart|--data',
+      'api_token|(hidden)|replaced|primed.toml:5',
+      'worker.lanes|3|restart|primed.toml.d/50-site.toml:1',
+      'log.level|warn|live|PRIMED_LOG_LEVEL',
+      'job.max_active|4|live|default',
+      'ufs[0].prefix|s3://|restart|primed.toml.d/50-site.toml:3',
     ]),
   );
   const json = JSON.parse((await config(['show', ...flags, '--format', 'json'], env)).stdout);

@@ -380,6 +380,29 @@ describe('what lanes are told', () => {
     expect(await anonymous.credentials(anonymous.resolve('s3://b/k').originIndex)).toBeUndefined();
   });
 
+  test('another way to reach one of them holds from the next use on, and for it alone', async () => {
+    const entry = { endpoint: `http://127.0.0.1:${port}`, region: 'r1', accessKeyId: 'AK', secretAccessKey: 'SK' };
+    const ufs = [
+      { prefix: 's3://a/', ...entry },
+      { prefix: 's3://b/', ...entry },
+    ];
+    const origins = openOrigins({ ufs, timeouts, retry: { attempts: 1 }, log });
+    opened.push(origins);
+    const [a, b] = [await origins.laneOrigin(p('s3://a/k')), await origins.laneOrigin(p('s3://b/k'))];
+    expect(origins.reconfigure({ ufs: ufs.map((one) => ({ ...one })) })).toEqual([]);
+    const next = { ...ufs[1]!, region: 'r2', accessKeyId: 'BK', endpoint: 'http://127.0.0.2:1' };
+    expect(origins.reconfigure({ ufs: [{ ...ufs[0]! }, next] })).toEqual([b.originIndex]);
+    expect(await origins.laneOrigin(p('s3://a/k'))).toEqual(a);
+    expect(await origins.laneOrigin(p('s3://b/k'))).toMatchObject({
+      ...{ originIndex: b.originIndex, region: 'r2', host: '127.0.0.2', port: 1 },
+    });
+    expect(await origins.credentials(b.originIndex)).toMatchObject({ credentials: { accessKeyId: 'BK' } });
+    expect(await origins.credentials(a.originIndex)).toMatchObject({ credentials: { accessKeyId: 'AK' } });
+    expect(origins.reconfigure({ timeouts: { connectMs: 1, firstByteMs: 1, stallMs: 1 } })).toEqual([]);
+    handle = () => undefined;
+    await expect(origins.head(p('s3://a/k'))).rejects.toThrow(PrimedError);
+  });
+
   test('the environment of AWS where nothing is configured', async () => {
     const saved = { ...process.env };
     try {

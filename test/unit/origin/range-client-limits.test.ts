@@ -69,6 +69,34 @@ describe('limits', () => {
     await peer.close();
   });
 
+  test('an origin that is reached in another way: what is on a socket ends there, and no other request goes over it', async () => {
+    const held: (() => void)[] = [];
+    const { client, server } = await openClient([right, (asked) => held.push(() => right(asked))], { maxSockets: 4 });
+    const second = await serveRaw([right]);
+    await fetchRange(client, request(0, 10));
+    const underWay = fetchRange(client, request(1, 10));
+    await expect.poll(() => held.length).toBe(1);
+    client.addOrigin(laneOf(second.port));
+    expectExactly(await fetchRange(client, request(2, 10)), 2, 10);
+    held[0]!();
+    expectExactly(await underWay, 1, 10);
+    await expect.poll(() => server.sockets.every(({ destroyed }) => destroyed)).toBe(true);
+    expectExactly(await fetchRange(client, request(3, 10)), 3, 10);
+    expect([server.requests.length, second.requests.length, client.sockets]).toEqual([2, 2, 1]);
+    await client.close();
+    await second.close();
+  });
+
+  test('other timeouts hold for what is under way, shorter ones and longer ones', async () => {
+    const { client } = await openClient([() => undefined]);
+    client.setTimeouts({ connectMs: 600_000, firstByteMs: 600_000, stallMs: 600_000 });
+    const waits = fetchRange(client, request(0, 10));
+    await expect.poll(() => client.active).toBe(1);
+    client.setTimeouts({ connectMs: 5000, firstByteMs: 50, stallMs: 5000 });
+    expect((await waits).result.failure?.cause).toBe('first-byte-timeout');
+    await client.close();
+  });
+
   test('cancel drops a run, queued and in flight, and leaves others alone', async () => {
     const held: (() => void)[] = [];
     const { client } = await openClient([(asked) => held.push(() => right(asked))], { maxSockets: 2 });

@@ -138,6 +138,17 @@ describe('a view of the store', () => {
     file.close();
   });
 
+  test('is cut off by the limit that came after it was removed', async () => {
+    store.setKeeping({ eviction: 'lru' });
+    const file = opened('small');
+    await store.remove(path('small'));
+    nowMs += 60_000;
+    await expect.poll(() => view.overdue(), { timeout: 5000 }).toEqual([]);
+    store.setKeeping({ eviction: 'lru', removedLimitMs: 1000 });
+    await expect.poll(() => view.overdue(), { timeout: 5000 }).toEqual([file.record.fileId]);
+    file.close();
+  });
+
   test.each([['small'], ['large']])('keeps %s, which is removed, until it is closed', async (name) => {
     const { usedBytes } = store.usage();
     const [file, again] = [opened(name), opened(name)];

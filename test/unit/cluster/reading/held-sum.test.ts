@@ -113,7 +113,10 @@ it('names a worker that breaks off or makes no sense, counts what it said before
     if (peer.id === 'c') throw new PrimedError('TOO_BUSY', 'no turn');
     return client.held(peer, prefix);
   });
-  expect(await refused.stat(`${folder}many/`)).toMatchObject({ files: 3000, unanswered: [{ id: 'c', reason: 'no turn' }] });
+  expect(await refused.stat(`${folder}many/`)).toMatchObject({
+    files: 3000,
+    unanswered: [{ id: 'c', reason: 'no turn' }],
+  });
 });
 
 it('goes by pages where one worker knows no such answer', async () => {
