@@ -20,7 +20,13 @@ import type { Serving } from './serving/pool.ts';
 import type { Store, StoreOptions } from './store/types.ts';
 import { statusClasses } from './telemetry/metric-row.ts';
 import type { Telemetry } from './telemetry/registry.ts';
-import { answerColumnOf, type ServingCounters, secondsSlotOf, servingColumns } from './telemetry/serving-columns.ts';
+import {
+  answerColumnOf,
+  passedFirstByteSlot,
+  type ServingCounters,
+  secondsSlotOf,
+  servingColumns,
+} from './telemetry/serving-columns.ts';
 import { type Column, type CounterRow, valuesOf } from './telemetry/shared-counters.ts';
 
 const msPerSecond = 1000;
@@ -247,12 +253,13 @@ function sumOf(values: readonly number[]): number {
 }
 
 /** Counts and times the answers of the S3 port, also those that were cut off. */
-export function observeS3(row: CounterRow): Pick<S3GatewayOptions, 'onAnswered' | 'onServed'> {
+export function observeS3(row: CounterRow): Pick<S3GatewayOptions, 'onAnswered' | 'onFirstByte' | 'onServed'> {
   return {
     onAnswered({ operation, status, seconds }) {
       row.add(answerColumnOf(operation, statusClass(status)), 1);
       row.observe(secondsSlotOf(operation), seconds);
     },
+    onFirstByte: (seconds) => row.observe(passedFirstByteSlot, seconds),
     onServed: (bytes) => row.add(servingColumns.servedBytes, bytes),
   };
 }

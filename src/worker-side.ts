@@ -8,11 +8,13 @@ import { nobody, PeerClient } from './cluster/reading/peer-client.ts';
 import { openRegistrar } from './cluster/registrar.ts';
 import { attachControl } from './cluster/wire/control-server.ts';
 import { slotShare } from './config/defaults.ts';
+import type { Peer } from './core/peers.ts';
 import { formatSize } from './core/sizes.ts';
 import type { RunId, WorkerId } from './core/types.ts';
 import { watchDisk } from './disk-watch.ts';
 import { etcdCoordinators, etcdRegistrar } from './etcd-nodes.ts';
 import { type IngestWorker, openIngest } from './ingest/index.ts';
+import type { PeerReach } from './ingest/peer-links.ts';
 import { figuresOf, type NodeBase, nodeProof } from './node.ts';
 import {
   observeGuard,
@@ -99,6 +101,7 @@ export async function openWorkerSide(base: NodeBase, onFatal: (error: Error) => 
     tell: past,
     onFatal,
     peerAccess: nodeProof(base),
+    peerReach: reachOf(base),
   });
   opened.worker = worker;
   opened.hungDisk = watchDisk({ store, lanes: counters, limitMs: settings.diskTimeoutMs, log });
@@ -205,6 +208,28 @@ function filesHere(base: NodeBase, store: Store, worker: IngestWorker): Reading 
   base.opened.reading = reading;
   reading.scrub.start();
   return { ...reading, peers, client };
+}
+
+/** Copies in loads ask no worker that readers have found not to answer, and the other way round. */
+function reachOf({ opened }: Pick<NodeBase, 'opened'>): PeerReach {
+  const known = (url: string): { peer: Peer; client: PeerClient } | undefined => {
+    const peer = opened.peers?.others().find((one) => one.url === url);
+    return peer && opened.peerClient && { peer, client: opened.peerClient };
+  };
+  return {
+    avoids: (url) => {
+      const one = known(url);
+      return one?.client.avoids(one.peer) === true;
+    },
+    failed: (url, why) => {
+      const one = known(url);
+      one?.client.unreached(one.peer, why);
+    },
+    answered: (url) => {
+      const one = known(url);
+      one?.client.answered(one.peer);
+    },
+  };
 }
 
 function othersOf(base: NodeBase): { readonly peers: KnownPeers; readonly client: PeerClient } {

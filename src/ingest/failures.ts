@@ -36,6 +36,12 @@ export function peerError(
   return new PrimedError('PEER_FAILED', said, facts);
 }
 
+/** Of a copy that is not begun, or not gone on with, because somebody has waited for its source in vain. */
+export function notReached(path: UfsPath, url: string): PrimedError {
+  const message = `${path}: worker ${url} could not be reached a moment ago, and is not asked before it answers again`;
+  return new PrimedError('PEER_FAILED', message, { path, url });
+}
+
 /** What the user is told when a run ends because an origin answers no more. `last`: the failure that decided it. */
 export function lostError(origin: string, parts: number, last: PrimedError): PrimedError {
   return new PrimedError(

@@ -14,6 +14,7 @@ import type { ByteRange, Log, ManifestEntry, UfsPath } from '../core/types.ts';
 import { alignUp } from '../core/units.ts';
 import type { Origins } from '../origin/types.ts';
 import type { Fetched, Store } from '../store/types.ts';
+import { notReached } from './failures.ts';
 import { Feed } from './feed.ts';
 import type { Follows } from './follows.ts';
 import type { ObjectAddress } from './origin-links.ts';
@@ -165,6 +166,12 @@ export class Files {
   giveUpAll(run: Run, error: PrimedError): void {
     // What comes from other workers goes on.
     for (const file of [...run.files]) if (file.peer === undefined) this.#fail(run, file, error);
+  }
+
+  /** So does every other file that is copied from a worker which could not be reached. */
+  giveUpFrom(run: Run, url: string, but: FileTask): void {
+    for (const file of [...run.files])
+      if (file !== but && file.peer?.url === url) this.#fail(run, file, notReached(file.entry.path, url));
   }
 
   #fail(run: Run, file: FileTask, error: PrimedError): void {

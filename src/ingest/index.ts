@@ -9,7 +9,7 @@ import type { Store } from '../store/types.ts';
 import { LanePool } from './lanes.ts';
 import { type LimitBoard, makeLimitBoard } from './limit-board.ts';
 import { OriginLimiter } from './origin-limiter.ts';
-import type { PeerAccess } from './peer-links.ts';
+import type { PeerAccess, PeerReach } from './peer-links.ts';
 import { makeRunBoard, mostSlots } from './run-board.ts';
 import type { WorkerObserver } from './types.ts';
 import { IngestWorker } from './worker.ts';
@@ -32,6 +32,8 @@ export interface IngestOptions {
   readonly maxRestarts: number;
   /** What other workers ask for, of those who copy from them; undefined: nothing. */
   readonly peerAccess?: PeerAccess;
+  /** Which of them cannot be reached; by default nobody knows. */
+  readonly peerReach?: PeerReach;
   readonly diskEngine: 'auto' | 'io_uring' | 'threads';
   /** What holds this process to limits of origins; undefined: there are none. */
   readonly limits?: { readonly board: LimitBoard; readonly limiter: OriginLimiter };
@@ -82,6 +84,7 @@ export async function openIngest(
     retry: options.retry,
     maxRestarts: options.maxRestarts,
     ...(options.peerAccess === undefined ? {} : { peerAccess: options.peerAccess }),
+    ...(options.peerReach === undefined ? {} : { peerReach: options.peerReach }),
     yields: options.yields ?? (() => false),
     observe: options.observe,
     tell: options.tell ?? noTeller,

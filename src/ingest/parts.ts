@@ -14,6 +14,7 @@ import { decideRetry, type RetrySettings } from '../core/retry.ts';
 import { isLost, isSilent, noSilence, setsAside, silenceAfter } from '../core/silence.ts';
 import type { Extent, Log, Random } from '../core/types.ts';
 import { alignUp, MiB, pageBytes } from '../core/units.ts';
+import type { FailureCause } from '../origin/types.ts';
 import type { LandedPart, Store } from '../store/types.ts';
 import { attemptAt } from './attempts.ts';
 import type { Books } from './books.ts';
@@ -26,6 +27,7 @@ import type { OriginCounts } from './origin-counts.ts';
 import type { LimitKind, OriginLimiter } from './origin-limiter.ts';
 import type { OriginLinks } from './origin-links.ts';
 import type { PartQueue } from './part-queue.ts';
+import type { PeerReach } from './peer-links.ts';
 import type { CheckDone, FailedPart, PartAnswer, WriteDone, WriteUnit } from './protocol.ts';
 import { type FileTask, isStale, isUnwanted, type PartTask, type Run } from './run.ts';
 import type { WorkerObserver } from './types.ts';
@@ -51,6 +53,9 @@ const peerRetry: RetrySettings = {
   budgetFloor: 4,
 };
 
+/** Nobody answers there at all. */
+const unreached: ReadonlySet<FailureCause> = new Set(['connect', 'connect-timeout']);
+
 interface UnitInFlight {
   readonly run: Run;
   readonly queue: PartQueue;
@@ -73,6 +78,7 @@ export interface PartsOptions {
   readonly log: Log;
   readonly random: Random;
   readonly retry: RetrySettings;
+  readonly reach: PeerReach;
   /** Parts up to this size share a slot; a larger one is a good write by itself. */
   readonly smallBytes: number;
   readonly observe: WorkerObserver;
@@ -315,6 +321,7 @@ export class Parts {
     const extents = extentsOf(unit, index);
     part.file.trace?.part(part, unit.sinceMs);
     (part.file.peer?.budget ?? run.budget).succeeded += 1;
+    if (part.file.peer !== undefined) this.#options.reach.answered(part.file.peer.url);
     if (writeError !== undefined) {
       this.#store.giveBack(run.spec.run, extents);
       this.#books.discard(run, 'failed', part.range.length);
@@ -488,7 +495,13 @@ export class Parts {
       return;
     }
     this.#tellFailure(run, part, failed, { next: 'given-up' });
-    this.#giveUp(run, part, peerError(file.entry.path, { url: peer.url, range, failure, attempts }));
+    const error = peerError(file.entry.path, { url: peer.url, range, failure, attempts });
+    if (unreached.has(cause)) {
+      const { reach } = this.#options;
+      reach.failed(peer.url, failure.message);
+      if (reach.avoids(peer.url)) this.#files().giveUpFrom(run, peer.url, file);
+    }
+    this.#giveUp(run, part, error);
   }
 
   #tryAgain(run: Run, part: PartTask, failed: FailedPart, delayMs: number): void {

@@ -19,6 +19,17 @@ export interface PeerAccess {
   readonly tls?: ClientTls;
 }
 
+/** Which other workers cannot be reached at the moment, by their URLs; what readers have met and what copies have is one. */
+export interface PeerReach {
+  avoids(url: string): boolean;
+  /** @param why of the log */
+  failed(url: string, why: string): void;
+  answered(url: string): void;
+}
+
+/** For those who know nothing of it. */
+export const anyReach: PeerReach = { avoids: () => false, failed: () => undefined, answered: () => undefined };
+
 interface Peer {
   /** Those of origins count from 0 up, those of workers from -1 down; none is used twice. */
   readonly originIndex: number;

@@ -27,6 +27,7 @@ import { alignUp } from '../core/units.ts';
 import type { Origins, OriginTimeouts } from '../origin/types.ts';
 import type { FileRecord, Freed, RunOfLoad, Store } from '../store/types.ts';
 import { Books } from './books.ts';
+import { notReached } from './failures.ts';
 import { Files, stoppedOutcome } from './files.ts';
 import { Follows } from './follows.ts';
 import { Landings } from './landings.ts';
@@ -37,7 +38,7 @@ import { OriginCounts } from './origin-counts.ts';
 import type { OriginLimiter } from './origin-limiter.ts';
 import { OriginLinks } from './origin-links.ts';
 import { Parts } from './parts.ts';
-import { type PeerAccess, PeerLinks } from './peer-links.ts';
+import { anyReach, type PeerAccess, PeerLinks, type PeerReach } from './peer-links.ts';
 import { lookAtRequests, turnOf } from './requests.ts';
 import { Run } from './run.ts';
 import { clearRow, type RunBoard, runRows } from './run-board.ts';
@@ -77,6 +78,7 @@ export interface WorkerOptions {
   readonly maxRestarts: number;
   /** What other workers ask for, of those who copy from them. */
   readonly peerAccess?: PeerAccess;
+  readonly peerReach?: PeerReach;
   /** Lanes give way to readers now. */
   readonly yields: () => boolean;
   readonly observe: WorkerObserver;
@@ -101,6 +103,7 @@ export class IngestWorker implements Worker {
   readonly #limiter: OriginLimiter;
   readonly #links: OriginLinks;
   readonly #peers: PeerLinks;
+  readonly #reach: PeerReach;
   readonly #partBytes: number;
   readonly #follows: Follows;
   readonly landings = new Landings();
@@ -137,6 +140,7 @@ export class IngestWorker implements Worker {
     });
     this.#links = new OriginLinks(origins, lanes, log);
     this.#peers = new PeerLinks(lanes, options.peerAccess);
+    this.#reach = options.peerReach ?? anyReach;
     this.#follows = new Follows(options.peerAccess);
     const onPlanned = (): void => this.#parts.schedule();
     this.#files = new Files({ store, origins, log, partBytes, maxRestarts, onPlanned, follows: this.#follows, tell });
@@ -155,6 +159,7 @@ export class IngestWorker implements Worker {
           counts: this.originCounts,
           books: this.#books,
           links: this.#links,
+          reach: this.#reach,
         },
         random: options.random,
         retry: options.retry,
@@ -240,6 +245,8 @@ export class IngestWorker implements Worker {
     try {
       if (run.stopping || this.#closing) return stoppedOutcome(entry);
       if (source !== undefined) {
+        // Somebody has waited for it: who names the source has others, and the origin.
+        if (this.#reach.avoids(source.url)) throw notReached(entry.path, source.url);
         return await this.#peers.use(source.url, (originIndex) => {
           const address = { originIndex, key: entry.path };
           return this.#files.load(run, { entry, address, hasty: true, source, ...part });

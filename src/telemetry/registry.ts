@@ -26,6 +26,7 @@ import { type LabelsOf, type MainId, type MetricId, metrics } from './metrics.ts
 import {
   answerColumnOf,
   firstByteSlot,
+  passedFirstByteSlot,
   type ServingCounters,
   s3Operations,
   secondsSlotOf,
@@ -261,7 +262,14 @@ function servedValues(name: string, source: ServingSource, serving: ServingCount
       })),
     );
   }
-  if ('firstByte' in source) return histogramValues(name, serving.folded(firstByteSlot));
+  if ('firstByte' in source) {
+    return (
+      [
+        ['thread', firstByteSlot],
+        ['main', passedFirstByteSlot],
+      ] as const
+    ).flatMap(([by, slot]) => histogramValues(name, serving.folded(slot), { labels: { by } }));
+  }
   return s3Operations.flatMap((operation) =>
     histogramValues(name, serving.folded(secondsSlotOf(operation)), { labels: { operation } }),
   );

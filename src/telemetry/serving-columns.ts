@@ -35,11 +35,13 @@ export const servingLayout = sharedLayout(
     /** Bodies that were cut off, because their file was removed long ago. */
     'cutBodies',
   ],
-  { ...seconds, firstByteSeconds },
+  { ...seconds, firstByteSeconds, passedFirstByteSeconds: firstByteSeconds },
 );
 
 export const servingColumns = servingLayout.columns;
 export const firstByteSlot = servingLayout.histograms.firstByteSeconds;
+/** Of what was passed on to the main thread. */
+export const passedFirstByteSlot = servingLayout.histograms.passedFirstByteSeconds;
 
 export type ServingCounters = SharedCounters<keyof typeof servingColumns, keyof typeof servingLayout.histograms>;
 

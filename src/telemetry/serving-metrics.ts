@@ -84,8 +84,9 @@ export const servingMetrics = {
     unit: 'seconds',
     role: 'worker',
     stability: 'experimental',
+    labels: { by: ['thread', 'main'] },
     serving: { firstByte: true },
-    help: 'Time from a GET that a serving thread answers by itself to the head of its answer: the first page is read and checked by then.',
+    help: 'Time from a GET with a body to the head of its answer: of one that a serving thread answers by itself (`thread`; the first page is read and checked by then), and of one that was passed on to the main thread, from when that has it (`main`: from other workers, from the origin, or after a bad page).',
   },
   pageFirstByteSeconds: {
     name: 'primed_page_first_byte_seconds',

@@ -83,6 +83,15 @@ export class PeerClient {
     return this.#health.avoids(peer);
   }
 
+  /** Somebody else has met it: it was not reached, or has answered. */
+  unreached(peer: Peer, why: string): void {
+    this.#health.failed(peer, why);
+  }
+
+  answered(peer: Peer): void {
+    this.#health.answered(peer);
+  }
+
   /** What the worker has of a path: its visible version, and the one that is loading. */
   async stat(peer: Peer, path: UfsPath, signal?: AbortSignal): Promise<readonly HeldFile[]> {
     const rows = await this.#json<HeldRow[]>(peer, `/internal/v1/stat/${encoded(path)}`, signal);

@@ -20,7 +20,12 @@ export interface WrittenOptions {
   /** Does not reject. */
   readonly drop: (record: FileRecord) => Promise<void>;
   readonly log: Log;
+  /** Longest wait for what is dropped here. */
+  readonly dropLimitMs?: number;
 }
+
+/** Writers wait for it: a disk that hangs is not theirs. */
+const dropLimitMs = 5_000;
 
 /** In one message: 512 keys of S3's greatest length are half of what a worker takes. */
 const mostPaths = 512;
@@ -61,8 +66,25 @@ export class Written {
         reads.forget(path);
         const record = store.stat(path);
         // What is still loading is of a load, which finds out itself.
-        if (record !== undefined && record.state !== 'loading') await drop(record);
+        if (record !== undefined && record.state !== 'loading') await this.#inTime(drop(record), path);
       }),
     );
+  }
+
+  /** Nothing old is given meanwhile: each read asks the origin. */
+  async #inTime(dropped: Promise<void>, path: UfsPath): Promise<void> {
+    const { log, dropLimitMs: limitMs = dropLimitMs } = this.#options;
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<void>((resolve) => {
+      timer = setTimeout(() => {
+        log.error(
+          { path, limitMs },
+          'what is cached of a written path was not dropped in time: the write is answered, its old bytes are not served, and take room until the store has removed them',
+        );
+        resolve();
+      }, limitMs);
+    });
+    await Promise.race([dropped, late]);
+    clearTimeout(timer);
   }
 }

@@ -65,6 +65,8 @@ export interface S3GatewayOptions {
   readonly closeGraceMs?: number;
   /** Told of each request when its answer is over, sent or cut. */
   readonly onAnswered?: (answered: S3Answered) => void;
+  /** Told the seconds from a request to the head of its answer, where that has a body. */
+  readonly onFirstByte?: (seconds: number) => void;
   /** Told the body bytes of each answered GET, for the metrics. */
   readonly onServed?: (bytes: number) => void;
 }
@@ -102,7 +104,11 @@ export const s3Gateway: FastifyPluginCallback<S3GatewayOptions> = (app, options,
   const turns = new Turns({ limit: limits.maxBodies, waitLimitMs: limits.turnWaitMs });
   const watch = watchAnswers(app, limits.closeGraceMs);
   const { redirect } = options;
-  const context = { files, turns, stallMs: limits.stallMs, onServed, ...(redirect && { redirect }) };
+  /** By performance.now(). */
+  const begunMs = new WeakMap<FastifyRequest, number>();
+  const onFirstByte = (request: FastifyRequest): void =>
+    options.onFirstByte?.((performance.now() - begunMs.get(request)!) / 1000);
+  const context = { files, turns, stallMs: limits.stallMs, onServed, onFirstByte, ...(redirect && { redirect }) };
   const access = new S3Access(options.access ?? { keys: [], anonymous: true }, options.inside);
   const domains = options.domains ?? [];
   const writeContext = options.writes && {
@@ -118,6 +124,7 @@ export const s3Gateway: FastifyPluginCallback<S3GatewayOptions> = (app, options,
   });
   app.addHook('onRequest', async (request, reply) => {
     const startedAtMs = performance.now();
+    begunMs.set(request, startedAtMs);
     const turn = turnOnConnection(request.raw.socket, reply.raw);
     if (turn !== undefined && !(await turn)) {
       reply.hijack();

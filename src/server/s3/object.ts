@@ -17,6 +17,8 @@ export interface ObjectContext {
   readonly stallMs: number;
   /** Told how many body bytes an answer was to have, once they have been sent. */
   readonly onServed: (bytes: number) => void;
+  /** Told when the head of an answer with a body is written. */
+  readonly onFirstByte: (request: FastifyRequest) => void;
   /** Whether who can follow is sent to the worker that has what is asked for, and by which scheme. */
   readonly redirect?: { readonly tls: boolean };
 }
@@ -57,6 +59,7 @@ export async function answerObject(
     const body = await openBody(opened.read(range), range.length);
     reply.hijack();
     reply.raw.writeHead(head.status, { ...(reply.getHeaders() as Record<string, string>), ...head.headers });
+    context.onFirstByte(request);
     await sendBody(body, reply.raw, context.stallMs);
     context.onServed(range.length);
   } finally {

@@ -7,7 +7,7 @@ import type { Log, ManifestEntry, UfsPath } from '../../../src/core/types.ts';
 import { defaultSegmentBytes, MiB } from '../../../src/core/units.ts';
 import type { EmbeddedOrigin, OriginOptions } from '../../../src/demo/origin/api.ts';
 import { type IngestWorker, openIngest } from '../../../src/ingest/index.ts';
-import type { PeerAccess } from '../../../src/ingest/peer-links.ts';
+import type { PeerAccess, PeerReach } from '../../../src/ingest/peer-links.ts';
 import type { RunSpec, WorkerObserver } from '../../../src/ingest/types.ts';
 import { openOrigins } from '../../../src/origin/origins.ts';
 import type { ObjectDetails } from '../../../src/origin/types.ts';
@@ -44,6 +44,7 @@ export async function openBench(
   more: {
     readonly origin?: EmbeddedOrigin;
     readonly peerAccess?: PeerAccess;
+    readonly peerReach?: PeerReach;
     readonly rules?: readonly RetentionRule[];
   } = {},
 ): Promise<Bench> {
@@ -93,6 +94,7 @@ export async function openBench(
     retry: { ...defaultRetry, baseMs: 5, maxMs: 20, maxAttempts: 3 },
     maxRestarts: 2,
     ...(more.peerAccess === undefined ? {} : { peerAccess: more.peerAccess }),
+    ...(more.peerReach === undefined ? {} : { peerReach: more.peerReach }),
     diskEngine: 'auto',
     counters: makeSharedCounters(laneLayout, lanes).buffer,
     onFatal: (error) => {

@@ -128,6 +128,51 @@ describe('a worker that does not give what it was to give', () => {
     expect(await ended(b, run)).toMatchObject({ originBytes: bytesOf(specs), peerBytes: 0 });
   });
 
+  it('that cannot be reached is waited for once, for all copies from it, until it answers again', async () => {
+    const { specs, entries } = await placed(
+      ...Array.from({ length: 60 }, (_, i) => ({ key: `file-${i}`, sizeBytes: 5000 + i })),
+    );
+    await ended(a, await loadedByA(entries));
+    const away = new Set<string>();
+    const said: string[] = [];
+    const c = await openBench({}, 512 * MiB, {
+      ...{ origin: a.origin, peerAccess: { token } },
+      peerReach: {
+        avoids: (url) => away.has(url),
+        failed: (url, why) => {
+          away.add(url);
+          said.push(`failed ${url} ${why}`);
+        },
+        answered: (url) => void said.push(`answered ${url}`),
+      },
+    });
+    try {
+      const url = await nobody();
+      const run = c.start();
+      const load = (one: ManifestEntry) => c.worker.load(run, one, { source: { url } });
+      const first = await Promise.all(entries.slice(0, 30).map(load));
+      expect(new Set(first.map(({ error }) => error?.code))).toEqual(new Set(['PEER_FAILED']));
+      expect(said).toContainEqual(expect.stringContaining('ECONNREFUSED'));
+      const { retries } = c.worker.progress(run);
+      expect(retries).toBeGreaterThan(0);
+      const rest = await Promise.all(entries.slice(30).map(load));
+      expect(new Set(rest.map(({ error }) => error?.message.includes('could not be reached a moment ago')))).toEqual(
+        new Set([true]),
+      );
+      expect(c.worker.progress(run).retries).toBe(retries);
+      // Another one is asked all the same, and what has answered is known.
+      said.length = 0;
+      const { url: other } = await serve();
+      const outcomes = await Promise.all(entries.map((one) => c.worker.load(run, one, { source: { url: other } })));
+      expect(outcomes.filter(({ result }) => result !== 'loaded')).toEqual([]);
+      expect(said).toContain(`answered ${other}`);
+      for (const spec of specs.slice(0, 2)) await expectHeld(c, spec);
+      await ended(c, run);
+    } finally {
+      await c.close();
+    }
+  });
+
   it('in the middle: what has arrived stays, and the rest comes from the origin', async () => {
     const { specs, entries } = await placed(big);
     const [entry] = entries as [ManifestEntry];

@@ -31,6 +31,19 @@ describe('GET of an object', () => {
     expect(served).toEqual([bytes.length]);
   });
 
+  it('is timed to its head, where it has a body', async () => {
+    const timed: number[] = [];
+    await app.close();
+    await start({ onFirstByte: (seconds) => timed.push(seconds) });
+    await rawRequest(port, '/b/dir/big', { headers: { range: 'bytes=1-2' } });
+    expect(timed).toEqual([expect.any(Number)]);
+    expect(timed[0]).toBeGreaterThan(0);
+    await rawRequest(port, '/b/dir/big', { headers: { 'if-none-match': '"e1"' } });
+    await rawRequest(port, '/b/dir/none');
+    await rawRequest(port, '/b/dir/big', { method: 'HEAD' });
+    expect(timed).toHaveLength(1);
+  });
+
   it.each([
     ['bytes=0-0', 0, 1],
     ['bytes=5-', 5, bytes.length],

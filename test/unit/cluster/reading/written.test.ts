@@ -42,6 +42,26 @@ it('what is cached goes, what is loading is left to its load, and no answer abou
   expect(dropped).toEqual([complete, partial]);
 });
 
+it('a disk that does not let go of what was written holds up no writer, and the log says what is left', async () => {
+  const stuck = path('stuck');
+  const log = memoryLog();
+  let dropped = 0;
+  const written = new Written({
+    store: { stat: (at) => ({ path: at, state: 'complete' }) as FileRecord },
+    ...{ reads: { forget: () => undefined }, peers: { others: () => [] }, log, dropLimitMs: 20 },
+    client: { written: () => Promise.resolve(), avoids: () => false },
+    drop: (record) => {
+      dropped += 1;
+      return record.path === stuck ? new Promise(() => undefined) : Promise.resolve();
+    },
+  });
+  await written.everywhere([path('fine')]);
+  expect(log.lines).toEqual([]);
+  await written.everywhere([path('fine'), stuck]);
+  expect(dropped).toBe(3);
+  expect(log.lines).toMatchObject([{ level: 'error', message: expect.stringContaining('not dropped in time') }]);
+});
+
 it('every other worker is told of all of it, at most 512 paths in a message, and one that fails hinders nobody', async () => {
   const told: { id: string; paths: readonly UfsPath[] }[] = [];
   const { written, log, others, dropped } = open(
