@@ -17,22 +17,24 @@ import type {
   UfsPath,
 } from '../core/types.ts';
 import { sameVersion } from '../core/types.ts';
-import { alignUp, defaultSegmentBytes, pageBytes } from '../core/units.ts';
+import { alignUp, pageBytes } from '../core/units.ts';
+import { Beginning } from './beginning.ts';
 import { pageBelow } from './below.ts';
 import { mergeByPath, summarize, visiblePaths, visibleRecord, visibleRecords } from './catalog.ts';
 import type { Counters } from './changes.ts';
 import { Changes } from './changes.ts';
 import { type Commit, type CommitHooks, GroupCommit, type Operation, type StoreObserver } from './commit.ts';
-import { Durable, nothingFetched } from './durable.ts';
-import { checkEntry, mayReuse, plainEntry } from './entries.ts';
+import { Durable } from './durable.ts';
+import { checkEntry, mayReuse } from './entries.ts';
 import { Evictor } from './evictor.ts';
+import { FileIds } from './file-ids.ts';
 import { Holds } from './holds.ts';
 import type { IndexDb } from './index-db.ts';
 import { Keeping } from './keeping.ts';
 import { Ledgers } from './ledgers.ts';
-import { checkPart, LoadingFile } from './loading-file.ts';
+import { checkPart, type LoadingFile } from './loading-file.ts';
 import { LoadingFiles } from './loading-files.ts';
-import { CachedFile, checkRange } from './open-file.ts';
+import { Opening } from './opening.ts';
 import {
   barrier,
   completeEmpty,
@@ -45,7 +47,7 @@ import {
 } from './operations.ts';
 import { Readers } from './readers.ts';
 import { type ClassUsage, Recency } from './recency.ts';
-import { Arena, type Block, decodeFile, inlineBlock, pathKey } from './records.ts';
+import { Arena } from './records.ts';
 import type { OtherReads } from './shared-reads.ts';
 import type { Space } from './space.ts';
 import type {
@@ -74,8 +76,6 @@ import type {
 } from './types.ts';
 import type { Volume } from './volume.ts';
 
-/** Ids that one process may hand out before it records the next range: none is ever used twice. */
-const idsReserved = 2 ** 24;
 /** Records that one operation of `putMetadata`, and one page of `free`, covers: files, and the blocks of those that are removed. */
 const recordsAtOnce = 2048;
 /** Half loaded files that are given up at once, to make room. */
@@ -116,8 +116,9 @@ export class LocalStore implements Store {
   readonly #recency: Recency;
   readonly #evictor: Evictor;
   readonly #keeping: Keeping;
-  #nextId: number;
-  #idsEnd: number;
+  readonly #ids: FileIds;
+  readonly #beginning: Beginning;
+  readonly #opening: Opening;
   #evicts: boolean;
   #flushTimer: NodeJS.Timeout | undefined;
   #closing = false;
@@ -133,8 +134,7 @@ export class LocalStore implements Store {
     this.#loading = new LoadingFiles(index, parts.loadingLeft);
     this.#readers = new Readers({ index, space, now, others: parts.otherReads, removedLimitMs: parts.removedLimitMs });
     this.#durable = new Durable({ index, loading: this.#loading, readers: this.#readers });
-    this.#nextId = parts.firstId;
-    this.#idsEnd = parts.firstId;
+    this.#ids = new FileIds(parts.firstId);
     const [ledgers, loading, readers] = [this.#ledgers, this.#loading, this.#readers];
     const holds = this.#holds;
     const recency = new Recency({ index, holds, retention: parts.retention, usage: parts.usage });
@@ -148,7 +148,7 @@ export class LocalStore implements Store {
       observe: parts.observe,
       begin: () => {
         const changes = new Changes(context);
-        this.#reserveIds(changes);
+        this.#ids.reserve(changes);
         return changes;
       },
     });
@@ -163,6 +163,13 @@ export class LocalStore implements Store {
       dropLeftovers: () => this.#dropLeftovers(),
     });
     this.#keeping = new Keeping({ index, recency, evictor: this.#evictor, commit, log });
+    const durable = this.#durable;
+    this.#opening = new Opening({ index, loading, durable, readers, volumes: parts.volumes, observe });
+    this.#beginning = new Beginning({
+      ...{ index, loading, readers, durable, ids: this.#ids },
+      hold: (run, record) => void this.hold(run, record),
+      drop: (file, reason) => this.#dropInBackground(file, reason),
+    });
   }
 
   /** Books what the last process lost, and records a range of ids. Durable when resolved. */
@@ -254,43 +261,8 @@ export class LocalStore implements Store {
   }
 
   beginFile(order: BeginOrder): Begun {
-    const { run, load, entry, partBytes, range = { offset: 0, length: entry.sizeBytes }, segmentBytes } = order;
     this.#checkUsable();
-    checkEntry(entry);
-    const visible = visibleRecord(this.#index, entry.path);
-    // What the commit that runs removes is not there any more.
-    const stays = visible !== undefined && !this.#readers.isRetired(visible.fileId);
-    const reusable = stays && mayReuse(visible, visible.loadId, order);
-    if (reusable && visible.state === 'complete') {
-      this.hold(run, visible);
-      return {
-        state: 'complete',
-        fileId: visible.fileId,
-        record: visible,
-        ...this.#durable.fetched(run, visible, range),
-      };
-    }
-    const begin = (file: LoadingFile): Begun => {
-      this.#loading.use(file, run);
-      if (segmentBytes !== undefined) file.segmentBytes = segmentBytes;
-      const missing = file.missing(range, partBytes);
-      const own = file.durableBytes === 0 ? nothingFetched : this.#durable.fetched(run, file.record(), range);
-      return { state: 'loading', fileId: file.fileId, missing, ...own };
-    };
-    const current = this.#loading.atPath(entry.path);
-    if (current && mayReuse(current.entry, current.load, order)) {
-      current.run = run;
-      return begin(current);
-    }
-    if (current?.phase === 'loading')
-      this.#dropInBackground(current, sameVersion(current.entry, entry) ? 'replaced' : 'changed');
-    // One that was given up a moment ago may still have parts on their way into the index.
-    if (reusable && visible.state === 'partial' && !this.#loading.inMemory(visible.fileId))
-      return begin(this.#loading.reopen(visible, run));
-    const fileId = this.#newId();
-    const file = new LoadingFile({ fileId, entry: plainEntry(entry), load, run, segmentBytes: defaultSegmentBytes });
-    this.#loading.add(file);
-    return begin(file);
+    return this.#beginning.begin(order);
   }
 
   async show(version: ManifestEntry): Promise<void> {
@@ -410,7 +382,7 @@ export class LocalStore implements Store {
 
   async putMetadata(load: LoadId, entries: readonly ManifestEntry[]): Promise<void> {
     for (const entry of entries) checkEntry(entry);
-    const nextId = (): FileId => this.#newId();
+    const nextId = (): FileId => this.#ids.next();
     for (let at = 0; at < entries.length; at += recordsAtOnce) {
       const some = entries.slice(at, at + recordsAtOnce);
       await this.#commit<void>((settle) => putMetadata(load, some, nextId, this.#parts.now(), settle));
@@ -492,28 +464,20 @@ export class LocalStore implements Store {
 
   open(path: UfsPath, options: { readonly by?: Reader; readonly uses?: boolean } = {}): OpenFile {
     const { by = 'serve', uses = by === 'serve' } = options;
-    const bytes = this.#index.get(this.#index.files, pathKey(path));
-    const record = bytes === undefined ? undefined : decodeFile(bytes, path);
-    if (record?.state !== 'complete' && record?.state !== 'partial') {
-      const state = record?.state ?? this.#loading.recordAt(path)?.state ?? 'unknown';
-      throw new PrimedError('FILE_NOT_CACHED', `${path} is not completely in the cache (${state}); load it first`, {
-        path,
-        state,
-      });
-    }
-    if (uses) this.touch([record.fileId]);
-    return this.#reader(record, inlineBlock(bytes!), by);
+    const opened = this.#opening.open(path, by);
+    if (uses) this.touch([opened.record.fileId]);
+    return opened;
   }
 
   openVersion(version: WantedVersion, wanted?: ByteRange): OpenFile | undefined {
-    const opened = this.#openVersion(version, wanted);
+    const opened = this.#opening.openVersion(version, wanted);
     if (opened !== undefined) this.touch([opened.record.fileId]);
     return opened;
   }
 
   async repairPage(version: WantedVersion, page: number, bytes: Uint8Array): Promise<boolean> {
     this.#checkUsable();
-    const opened = this.#openVersion(version, { offset: page * pageBytes, length: bytes.length });
+    const opened = this.#opening.openVersion(version, { offset: page * pageBytes, length: bytes.length });
     try {
       return (await opened?.rewrite(page, bytes)) ?? false;
     } finally {
@@ -521,27 +485,8 @@ export class LocalStore implements Store {
     }
   }
 
-  #openVersion(version: WantedVersion, wanted: ByteRange | undefined): CachedFile | undefined {
-    const bytes = this.#index.get(this.#index.files, pathKey(version.path));
-    const visible = bytes === undefined ? undefined : decodeFile(bytes, version.path);
-    for (const record of this.#durable.recordsOf(version, visible)) {
-      const { sizeBytes } = record;
-      const range = wanted ?? { offset: 0, length: sizeBytes };
-      checkRange(record, range);
-      if (this.#durable.bytes(record, range) !== range.length) continue;
-      return this.#reader(record, record === visible ? inlineBlock(bytes!) : undefined);
-    }
-    return undefined;
-  }
-
   durableRanges(version: WantedVersion, wanted: ByteRange): readonly ByteRange[] {
     return this.#durable.rangesWithin(version, wanted);
-  }
-
-  #reader(record: FileRecord, inline: Block | undefined, by: Reader = 'serve'): CachedFile {
-    const { volumes, observe } = this.#parts;
-    const { onBadPage, onReadError } = observe;
-    return new CachedFile({ record, inline, by, readers: this.#readers, volumes, onBadPage, onReadError });
   }
 
   async close(): Promise<void> {
@@ -583,16 +528,5 @@ export class LocalStore implements Store {
     if (this.#closed) throw new PrimedError('STOPPING', 'the store is closed');
     const { broken } = this.#commits;
     if (broken) throw broken;
-  }
-
-  #newId(): FileId {
-    return this.#nextId++ as FileId;
-  }
-
-  /** Keeps the recorded end of the range of ids far enough ahead of those in use. */
-  #reserveIds(changes: Changes): void {
-    if (this.#nextId + idsReserved / 2 <= this.#idsEnd) return;
-    this.#idsEnd = this.#nextId + idsReserved;
-    changes.putMeta('nextFileId', this.#idsEnd);
   }
 }
