@@ -57,8 +57,9 @@ napi_value crc32cOfPagesCall(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
-// crc32cCombine(a, b, lengthB): number
-napi_value crc32cCombineCall(napi_env env, napi_callback_info info) {
+// crc32cCombine(a, b, lengthB), crc32Combine(a, b, lengthB): number
+template <class P>
+napi_value combine32Call(napi_env env, napi_callback_info info) {
   const Arguments<3> arguments(env, info);
   uint32_t a, b;
   double length;
@@ -66,7 +67,7 @@ napi_value crc32cCombineCall(napi_env env, napi_callback_info info) {
   PRIMED_NAPI(napi_get_value_uint32(env, arguments.at[0], &a));
   PRIMED_NAPI(napi_get_value_uint32(env, arguments.at[1], &b));
   napi_value result;
-  PRIMED_NAPI(napi_create_uint32(env, Crc32cPoly::combine(a, b, static_cast<uint64_t>(length)), &result));
+  PRIMED_NAPI(napi_create_uint32(env, P::combine(a, b, static_cast<uint64_t>(length)), &result));
   return result;
 }
 
@@ -102,7 +103,8 @@ napi_status addChecksums(napi_env env, napi_value exports) {
   napi_status status = addFunction(env, exports, "crc32c", crc32cCall);
   if (status == napi_ok) status = addFunction(env, exports, "crc64Nvme", crc64NvmeCall);
   if (status == napi_ok) status = addFunction(env, exports, "crc32cOfPages", crc32cOfPagesCall);
-  if (status == napi_ok) status = addFunction(env, exports, "crc32cCombine", crc32cCombineCall);
+  if (status == napi_ok) status = addFunction(env, exports, "crc32cCombine", combine32Call<Crc32cPoly>);
+  if (status == napi_ok) status = addFunction(env, exports, "crc32Combine", combine32Call<Crc32Poly>);
   if (status == napi_ok) status = addFunction(env, exports, "crc64NvmeCombine", crc64NvmeCombineCall);
   if (status == napi_ok) status = addFunction(env, exports, "checksumKernels", kernelsCall);
   return status;

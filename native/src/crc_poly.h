@@ -50,6 +50,7 @@ struct Poly {
 };
 
 using Crc32cPoly = Poly<uint32_t, 0x82F63B78u>;             // Castagnoli, RFC 3720 B.4
+using Crc32Poly = Poly<uint32_t, 0xEDB88320u>;              // IEEE 802.3, as zlib has it: combined here, computed by Node
 using Crc64NvmePoly = Poly<uint64_t, 0x9A6C9329AC4BC9B5u>;  // 0xAD93D23594C93659 reflected, NVM Express 1.0c 5.2.1.3.4
 
 // Slicing by 8: table[k][b] is byte b followed by k zero bytes.

@@ -19,7 +19,8 @@ import { saidBy } from './segment-failure.ts';
 
 /** `gone`: a worker that had some of it is lost, refuses, or has it no more. That says nothing of its pages. */
 export type FileVerdict =
-  | { readonly verdict: 'right' }
+  /** `whole`: on every replica together the bytes have a checksum that the origin states of all of them; else the pages alone are right. */
+  | { readonly verdict: 'right'; readonly whole: boolean }
   | { readonly verdict: 'gone'; readonly error: ErrorReport }
   | { readonly verdict: 'bad'; readonly badPages: number; readonly error: ErrorReport };
 
@@ -47,14 +48,15 @@ export async function verifyFile(
         outcome: await verifyAt(run, file, member, segments, stated?.kind),
       })),
     );
-    const verdicts = checked.map(({ member, outcome }) => verdictOf(member, outcome));
-    const wrong =
-      verdicts.find(({ verdict }) => verdict === 'bad') ?? verdicts.find(({ verdict }) => verdict === 'gone');
-    if (wrong !== undefined || stated === undefined) return wrong ?? { verdict: 'right' };
+    const verdicts = checked.map(({ member, outcome }) => failureOf(member, outcome));
+    const wrong = verdicts.find((one) => one?.verdict === 'bad') ?? verdicts.find((one) => one?.verdict === 'gone');
+    if (wrong !== undefined) return wrong;
+    const matched = checked.every(({ outcome }) => outcome.wholeObject === 'matched');
+    if (stated === undefined) return { verdict: 'right', whole: matched };
     const sums = checked.flatMap(({ outcome }) => outcome.sums ?? []);
     const same = isSumOf(file, stated, sums);
     if (same === true) await Promise.allSettled(checked.map(({ member }) => tell(run, file, member, stated.checksums)));
-    if (same !== false) return { verdict: 'right' };
+    if (same !== false) return { verdict: 'right', whole: same ?? false };
     // Each page has its checksum, so every reader would be given these bytes, and every later load would skip them.
     await Promise.allSettled(checked.map(({ member }) => member.link.discard(run.spec.run, file)));
     const { path } = file;
@@ -64,6 +66,9 @@ export async function verifyFile(
     return { verdict: 'bad', badPages: 0, error: reportOf(error) };
   }
 }
+
+/** The first that is stated. A worker of a release that does not know the last one says no sums of it, and the pages are checked alone. */
+const joinedKinds: readonly JoinedKind[] = ['crc64nvme', 'crc32c', 'crc32'];
 
 interface StatedSum {
   readonly kind: JoinedKind;
@@ -83,9 +88,8 @@ async function statedSum(
     const found = await abortable(origins.head(file.path, run.signal), run.signal);
     if (!sameVersion(found, file)) return undefined;
     const { checksums } = found;
-    const { crc64nvme, crc32c } = checksums;
-    if (crc64nvme !== undefined) return { kind: 'crc64nvme', sum: crc64nvme, checksums };
-    return crc32c === undefined ? undefined : { kind: 'crc32c', sum: crc32c, checksums };
+    const kind = joinedKinds.find((one) => checksums[one] !== undefined);
+    return kind && { kind, sum: checksums[kind]!, checksums };
   } catch {
     return undefined;
   }
@@ -130,8 +134,9 @@ async function verifyAt(
   }
 }
 
-function verdictOf(member: Member, { ok, badPages, wholeObject, error }: Checked): FileVerdict {
-  if (ok) return { verdict: 'right' };
+/** Undefined: it is right. */
+function failureOf(member: Member, { ok, badPages, wholeObject, error }: Checked): FileVerdict | undefined {
+  if (ok) return undefined;
   if (error !== undefined && ofGone.has(error.code)) return { verdict: 'gone', error: saidBy(member, error) };
   const message =
     wholeObject === 'mismatched' ? "the whole-object checksum is not the origin's" : `${badPages} pages are bad`;

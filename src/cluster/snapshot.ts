@@ -24,7 +24,7 @@ export interface LiveFigures {
   /** Why nothing goes on. */
   readonly waitingFor?: string | undefined;
   /** Of the page of the verification that is under way. */
-  readonly verifying?: { readonly files: number; readonly bytes: number } | undefined;
+  readonly verifying?: { readonly files: number; readonly bytes: number; readonly byPages: number } | undefined;
 }
 
 export function snapshotOf(definition: JobDefinition, progress: JobProgress, live: LiveFigures): JobSnapshot {
@@ -68,6 +68,14 @@ export function snapshotOf(definition: JobDefinition, progress: JobProgress, liv
     retries: live.retries,
     ...(live.evictedBytes ? { evictedBytes: live.evictedBytes } : {}),
     verifiedFiles: progress.verifiedFiles + (live.verifying?.files ?? 0),
+    ...(progress.verifiedByPages === undefined
+      ? {}
+      : {
+          verifiedByPages: Math.min(
+            progress.verifiedByPages + (live.verifying?.byPages ?? 0),
+            progress.verifiedFiles + (live.verifying?.files ?? 0),
+          ),
+        }),
     verifiedBytes: progress.verifiedBytes + (live.verifying?.bytes ?? 0),
     ...(live.bytesPerSecond === undefined ? {} : { bytesPerSecond: live.bytesPerSecond }),
     ...(etaMs === undefined ? {} : { etaMs }),

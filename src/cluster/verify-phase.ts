@@ -26,6 +26,8 @@ import { failedTally, failureOfRun, isOfRun, metadataTally, tallyOf } from './se
 interface Checked {
   readonly files: number;
   readonly bytes: number;
+  /** Of `files`: compared with nothing that the origin states of all of their bytes. */
+  readonly byPages: number;
   readonly found: Listed;
   readonly tally: Tally;
   readonly lost: readonly LostFile[];
@@ -40,14 +42,14 @@ const nothing: Listed = { scannedFiles: 0, files: 0, bytes: 0 };
 export class VerifyPhase {
   readonly #context: RunContext;
   /** Of the page under way, for the snapshot. */
-  #live = { files: 0, bytes: 0 };
+  #live = { files: 0, bytes: 0, byPages: 0 };
   #repair: Promise<unknown> = Promise.resolve();
 
   constructor(context: RunContext) {
     this.#context = context;
   }
 
-  get live(): { readonly files: number; readonly bytes: number } {
+  get live(): { readonly files: number; readonly bytes: number; readonly byPages: number } {
     return this.#live;
   }
 
@@ -85,7 +87,7 @@ export class VerifyPhase {
         ? await this.#refresh(entries)
         : await this.#checkPage(entries, refused);
       if (signal.aborted) return;
-      this.#live = { files: 0, bytes: 0 };
+      this.#live = { files: 0, bytes: 0, byPages: 0 };
       apply({ type: 'verified', ...checked });
       marks.verifyCursor = page.cursor;
       await deps.store.saveJob(this.#context.record(), keys);
@@ -101,7 +103,7 @@ export class VerifyPhase {
     await deps.fleet.loadMetadata(definition.runId, entries);
     const files = entries.length;
     return {
-      ...{ files, bytes: 0, lost: [], seenAgain: { files, bytes: 0 } },
+      ...{ files, bytes: 0, byPages: 0, lost: [], seenAgain: { files, bytes: 0 } },
       found: { ...nothing, files: found },
       tally: metadataTally({ loaded: found, skipped: 0 }),
     };
@@ -109,7 +111,7 @@ export class VerifyPhase {
 
   async #checkPage(entries: readonly ManifestEntry[], refused: readonly FileFailure[]): Promise<Checked> {
     const { settings } = this.#context.deps;
-    let { files, bytes, found, tally } = { files: 0, bytes: 0, found: nothing, tally: emptyTally };
+    let { files, bytes, byPages, found, tally } = { files: 0, bytes: 0, byPages: 0, found: nothing, tally: emptyTally };
     const lost: LostFile[] = [];
     // What vanished from the origin stays cached as it was; what is refused for another reason cannot be verified.
     for (const failure of refused.filter(({ code }) => code !== 'ORIGIN_NOT_FOUND')) {
@@ -119,17 +121,18 @@ export class VerifyPhase {
     for await (const checked of mapOrdered(entries, settings.verifyConcurrency, (entry) => this.#checkFile(entry))) {
       files += checked.files;
       bytes += checked.bytes;
+      byPages += checked.byPages;
       found = { ...found, files: found.files + checked.found.files, bytes: found.bytes + checked.found.bytes };
       tally = addTally(tally, checked.tally);
       lost.push(...checked.lost);
       seenAgain = { files: seenAgain.files + 1, bytes: seenAgain.bytes + checked.seenAgain.bytes };
     }
-    return { files, bytes, found, tally, lost, seenAgain };
+    return { files, bytes, byPages, found, tally, lost, seenAgain };
   }
 
   async #checkFile(listed: ManifestEntry): Promise<Checked> {
     const { signal, marks } = this.#context;
-    const unchecked = { files: 0, bytes: 0, lost: [], seenAgain: { files: 1, bytes: listed.sizeBytes } };
+    const unchecked = { files: 0, bytes: 0, byPages: 0, lost: [], seenAgain: { files: 1, bytes: listed.sizeBytes } };
     let entry = listed;
     let [found, tally] = [nothing, emptyTally];
     let gone: FileFailure | undefined;
@@ -143,15 +146,19 @@ export class VerifyPhase {
         entry = loaded.entry;
         continue;
       }
-      // What the first pass has read, and nobody has lost, is not read again.
+      // What the first pass has read, and nobody has lost, is not read again; how it was compared has been counted.
       const known = looks === 0 && marks.verifyPass > 0;
-      const checked: FileVerdict = known ? { verdict: 'right' } : await this.#verifyOrRepair(entry, holders);
+      const checked: FileVerdict = known
+        ? { verdict: 'right', whole: true }
+        : await this.#verifyOrRepair(entry, holders);
       const { path, sizeBytes } = entry;
       const seenAgain = { files: 1, bytes: sizeBytes };
       if (checked.verdict === 'right') {
         this.#live.files += 1;
         this.#live.bytes += sizeBytes;
-        return { files: 1, bytes: sizeBytes, found, tally, seenAgain, lost: [] };
+        const byPages = checked.whole ? 0 : 1;
+        this.#live.byPages += byPages;
+        return { files: 1, bytes: sizeBytes, byPages, found, tally, seenAgain, lost: [] };
       }
       const failure = { path, ...checked.error };
       if (checked.verdict === 'bad') return { ...unchecked, found, tally, seenAgain, lost: [{ failure, sizeBytes }] };

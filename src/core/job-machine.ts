@@ -77,6 +77,11 @@ export interface JobProgress {
   readonly tally: Tally;
   readonly verifiedFiles: number;
   readonly verifiedBytes: number;
+  /**
+   * Of the verified ones, by their pages alone: their origin states nothing of all of their bytes that could be compared. At least as many as there are: one that had to be
+   * verified twice may be counted twice. Absent: begun by a release that did not count them.
+   */
+  readonly verifiedByPages?: number;
   /** What the second listing has shown so far, in the versions that are cached. */
   readonly seenAgain: { readonly files: number; readonly bytes: number };
   /** Of a FREE, which has none of the figures of a load. */
@@ -110,6 +115,7 @@ export type JobEvent =
       readonly type: 'verified';
       readonly files: number;
       readonly bytes: number;
+      readonly byPages: number;
       readonly found: Listed;
       readonly tally: Tally;
       readonly lost: readonly LostFile[];
@@ -143,6 +149,7 @@ export function newJob(options: { verify: boolean; free?: FreeProgress }, nowMs:
     tally: emptyTally,
     verifiedFiles: 0,
     verifiedBytes: 0,
+    verifiedByPages: 0,
     seenAgain: { files: 0, bytes: 0 },
   };
 }
@@ -295,6 +302,7 @@ function verified(job: JobProgress, event: Extract<JobEvent, { type: 'verified' 
     tally: event.lost.reduce(withoutLost, addTally(job.tally, event.tally)),
     verifiedFiles: job.verifiedFiles + event.files,
     verifiedBytes: job.verifiedBytes + event.bytes,
+    ...(job.verifiedByPages === undefined ? {} : { verifiedByPages: job.verifiedByPages + event.byPages }),
     seenAgain: {
       files: job.seenAgain.files + event.seenAgain.files,
       bytes: job.seenAgain.bytes + event.seenAgain.bytes,

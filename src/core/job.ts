@@ -92,6 +92,8 @@ export interface JobSnapshot {
   readonly evictedBytes?: number;
   readonly verifiedFiles: number;
   readonly verifiedBytes: number;
+  /** Of the verified ones, by their pages alone: their origin states no checksum of the whole that could be compared. Absent: not counted. */
+  readonly verifiedByPages?: number;
   /** Recent rate of bytes from the UFS, per second; undefined before there is one. */
   readonly bytesPerSecond?: number;
   readonly etaMs?: number;

@@ -1,5 +1,6 @@
 /** Check units in a lane: pages are read from the store into a slot, their checksums compared, and whole files digested. */
 import { createHash } from 'node:crypto';
+import { crc32 } from 'node:zlib';
 import { crc64nvme } from '../platform/checksum.ts';
 import { laneColumns } from '../telemetry/lane-columns.ts';
 import type { CounterRow } from '../telemetry/shared-counters.ts';
@@ -7,6 +8,7 @@ import type { LaneChecksums } from './lane-checksums.ts';
 import type { LaneDisk } from './lane-disk.ts';
 import type { SlotsInUse } from './lane-limits.ts';
 import type { CheckUnit, FromLane } from './protocol.ts';
+import { crc32Hex } from './whole-object.ts';
 
 export class CheckRunner implements SlotsInUse {
   readonly #disk: LaneDisk;
@@ -66,6 +68,7 @@ function digestOf(unit: CheckUnit, view: Uint8Array, digest: CheckUnit['digests'
     for (const page of pages) hash.update(pageOf(unit, view, page));
     return hash.digest('hex');
   }
+  if (digest.kind === 'crc32') return crc32Hex(pages.reduce((crc, page) => crc32(pageOf(unit, view, page), crc), 0));
   let crc = 0n;
   for (const page of pages) {
     crc = crc64nvme(view, unit.slotOffsets[page] as number, unit.lengths[page] as number, crc);

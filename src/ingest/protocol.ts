@@ -1,6 +1,7 @@
 /** What crosses between the worker's main thread and a lane, by a message port. Plain data, columns rather than rows. */
 import type { LaneCredentials, LaneOrigin, OriginFailure, OriginTimeouts } from '../origin/types.ts';
 import type { ThreadId } from '../platform/thread-priority.ts';
+import type { ReadKind } from './whole-object.ts';
 
 export interface LaneStart {
   readonly port: import('node:worker_threads').MessagePort;
@@ -63,7 +64,7 @@ export interface CheckUnit {
   readonly digests: readonly {
     readonly firstPage: number;
     readonly pages: number;
-    readonly kind: 'md5' | 'crc64nvme';
+    readonly kind: 'md5' | ReadKind;
   }[];
 }
 

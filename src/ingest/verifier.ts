@@ -4,7 +4,7 @@
  *
  * Which whole-object checksum: an ETag of 32 hexadecimal digits is the MD5 of the object (a single-part upload that is not
  * encrypted with a KMS key); else HEAD may name a full-object checksum. CRC32C needs no second read: it is combined from
- * the page checksums that were just proved. Source: Amazon S3, "Checking object integrity".
+ * the page checksums that were just proved; CRC-64/NVME and CRC-32 are made while the pages are read. Source: Amazon S3, "Checking object integrity".
  */
 import { createHash } from 'node:crypto';
 import { crc32 } from 'node:zlib';
@@ -22,14 +22,14 @@ import type { CheckDone, CheckUnit, Transfer, WriteDone } from './protocol.ts';
 import type { Run } from './run.ts';
 import type { VerifyOutcome, WorkerObserver } from './types.ts';
 import { lacksStated, md5Etag } from './verify-heads.ts';
-import { crc32cHex, type JoinedKind, joinedHex, joinedSum, type RangeSum } from './whole-object.ts';
+import { crc32Hex, type JoinedKind, joinedHex, joinedSum, type RangeSum, type ReadKind } from './whole-object.ts';
 
 /** Checks in one slot, at most: far above the pages of one file that goes in whole. */
 const packPages = 256;
 /** Ranges of a file whose digests are made at a time. */
 const rangesAtOnce = 16;
 
-type Digest = { readonly kind: 'md5' | 'crc64nvme'; readonly wanted: string } | undefined;
+type Digest = { readonly kind: 'md5' | ReadKind; readonly wanted: string } | undefined;
 
 interface VerifyTask {
   readonly run: Run;
@@ -130,18 +130,18 @@ export class Verifier {
   ): Promise<VerifyOutcome> {
     const { path } = entry;
     // A digest is made of what lies in one slot: then ranges that do not follow each other are apart.
-    const apart = kind === 'crc64nvme';
-    const groups = apart ? ranges.map((range) => [range]) : [ranges];
+    const made = kind === 'crc64nvme' || kind === 'crc32' ? kind : undefined;
+    const groups = made !== undefined ? ranges.map((range) => [range]) : [ranges];
     const sums: RangeSum[] = [];
     for (let from = 0; from < groups.length; from += rangesAtOnce) {
       const some = groups.slice(from, from + rangesAtOnce);
-      const digest = apart ? ({ kind, wanted: '' } as const) : undefined;
+      const digest = made && { kind: made, wanted: '' };
       const checked = await Promise.all(some.map((group) => this.#checkPages(run, entry, file, digest, group)));
       const bad = checked.find(({ badPages, readError }) => badPages > 0 || readError !== undefined);
       if (bad !== undefined) return badOutcome(bad);
       for (const [at, { checkedBytes, pieces }] of checked.entries()) {
         if (checkedBytes !== lengthOf(some[at]!)) throw stopped(entry);
-        if (apart) sums.push({ ...some[at]![0]!, sum: joinedHex(kind, pieces.map(sumOfPiece)) });
+        if (made !== undefined) sums.push({ ...some[at]![0]!, sum: joinedHex(made, pieces.map(sumOfPiece)) });
       }
     }
     if (kind === 'crc32c') for (const range of ranges) sums.push({ ...range, sum: crc32cOf(file, range) });
@@ -367,8 +367,9 @@ function digestFor(entry: ManifestEntry, details: ObjectDetails | undefined, slo
     // a digest cannot be joined from pieces: larger files are digested in one more pass
     return entry.sizeBytes <= slotBytes && entry.sizeBytes > 0 ? { kind: 'md5', wanted: entry.etag } : undefined;
   }
-  const wanted = details?.checksums.crc64nvme;
-  return wanted === undefined ? undefined : { kind: 'crc64nvme', wanted };
+  const { crc64nvme, crc32c, crc32: plainCrc32 } = details?.checksums ?? {};
+  if (crc64nvme !== undefined) return { kind: 'crc64nvme', wanted: crc64nvme };
+  return crc32c !== undefined || plainCrc32 === undefined ? undefined : { kind: 'crc32', wanted: plainCrc32 };
 }
 
 /** Compares with the strongest-supported checksum that the origin states; undefined: it states none. */
@@ -381,10 +382,13 @@ async function compareStated(task: VerifyTask, details: ObjectDetails): Promise<
   if (crc32c !== undefined) {
     return verdict(base64Of(crc32cOf(task.file)) === crc32c);
   }
+  if (plainCrc32 !== undefined && task.digest?.kind === 'crc32') {
+    return verdict(joinedSum('crc32', task.pieces.map(sumOfPiece)) === plainCrc32);
+  }
   if (plainCrc32 !== undefined) {
     let whole = 0;
     for await (const piece of bytesOf(task)) whole = crc32(piece, whole);
-    return verdict(base64Of(whole.toString(16).padStart(8, '0')) === plainCrc32);
+    return verdict(base64Of(crc32Hex(whole)) === plainCrc32);
   }
   if (sha256 !== undefined) return verdict(base64Of(await digestOfFile(task, createHash('sha256'))) === sha256);
   if (sha1 !== undefined) return verdict(base64Of(await digestOfFile(task, createHash('sha1'))) === sha1);
@@ -395,7 +399,7 @@ async function compareStated(task: VerifyTask, details: ObjectDetails): Promise<
 function crc32cOf(file: OpenFile, range?: ByteRange): string {
   let whole = 0;
   for (const page of file.pages(range && [range])) whole = crc32cCombine(whole, page.checksum, page.lengthBytes);
-  return crc32cHex(whole);
+  return crc32Hex(whole);
 }
 
 function sumOfPiece({ page, bytes, digest }: VerifyTask['pieces'][number]): RangeSum {

@@ -3,9 +3,12 @@
  * Those of CRCs can be, an MD5 or a SHA cannot: it needs all bytes in one place, in their order.
  */
 import type { ByteRange } from '../core/types.ts';
-import { crc32cCombine, crc64nvmeCombine } from '../platform/checksum.ts';
+import { crc32Combine, crc32cCombine, crc64nvmeCombine } from '../platform/checksum.ts';
 
-export type JoinedKind = 'crc64nvme' | 'crc32c';
+export type JoinedKind = 'crc64nvme' | 'crc32c' | 'crc32';
+
+/** Those that lanes make while they read; a CRC-32C is joined from the checksums of pages, which are proved by then. */
+export type ReadKind = Exclude<JoinedKind, 'crc32c'>;
 
 /** The checksum of a range, in hexadecimal digits, as many as its kind has. */
 export interface RangeSum extends ByteRange {
@@ -23,9 +26,11 @@ export function joinedHex(kind: JoinedKind, sums: Iterable<RangeSum>): string {
     const joined = inOrder.reduce((crc, { sum, length }) => crc64nvmeCombine(crc, BigInt(`0x${sum}`), length), 0n);
     return joined.toString(16).padStart(16, '0');
   }
-  return crc32cHex(inOrder.reduce((crc, { sum, length }) => crc32cCombine(crc, Number.parseInt(sum, 16), length), 0));
+  const combine = kind === 'crc32' ? crc32Combine : crc32cCombine;
+  return crc32Hex(inOrder.reduce((crc, { sum, length }) => combine(crc, Number.parseInt(sum, 16), length), 0));
 }
 
-export function crc32cHex(crc: number): string {
+/** Of a CRC of 32 bits, whichever. */
+export function crc32Hex(crc: number): string {
   return crc.toString(16).padStart(8, '0');
 }

@@ -19,6 +19,7 @@ export interface Addon {
   crc64Nvme(address: number, length: number, seed: bigint): bigint;
   crc32cOfPages(address: number, length: number, pageBytes: number, outAddress: number): void;
   crc32cCombine(a: number, b: number, lengthB: number): number;
+  crc32Combine(a: number, b: number, lengthB: number): number;
   crc64NvmeCombine(a: bigint, b: bigint, lengthB: number): bigint;
   checksumKernels(): [crc32c: string, crc64Nvme: string];
   /** A handle, or -errno. */

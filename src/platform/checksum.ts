@@ -29,6 +29,12 @@ export function crc32cCombine(a: number, b: number, lengthB: number): number {
   return addon().crc32cCombine(a, b, lengthB);
 }
 
+/** The same of CRC-32 (IEEE 802.3), which `zlib.crc32` computes. */
+export function crc32Combine(a: number, b: number, lengthB: number): number {
+  assert(Number.isSafeInteger(lengthB) && lengthB >= 0, `${lengthB} is not a length`);
+  return addon().crc32Combine(a, b, lengthB);
+}
+
 /** CRC-64/NVME (NVM Express 1.0c, 5.2.1.3.4), as an unsigned 64-bit number; `seed` as with crc32c. */
 export function crc64nvme(bytes: Uint8Array, offset = 0, length = bytes.byteLength - offset, seed = 0n): bigint {
   assertInside(bytes, offset, length);

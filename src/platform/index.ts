@@ -18,6 +18,7 @@
  */
 export {
   checksumKernels,
+  crc32Combine,
   crc32c,
   crc32cCombine,
   crc64nvme,

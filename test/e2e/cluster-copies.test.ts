@@ -206,6 +206,7 @@ it('a file in segments whose bytes were wrong on the way is found by the checksu
   expect(await loaded(its.coordinator.api, path, { verify: 'true', skipIfExists: 'true' })).toMatchObject({
     mJobState: 'SUCCEEDED',
     verifiedFiles: 1,
+    verifiedByPages: 0,
   });
   // It was read once more, is right now, and lies on several workers.
   expect(sentBytes(its)).toBe(large.sizeBytes);

@@ -41,7 +41,7 @@ afterAll(() => place?.close());
 
 it('loads, verifies and gives back every file below a root, and needs no credentials', async () => {
   const report = await loaded(daemon.api, at('set/'), { verify: 'true' });
-  expect(report).toMatchObject({ mTotalFileCount: files.size, verifiedFiles: files.size });
+  expect(report).toMatchObject({ mTotalFileCount: files.size, verifiedFiles: files.size, verifiedByPages: files.size });
   for (const [key, bytes] of files) expect(sha256(await cat(daemon, at(key))), key).toBe(sha256(bytes));
   // By pages as well, and by another way to write the path.
   for (const [key, bytes] of files) {

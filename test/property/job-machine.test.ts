@@ -111,6 +111,7 @@ function take(driver: Driver, next: Step): void {
       driver.everListed += next.found;
       apply(driver, {
         type: 'verified',
+        byPages: 0,
         files: 1,
         bytes: 10,
         found: { scannedFiles: 0, files: next.found, bytes: next.found * 7 },

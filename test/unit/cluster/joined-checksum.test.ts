@@ -65,23 +65,28 @@ const all = Array.from({ length: 12 }, (_, at) => ({
   sum: (at * segmentBytes + 1).toString(16).padStart(16, '0'),
 }));
 const crc64nvme = joinedSum('crc64nvme', all);
-const crc32c = joinedSum(
-  'crc32c',
-  all.map((one) => ({ ...one, sum: one.sum.slice(8) })),
-);
+const narrow = all.map((one) => ({ ...one, sum: one.sum.slice(8) }));
+const crc32c = joinedSum('crc32c', narrow);
+const crc32 = joinedSum('crc32', narrow);
 
-test('is right where the segments together have what the origin states: CRC-64/NVME before CRC-32C', async () => {
+test('is right where the segments together have what the origin states: CRC-64/NVME before CRC-32C before CRC-32', async () => {
   const both = await loaded(async () => ({ checksums: { crc64nvme, crc32c: 'another' } }), sumOf);
-  expect(await both.fleet.verify(run, file, new Map())).toEqual({ verdict: 'right' });
+  expect(await both.fleet.verify(run, file, new Map())).toEqual({ verdict: 'right', whole: true });
   expect(both.asked).toEqual(['crc64nvme', 'crc64nvme', 'crc64nvme']);
   const one = await loaded(
     async () => ({ checksums: { crc32c } }),
     (link, offset) => sumOf(link, offset).slice(8),
     2,
   );
-  expect(await one.fleet.verify(run, file, new Map())).toEqual({ verdict: 'right' });
+  expect(await one.fleet.verify(run, file, new Map())).toEqual({ verdict: 'right', whole: true });
   expect(one.asked).toEqual(['crc32c', 'crc32c', 'crc32c']);
-  expect([both.discardedOn(), one.discardedOn()]).toEqual([[], []]);
+  const plain = await loaded(
+    async () => ({ checksums: { crc32, sha256: 'another' } }),
+    (link, offset) => sumOf(link, offset).slice(8),
+  );
+  expect(await plain.fleet.verify(run, file, new Map())).toEqual({ verdict: 'right', whole: true });
+  expect(plain.asked).toEqual(['crc32', 'crc32', 'crc32']);
+  expect([both.discardedOn(), one.discardedOn(), plain.discardedOn()]).toEqual([[], [], []]);
   expect(both.stated()).toEqual([1, 2, 3].map(() => ({ crc64nvme, crc32c: 'another' })));
   expect(one.stated()).toEqual([1, 2, 3].map(() => ({ crc32c })));
 });
@@ -90,7 +95,7 @@ test('is right too where a worker cannot be told what readers are to be told', a
   const there = await loaded(async () => ({ checksums: { crc64nvme } }), sumOf);
   const [deaf] = there.cluster.links.values();
   deaf!.stateChecksums = () => Promise.reject(new Error('lost just now'));
-  expect(await there.fleet.verify(run, file, new Map())).toEqual({ verdict: 'right' });
+  expect(await there.fleet.verify(run, file, new Map())).toEqual({ verdict: 'right', whole: true });
   expect(there.stated()).toEqual([undefined, { crc64nvme }, { crc64nvme }]);
 });
 
@@ -113,12 +118,22 @@ test('is bad where they have another, or where replicas do not agree; then every
 });
 
 test.each<[string, () => Promise<Partial<ObjectDetails>>]>([
-  ['states none that can be joined', async () => ({ checksums: { sha256: 'x', crc32: 'y' } })],
+  ['states none that can be joined', async () => ({ checksums: { sha256: 'x', sha1: 'y' } })],
   ['has another version by now', async () => ({ etag: 'v2', checksums: { crc64nvme: 'x' } })],
   ['does not answer', () => Promise.reject(new Error('no answer'))],
 ])('is not compared where the origin %s: the pages are checked', async (_, head) => {
   const { fleet, asked, discardedOn, stated } = await loaded(head, sumOf);
-  expect(await fleet.verify(run, file, new Map())).toEqual({ verdict: 'right' });
+  expect(await fleet.verify(run, file, new Map())).toEqual({ verdict: 'right', whole: false });
   expect([asked, discardedOn()]).toEqual([[undefined, undefined, undefined], []]);
   expect(stated()).toEqual([undefined, undefined, undefined]);
+});
+
+test('is right by its pages alone where a worker says no sums, as one of a release before that does not know the kind', async () => {
+  const { fleet, asked, discardedOn, stated } = await loaded(
+    async () => ({ checksums: { crc32 } }),
+    (link, offset) => (link.id === 'b' ? undefined : sumOf(link, offset).slice(8)),
+  );
+  expect(await fleet.verify(run, file, new Map())).toEqual({ verdict: 'right', whole: false });
+  expect(asked).toEqual(['crc32', 'crc32', 'crc32']);
+  expect([discardedOn(), stated()]).toEqual([[], [undefined, undefined, undefined]]);
 });

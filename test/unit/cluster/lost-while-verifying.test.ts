@@ -41,7 +41,13 @@ test('files that were verified on a worker that is lost before the last one are 
   await jobs.close();
 
   expect(lost).toBe(true);
-  expect(job).toMatchObject({ state: 'SUCCEEDED', totalFiles: 12, verifiedFiles: 12, totalBytes: 60_000 });
+  expect(job).toMatchObject({
+    state: 'SUCCEEDED',
+    totalFiles: 12,
+    verifiedFiles: 12,
+    verifiedByPages: 12,
+    totalBytes: 60_000,
+  });
   const left = (['a', 'b', 'c'] as WorkerId[]).filter((id) => id !== victim);
   for (const path of paths) {
     const [holder, ...others] = cluster.holders(whole(entryOf(path, 5000)));

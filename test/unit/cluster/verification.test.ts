@@ -8,7 +8,7 @@ describe('verification', () => {
   it('checks every file, after the origin was listed again', async () => {
     const stage = await staged(25);
     const job = await load(stage, dir, { verify: 'true' });
-    expect(job).toMatchObject({ state: 'SUCCEEDED', verifiedFiles: 25, verifiedBytes: 25 * 5000 });
+    expect(job).toMatchObject({ state: 'SUCCEEDED', verifiedFiles: 25, verifiedBytes: 25 * 5000, verifiedByPages: 25 });
     expect(new Set(stage.worker.verified).size).toBe(25);
     expect(stage.origins.asked.list).toBe(6);
   });

@@ -32,6 +32,7 @@ const failed = snapshot({
   retries: 3,
   verifiedFiles: 10,
   verifiedBytes: 6000,
+  verifiedByPages: 0,
   bytesPerSecond: 2509.8 * 1024,
   etaMs: 80_000,
   ledger: {
@@ -63,6 +64,21 @@ describe('the TEXT report', () => {
         '\tLedger: 136314880B from origin = 131072000B cached + 5242880B discarded (failed 4194304B, crash 1048576B)',
         '',
       ].join('\n'),
+    );
+  });
+
+  it('says how many files were verified by their pages alone, where that is known', () => {
+    const lineOf = (verifiedByPages: number): string =>
+      /\tFiles Verified.*/.exec(textReport({ ...failed, verifiedByPages }, { verbose: false }))![0];
+    expect(lineOf(0)).toBe('\tFiles Verified: 10 (5.86KB)');
+    expect(lineOf(3)).toBe(
+      '\tFiles Verified: 10 (5.86KB), 3 of them by pages alone, for want of a checksum of the whole to compare',
+    );
+    expect(jsonReport({ ...failed, verifiedByPages: 3 })).toMatchObject({ verifiedByPages: 3 });
+    const { verifiedByPages: _, ...before } = failed;
+    expect(jsonReport(before)).not.toHaveProperty('verifiedByPages');
+    expect(jsonReport({ ...failed, options: { ...failed.options, verify: false } })).not.toHaveProperty(
+      'verifiedByPages',
     );
   });
 
@@ -148,6 +164,7 @@ describe('the JSON report', () => {
       skippedFiles: 98,
       verifiedFiles: 10,
       verifiedBytes: 6000,
+      verifiedByPages: 0,
       retries: 3,
       etaMs: 80_000,
       submittedAt: '2026-01-02T03:04:05.678Z',

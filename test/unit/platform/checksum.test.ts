@@ -1,8 +1,10 @@
+import { crc32 } from 'node:zlib';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { KiB, pageBytes } from '../../../src/core/units.ts';
 import {
   checksumKernels,
+  crc32Combine,
   crc32c,
   crc32cCombine,
   crc64nvme,
@@ -81,6 +83,8 @@ describe('both checksums', () => {
         expect(crc32c(view)).toBe(narrow);
         expect(crc32c(view, cut, rest, first)).toBe(narrow);
         expect(crc32cCombine(first, crc32c(view, cut, rest), rest)).toBe(narrow);
+        const plain = (from: number, to: number): number => crc32(bytes.subarray(from, to));
+        expect(crc32Combine(plain(0, cut), plain(cut, bytes.length), rest)).toBe(plain(0, bytes.length));
         const wide = slowCrc64(bytes);
         const firstWide = crc64nvme(view, 0, cut);
         expect(crc64nvme(view)).toBe(wide);
