@@ -12,7 +12,8 @@ export function completionScript(shell: Shell, program: Verb): string {
 function bash(program: Verb): string {
   const verbs = [...allVerbs(program)];
   const cases = verbs.map((verb) => {
-    const words = [...verb.verbs.map(({ words: all }) => all.at(-1)!), ...verb.flags.map(({ long }) => long)];
+    const below = verb.verbs.map(({ words: all }) => all.at(-1)!);
+    const words = [...below, ...verb.choices, ...verb.flags.map(({ long }) => long)];
     return `    '${verb.words.join(' ')}') words='${words.join(' ')}' ;;`;
   });
   const values = choicesByFlag(verbs).map(([long, choices]) => `    ${long}) words='${choices.join(' ')}' ;;`);
@@ -61,6 +62,7 @@ function fish(program: Verb): string {
       ...verb.verbs.map(
         (child) => `complete -c primed -f${condition} -a ${child.words.at(-1)} -d ${quoted(child.description)}`,
       ),
+      ...verb.choices.map((choice) => `complete -c primed -f${condition} -a ${choice}`),
       ...verb.flags.map((flag) => `complete -c primed${condition} ${fishFlag(flag)}`),
     ];
   });

@@ -45,7 +45,7 @@ function verb(command: Command, context: CliContext, say: (draft: Draft, flags: 
   command.addOption(new Option('--role <role>', 'which daemon it is for').choices(roles).default('standalone'));
   configFlags(command);
   runs(command, context, (flags: ConfigFlags) =>
-    refusing(context.io, async () => {
+    refusing(context, async () => {
       const { textOnly = false, ...settings } = flags;
       const draft = readConfig({ role: flags.role, flags: settings, env: context.io.env, secretsUnread: textOnly });
       // The daemon that has this configuration may run, and so have the ports.

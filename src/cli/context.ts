@@ -11,6 +11,8 @@ export interface CliContext {
   readonly io: CliIo;
   /** What the process will exit with; set by the verb that ran. */
   exitCode: number;
+  /** JSON is wanted: what went wrong is said in it too. */
+  readonly jsonErrors?: boolean;
 }
 
 /** Adds the verbs of one file to the program (or to a group of verbs). */

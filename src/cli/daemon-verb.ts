@@ -4,9 +4,9 @@ import type { Config, Role } from '../config/config.ts';
 import { type ConfigInput, loadConfigHere } from '../config/load.ts';
 import { settings } from '../config/settings.ts';
 import { PrimedError } from '../core/errors.ts';
-import { type RegisterVerb, runs } from './context.ts';
+import { type CliContext, type RegisterVerb, runs } from './context.ts';
+import { jsonOfError } from './error-words.ts';
 import { exitCodes } from './exit.ts';
-import type { CliIo } from './io.ts';
 import { giveExamples } from './verb.ts';
 
 export interface DaemonVerb {
@@ -30,7 +30,7 @@ export function daemonVerb({ role, description, start }: DaemonVerb): RegisterVe
     const command = configFlags(program.command(role).description(description), role);
     giveExamples(command, [`primed ${role} --config /etc/primed/primed.toml`]);
     runs(command, context, (flags: Record<string, unknown>) =>
-      refusing(context.io, async () => {
+      refusing(context, async () => {
         const input = { role, flags, env: context.io.env };
         return start(await loadConfigHere(input), input);
       }),
@@ -51,12 +51,12 @@ export function configFlags(command: Command, role?: Role): Command {
 }
 
 /** What CONFIG_INVALID of `act` says goes to standard error; resolves with the exit code. */
-export async function refusing(io: CliIo, act: () => Promise<number>): Promise<number> {
+export async function refusing({ io, jsonErrors }: CliContext, act: () => Promise<number>): Promise<number> {
   try {
     return await act();
   } catch (error) {
     if (!(error instanceof PrimedError) || error.code !== 'CONFIG_INVALID') throw error;
-    io.stderr.write(`primed: ${error.message}\n`);
+    io.stderr.write(jsonErrors === true ? `${jsonOfError(error)}\n` : `primed: ${error.message}\n`);
     return exitCodes.configuration;
   }
 }

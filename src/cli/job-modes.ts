@@ -29,7 +29,7 @@ export function saySubmitted(
   else say(io, flags, submitted, () => message);
 }
 
-/** What `act` prints, or `missing` where there is no such job: with JSON asked for to standard error. */
+/** What `act` prints, or `missing` where there is no such job: with JSON asked for as an error. */
 export async function ofJob(
   { io }: CliContext,
   format: Format | undefined,
@@ -41,7 +41,8 @@ export async function ofJob(
     return exitCodes.done;
   } catch (error) {
     if (!(error instanceof PrimedError) || error.code !== 'JOB_NOT_FOUND') throw error;
-    (format === 'json' ? io.stderr : io.stdout).write(`${missing}\n`);
+    if (format === 'json') throw new PrimedError('JOB_NOT_FOUND', missing, error.facts, { cause: error });
+    io.stdout.write(`${missing}\n`);
     return exitCodes.noSuchJob;
   }
 }
@@ -51,7 +52,7 @@ type Followed<P extends Shown> = Pick<Parameters<typeof follow<P>>[0], 'jobId' |
 
 /** Follows a job to its end, then shows its report; the exit code is that of its state. */
 export async function followToEnd<P extends Shown>(
-  { io }: CliContext,
+  { io, jsonErrors }: CliContext,
   client: PrimedClient,
   { path, job, report }: { path: string; job: Followed<P>; report: () => Promise<number> },
 ): Promise<number> {
@@ -63,7 +64,10 @@ export async function followToEnd<P extends Shown>(
   if (end === 'interrupted') return exitCodes.interrupted;
   if (end.superseded) {
     const name = verb.charAt(0).toUpperCase() + verb.slice(1);
-    io.stdout.write(`${name} '${path}' ended as ${end.state}; a newer ${verb} of the same path has begun since.\n`);
+    // There is no report of it any more: nothing that could be JSON.
+    (jsonErrors === true ? io.stderr : io.stdout).write(
+      `${name} '${path}' ended as ${end.state}; a newer ${verb} of the same path has begun since.\n`,
+    );
   } else await report();
   return end.state === 'SUCCEEDED' ? exitCodes.done : exitCodes.failed;
 }

@@ -3,10 +3,10 @@
  * never loads a daemon.
  */
 import { Command, CommanderError } from 'commander';
-import { PrimedError } from '../core/errors.ts';
 import { registerCompletion } from './completion.ts';
 import { registerConfig } from './config.ts';
 import type { CliContext, RegisterVerb } from './context.ts';
+import { jsonOfError, wantsJson, wordsOf } from './error-words.ts';
 import { exitCodeOf, exitCodes } from './exit.ts';
 import { registerFs } from './fs.ts';
 import type { CliIo } from './io.ts';
@@ -22,7 +22,7 @@ import { registerWorker } from './worker.ts';
  * usage, 3 the coordinator cannot be reached, 4 no such job, 78 a configuration that cannot work, 130 left by Ctrl-C. Never rejects for the world's sake.
  */
 export async function runCli(argv: readonly string[], io: CliIo, verbs: readonly RegisterVerb[] = []): Promise<number> {
-  const context: CliContext = { io, exitCode: exitCodes.done };
+  const context: CliContext = { io, exitCode: exitCodes.done, jsonErrors: wantsJson(argv) };
   const program = makeProgram(context, verbs);
   const ignoreBrokenPipe = (error: NodeJS.ErrnoException): void => {
     if (error.code !== 'EPIPE') throw error;
@@ -33,20 +33,15 @@ export async function runCli(argv: readonly string[], io: CliIo, verbs: readonly
     await program.parseAsync(argv, { from: 'user' });
     return context.exitCode;
   } catch (error) {
+    if (error instanceof CommanderError && error.exitCode === 0) return exitCodes.done;
+    if (context.jsonErrors === true) io.stderr.write(`${jsonOfError(error)}\n`);
     // commander has said what it has to say itself; help that was not asked for means that a verb is missing
-    if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.done : exitCodes.usage;
-    io.stderr.write(`primed: ${wordsOf(error)}\n`);
-    return exitCodeOf(error);
+    else if (!(error instanceof CommanderError)) io.stderr.write(`primed: ${wordsOf(error)}\n`);
+    return error instanceof CommanderError ? exitCodes.usage : exitCodeOf(error);
   } finally {
     io.stdout.off('error', ignoreBrokenPipe);
     io.stderr.off('error', ignoreBrokenPipe);
   }
-}
-
-/** With the code by which the documents say what to do, except where the message is about what was typed. */
-function wordsOf(error: unknown): string {
-  if (error instanceof PrimedError && error.status !== 'INVALID_ARGUMENT') return `${error.code}: ${error.message}`;
-  return error instanceof Error ? error.message : String(error);
 }
 
 /** All verbs, without running one. */
@@ -61,7 +56,7 @@ export function makeProgram(context: CliContext, verbs: readonly RegisterVerb[])
     .showHelpAfterError('(--help says more)')
     .configureOutput({
       writeOut: (text) => void io.stdout.write(text),
-      writeErr: (text) => void io.stderr.write(text),
+      writeErr: (text) => void (context.jsonErrors === true || io.stderr.write(text)),
       getOutHasColors: () => false,
       getErrHasColors: () => false,
     });

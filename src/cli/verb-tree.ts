@@ -18,6 +18,8 @@ export interface Verb {
   readonly description: string;
   /** `<id>`, `[path]`. */
   readonly operands: readonly string[];
+  /** What operands may be, where not anything. */
+  readonly choices: readonly string[];
   readonly flags: readonly Flag[];
   /** Whole command lines. */
   readonly examples: readonly string[];
@@ -33,6 +35,7 @@ export function verbTree(command: Command, words: readonly string[] = []): Verb 
       const name = `${operand.name()}${operand.variadic ? '...' : ''}`;
       return operand.required ? `<${name}>` : `[${name}]`;
     }),
+    choices: command.registeredArguments.flatMap(({ argChoices }) => argChoices ?? []),
     flags: command.options.filter(({ hidden }) => !hidden).map(flagOf),
     examples: examplesOf(command),
     verbs: command

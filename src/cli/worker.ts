@@ -10,6 +10,13 @@ export const registerWorker: RegisterVerb = (program, context) => {
     program.commands.find((command) => command.name() === 'worker') ??
     program.command('worker').description('list and drain workers');
   registerWorkerList(worker, context);
+  // Where it is a daemon too, a word behind it that is no verb is an argument too many.
+  worker.allowExcessArguments().hook('preAction', (_worker, acting) => {
+    const [word] = acting === worker ? worker.args : [];
+    if (word === undefined) return;
+    const verbs = worker.commands.map((command) => command.name()).join(', ');
+    worker.error(`error: unknown command '${word}' of worker: ${verbs}; nothing runs the daemon`);
+  });
 
   /** A verb about one worker that answers one line. */
   const verb = <A>(

@@ -4,6 +4,7 @@ import { type ErrorCode, errorCatalogue, PrimedError, type StatusCode } from '..
 import { bearer, type LiveText } from '../core/live.ts';
 import type { ClientTls } from '../core/node-tls.ts';
 import { connectorOf } from './connector.ts';
+import { reasonOf, whyUnreachable } from './unreachable.ts';
 
 export interface TransportOptions {
   /** `http://host:port`; `host:port` is understood. */
@@ -144,7 +145,7 @@ export class Transport {
       if (signal?.aborted === true) throw cause;
       throw new PrimedError(
         'COORDINATOR_UNREACHABLE',
-        `The coordinator at ${this.url} cannot be reached (${reasonOf(cause)}); check --coordinator or PRIMED_COORDINATOR, and that the daemon runs.`,
+        `The coordinator at ${this.url} cannot be reached (${whyUnreachable(this.url, cause)}); check --coordinator or PRIMED_COORDINATOR, and that the daemon runs.`,
         { url: this.url },
         { cause },
       );
@@ -209,7 +210,3 @@ function parseObject(body: string): object | undefined {
 }
 
 /** The innermost cause that says something: `connect ECONNREFUSED 127.0.0.1:19999`. */
-function reasonOf(error: unknown): string {
-  if (error instanceof AggregateError && error.errors.length > 0) return reasonOf(error.errors[0]);
-  return error instanceof Error ? error.message || (error as NodeJS.ErrnoException).code || error.name : String(error);
-}

@@ -1,6 +1,6 @@
 /** Completion, asked of bash itself, and the manual page. */
 import { execFileSync } from 'node:child_process';
-import { Command, Option } from 'commander';
+import { Argument, Command, Option } from 'commander';
 import { expect, test } from 'vitest';
 import { completionScript } from '../../../src/cli/completion-scripts.ts';
 import { manualPage } from '../../../src/cli/manual-page.ts';
@@ -17,6 +17,7 @@ function program(): Command {
     .option('--index-file <file>', 'names files')
     .addOption(new Option('--format <format>', 'of the answer').choices(['TEXT', 'JSON']));
   job.command('list').description('all jobs').option('-a, --all', 'ended ones too');
+  job.command('as').addArgument(new Argument('<form>').choices(['text', 'table']));
   root.command('secret', { hidden: true }).description('not for people');
   root.command('worker').description('a worker').option('--no-kill', 'do not');
   return root;
@@ -36,7 +37,7 @@ test.each([
   [['j'], ['job']],
   [
     ['job', ''],
-    ['load', 'list'],
+    ['load', 'list', 'as'],
   ],
   [
     ['job', 'load', '--'],
@@ -48,6 +49,10 @@ test.each([
   ],
   [['job', 'load', '--replicas', '2', '--fo'], ['--format']],
   [['job', 'load', '--index-file', 'completion.t'], ['completion.test.ts']],
+  [
+    ['job', 'as', 't'],
+    ['text', 'table'],
+  ],
   [['worker', '--'], ['--no-kill']],
 ])('bash completes primed %j', (words, wanted) => {
   expect(completed(words)).toEqual(wanted);
@@ -56,7 +61,7 @@ test.each([
 test('zsh and fish have every verb and flag that people see, and no others', () => {
   for (const shell of ['zsh', 'fish'] as const) {
     const script = completionScript(shell, verbTree(program()));
-    for (const word of ['load', 'list', 'worker', 'replicas', 'all']) expect(script).toContain(word);
+    for (const word of ['load', 'list', 'worker', 'replicas', 'all', 'table']) expect(script).toContain(word);
     expect(script).not.toContain('secret');
   }
 });

@@ -186,6 +186,45 @@ test('version, help and what is not a verb', async () => {
   expect((await run('job')).code).toBe(2);
 });
 
+test('where JSON is wanted what went wrong is a line of JSON, whatever it is, and nothing else is said', async () => {
+  const said = async (...args: string[]) => {
+    const { code, io } = await run(...args);
+    expect([args, io.out(), io.err().split('\n').length]).toEqual([args, '', 2]);
+    return { code, ...JSON.parse(io.err()).error };
+  };
+  expect(await said('job', 'load', 's3://b/x/', '--progress', '--format', 'json')).toMatchObject({
+    ...{ code: 'JOB_NOT_FOUND', message: expect.stringContaining('s3://b/x/') },
+  });
+  expect(await said('job', 'list', '--format=json', '--coordinator', 'http://127.0.0.1:1')).toMatchObject({
+    ...{ code: 'COORDINATOR_UNREACHABLE', facts: expect.any(Object) },
+  });
+  const usage = { code: 'USAGE', message: "unknown option '--sate'" };
+  expect(await said('job', 'list', '--format', 'json', '--sate', 'x')).toEqual(usage);
+  expect(await said('config', 'check', '--format', 'json', '--config', '/nowhere')).toMatchObject({
+    ...{ code: 'CONFIG_INVALID', message: expect.stringContaining('/nowhere') },
+  });
+  // What is behind `--` is no flag.
+  const { io } = await run('why', '--', '--format=json', 'x');
+  expect(io.err()).toMatch(/^error: too many arguments/);
+});
+
+test('a word behind worker that is no verb of it starts no daemon', async () => {
+  const started: string[] = [];
+  const worker = daemonVerb({
+    ...{ role: 'worker', description: 'run one' },
+    start: async ({ role }) => {
+      started.push(role);
+      return 0;
+    },
+  });
+  const io = makeWorld();
+  expect(await runCli(['worker', 'lst'], io, [worker])).toBe(2);
+  expect(io.err()).toContain("unknown command 'lst' of worker: list, drain, undrain, remove; nothing runs the daemon");
+  expect(started).toEqual([]);
+  expect(await runCli(['worker'], makeWorld(), [worker])).toBe(0);
+  expect(started).toEqual(['worker']);
+});
+
 test('other verbs can be registered, and their exit code is that of the program', async () => {
   const io = makeWorld();
   const seen: unknown[] = [];
