@@ -9,7 +9,7 @@ import { PrimedError, reportOf } from './core/errors.ts';
 import type { Log } from './core/types.ts';
 import { changeTls, type Live } from './live.ts';
 import type { Opened } from './node.ts';
-import { readEtcdTls, readNodeTls } from './node-tls.ts';
+import { readEtcdTls, readNodeTls, s3Tls } from './node-tls.ts';
 
 const everyMs = 2_000;
 
@@ -55,7 +55,7 @@ export class Certificates {
     const { server } = live.tls;
     // Connections that are open stay as they are.
     if (server !== undefined) for (const port of [opened.api, opened.http]) renew(port, server);
-    if (server !== undefined) opened.serving?.setTls(server);
+    if (server !== undefined) opened.serving?.setTls(s3Tls(server));
     opened.worker?.renewPeers();
     this.#options.log.info({}, 'certificates were replaced; new connections use them');
   }
@@ -96,7 +96,15 @@ function renew(port: FastifyInstance | undefined, tls: NonNullable<Live['tls']['
 
 /** Of all files of certificates: another one when one of them was written or exchanged. */
 async function stampOf({ tls, cluster: { etcd } }: Config): Promise<string> {
-  const files = [tls.caFile, tls.own?.certFile, tls.own?.keyFile, etcd?.caFile, etcd?.certFile, etcd?.keyFile];
+  const files = [
+    tls.caFile,
+    tls.clientCaFile,
+    tls.own?.certFile,
+    tls.own?.keyFile,
+    etcd?.caFile,
+    etcd?.certFile,
+    etcd?.keyFile,
+  ];
   const stamps = files.map(async (file) => {
     if (file === undefined) return '';
     const found = await stat(file).catch(() => undefined);

@@ -19,6 +19,8 @@ export interface Live {
   readonly apiToken: { now: string } | undefined;
   /** Beside it. */
   readonly tokens: { now: Config['tokens'] };
+  /** Of people and programs. */
+  readonly certificates: { now: Config['certificates'] };
   readonly clusterToken: { now: string } | undefined;
   readonly retry: Changing<RetrySettings>;
   readonly loadDefaults: Changing<LoadOptions>;
@@ -37,6 +39,7 @@ export function makeLive(config: Config): Live {
   return {
     apiToken: apiToken === undefined ? undefined : { now: apiToken },
     tokens: { now: config.tokens },
+    certificates: { now: config.certificates },
     clusterToken: cluster.token === undefined ? undefined : { now: cluster.token },
     retry: { ...ingest.retry },
     loadDefaults: loadDefaultsOf(config),
@@ -60,6 +63,7 @@ export function changeLive(live: Live, config: Config, changed: (path: string) =
   )
     live.clusterToken.now = cluster.token;
   if (changed('token[')) live.tokens.now = config.tokens;
+  if (changed('certificate[')) live.certificates.now = config.certificates;
   if (changed('ingest.')) Object.assign(live.retry, ingest.retry);
   if (changed('job.batch_size')) live.loadDefaults.batchSize = config.job.batchSize;
   if (changed('reading.') || changed('ufs[')) live.policies.configure(config.reading);

@@ -1,7 +1,7 @@
 /** The keys and certificates of a node. */
 import type { Config } from './config/config.ts';
 import type { EtcdConfig } from './config/etcd.ts';
-import { readTlsFiles, type TlsFiles } from './config/tls-files.ts';
+import { readClientCa, readTlsFiles, type TlsFiles } from './config/tls-files.ts';
 import { PrimedError } from './core/errors.ts';
 import type { ClientTls, ServerTls } from './core/node-tls.ts';
 
@@ -17,10 +17,26 @@ export function readNodeTls({ tls }: Config): NodeTls {
   const { ca, cert, key } = read('tls', { caFile: tls.caFile, ...tls.own });
   const shows = cert === undefined || key === undefined ? undefined : { cert, key };
   const mtls = tls.nodes === 'mtls';
+  const nodeCa = mtls ? ca : undefined;
+  const { pem: peopleCa, problem } = readClientCa(tls.clientCaFile, nodeCa);
+  if (problem !== undefined) throw new PrimedError('CONFIG_INVALID', `tls.client_ca_file: ${problem}`);
+  const asked = [nodeCa, peopleCa].filter((one) => one !== undefined);
   return {
-    ...(shows && { server: { ...shows, ...(mtls && ca !== undefined && { clientCa: ca }) } }),
+    ...(shows && {
+      server: {
+        ...shows,
+        ...(asked.length > 0 && { clientCa: asked.join('\n') }),
+        ...(nodeCa !== undefined && { nodeCa }),
+        ...(peopleCa !== undefined && { peopleCa }),
+      },
+    }),
     ...((ca !== undefined || mtls) && { client: { ...(ca !== undefined && { ca }), ...(mtls && shows) } }),
   };
+}
+
+/** Of the S3 port, which has keys of its own: people are asked for no certificate there. */
+export function s3Tls({ cert, key, nodeCa }: ServerTls): ServerTls {
+  return { cert, key, ...(nodeCa !== undefined && { clientCa: nodeCa }) };
 }
 
 /** For connections to etcd. Throws CONFIG_INVALID, naming the settings. */

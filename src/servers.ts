@@ -144,9 +144,9 @@ export function buildWorkerServer(
 /** What the ports of this node ask of other nodes. */
 export function nodeAccessOf({
   config: { tls },
-  live: { clusterToken },
+  live: { clusterToken, tls: live },
 }: Pick<ServerOptions, 'config' | 'live'>): NodeAccess {
-  if (tls.nodes === 'mtls') return { certificates: true };
+  if (tls.nodes === 'mtls') return { certificates: true, ...(live.server && { ownTls: live.server }) };
   return clusterToken === undefined ? {} : { clusterToken };
 }
 
@@ -168,7 +168,9 @@ function buildServer({ live, log, telemetry, ready }: ServerOptions, port: 'api'
   app.register(openApi, { title, token: live.apiToken !== undefined });
   app.register(requestMetrics, { telemetry, port });
   app.register(auditLog, { log });
-  app.register(bearerAuth, live.apiToken === undefined ? {} : { token: live.apiToken, others: live.tokens });
+  const { apiToken, tokens, certificates, tls } = live;
+  const people = tls.server === undefined ? {} : { certificates, ownTls: tls.server };
+  app.register(bearerAuth, apiToken === undefined ? {} : { token: apiToken, others: tokens, ...people });
   app.register(healthRoutes, { ready });
   app.register(metricsRoutes, { telemetry });
   return app;

@@ -16,6 +16,7 @@ import { etcdCoordinators, etcdRegistrar } from './etcd-nodes.ts';
 import { type IngestWorker, openIngest } from './ingest/index.ts';
 import type { PeerReach } from './ingest/peer-links.ts';
 import { figuresOf, type NodeBase, nodeProof } from './node.ts';
+import { s3Tls } from './node-tls.ts';
 import {
   observeGuard,
   observeLease,
@@ -180,7 +181,7 @@ function openS3Side(
       threads,
       cacheBytes: settings.readCacheBytes,
       engine: engine === 'io_uring' ? 'io_uring' : 'threads',
-      ...(config.tls.s3 && live.tls.server && { tls: live.tls.server }),
+      ...(config.tls.s3 && live.tls.server && { tls: s3Tls(live.tls.server) }),
       ...{ access: live.s3, domains, reading: config.reading },
       ...{ indexDir, storePaths: store.files.map((file) => file.path) },
       ...{ counters, reads, mainPath: path, inside, log },

@@ -3,12 +3,14 @@
 import { isIP } from 'node:net';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
+import type { NamedCertificate } from '../core/certificates.ts';
 import { limitedOrigin, makeLimit, type OriginLimit } from '../core/origin-limits.ts';
 import type { PriceTable } from '../core/price.ts';
 import type { GuardSettings } from '../core/reader-guard.ts';
 import type { RetrySettings } from '../core/retry.ts';
 import type { NamedToken } from '../core/roles.ts';
 import type { ScrubPace } from '../core/scrub.ts';
+import { certificatesOf } from './client-certificates.ts';
 import { lanesOf, memoryBudgetOf, readCacheOf, type StorePlace, servingThreadsOf, storesOf } from './defaults.ts';
 import type { Draft, Source } from './draft.ts';
 import { type EtcdConfig, etcdOf, portOthersCall } from './etcd.ts';
@@ -53,6 +55,8 @@ export interface Config {
   readonly apiToken?: string;
   /** Beside it. */
   readonly tokens: readonly NamedToken[];
+  /** Of people and programs. */
+  readonly certificates: readonly NamedCertificate[];
   readonly api: { readonly listen: Listen };
   readonly worker: {
     readonly httpListen: Listen;
@@ -93,6 +97,8 @@ export interface Config {
     readonly own?: { readonly certFile: string; readonly keyFile: string };
     /** Trusted in place of the system's certificates. */
     readonly caFile?: string;
+    /** Who has signed certificates of people and programs. */
+    readonly clientCaFile?: string;
     /** By what nodes of the cluster know each other. */
     readonly nodes: 'token' | 'mtls';
     /** Whether the S3 port speaks TLS too, where the others do. */
@@ -144,6 +150,7 @@ export function configOf(role: Role, draft: Draft): Config {
     insecure: get('insecure'),
     ...(apiToken === undefined ? {} : { apiToken }),
     tokens: tokensOf(draft),
+    certificates: certificatesOf(draft),
     api: { listen: listenAt('api.listen') },
     worker: {
       httpListen: listenAt('worker.http_listen'),
@@ -225,12 +232,13 @@ export function clusterOf(draft: Draft, role: Role): Config['cluster'] {
 }
 
 function tlsOf({ values }: Draft): Config['tls'] {
-  const [certFile, keyFile, caFile] = ['cert_file', 'key_file', 'ca_file'].map(
+  const [certFile, keyFile, caFile, clientCaFile] = ['cert_file', 'key_file', 'ca_file', 'client_ca_file'].map(
     (name) => values.get(`tls.${name}`) as string | undefined,
   );
   return {
     ...(certFile === undefined || keyFile === undefined ? {} : { own: { certFile, keyFile } }),
     ...(caFile === undefined ? {} : { caFile }),
+    ...(clientCaFile === undefined ? {} : { clientCaFile }),
     nodes: values.get('tls.nodes') as 'token' | 'mtls',
     s3: values.get('tls.s3') as boolean,
   };

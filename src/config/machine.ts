@@ -5,7 +5,7 @@ import type { Role } from './config.ts';
 import { existingStoreBytes, nearestExisting, storesOf } from './defaults.ts';
 import { complain, type Draft } from './draft.ts';
 import { checkPorts } from './ports.ts';
-import { readTlsFiles } from './tls-files.ts';
+import { readClientCa, readTlsFiles } from './tls-files.ts';
 
 /**
  * Adds to the errors of the draft, and to what was found right.
@@ -89,12 +89,15 @@ const dayMs = 86_400_000;
 
 function checkTls(draft: Draft, table: string): void {
   const file = (name: string): string | undefined => draft.values.get(`${table}.${name}`) as string | undefined;
-  const { problems, endsMs } = readTlsFiles({
+  const { pem, problems, endsMs } = readTlsFiles({
     caFile: file('ca_file'),
     certFile: file('cert_file'),
     keyFile: file('key_file'),
   });
   for (const { setting, problem } of problems) complain(draft, `${table}.${setting}`, problem);
+  const nodeCa = draft.values.get('tls.nodes') === 'mtls' ? pem.ca : undefined;
+  const clients = readClientCa(file('client_ca_file'), nodeCa);
+  if (clients.problem !== undefined) complain(draft, `${table}.client_ca_file`, clients.problem);
   if (problems.length === 0 && endsMs !== undefined) {
     const days = Math.floor((endsMs - Date.now()) / dayMs);
     draft.found.push(

@@ -2,6 +2,7 @@
 import { isAbsolute } from 'node:path';
 import { hostPattern, workerIdPattern } from '../core/membership.ts';
 import { formatSize } from '../core/sizes.ts';
+import { checkCertificates } from './client-certificates.ts';
 import { clusterOf, type Role } from './config.ts';
 import { lanesOf, leastBudgetBytes, memoryBudgetOf } from './defaults.ts';
 import { complain, type Draft } from './draft.ts';
@@ -25,6 +26,7 @@ export function checkRules(draft: Draft, role: Role): void {
   checkS3(draft, complain);
   checkTraces(draft);
   checkTokens(draft, complain);
+  checkCertificates(draft, complain);
   checkRetention(draft, (key, problem) => complain(draft, key, problem));
   checkReading(draft, complain);
   for (let index = 0; index < (draft.counts.get('ufs') ?? 0); index++) checkUfs(draft, index);

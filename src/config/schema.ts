@@ -6,6 +6,7 @@
 import Type from 'typebox';
 import { hostPattern, workerIdPattern } from '../core/membership.ts';
 import { KiB, leastSegmentBytes, MiB, mostSegmentBytes, pageBytes } from '../core/units.ts';
+import { certificateSchema } from './client-certificates.ts';
 import { leastReadCacheBytes, mostDefaultLanes, mostDefaultServing } from './defaults.ts';
 import { etcdSchema } from './etcd.ts';
 import { choice, duration, flag, integer, listen, number, path, room, secret, size, text, url } from './forms.ts';
@@ -114,6 +115,7 @@ export const configSchema = Type.Object(
       unset: 'no token is asked for',
     }),
     token: Type.Optional(Type.Array(tokenSchema, { maxItems: 100 })),
+    certificate: Type.Optional(Type.Array(certificateSchema, { maxItems: 100 })),
     api: Type.Object(
       {
         listen: listen({
@@ -304,6 +306,14 @@ export const configSchema = Type.Object(
             live: 'replaced',
             description: 'Certificates (PEM) by which nodes of the cluster check each other.',
             unset: "the system's",
+          }),
+        ),
+        client_ca_file: Type.Optional(
+          path({
+            live: 'replaced',
+            description:
+              'Certificates (PEM) of the CA of people and programs: API and worker ports ask clients for a certificate, and `[[certificate]]` says what who has one may. Another CA than that of nodes.',
+            unset: 'people show tokens only',
           }),
         ),
         nodes: choice(['token', 'mtls'], {

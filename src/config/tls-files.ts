@@ -24,6 +24,26 @@ export interface ReadTls {
 }
 
 /** @param nowMs milliseconds since the epoch */
+/** The CA of people and programs. @param nodeCa of nodes, where they show certificates: whoever one of those signs is a node */
+export function readClientCa(
+  file: string | undefined,
+  nodeCa: string | undefined,
+): { readonly pem?: string; readonly problem?: string } {
+  if (file === undefined) return {};
+  const { pem, problems } = readTlsFiles({ caFile: file });
+  if (pem.ca === undefined || problems[0] !== undefined) return { problem: problems[0]?.problem ?? 'cannot be read' };
+  const [mine, nodes] = [pem.ca, nodeCa ?? ''].map(fingerprintsIn) as [string[], string[]];
+  if (mine.some((one) => nodes.includes(one)))
+    return { problem: `${file} has a certificate of tls.ca_file, which signs nodes: people need a CA of their own` };
+  return { pem: pem.ca };
+}
+
+function fingerprintsIn(pem: string): string[] {
+  return [...pem.matchAll(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g)].map(
+    ([one]) => new X509Certificate(one).fingerprint256,
+  );
+}
+
 export function readTlsFiles({ caFile, certFile, keyFile }: TlsFiles, nowMs = Date.now()): ReadTls {
   const problems: TlsProblem[] = [];
   const complain = (setting: TlsProblem['setting'], problem: string): void => void problems.push({ setting, problem });

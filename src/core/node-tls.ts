@@ -13,4 +13,7 @@ export interface ServerTls {
   readonly key: string;
   /** Clients are asked for a certificate that one of these has signed; who has none is let in, for the routes to judge. */
   readonly clientCa?: string;
+  /** Of them, those that sign nodes, and those that sign people and programs. */
+  readonly nodeCa?: string;
+  readonly peopleCa?: string;
 }

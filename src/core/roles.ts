@@ -5,15 +5,19 @@ export type TokenRole = (typeof tokenRoles)[number];
 
 /** Who asks. */
 export interface Caller {
-  /** Of the token. */
+  /** Of the token, or the subject of the certificate. */
   readonly name: string;
-  readonly role: TokenRole;
+  /** Undefined: a certificate that no entry names. */
+  readonly role: TokenRole | undefined;
+  /** Who has shown no token. */
+  readonly byCertificate?: true;
 }
 
 export interface NamedToken extends Caller {
+  readonly role: TokenRole;
   readonly token: string;
 }
 
-export function allows(have: TokenRole, needed: TokenRole): boolean {
-  return tokenRoles.indexOf(have) >= tokenRoles.indexOf(needed);
+export function allows(have: TokenRole | undefined, needed: TokenRole): boolean {
+  return have !== undefined && tokenRoles.indexOf(have) >= tokenRoles.indexOf(needed);
 }

@@ -1,9 +1,13 @@
-/** Who may ask what of the API and worker ports: bearer tokens, each with a role. */
+/** Who may ask what of the API and worker ports: bearer tokens and certificates of people, each with a role. */
 import { createHash, timingSafeEqual } from 'node:crypto';
 import type { IncomingHttpHeaders } from 'node:http';
+import type { TLSSocket } from 'node:tls';
 import type { FastifyPluginCallback, FastifyRequest } from 'fastify';
+import { SignedBy } from '../cluster/wire/signed-by.ts';
+import { certificateCaller, type NamedCertificate, namesOf } from '../core/certificates.ts';
 import { PrimedError } from '../core/errors.ts';
 import { type LiveText, textOf } from '../core/live.ts';
+import type { ServerTls } from '../core/node-tls.ts';
 import { allows, type Caller, type NamedToken, type TokenRole } from '../core/roles.ts';
 import { forParent } from './plugin.ts';
 import { roleOfRoute } from './route-roles.ts';
@@ -13,6 +17,10 @@ export interface AuthOptions {
   readonly token?: LiveText;
   /** Others. Read at each request. */
   readonly others?: { readonly now: readonly NamedToken[] };
+  /** Roles of certificates, which count where a request carries no token. Read at each request. */
+  readonly certificates?: { readonly now: readonly NamedCertificate[] };
+  /** Of the port; undefined: nobody shows it a certificate. */
+  readonly ownTls?: ServerTls;
 }
 
 /** What a load balancer or an orchestrator asks, which have no token. */
@@ -37,7 +45,16 @@ declare module 'fastify' {
  * Refuses every request of the server it is registered on, unknown paths included, that lacks a token (UNAUTHENTICATED), or
  * whose token has not the role of the route (FORBIDDEN).
  */
-export const bearerAuth: FastifyPluginCallback<AuthOptions> = forParent((app, { token, others }, done) => {
+export const bearerAuth: FastifyPluginCallback<AuthOptions> = forParent((app, options, done) => {
+  const { token, others, certificates, ownTls } = options;
+  const signedBy = new SignedBy();
+  /** Of the certificate of somebody, if one was shown that the CA of people has signed. */
+  const namesShown = ({ raw }: FastifyRequest): readonly string[] | undefined => {
+    const socket = raw.socket as TLSSocket;
+    if (ownTls?.peopleCa === undefined || !signedBy.test(socket, ownTls.peopleCa)) return undefined;
+    const { subject, subjectaltname } = socket.getPeerCertificate();
+    return namesOf({ commonName: subject?.CN, alternative: subjectaltname });
+  };
   app.decorateRequest('stillMay', () => true);
   app.addHook('onRequest', async ({ method, headers }) => {
     if (method !== 'GET' && method !== 'HEAD') refuseOtherSites(headers);
@@ -56,7 +73,13 @@ export const bearerAuth: FastifyPluginCallback<AuthOptions> = forParent((app, { 
       )
         return;
       const given = /^Bearer +(\S+) *$/i.exec(request.headers.authorization ?? '')?.[1];
-      const caller = given === undefined ? undefined : callerOf(given, known());
+      const names = given === undefined ? namesShown(request) : undefined;
+      const callerNow = (): Caller | undefined => {
+        if (given !== undefined) return callerOf(given, known());
+        if (names === undefined) return undefined;
+        return { ...certificateCaller(names, certificates?.now ?? []), byCertificate: true };
+      };
+      const caller = callerNow();
       if (caller === undefined) {
         void reply.header('www-authenticate', 'Bearer');
         const which = given === undefined ? 'no' : 'a wrong';
@@ -64,13 +87,12 @@ export const bearerAuth: FastifyPluginCallback<AuthOptions> = forParent((app, { 
         throw new PrimedError('UNAUTHENTICATED', message);
       }
       request.caller = caller;
+      // A browser shows a certificate for whichever page asks, also to read what GET does.
+      if (names !== undefined) refuseOtherSites(request.headers);
       // What is no route is answered 404 to everybody who has a token.
       const needed = roleOfRoute(method, routeOptions.url ?? '')?.role ?? 'admin';
       if (routeOptions.url !== undefined) needRole(request, needed);
-      request.stillMay = () => {
-        const now = callerOf(given!, known());
-        return now !== undefined && allows(now.role, needed);
-      };
+      request.stillMay = () => allows(callerNow()?.role, needed);
     });
   }
   done();
@@ -99,14 +121,13 @@ function hostOf(origin: string): string | undefined {
   }
 }
 
-/** Throws FORBIDDEN where the caller's token has not this role; where no tokens are asked for, everybody may everything. */
+/** Throws FORBIDDEN where the caller has not this role; where no tokens are asked for, everybody may everything. */
 export function needRole({ caller }: FastifyRequest, needed: TokenRole): void {
   if (caller === undefined || allows(caller.role, needed)) return;
-  throw new PrimedError(
-    'FORBIDDEN',
-    `The token '${caller.name}' has the role ${caller.role}; this needs the role ${needed}.`,
-    { role: caller.role, needed },
-  );
+  const { name, role, byCertificate } = caller;
+  const who = `The ${byCertificate === true ? 'certificate' : 'token'} '${name}'`;
+  const has = role === undefined ? 'no role (`[[certificate]]`)' : `the role ${role}`;
+  throw new PrimedError('FORBIDDEN', `${who} has ${has}; this needs the role ${needed}.`, { role, needed });
 }
 
 /** All of them are compared, so that the time tells nothing. */

@@ -3,6 +3,8 @@ import { createHash, timingSafeEqual } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import type { TLSSocket } from 'node:tls';
 import { type LiveText, textOf } from '../../core/live.ts';
+import type { ServerTls } from '../../core/node-tls.ts';
+import { SignedBy } from './signed-by.ts';
 
 /** What a port asks of the nodes that speak to it; nothing where both are absent. */
 export interface NodeAccess {
@@ -10,6 +12,8 @@ export interface NodeAccess {
   readonly clusterToken?: LiveText;
   /** A certificate that the CA of the cluster has signed, in place of the token. The port has to ask for one. */
   readonly certificates?: boolean;
+  /** Of the port, where it takes certificates of people too: then those of nodes are told by who has signed them. */
+  readonly ownTls?: ServerTls;
 }
 
 /** What a request lacks, in a sentence; undefined: nothing. */
@@ -19,8 +23,9 @@ export type RequestCheck = (request: Pick<IncomingMessage, 'headers' | 'socket'>
  * Undefined: nothing is asked for.
  * @param whose what the sentence calls the token
  */
-export function nodeCheck({ clusterToken, certificates }: NodeAccess, whose: string): RequestCheck | undefined {
-  if (certificates === true) return ({ socket }) => problemWithCertificate(socket as TLSSocket);
+export function nodeCheck({ clusterToken, certificates, ownTls }: NodeAccess, whose: string): RequestCheck | undefined {
+  const signedBy = new SignedBy();
+  if (certificates === true) return ({ socket }) => problemWithCertificate(socket as TLSSocket, ownTls, signedBy);
   return clusterToken === undefined ? undefined : tokenCheck(clusterToken, whose);
 }
 
@@ -38,11 +43,17 @@ export function tokenCheck(token: LiveText, whose: string): RequestCheck {
  * A resumed session of TLS 1.3 counts as authorized whether or not there ever was a certificate, so the certificate itself
  * is looked for as well.
  */
-function problemWithCertificate(socket: TLSSocket): string | undefined {
+function problemWithCertificate(
+  socket: TLSSocket,
+  ownTls: ServerTls | undefined,
+  signedBy: SignedBy,
+): string | undefined {
   if (socket.encrypted !== true) return 'The connection is not TLS, and nodes of this cluster show certificates.';
   const shown = Object.keys(socket.getPeerCertificate()).length > 0;
-  if (shown && socket.authorized) return undefined;
-  const why = shown ? `is not accepted (${String(socket.authorizationError)})` : 'is missing';
+  const isNodes = ownTls?.peopleCa === undefined || signedBy.test(socket, ownTls.nodeCa ?? '');
+  if (shown && socket.authorized && isNodes) return undefined;
+  const reason = socket.authorized ? 'it is none of a node' : String(socket.authorizationError);
+  const why = shown ? `is not accepted (${reason})` : 'is missing';
   return `The client certificate ${why}; nodes of this cluster show one that the CA of tls.ca_file has signed.`;
 }
 

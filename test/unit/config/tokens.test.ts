@@ -34,3 +34,16 @@ test.each([
   expect(errors).toEqual(expect.arrayContaining([expect.stringContaining(message)]));
   expect(errors.join()).not.toContain('hush');
 });
+
+const person = '[[certificate]]\nsubject = "CN=alice"\nrole = "read"\n';
+const asked = 'api_token = "a"\n[tls]\ncert_file = "c"\nkey_file = "k"\nclient_ca_file = "p"\n';
+
+test.each([
+  ['beside no CA that signs it', `api_token = "a"\n${person}`, 'counts only beside tls.client_ca_file'],
+  ['beside no api_token', `${asked.replace('api_token = "a"\n', '')}${person}`, 'counts only beside an api_token'],
+  ['twice', `${asked}${person}${person}`, 'is there twice'],
+  ['without a kind of name', `${asked}${person.replace('CN=', '')}`, 'certificate[0].subject'],
+  ['where the ports speak no TLS', 'api_token = "a"\n[tls]\nclient_ca_file = "p"', 'needs tls.cert_file'],
+])('a certificate %s is refused', (_, toml, said) => {
+  expect(readConfig(input(toml)).errors.join('\n')).toContain(said);
+});

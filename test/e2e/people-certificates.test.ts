@@ -1,0 +1,190 @@
+/** People and programs that show a certificate: made by openssl, told apart from those of nodes, with the role of their subject. */
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Agent, request } from 'undici';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { run } from '../support/cli.ts';
+import { type Daemon, executable, startDaemon } from '../support/daemon.ts';
+import { temporaryFolder } from '../support/files.ts';
+
+const folder = temporaryFolder('people-certificates');
+const at = (name: string): string => join(folder.path, name);
+const soon = { timeout: 20_000, interval: 20 };
+const curve = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2'];
+let daemon: Daemon;
+
+function issue(name: string, { subject = `/CN=${name}`, by = '', ca = false, san = '', keyId = '' }): void {
+  const signed = by === '' ? [] : ['-CA', at(`${by}.pem`), '-CAkey', at(`${by}.key`)];
+  const more = [
+    ...['-addext', `basicConstraints=critical,CA:${ca ? 'TRUE' : 'FALSE'}`],
+    ...(san === '' ? [] : ['-addext', `subjectAltName=${san}`]),
+    ...(keyId === '' ? [] : ['-addext', `subjectKeyIdentifier=${keyId}`, '-addext', 'authorityKeyIdentifier=none']),
+  ];
+  execFileSync(
+    'openssl',
+    [
+      'req',
+      '-x509',
+      ...curve,
+      '-subj',
+      subject,
+      ...signed,
+      ...more,
+      '-keyout',
+      at(`${name}.key`),
+      '-out',
+      at(`${name}.pem`),
+    ],
+    { stdio: 'ignore' },
+  );
+}
+
+function keyIdOf(name: string): string {
+  const order = ['x509', '-in', at(`${name}.pem`), '-noout', '-ext', 'subjectKeyIdentifier'];
+  return execFileSync('openssl', order, { encoding: 'utf8' }).trim().split('\n').at(-1)!.trim();
+}
+
+interface Ask {
+  /** Whose certificate is shown, with what is sent beside it. */
+  readonly as?: string;
+  readonly chain?: readonly string[];
+  readonly method?: 'GET' | 'POST' | 'PUT';
+  readonly body?: object;
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+async function ask(target: string, { as, chain = [], method = 'GET', body, headers = {} }: Ask = {}) {
+  const cert =
+    as === undefined ? undefined : [as, ...chain].map((one) => readFileSync(at(`${one}.pem`), 'utf8')).join('');
+  const shows = as === undefined ? {} : { cert, key: readFileSync(at(`${as}.key`), 'utf8') };
+  const dispatcher = new Agent({ connect: { ca: readFileSync(at('nodes.pem'), 'utf8'), ...shows } });
+  try {
+    const answer = await request(`${daemon.api}${target}`, {
+      ...{ dispatcher, method },
+      headers: { ...headers, ...(body === undefined ? {} : { 'content-type': 'application/json' }) },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    });
+    return { status: answer.statusCode, text: await answer.body.text() };
+  } finally {
+    await dispatcher.close();
+  }
+}
+const statusOf = async (target: string, order: Ask): Promise<number> => (await ask(target, order)).status;
+const pins = { method: 'PUT', body: { path: 's3://demo/a/' } } as const;
+const audited = (): { who: string; action: string; result: string }[] =>
+  daemon
+    .log()
+    .split('\n')
+    .filter((line) => line.includes('"event":"audit"'))
+    .map((line) => JSON.parse(line));
+
+function write(roles: Readonly<Record<string, string>>): void {
+  const entries = Object.entries(roles).map(
+    ([subject, role]) => `[[certificate]]\nsubject = "${subject}"\nrole = "${role}"`,
+  );
+  writeFileSync(
+    at('primed.toml'),
+    `api_token = "the-token"
+[tls]
+cert_file = "node.pem"
+key_file = "node.key"
+ca_file = "nodes.pem"
+client_ca_file = "people.pem"
+nodes = "mtls"
+${entries.join('\n')}
+`,
+  );
+}
+
+beforeAll(async () => {
+  mkdirSync(folder.path, { recursive: true });
+  for (const ca of ['nodes', 'people', 'strangers']) issue(ca, { ca: true });
+  issue('node', { by: 'nodes', san: 'DNS:localhost,IP:127.0.0.1' });
+  issue('alice', { by: 'people' });
+  issue('bob', { subject: '/O=example', by: 'people', san: 'email:bob@example.org' });
+  issue('mallory', { by: 'people' });
+  issue('stranger', { subject: '/CN=alice', by: 'strangers' });
+  issue('team', { by: 'people', ca: true });
+  issue('carol', { by: 'team' });
+  // What calls itself as the CA of people does, with its key's id, and says that the CA of nodes has signed it: names and ids lead
+  // from alice to nodes, and signatures do not.
+  issue('false', { subject: '/CN=nodes', ca: true });
+  issue('forged', { subject: '/CN=people', by: 'false', ca: true, keyId: keyIdOf('people') });
+  write({ 'CN=alice': 'read', 'email:bob@example.org': 'admin', 'CN=carol': 'submit' });
+  daemon = await startDaemon({
+    ...{ dataDir: at('data'), storeSize: null, role: 'coordinator', args: ['--config', at('primed.toml')] },
+    ca: readFileSync(at('nodes.pem'), 'utf8'),
+  });
+});
+afterAll(async () => {
+  await daemon?.kill();
+  folder.remove();
+});
+
+it('the subject says the role: by common name, by alternative name, through a CA in between', async () => {
+  expect(await statusOf('/api/v1/workers', {})).toBe(401);
+  expect(await statusOf('/api/v1/workers', { as: 'alice' })).toBe(200);
+  expect(await ask('/api/v1/pins', { as: 'alice', ...pins })).toMatchObject({
+    ...{ status: 403, text: expect.stringContaining("The certificate 'CN=alice' has the role read") },
+  });
+  expect(await statusOf('/api/v1/pins', { as: 'bob', ...pins })).toBe(200);
+  expect(await statusOf('/api/v1/fs/check?path=s3://demo/a/', { as: 'carol', chain: ['team'], method: 'POST' })).toBe(
+    404,
+  );
+  // A token counts more.
+  const headers = { authorization: 'Bearer the-token' };
+  expect(await statusOf('/api/v1/pins', { as: 'alice', ...pins, headers })).toBe(200);
+  expect(await statusOf('/api/v1/workers', { as: 'alice', headers: { authorization: 'Bearer wrong' } })).toBe(401);
+});
+
+it('who is not named has no role; whom another CA has signed, or none, shows nothing', async () => {
+  expect(await ask('/api/v1/workers', { as: 'mallory' })).toMatchObject({
+    ...{ status: 403, text: expect.stringContaining("The certificate 'CN=mallory' has no role") },
+  });
+  for (const as of ['stranger', 'node']) expect([as, await statusOf('/api/v1/workers', { as })]).toEqual([as, 401]);
+});
+
+it('nobody of the people is a node, with whatever is sent beside the certificate', async () => {
+  const target = '/internal/v1/workers/w1';
+  const body = { method: 'PUT', body: {} } as const;
+  for (const order of [{ as: 'alice' }, { as: 'bob' }, { as: 'alice', chain: ['forged', 'nodes'] }, {}])
+    expect(await statusOf(target, { ...order, ...body })).toBe(401);
+  // It is let in, and has said nothing that could be understood.
+  expect(await statusOf(target, { as: 'node', ...body })).toBe(400);
+});
+
+it('a page of another site has a browser show the certificate in vain', async () => {
+  for (const method of ['GET', 'POST'] as const) {
+    const headers = { 'sec-fetch-site': 'cross-site' };
+    expect(await statusOf('/api/v1/workers', { as: 'bob', method, headers })).toBe(403);
+  }
+});
+
+it('the audit log names the subject', () => {
+  expect(audited()).toEqual(
+    expect.arrayContaining([
+      expect.objectContaining({ who: 'CN=alice', action: 'pin', result: 'refused' }),
+      expect.objectContaining({ who: 'email:bob@example.org', action: 'pin', result: 'done' }),
+      expect.objectContaining({ who: 'api_token', action: 'pin', result: 'done' }),
+    ]),
+  );
+});
+
+it('the CA of nodes is none of people, and the configuration that says so is refused', async () => {
+  const toml = readFileSync(at('primed.toml'), 'utf8').replace(
+    'client_ca_file = "people.pem"',
+    'client_ca_file = "nodes.pem"',
+  );
+  writeFileSync(at('wrong.toml'), toml);
+  const order = ['config', 'check', '--role', 'coordinator', '--config', at('wrong.toml')];
+  const said = await run(process.execPath, [executable, ...order]);
+  expect([said.code, said.stderr]).toEqual([78, expect.stringContaining('people need a CA of their own')]);
+});
+
+it('a reload gives another role', async () => {
+  write({ 'CN=mallory': 'read' });
+  process.kill(daemon.pid, 'SIGHUP');
+  await expect.poll(() => statusOf('/api/v1/workers', { as: 'mallory' }), soon).toBe(200);
+  expect(await statusOf('/api/v1/workers', { as: 'alice' })).toBe(403);
+});
