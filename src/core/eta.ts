@@ -35,6 +35,8 @@ export interface Pace {
   readonly requests: number;
   /** Something was done. */
   readonly begun: boolean;
+  /** Requests that were under way then and had not ended, of which each may have been a file. */
+  readonly firstFiles: number;
 }
 
 /** A block that lasts as long is closed: parts of some MiB do not make it look uneven. */
@@ -69,7 +71,7 @@ const noiseFloor = 0.0004;
 
 /** The pace with what is done by now. What was done never shrinks: where it does (a worker was lost), it stands. */
 export function addDone(pace: Pace | undefined, atMs: number, done: Done, requests: number): Pace {
-  if (pace === undefined || atMs < pace.atMs) return { atMs, done, requests, blocks: [], begun: false };
+  if (pace === undefined || atMs < pace.atMs) return { atMs, done, requests, blocks: [], begun: false, firstFiles: 0 };
   const whole = { files: Math.max(done.files, pace.done.files), bytes: Math.max(done.bytes, pace.done.bytes) };
   const ms = atMs - pace.atMs;
   const more: Block = {
@@ -78,15 +80,21 @@ export function addDone(pace: Pace | undefined, atMs: number, done: Done, reques
     files: whole.files - pace.done.files,
     bytes: whole.bytes - pace.done.bytes,
   };
-  const { blocks, begun } = pace;
+  const { blocks, begun, firstFiles } = pace;
   const isNothing = more.files === 0 && more.bytes === 0;
   // It begins behind what is done first: how long that took (a listing, the first answer of an origin) says nothing of the pace.
-  if (!begun) return { ...pace, atMs, done: whole, requests, begun: !isNothing };
+  if (!begun) {
+    const underWay = Math.max(0, Math.max(pace.requests, requests) - more.files);
+    return { ...pace, atMs, done: whole, requests, begun: !isNothing, firstFiles: underWay };
+  }
   if (isNothing && more.ms === 0) return pace;
   const last = blocks.at(-1);
   const joined =
     last !== undefined && last.ms < blockMs ? [...blocks.slice(0, -1), sum(last, more)] : [...blocks, more];
-  return { atMs, done: whole, requests, begun, blocks: joined.length > mostBlocks ? withOldPaired(joined) : joined };
+  return {
+    ...{ atMs, done: whole, requests, begun, firstFiles },
+    blocks: joined.length > mostBlocks ? withOldPaired(joined) : joined,
+  };
 }
 
 export interface Left extends Done {
@@ -100,15 +108,15 @@ export interface Left extends Done {
 export function timeLeftMs(pace: Pace, left: Left, nowMs: number): number | undefined {
   if (left.files <= 0 && left.bytes <= 0) return 0;
   const all = [...pace.blocks, nothingFor(Math.max(0, nowMs - pace.atMs), pace.requests)];
-  const elapsedMs = all.reduce((total, { ms }) => total + ms, 0);
+  const elapsedMs = msOf(all);
   const lastDone = all.findLastIndex((block) => !isIdle(block));
-  const idleMs = all.slice(lastDone + 1).reduce((total, { ms }) => total + ms, 0);
+  const idleMs = msOf(all.slice(lastDone + 1));
   if (elapsedMs < leastElapsedMs || lastDone < 0 || idleMs >= standstillMs) return undefined;
   // Some loads go in waves. Between two of them nobody is late.
   const waveMs = longestIdleMs(all.slice(0, lastDone));
   const waits = idleMs <= Math.max(leastWaitMs, 2 * waveMs);
   const counted = waits ? all.slice(0, lastDone + 1) : all;
-  const blocks = weighted(byWaves(counted), waveMs);
+  const blocks = weighted(byWaves(behindFirst(counted, pace.firstFiles)), waveMs);
   const guess = likeliest(blocks, left);
   if (guess === undefined) return undefined;
   const bytes = Math.max(0, left.bytes);
@@ -116,9 +124,17 @@ export function timeLeftMs(pace: Pace, left: Left, nowMs: number): number | unde
   // Of large files those under way have paid already.
   const paid = bytes > guess.fileCost * files ? Math.min(files, pace.requests) : 0;
   const work = bytes + guess.fileCost * (files - paid);
-  const wholeMs = work * guess.msOfAByte;
+  // Small files, each of them a request, and nothing is done for a third of the time.
+  const isSmall = bytes <= usualFileCost * files;
+  const inStep = isSmall && waveMs >= leastWaitMs && 3 * msOf(counted.filter(isIdle)) > msOf(counted);
+  const wholeMs = work * guess.msOfAByte * (inStep ? lastWave(files / requestsOf(counted)) : 1);
   const spentMs = guess.basis === 'ms' ? wholeMs : inTurnMs(left, { ...guess, wholeMs, requests: requestsOf(counted) });
   return Math.max(0, spentMs - (waits ? idleMs : 0));
+}
+
+/** Where files come in so many waves: by how much longer it takes that the last one takes as long as any, however few are in it. */
+function lastWave(waves: number): number {
+  return waves > 0 ? Math.max(1, Math.ceil(waves - 0.1) / waves) : 1;
 }
 
 /** Where each request has a pace of its own: no sooner than what it receives in turn. Where nothing waits, that is known to the byte. */
@@ -173,13 +189,32 @@ function longestIdleMs(blocks: readonly Block[]): number {
   return longest;
 }
 
+/**
+ * Without those in which the first requests ended: they had begun before anything was done, and nobody knows how long before.
+ * Small files of an origin that is slow to answer would seem to be done one wave sooner than they are.
+ */
+function behindFirst(blocks: readonly Block[], firstFiles: number): readonly Block[] {
+  let [at, files] = [0, 0];
+  while (at < blocks.length && files < firstFiles) files += blocks[at++]!.files;
+  const last = blocks[at - 1];
+  if (last === undefined) return blocks;
+  const rest = blocks.slice(at);
+  // When in it they ended is not known: in the middle.
+  if (last.ms <= 2 * blockMs) rest.unshift({ ms: last.ms / 2, requestMs: last.requestMs / 2, files: 0, bytes: 0 });
+  return rest.some((block) => !isIdle(block)) && 2 * msOf(rest) >= msOf(blocks) ? rest : blocks;
+}
+
+function msOf(blocks: readonly Block[]): number {
+  return blocks.reduce((sum, { ms }) => sum + ms, 0);
+}
+
 interface Weighted extends Block {
   readonly weight: number;
 }
 
 /** The newest first. */
 function weighted(blocks: readonly Block[], waveMs: number): Weighted[] {
-  const elapsedMs = blocks.reduce((total, { ms }) => total + ms, 0);
+  const elapsedMs = msOf(blocks);
   const leastMs = Math.max(halfLife.leastMs, halfLife.waves * waveMs);
   const halfMs = Math.max(leastMs, Math.min(halfLife.mostMs, elapsedMs * halfLife.share));
   let ageMs = 0;
