@@ -83,8 +83,12 @@ export class HeldRun {
     return this.#ended !== undefined;
   }
 
+  /** It is ending from now on, also where it has yet to begin: who begins it again does not mean this one. */
   end(): Promise<RunProgress> {
-    this.#ended ??= this.#link.endRun(this.#run);
+    this.#ended ??= (async () => {
+      await this.ready?.catch(() => undefined);
+      return this.#link.endRun(this.#run);
+    })();
     return this.#ended;
   }
 

@@ -283,7 +283,6 @@ export class Session {
     endRun: async (run: RunId) => {
       const held = this.#runs.get(run);
       if (held === undefined) return this.#link.progress(run);
-      await held.ready;
       const progress = await held.end();
       this.#forget(run, held);
       return progress;

@@ -185,6 +185,15 @@ test('a run that was not started, or has ended, is refused by its name', async (
   expect(stage.worker.count('endRun')).toBe(1);
 });
 
+test('a run that is to end before it has begun, and is begun again, ends and has begun', async () => {
+  const link = stage.link();
+  // In one frame, as after a time without a connection.
+  await Promise.all([link.startRun(spec), link.stopRun(run), link.endRun(run), link.startRun(spec)]);
+  await link.publish(run, segmentAt(1).file);
+  const calls = stage.worker.calls.map(([method]) => method);
+  expect(calls).toEqual(['startRun', 'stopRun', 'endRun', 'startRun', 'publish']);
+});
+
 test('a load of a segment that is being loaded joins it; of another version, or another run, it does not', async () => {
   const link = await stage.begun();
   const second = 'run-2' as RunId;
