@@ -2,7 +2,8 @@
  * What must be true all the time, and not only in the end: of what workers are told, of who runs which job, and of the room that
  * is reserved. Each of these looks at what crosses between processes, not at what one of them believes.
  */
-import { unpackDown } from '../../src/cluster/wire/protocol.ts';
+import { unpackEntries } from '../../src/cluster/wire/columns.ts';
+import { numbersOf, unpackDown } from '../../src/cluster/wire/protocol.ts';
 import type { LoadId, RunId } from '../../src/core/types.ts';
 import { pageBytes } from '../../src/core/units.ts';
 import type { RunSpec } from '../../src/ingest/types.ts';
@@ -64,7 +65,7 @@ export class Repeats {
     const session = isKept ? known : { heardMs: nowMs, process, begun: new Set<number>() };
     this.#sessions.set(key, session);
     session.heardMs = nowMs;
-    const numbers = frame === undefined ? [] : numbersOf(frame);
+    const numbers = frame === undefined ? [] : numbersIn(frame);
     if (numbers.length === 0) return;
     const { begun } = session;
     const before = worker.changes;
@@ -78,9 +79,9 @@ export class Repeats {
   }
 }
 
-function numbersOf(frame: Buffer): number[] {
+function numbersIn(frame: Buffer): number[] {
   return unpackDown(frame).messages.flatMap((message) =>
-    message[0] === 1 ? message[2] : message[0] === 2 ? [message[1]] : [],
+    message[0] === 1 ? numbersOf(message[2], unpackEntries(message[3]).length) : message[0] === 2 ? [message[1]] : [],
   );
 }
 
