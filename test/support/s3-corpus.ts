@@ -82,6 +82,7 @@ export function corpusCases(facts: CorpusFacts): CorpusCase[] {
     ...ofConditions(facts),
     ...ofQueries(),
     ...ofLists(),
+    ...ofMixtures(facts),
     ...ofBuckets(),
     ...ofBad(),
   ];
@@ -259,6 +260,52 @@ function ofLists(): S3Request[] {
   requests.push({ method: 'GET', target: `/${corpusBucket}/` }, { method: 'GET', target: `/${corpusBucket}?prefix` });
   requests.push({ method: 'GET', target: '/no-such-bucket' }, { method: 'GET', target: '/no-such-bucket?list-type=2' });
   return requests;
+}
+
+/** What is said together, twice, or where it belongs to another question. */
+function ofMixtures({ etag, lastModifiedMs }: CorpusFacts): S3Request[] {
+  const good = `"${etag}"`;
+  const date = new Date(lastModifiedMs).toUTCString();
+  const lists = [
+    'prefix=list/&start-after=list/05&marker=list/10',
+    'list-type=2&prefix=list/&start-after=list/05&marker=list/10',
+    'prefix=list/&continuation-token=x',
+    'prefix=list/deep/&delimiter=/&marker=list/deep/1',
+    'list-type=2&prefix=list/deep/&delimiter=/&start-after=list/deep/1/3',
+    'list-type=2&prefix=list/deep/&delimiter=/&start-after=list/deep/1/4&max-keys=1',
+    'prefix=list/deep/&delimiter=/&marker=list/deep/1/&max-keys=1',
+    'prefix=list/0&delimiter=0',
+    'prefix=list/&delimiter=list/',
+    'delimiter=%2F%2F',
+    'delimiter=%F0%9F%98%80&encoding-type=url',
+    'list-type=2&max-keys=2&start-after=page',
+    'max-keys=2&marker=page',
+    'list-type=2&fetch-owner=TRUE&max-keys=1',
+    'list-type=2&fetch-owner=&max-keys=1',
+    'Prefix=list/&max-keys=1',
+  ];
+  return [
+    ...lists.map((query) => ({ method: 'GET', target: `/${corpusBucket}?${query}` })),
+    ...['partNumber=1', 'partNumber=2'].flatMap((query) => [
+      ...both(at('multi', query), { range: 'bytes=0-1' }),
+      ...both(at('multi', query), { 'if-match': '"other"' }),
+    ]),
+    ...both(at('empty', 'partNumber=1')),
+    ...both(at('empty'), { 'if-match': '"other"', range: 'bytes=0-0' }),
+    ...both(at('empty'), { 'if-none-match': '*', range: 'bytes=0-0' }),
+    ...both(at('text'), { 'if-none-match': good, range: 'bytes=5000-' }),
+    ...both(at('text'), { 'if-modified-since': date, range: 'bytes=5000-' }),
+    ...both(at('text', 'response-content-type=x'), { 'if-none-match': good }),
+    ...both(at('text'), { 'if-match': good, 'if-none-match': '"other"', range: 'bytes=1-2' }),
+    ...both(at('none'), { 'if-match': good }),
+    ...both(at('none'), { 'if-none-match': '*' }),
+    ...both(at('none'), { range: 'bytes=0-1' }),
+    ...both(at('none', 'partNumber=2')),
+    ...both(at('none', 'versionId=bogus')),
+    ...both(at('text'), { 'x-amz-expected-bucket-owner': '000000000000' }),
+    ...both(at('text'), { 'accept-encoding': 'gzip' }),
+    ...both(at('zip'), { 'accept-encoding': 'identity' }),
+  ];
 }
 
 function ofBuckets(): S3Request[] {

@@ -54,7 +54,7 @@ export async function listingXml(files: ReadableFiles, { bucket, query }: S3Addr
   const startAfter = second ? value('start-after') : value('marker');
   const after = token === '' ? startAfter : readToken(token);
   const page = await files.list({ root: `s3://${bucket}/`, prefix, delimiter, after, maxKeys });
-  const withOwner = !second || value('fetch-owner') === 'true';
+  const withOwner = !second || value('fetch-owner').toLowerCase() === 'true';
 
   const head = [
     element('Name', bucket),

@@ -49,7 +49,7 @@ export function headOf(
   const version = versionOf(record);
   const asked = query.get('versionId') ?? '';
   if (asked !== '' && asked !== (version ?? 'null')) throw noSuchVersion(asked);
-  const part = partOf(record, partNumberOf(record, requestHeaders, query), known);
+  const partNumber = partNumberOf(record, requestHeaders, query);
   const verdict = judge(requestHeaders, record);
   const headers = versionHeaders(record, asked === '' ? version : asked);
   if (verdict.kind === 'not-modified') {
@@ -61,6 +61,8 @@ export function headOf(
       details: { Condition: verdict.condition },
     });
   }
+  // Behind the conditions: whoever names another version hears of that, also where it is not known where parts lie.
+  const part = partOf(record, partNumber, known);
   if (verdict.kind === 'range-not-satisfiable') {
     throw new S3Error('InvalidRange', 'The requested range is not satisfiable', {
       details: { RangeRequested: verdict.asked, ActualObjectSize: String(record.sizeBytes) },

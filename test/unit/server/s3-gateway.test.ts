@@ -89,6 +89,7 @@ describe('GET of an object', () => {
       return answer.status < 300 ? answer.status : `${answer.status} ${errorOf(answer.body).Code}`;
     };
     expect(await codeOf('/b/multi?partNumber=2')).toBe('400 InvalidPart');
+    expect(await codeOf('/b/multi?partNumber=2', { 'if-match': '"other"' })).toBe('412 PreconditionFailed');
     expect(await codeOf('/b/multi?partNumber=4')).toBe('416 InvalidPartNumber');
     expect(await codeOf('/b/single?partNumber=1')).toBe(206);
     for (const bad of ['0', '-1', 'x', '10001'])
