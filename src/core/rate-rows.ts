@@ -15,7 +15,7 @@ export interface RateRow {
 /** By which ten seconds of the wall clock. */
 export type RateRows = ReadonlyMap<number, RateRow>;
 
-/** As many as run at once, and those that free: with them six hours are some 10 MB. Beyond it those heard last are left out. */
+/** As many as run at once, and those that free: with them six hours are 18 MB. Beyond it those heard last are left out. */
 export const mostJobsOfRow = 100;
 
 export interface Clocks {

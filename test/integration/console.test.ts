@@ -413,7 +413,7 @@ test('a coordinator that is started again knows what was, and an open page forge
   try {
     const { page: open, complaints } = await browser.open();
     await open.goto(api);
-    await loaded(api, 's3://demo/slow/', { bandwidth: '40MB' });
+    await loaded(api, 's3://demo/slow/', { bandwidth: '20MB' });
     const peak = (page: Page) => page.getByText(/^peak [1-9][\d.]* [KM]iB\/s in 10 min$/);
     await peak(open).waitFor();
     /** Of what this page alone was told. */

@@ -55,6 +55,7 @@ describe('where the data goes', () => {
       message: expect.stringContaining(folder),
     });
     await access(await makeDemoFolder(MiB, folder));
+    await access(await makeDemoFolder(MiB, `${folder}/new`));
   });
 });
 
