@@ -1,4 +1,5 @@
 /** From what the rooms report to the metrics of the table. */
+
 import type { OriginLimits } from './cluster/origin-limits.ts';
 import type { ReadObserver } from './cluster/reading/origin/reads.ts';
 import type { LeaseObserver } from './cluster/registrar.ts';
@@ -8,6 +9,7 @@ import { jobStates } from './core/job.ts';
 import { isMember, workerStates } from './core/membership.ts';
 import type { GuardSeen } from './core/reader-guard.ts';
 import { movingStates, StillJobs } from './core/still-jobs.ts';
+import { Thinning } from './core/thinning.ts';
 import type { Clock } from './core/types.ts';
 import type { IngestWorker } from './ingest/index.ts';
 import type { LimitObserver } from './ingest/origin-limiter.ts';
@@ -28,6 +30,7 @@ import {
   servingColumns,
 } from './telemetry/serving-columns.ts';
 import { type Column, type CounterRow, valuesOf } from './telemetry/shared-counters.ts';
+import { currentSpan, detailBase, noSpan, type Span, traced } from './telemetry/trace.ts';
 
 const msPerSecond = 1000;
 
@@ -111,13 +114,38 @@ export function observeJobs({ counters, histograms }: Telemetry): JobObserver {
   };
 }
 
-/** The same origins, with their listings counted and timed. */
+/** Of each span, which of its requests are told of: a listing may have ten thousand pages. */
+const thinned = new WeakMap<Span, Thinning>();
+
+/** A request to an origin, as part of what asks for it; what is part of nothing is none. */
+function tracedRequest<T>(name: string, path: string, act: () => Promise<T>): Promise<T> {
+  const within = currentSpan();
+  if (within === noSpan) return act();
+  let thinning = thinned.get(within);
+  if (thinning === undefined) {
+    thinning = new Thinning(detailBase());
+    thinned.set(within, thinning);
+  }
+  if (!thinning.next()) return act();
+  return traced(
+    name,
+    {
+      kind: 'client',
+      attributes: { 'primed.path': path, ...(thinning.stride === 1 ? {} : { 'primed.one_of': thinning.stride }) },
+    },
+    act,
+  );
+}
+
+/** The same origins, with their listings counted and timed, and spans of listings and HEAD. */
 export function observedOrigins<T extends ReadableOrigins>(origins: T, { counters, histograms }: Telemetry): T {
   return {
     ...origins,
+    head: (path, signal) => tracedRequest('HEAD to origin', path, () => origins.head(path, signal)),
     async list(prefix, options) {
       const startedMs = performance.now();
-      const page = await origins.list(prefix, options).catch((error: unknown) => {
+      const listed = tracedRequest('LIST from origin', prefix, () => origins.list(prefix, options));
+      const page = await listed.catch((error: unknown) => {
         if (options?.signal?.aborted !== true) counters.listFailures.inc();
         throw error;
       });

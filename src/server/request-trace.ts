@@ -20,7 +20,7 @@ export interface RequestTraceOptions {
 export const requestTrace: FastifyPluginCallback<RequestTraceOptions> = forParent((app, options, done) => {
   const { port, idOf, nameOf = (request) => `${request.method} ${request.routeOptions.url ?? '(no route)'}` } = options;
   app.addHook('onRequest', (request, reply, next) => {
-    const { traceparent } = request.headers;
+    const { traceparent, tracestate } = request.headers;
     const parent = typeof traceparent === 'string' ? traceparent : undefined;
     if (!isTracing() || !isTold(request, parent)) {
       next();
@@ -29,6 +29,8 @@ export const requestTrace: FastifyPluginCallback<RequestTraceOptions> = forParen
     const span = startSpan(nameOf(request), {
       kind: 'server',
       parent: parent ?? 'none',
+      // Several lines of it are one, joined.
+      tracestate: parent === undefined ? undefined : tracestate?.toString(),
       attributes: {
         'http.request.method': request.method,
         'url.path': withoutQuery(request.originalUrl),

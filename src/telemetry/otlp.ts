@@ -10,6 +10,7 @@ import { hostname } from 'node:os';
 import {
   type Context,
   context as contexts,
+  createTraceState,
   SpanKind as OtlpKind,
   type Span as OtlpSpan,
   ROOT_CONTEXT,
@@ -97,8 +98,8 @@ export function openTracer(options: OtlpOptions): Tracer {
   return {
     detailBase: files === 'all' ? Number.POSITIVE_INFINITY : someBase,
     current: () => storage.getStore(),
-    start(name: string, { kind = 'internal', parent, startMs, attributes: said }: SpanOptions): Span {
-      const from = parent === undefined ? storage.getStore()?.traceparent : parent;
+    start(name: string, { kind = 'internal', parent, tracestate, startMs, attributes: said }: SpanOptions): Span {
+      const from = parent === undefined ? storage.getStore() : { traceparent: parent, tracestate };
       const span = tracer.startSpan(
         name,
         {
@@ -106,7 +107,7 @@ export function openTracer(options: OtlpOptions): Tracer {
           ...(startMs === undefined ? {} : { startTime: startMs }),
           ...(said === undefined ? {} : { attributes: said }),
         },
-        contextOf(from),
+        contextOf(from?.traceparent, from?.tracestate),
       );
       return spanOver(span, storage);
     },
@@ -131,14 +132,17 @@ function samplerOf(name: string, ratio: number): Sampler {
 }
 
 /** What is no traceparent is nobody's child: whoever sent it gets an answer all the same. */
-function contextOf(traceparent: string | undefined): Context {
+function contextOf(traceparent: string | undefined, tracestate: string | undefined): Context {
   const parent = traceparent === undefined ? null : parseTraceParent(traceparent);
-  return parent === null ? ROOT_CONTEXT : trace.setSpanContext(ROOT_CONTEXT, { ...parent, isRemote: true });
+  if (parent === null) return ROOT_CONTEXT;
+  const state = tracestate === undefined ? {} : { traceState: createTraceState(tracestate) };
+  return trace.setSpanContext(ROOT_CONTEXT, { ...parent, ...state, isRemote: true });
 }
 
 function spanOver(span: OtlpSpan, storage: AsyncLocalStorage<Span | undefined>): Span {
   const made: Span = {
     traceparent: traceparentOf(span.spanContext()),
+    tracestate: span.spanContext().traceState?.serialize() || undefined,
     sampled: span.isRecording(),
     set: (attributes: Attributes) => void span.setAttributes(attributes),
     end(problem, endMs) {

@@ -18,6 +18,8 @@ export interface SpanOptions {
   readonly kind?: SpanKind;
   /** A traceparent, or what a header had in its place; `'none'`: it begins a trace. By default the span that is current. */
   readonly parent?: string | undefined;
+  /** What came with the parent for others who trace, as W3C writes it; it goes on with what the span begins `within` it. */
+  readonly tracestate?: string | undefined;
   /** By the clock of `Date.now()`; by default now. */
   readonly startMs?: number;
   /** Nothing secret, and nothing signed: paths without their query. */
@@ -27,6 +29,7 @@ export interface SpanOptions {
 export interface Span {
   /** W3C: whose child is what is done elsewhere; undefined where nothing is traced. */
   readonly traceparent: string | undefined;
+  readonly tracestate: string | undefined;
   /** Whether it will be sent: what costs something to find out for it need not be looked for otherwise. */
   readonly sampled: boolean;
   set(attributes: Attributes): void;
@@ -50,6 +53,7 @@ export interface Tracer {
 
 export const noSpan: Span = {
   traceparent: undefined,
+  tracestate: undefined,
   sampled: false,
   set() {},
   end() {},
@@ -97,9 +101,10 @@ export function currentSpan(): Span {
 }
 
 /** Of a request to another node. */
-export function traceHeaders(): { traceparent?: string } {
-  const traceparent = tracer?.current()?.traceparent;
-  return traceparent === undefined ? {} : { traceparent };
+export function traceHeaders(): { traceparent?: string; tracestate?: string } {
+  const { traceparent, tracestate } = tracer?.current() ?? noSpan;
+  if (traceparent === undefined) return {};
+  return tracestate === undefined ? { traceparent } : { traceparent, tracestate };
 }
 
 /** What a line of the log has of the span in which it was written. */

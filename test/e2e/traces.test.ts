@@ -99,7 +99,14 @@ it('a load and a read through are one trace each, from client to origin, and say
     'settle',
     'run on worker',
   ];
-  const details = ['load file', 'copy file', 'GET from origin', 'GET from worker', 'land and commit'];
+  const details = [
+    'LIST from origin',
+    'load file',
+    'copy file',
+    'GET from origin',
+    'GET from worker',
+    'land and commit',
+  ];
   expect([...phases, ...details].filter((name) => !names.has(name))).toEqual([]);
   const [job] = named(loadTrace, 'job load');
   expect(job).toMatchObject({
@@ -116,6 +123,10 @@ it('a load and a read through are one trace each, from client to origin, and say
   const readers = new Set(of(readTrace).map(({ resource }) => resource['service.instance.id']));
   expect([...readers].sort()).toEqual(['w1', 'w2']);
   expect(named(readTrace, 'GET from origin').length).toBeGreaterThan(0);
+  expect(named(readTrace, 'HEAD to origin').length).toBeGreaterThan(0);
+  // Some are of the submission, or of the verification.
+  const listing = named(loadTrace, 'list').map(({ spanId }) => spanId);
+  expect(named(loadTrace, 'LIST from origin').map(({ parentId }) => parentId)).toEqual(expect.arrayContaining(listing));
 
   const everything = Buffer.concat([...collector.bodies]).toString('latin1');
   for (const secret of [token, testCredentials.secretAccessKey, testCredentials.accessKeyId, 'X-Amz-Signature'])

@@ -142,3 +142,24 @@ it.each(['refuses connections', 'never answers'])('the end does not wait for a c
   startSpan('after the end').end();
   expect(lines.filter(({ level }) => level === 'warn').length).toBeLessThanOrEqual(1);
 });
+
+it('what others have added to a trace goes on with what a request begins, and with nothing else', async () => {
+  const tracer = open();
+  const parent = `00-${'1'.repeat(32)}-${'2'.repeat(16)}-01`;
+  const span = tracer.start('request', { parent, tracestate: 'vendor=a,other=b' });
+  await span.within(() =>
+    traced('inner', {}, async (inner) => {
+      expect(inner.tracestate).toBe('vendor=a,other=b');
+      inner.within(() =>
+        expect(traceHeaders()).toEqual({ traceparent: inner.traceparent, tracestate: 'vendor=a,other=b' }),
+      );
+    }),
+  );
+  for (const tracestate of [undefined, 'no state at all', '=']) {
+    const other = tracer.start('request', { parent, tracestate });
+    other.within(() => expect(traceHeaders()).toEqual({ traceparent: other.traceparent }));
+    other.end();
+  }
+  span.end();
+  await tracer.close();
+});
