@@ -1,4 +1,5 @@
 /** Percent-decoding as clients really encode. */
+import { isUtf8 } from 'node:buffer';
 
 const percent = 0x25;
 const plus = 0x2b;
@@ -8,7 +9,10 @@ const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 export interface Decoding {
   /** As of a form. */
   readonly plusIsSpace?: boolean;
-  /** Smallest byte that is decoded; what stands for smaller ones stays as it was sent. Default 0. */
+  /**
+   * Smallest byte that is decoded; what stands for smaller ones stays as it was sent. Default 0. From 0x80 on whole characters
+   * are decoded: other escapes are part of the text, which was not encoded below that.
+   */
   readonly from?: number;
 }
 
@@ -24,11 +28,12 @@ export function decodePercent(text: string, { plusIsSpace = false, from = 0 }: D
   let length = 0;
   for (let at = 0; at < bytes.length; at += 1, length += 1) {
     const byte = bytes[at]!;
-    const high = byte === percent ? hexDigit(bytes[at + 1]) : -1;
-    const low = high < 0 ? -1 : hexDigit(bytes[at + 2]);
-    if (low >= 0 && high * 16 + low >= from) {
-      bytes[length] = high * 16 + low;
-      at += 2;
+    const escaped = escapedAt(bytes, at);
+    const decoded = escaped < from ? 0 : from < 0x80 ? 1 : characterAt(bytes, at, escaped);
+    for (let index = 0; index < decoded; index += 1) bytes[length + index] = escapedAt(bytes, at + 3 * index);
+    if (decoded > 0) {
+      at += 3 * decoded - 1;
+      length += decoded - 1;
     } else bytes[length] = byte === plus && plusIsSpace ? space : byte;
   }
   try {
@@ -36,6 +41,21 @@ export function decodePercent(text: string, { plusIsSpace = false, from = 0 }: D
   } catch {
     return undefined;
   }
+}
+
+/** The byte that is written there as `%XX`; -1: none is. */
+function escapedAt(bytes: Buffer, at: number): number {
+  if (bytes[at] !== percent) return -1;
+  const high = hexDigit(bytes[at + 1]);
+  const low = hexDigit(bytes[at + 2]);
+  return high < 0 || low < 0 ? -1 : high * 16 + low;
+}
+
+/** How many escapes from there are one character beyond ASCII; 0: they are none. */
+function characterAt(bytes: Buffer, at: number, first: number): number {
+  const count = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2;
+  const all = Array.from({ length: count }, (_, index) => escapedAt(bytes, at + 3 * index));
+  return !all.includes(-1) && isUtf8(Uint8Array.from(all)) ? count : 0;
 }
 
 function hexDigit(byte: number | undefined): number {
