@@ -162,8 +162,10 @@ export class Client {
           this.#world.log(`client: stop of ${this.plan.path}: ${stopped}`);
         },
         (error: unknown) => {
-          // Asked again.
-          if (!(error instanceof PrimedError) || !refusals.includes(error.code))
+          // Asked again. To who stood still meanwhile it looks as if nobody had carried it out.
+          const stoodMs = stoodStill.withinMs({ fromMs, toMs: this.#world.nowMs });
+          const codes = stoodMs > 0 ? [...refusals, 'STOP_PENDING'] : refusals;
+          if (!(error instanceof PrimedError) || !codes.includes(error.code))
             this.#world.wrong(`a stop ended with ${String(error)}`);
         },
       );
