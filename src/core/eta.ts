@@ -281,7 +281,7 @@ function tellingOf(blocks: readonly Weighted[], left: Done): number {
   if (variance < leastVariance || stepWeights === 0) return Math.max(leastTelling, 1 - other);
   // By von Neumann's ratio: what goes to and fro by chance has steps as large as its deviations from the mean.
   const lasting = 1 - steps / stepWeights / 2 / variance;
-  const chance = 1 / Math.sqrt(blocks.length);
+  const chance = 2 / Math.sqrt(blocks.length);
   return Math.min(1, Math.max(leastTelling, 1 - other, (lasting - chance) / (1 - chance)));
 }
 
