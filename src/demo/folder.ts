@@ -1,5 +1,5 @@
 /** Where the demo puts its data: on a disk, not in memory, and with room. */
-import { access, constants, mkdir, mkdtemp, statfs } from 'node:fs/promises';
+import { access, constants, mkdtemp, statfs } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { PrimedError } from '../core/errors.ts';
@@ -15,12 +15,10 @@ export interface FolderFacts {
 }
 
 /**
- * A fresh folder with at least `neededBytes` of room: below `parent` if that is given, which is made where it is missing, else below the first of
+ * A fresh folder with at least `neededBytes` of room: below `parent` if that is given, else below the first of
  * os.tmpdir(), /var/tmp and the current folder that lies on a disk. Rejects with STORE_NO_ROOM.
  */
 export async function makeDemoFolder(neededBytes: number, parent?: string): Promise<string> {
-  // As the daemon does with its own; whatever is wrong with it is said below.
-  if (parent !== undefined) await mkdir(parent).catch(() => undefined);
   const candidates = parent === undefined ? [tmpdir(), '/var/tmp', process.cwd()] : [parent];
   const facts = (await Promise.all(candidates.map(factsOf))).filter((one) => one !== undefined);
   const chosen = chooseFolder(facts, neededBytes, parent !== undefined);
