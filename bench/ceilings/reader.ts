@@ -39,10 +39,11 @@ export function runReader(order: ReadOrder): Reading {
   return reading(stdout, cpuOf(order) - cpuBefore);
 }
 
-/** The same, while something else goes on. */
-export async function readMeanwhile(order: ReadOrder): Promise<Reading> {
+/** The same, while something else goes on. @param by what the command line begins with */
+export async function readMeanwhile(order: ReadOrder, by: readonly string[] = []): Promise<Reading> {
   const cpuBefore = cpuOf(order);
-  const client = spawn(built('reader'), wordsOf(order), { stdio: ['pipe', 'pipe', 'pipe'], timeout: limitMs });
+  const [command, ...words] = [...by, built('reader'), ...wordsOf(order)];
+  const client = spawn(command!, words, { stdio: ['pipe', 'pipe', 'pipe'], timeout: limitMs });
   const status = new Promise<number | null>((resolve, reject) => {
     client.once('error', reject);
     client.once('close', resolve);
