@@ -63,10 +63,17 @@ function headOf(state: TopState, { coordinator, nowMs, hint }: TopView, room: Ro
     ),
   );
   const served = serving?.coarse.values.at(-1);
-  if (typeof served === 'number' && room.rows >= rowsForServing)
+  if (typeof served === 'number' && room.rows >= rowsForServing) {
+    // Where no worker is heard nothing is added to what was.
+    const isNow = serving!.coarse.agoMs < 2 * coarseStepMs;
     lines.push(
-      withSpark([span(`Serving ${formatSize(served)}/s`, 'bold')], { past: serving, after: [] }, room.columns),
+      withSpark(
+        [span(isNow ? `Serving ${formatSize(served)}/s` : 'Serving unknown', 'bold')],
+        { past: serving, after: [] },
+        room.columns,
+      ),
     );
+  }
   if (look.workers !== undefined) {
     const { usedBytes: used, capacityBytes } = roomOf(look);
     const share = capacityBytes === 0 ? '' : ` (${((used / capacityBytes) * 100).toFixed(0)}%)`;

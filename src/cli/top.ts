@@ -28,6 +28,8 @@ const ratesEveryMs = 5_000;
 const mostRates = 50;
 /** The view says that there is no answer after this silence. */
 const answerTimeoutMs = 10_000;
+/** Curves are what the view does without. */
+const ratesTimeoutMs = 2_000;
 /** Nobody but the operator can mend these; any other failure may be gone at the next look. */
 const lasting: ReadonlySet<StatusCode> = new Set(['INVALID_ARGUMENT', 'UNAUTHENTICATED', 'PERMISSION_DENIED']);
 
@@ -53,7 +55,7 @@ export const registerTop: RegisterVerb = (program, context) => {
 };
 
 async function showOnce(io: CliIo, client: PrimedClient, flags: TopFlags): Promise<number> {
-  const look = await lookAt(client);
+  const look = await lookAt(client, undefined, 'ask');
   const { rates, ...rows } = look;
   const answer = {
     ...{ coordinator: client.url, bytesPerSecond: totalRateOf(look), ...roomOf(look), ...rows },
@@ -112,9 +114,9 @@ async function watch({ io }: CliContext, client: PrimedClient, intervalMs: numbe
     draw();
     while (!left.signal.aborted) {
       try {
-        const known = io.now() - ratesMs < ratesEveryMs ? state.look?.rates : undefined;
-        if (known === undefined) ratesMs = io.now();
-        state = withLook(state, await lookAt(client, left.signal, known), io.now());
+        const asks = io.now() - ratesMs >= ratesEveryMs;
+        if (asks) ratesMs = io.now();
+        state = withLook(state, await lookAt(client, left.signal, asks ? 'ask' : state.look?.rates), io.now());
       } catch (error) {
         if (left.signal.aborted) break;
         if (!(error instanceof PrimedError) || lasting.has(error.status)) throw error;
@@ -132,13 +134,17 @@ async function watch({ io }: CliContext, client: PrimedClient, intervalMs: numbe
 }
 
 /** Two requests, however many jobs have ended, and one for the past where it is not known. */
-async function lookAt(client: PrimedClient, signal?: AbortSignal, known?: RatesAnswer): Promise<Look> {
+async function lookAt(
+  client: PrimedClient,
+  signal: AbortSignal | undefined,
+  known: 'ask' | RatesAnswer | undefined,
+): Promise<Look> {
   const limits = { answerTimeoutMs, ...(signal === undefined ? {} : { signal }) };
   const [jobs, workers] = await Promise.all([
     client.list({ type: 'ALL', state: 'ACTIVE', ...limits }),
     workersOf(client, limits),
   ]);
-  const rates = known ?? (await ratesOf(client, jobs, limits));
+  const rates = known === 'ask' ? await ratesOf(client, jobs, { ...limits, answerTimeoutMs: ratesTimeoutMs }) : known;
   return { jobs, ...(workers && { workers }), ...(rates && { rates }) };
 }
 

@@ -14,9 +14,13 @@ import { checkDatabase } from '../store/database-file.ts';
 const format = 1;
 
 export interface RatesStore {
+  /** Empty where it cannot be read, or is not what it should be. Never throws. */
   all(): RateRows;
-  /** Durable when resolved; those older than six hours before the newest of `rows` go, and those after it. Never rejects. */
-  put(rows: RateRows): Promise<void>;
+  /**
+   * Resolves with whether they are durable; those older than six hours before the newest of `rows` go, and those after it. Never
+   * rejects.
+   */
+  put(rows: RateRows): Promise<boolean>;
   close(): Promise<void>;
 }
 
@@ -38,6 +42,15 @@ function opened(dir: string, log: Log): RatesStore {
   mkdirSync(dir, { recursive: true });
   checkDatabase(dir, 'rates');
   const root: RootDatabase = open({ path: dir, maxDbs: 2, noSync: false, noSubdir: false });
+  try {
+    return within(root, dir, log);
+  } catch (error) {
+    void root.close();
+    throw error;
+  }
+}
+
+function within(root: RootDatabase, dir: string, log: Log): RatesStore {
   const meta: Database<number, string> = root.openDB({ name: 'meta', encoding: 'msgpack' });
   const rows: Database<RateRow, number> = root.openDB({ name: 'rows', encoding: 'msgpack' });
   if (meta.get('format') !== format) {
@@ -46,10 +59,18 @@ function opened(dir: string, log: Log): RatesStore {
   }
   let failed = false;
   return {
-    all: () => new Map(Array.from(rows.getRange(), ({ key, value }) => [key, value])),
+    all: () => {
+      try {
+        const whole = Array.from(rows.getRange()).filter(({ key, value }) => isRow(key, value));
+        return new Map(whole.map(({ key, value }) => [key, value]));
+      } catch (error) {
+        log.warn({ dir, error: String(error) }, 'rates of the past cannot be read: curves begin anew');
+        return new Map();
+      }
+    },
     put: async (news) => {
       const newest = Math.max(...news.keys());
-      if (news.size === 0) return;
+      if (news.size === 0) return true;
       try {
         await root.transaction(() => {
           for (const key of [
@@ -61,13 +82,25 @@ function opened(dir: string, log: Log): RatesStore {
         });
         await root.flushed;
         failed = false;
+        return true;
       } catch (error) {
         // Once, until it works again.
         if (!failed)
           log.warn({ dir, error: String(error) }, 'rates of the past cannot be written: a restart would forget them');
         failed = true;
+        return false;
       }
     },
     close: () => root.close(),
   };
+}
+
+/** The database has no checksums: what is damaged is read as something else. */
+function isRow(key: unknown, value: unknown): boolean {
+  const isRate = (rate: unknown) => typeof rate === 'number' && rate >= 0;
+  const isKnown = (rate: unknown) => rate === null || isRate(rate);
+  if (typeof key !== 'number' || typeof value !== 'object' || value === null) return false;
+  const { loading, serving, jobs } = value as Record<string, unknown>;
+  if (typeof jobs !== 'object' || jobs === null) return false;
+  return isKnown(loading) && isKnown(serving) && Object.values(jobs).every(isRate);
 }

@@ -32,10 +32,11 @@ export class RateBook {
   readonly loading = new RateHistory();
   readonly serving = new RateHistory();
   readonly #jobs = new Map<string, Kept>();
-  readonly #most: number;
+  /** Jobs of which something is kept at once. */
+  readonly mostJobs: number;
 
   constructor(mostJobs = mostJobHistories) {
-    this.#most = mostJobs;
+    this.mostJobs = mostJobs;
   }
 
   /** Once a second. `servedBytesPerSecond` is undefined where nobody knows it: that is a gap. */
@@ -67,7 +68,7 @@ export class RateBook {
   /** What was known of a job before anything is sampled: of more than may be, those that are told first go. */
   tell(id: string, past: RateRecord, nowMs: number): void {
     const [oldest] = this.#jobs.keys();
-    if (this.#jobs.size >= this.#most && oldest !== undefined) this.#jobs.delete(oldest);
+    if (this.#jobs.size >= this.mostJobs && oldest !== undefined) this.#jobs.delete(oldest);
     this.#jobs.set(id, { history: RateHistory.of(past, nowMs), of: '', window: [], rate: undefined });
   }
 
@@ -80,7 +81,7 @@ export class RateBook {
   #keep({ id, state }: JobNow, nowMs: number): Kept | undefined {
     let kept = this.#jobs.get(id);
     if (kept === undefined) {
-      if (this.#jobs.size >= this.#most && !this.#forgetOne(nowMs)) return undefined;
+      if (this.#jobs.size >= this.mostJobs && !this.#forgetOne(nowMs)) return undefined;
       kept = { history: new RateHistory(), of: state, window: [], rate: undefined };
     } else this.#jobs.delete(id);
     // The one that was heard last is the last.

@@ -3,7 +3,7 @@
  * the wall clock, since nothing else is left of a process that has ended; a clock that was set moves what was kept. Pure.
  */
 import type { RateBook } from './rate-book.ts';
-import { coarsePoints, coarseStepMs, type RateHistory, type RatePoints } from './rate-history.ts';
+import { coarsePoints, coarseStepMs, type RateHistory } from './rate-history.ts';
 
 /** Bytes a second, rounded; null or absent: nobody knows. */
 export interface RateRow {
@@ -54,31 +54,51 @@ export function tellRows(book: RateBook, rows: RateRows, { nowMs, wallMs }: Cloc
   const places = [...rows.keys()]
     .filter((place) => place <= newest && place > newest - coarsePoints)
     .sort((a, b) => a - b);
-  const series = new Map<string, (number | null)[]>();
-  const [loading, serving]: (number | null)[][] = [[], []];
-  const first = places[0] ?? newest;
-  const put = (values: (number | null)[], place: number, value: number): void => {
-    while (values.length < place - first) values.push(null);
-    values.push(value);
-  };
+  const jobs = new Map(lastHeard(rows, places, book.mostJobs).map((id) => [id, newSeries()]));
+  const [loading, serving] = [newSeries(), newSeries()];
   for (const place of places) {
     const row = rows.get(place)!;
-    if (row.loading !== null) put(loading!, place, row.loading);
-    if (row.serving !== null) put(serving!, place, row.serving);
+    if (row.loading !== null) put(loading, place, row.loading);
+    if (row.serving !== null) put(serving, place, row.serving);
     for (const [id, value] of Object.entries(row.jobs)) {
-      const values = series.get(id) ?? [];
-      // Again and last: in the order in which they were heard last.
-      series.delete(id);
-      series.set(id, values);
-      put(values, place, value);
+      const series = jobs.get(id);
+      if (series !== undefined) put(series, place, value);
     }
   }
-  const pointsOf = (values: (number | null)[]): RatePoints => ({
-    agoMs: Math.max(0, wallMs - (first + values.length - 1) * coarseStepMs),
-    values,
-  });
-  const record = (values: (number | null)[]) => ({ fine: { agoMs: 0, values: [] }, coarse: pointsOf(values) });
-  book.loading.merge(record(loading!), nowMs);
-  book.serving.merge(record(serving!), nowMs);
-  for (const [id, values] of series) book.tell(id, record(values), nowMs);
+  const record = ({ first, values }: Series) => {
+    const agoMs = Math.max(0, wallMs - (first + values.length - 1) * coarseStepMs);
+    return { fine: { agoMs: 0, values: [] }, coarse: values.length === 0 ? { agoMs: 0, values } : { agoMs, values } };
+  };
+  book.loading.merge(record(loading), nowMs);
+  book.serving.merge(record(serving), nowMs);
+  for (const [id, series] of jobs) book.tell(id, record(series), nowMs);
+}
+
+/** Of the jobs in rows those `most` that were heard last; the last one is the last. In six hours there may be very many. */
+function lastHeard(rows: RateRows, places: readonly number[], most: number): string[] {
+  const heard = new Set<string>();
+  for (const place of places.toReversed())
+    for (const id of Object.keys(rows.get(place)!.jobs).reverse()) {
+      if (heard.size === most) return [...heard].reverse();
+      heard.add(id);
+    }
+  return [...heard].reverse();
+}
+
+/** Values from a place of its own on. */
+interface Series {
+  first: number;
+  readonly values: (number | null)[];
+}
+
+function newSeries(): Series {
+  return { first: 0, values: [] };
+}
+
+/** Places only rise. */
+function put(series: Series, place: number, value: number): void {
+  const { values } = series;
+  if (values.length === 0) series.first = place;
+  while (values.length < place - series.first) values.push(null);
+  values.push(value);
 }

@@ -54,7 +54,8 @@ export function makeLeanRequests(
     const headers = ['host', endpoint.hostHeader, 'user-agent', 'primed'];
     if (!signed) return checksums ? [...headers, 'x-amz-checksum-mode', 'ENABLED'] : headers;
     const identity = await provider();
-    if (identity.accessKeyId !== signsFor?.accessKeyId || identity.sessionToken !== signsFor?.sessionToken) {
+    const names = ['accessKeyId', 'secretAccessKey', 'sessionToken'] as const;
+    if (names.some((name) => identity[name] !== signsFor?.[name])) {
       signer.setCredentials(identity);
       signsFor = identity;
     }

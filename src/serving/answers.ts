@@ -310,6 +310,7 @@ function hasBody({ headers }: IncomingMessage): boolean {
 /** False: the connection closed before its turn came. */
 function assigned({ socket }: IncomingMessage, response: ServerResponse): Promise<boolean> {
   return new Promise((resolve) => {
+    if (socket.destroyed) resolve(false);
     response.once('socket', () => resolve(true));
     // An answer without its socket is not told.
     socket.once('close', () => resolve(false));

@@ -108,6 +108,8 @@ export function damageOfTrees(meta: Meta, filePages: number, readPage: ReadPage)
   const all = filePages <= meta.lastPage;
   /** Pages that are to be read, and how deep they lie. */
   const open: { page: number; depth: number }[] = [];
+  /** A page is of one tree, once: where damage says otherwise, a walk would not end. */
+  const met = new Set<number>();
   for (const root of meta.roots) if (root !== undefined) open.push({ page: root, depth: 0 });
   const ends = (page: number): string =>
     `it has ${filePages} pages of ${meta.pageBytes} bytes, and ${meta.lastPage + 1} belong to it: page ${page} is in use and not there`;
@@ -115,6 +117,8 @@ export function damageOfTrees(meta: Meta, filePages: number, readPage: ReadPage)
     const { page, depth } = next;
     const bytes = page < filePages ? readPage(page) : undefined;
     if (bytes === undefined) return ends(page);
+    if (met.has(page)) return `page ${page} is in use twice`;
+    met.add(page);
     const flags = bytes.readUInt16LE(18) & (flag.branch | flag.leaf | flag.meta);
     const isTree = flags === flag.branch || flags === flag.leaf;
     if (!isTree || bytes.readBigUInt64LE(0) !== BigInt(page) || depth > mostDepth)

@@ -49,6 +49,8 @@ export class RateKeeper {
   readonly #parts: RateParts;
   readonly #clocks: RateClocks;
   #keptMs: number;
+  /** From when on what was to be kept is not. */
+  #missedMs = Number.POSITIVE_INFINITY;
   #keeping: Promise<void> = Promise.resolve();
   #timer: NodeJS.Timeout | undefined;
 
@@ -124,10 +126,15 @@ export class RateKeeper {
     const { rates } = this.#parts;
     if (rates === undefined) return;
     const nowMs = this.#clocks.now();
-    const points = Math.ceil((nowMs - this.#keptMs) / coarseStepMs) + 2;
+    const sinceMs = Math.min(this.#keptMs, this.#missedMs);
     this.#keptMs = nowMs;
+    const points = Math.ceil((nowMs - sinceMs) / coarseStepMs) + 2;
+    this.#missedMs = Number.POSITIVE_INFINITY;
     const rows = rowsOf(this.book, points, { nowMs, wallMs: this.#clocks.wall() });
-    this.#keeping = this.#keeping.then(() => rates.put(rows));
+    this.#keeping = this.#keeping.then(async () => {
+      // Those that were not written are written with the next ones.
+      if (!(await rates.put(rows))) this.#missedMs = Math.min(this.#missedMs, sinceMs);
+    });
   }
 }
 

@@ -113,6 +113,13 @@ test('curves of the last ten minutes are drawn where there is room, of the clust
   ]);
 });
 
+test('what was served before every worker was lost is not what is served now', () => {
+  const none = points();
+  const serving = { ...none, coarse: { agoMs: 60_000, values: [500 * MiB] } };
+  const lines = textOf({ jobs: [job()], rates: { loading: none, serving, jobs: {} } }, { columns: 140, rows: 30 });
+  expect(lines[2]).toMatch(/^Serving unknown .* at most 500[.]00MB/);
+});
+
 test('of 1,000 jobs and 1,000 workers those that have room are shown, and the others counted', () => {
   const jobs = Array.from({ length: 1000 }, (_, n) => job({ jobId: `${n}`, path: `s3://b/${n}/` }));
   const workers = Array.from({ length: 1000 }, (_, n) => worker(`w${n}`));

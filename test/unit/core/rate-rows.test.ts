@@ -1,7 +1,7 @@
 /** Rates as rows that outlive a process: what comes back is what was known, where it was, and nothing else. */
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { RateBook } from '../../../src/core/rate-book.ts';
+import { mostJobHistories, RateBook } from '../../../src/core/rate-book.ts';
 import { coarsePoints, coarseStepMs, type RateHistory } from '../../../src/core/rate-history.ts';
 import { mostJobsOfRow, type RateRows, rowsOf, tellRows } from '../../../src/core/rate-rows.ts';
 
@@ -61,6 +61,25 @@ test('a row has no more jobs than it may, and a book no more than it can', () =>
   const small = new RateBook(3);
   tellRows(small, rows, { nowMs: 1e12, wallMs: 1e12 });
   expect([...small.jobs()].length).toBe(3);
+});
+
+test('of very many short jobs those that were heard last are told, each with what was known of it', () => {
+  const perRow = 20;
+  const last = 1e12 / coarseStepMs;
+  const rows = new Map(
+    Array.from({ length: coarsePoints - 1 }, (_, at) => {
+      const jobs = Object.fromEntries(Array.from({ length: perRow }, (_, n) => [`${at}-${n}`, at + 1]));
+      return [last - coarsePoints + 2 + at, { loading: null, serving: null, jobs }] as const;
+    }),
+  );
+  const book = new RateBook();
+  tellRows(book, rows, { nowMs: 1e12, wallMs: 1e12 });
+  const ids = [...book.jobs()].map(([id]) => id);
+  const rowsKept = mostJobHistories / perRow;
+  const first = coarsePoints - 1 - rowsKept;
+  const wanted = Array.from({ length: mostJobHistories }, (_, k) => `${first + Math.floor(k / perRow)}-${k % perRow}`);
+  expect(ids).toEqual(wanted);
+  expect(valuesOf(book.job(wanted[0]!), 1e12)).toEqual([[first + 1]]);
 });
 
 test('whatever was sampled, on whatever clocks: the same values in the same order, as old as they were', () => {

@@ -1,6 +1,7 @@
 /** What rates were is there after a restart, from a database that is written seldom. */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { open } from 'lmdb';
 import { afterEach, expect, test } from 'vitest';
 import { type MadeCluster, madeJob, madeWorker, partsOf } from '../../../bench/support/made-cluster.ts';
 import { openRatesStore, type RatesStore } from '../../../src/cluster/rates-store.ts';
@@ -74,6 +75,7 @@ test('it is written once a minute, and keeps six hours', async () => {
     all: store.all,
     put: async (rows: RateRows) => {
       puts.push(rows);
+      return true;
     },
   };
   const one = process({ jobs: [madeJob(0, 1)], workers: [] }, counted, bootMs);
@@ -88,6 +90,50 @@ test('it is written once a minute, and keeps six hours', async () => {
   await store.put(new Map([[bootMs / 10_000 - 8640, { loading: 1, serving: 1, jobs: {} }]]));
   expect(store.all().size).toBe(1);
   await store.close();
+});
+
+test('what could not be written is written with what comes next', async () => {
+  const outcomes = [true, false, false, true];
+  const puts: RateRows[] = [];
+  const failing = {
+    all: () => new Map(),
+    put: async (rows: RateRows) => {
+      puts.push(rows);
+      return outcomes[puts.length - 1] ?? true;
+    },
+  };
+  const one = process({ jobs: [madeJob(0, 1)], workers: [] }, failing, bootMs);
+  for (const _ of outcomes) {
+    one.run(61);
+    // What became of it is told behind this turn.
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  const written = puts.filter((_, at) => outcomes[at]).flatMap((rows) => [...rows.keys()]);
+  const places = [...new Set(written)].sort((a, b) => a - b);
+  expect(places).toEqual(Array.from({ length: places.length }, (_, at) => places[0]! + at));
+  expect(places.length).toBeGreaterThanOrEqual(6 * outcomes.length);
+});
+
+test('rows that are damaged are passed over, and those that cannot be read are told of', async () => {
+  const log = memoryLog();
+  const dir = join(folder(), 'rates');
+  const store = openRatesStore(dir, log)!;
+  await store.put(new Map([[7, { loading: 1, serving: null, jobs: { j: 2 } }]]));
+  await store.close();
+  const root = open({ path: dir, maxDbs: 2, noSubdir: false });
+  const rows = root.openDB<unknown, number>({ name: 'rows', encoding: 'msgpack' });
+  for (const [key, value] of [
+    [8, { loading: 1, serving: 1 }],
+    [9, 'x'],
+    [10, { loading: 'y', serving: 1, jobs: {} }],
+  ] as const)
+    await rows.put(key, value);
+  await root.close();
+  const again = openRatesStore(dir, log)!;
+  expect([...again.all().keys()]).toEqual([7]);
+  await again.close();
+  expect(again.all().size).toBe(0);
+  expect(log.lines.map(({ message }) => message)).toEqual([expect.stringContaining('cannot be read')]);
 });
 
 test('what nobody knows is a gap: of jobs before they were heard of, of what is served while every worker is lost', () => {

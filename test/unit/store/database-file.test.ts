@@ -12,6 +12,7 @@ import { upgradeJobStore } from '../../../src/cluster/upgrade-job-store.ts';
 import { PrimedError } from '../../../src/core/errors.ts';
 import { systemClock } from '../../../src/platform/index.ts';
 import { checkDatabase, dataName, isAheadOfDisk } from '../../../src/store/database-file.ts';
+import { damageOfTrees } from '../../../src/store/database-format.ts';
 import { IndexDb } from '../../../src/store/index-db.ts';
 import { PathIds } from '../../../src/store/path-ids.ts';
 import { projectRoot, temporaryFolder } from '../../support/files.ts';
@@ -227,4 +228,19 @@ it('a machine that ended before a commit was synced has the one before, also whe
   const again = new JobStore(dir);
   expect(again.jobs()).toEqual([]);
   await again.close();
+});
+
+it('a tree that leads to itself is damage, and the look at it ends', () => {
+  const pageBytes = 4096;
+  const leaf = Buffer.alloc(pageBytes);
+  leaf.writeBigUInt64LE(5n, 0);
+  leaf.writeUInt16LE(2, 18);
+  leaf.writeUInt16LE(2, 20);
+  // One node behind the offsets, without a key, whose data is a tree with this very page as its root.
+  const node = 100;
+  leaf.writeUInt16LE(node - 24, 24);
+  leaf.writeUInt16LE(2, node + 4);
+  leaf.writeBigUInt64LE(5n, node + 8 + 40);
+  const meta = { pageBytes, lastPage: 20, roots: [undefined, 5], txn: 1n, boot: 0n, unsynced: false };
+  expect(damageOfTrees(meta, 10, () => leaf)).toBe('page 5 is in use twice');
 });

@@ -69,8 +69,8 @@ export class OriginReads {
   readonly #options: OriginReadsOptions;
   readonly #versions: Versions;
   readonly #parts: Parts;
-  /** Paths of which no answer counts that was given before. */
-  readonly #doubted = new Set<UfsPath>();
+  /** Paths of which no answer counts that was given before, each with the doubt that it is. */
+  readonly #doubted = new Map<UfsPath, object>();
   #staleLoggedMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: OriginReadsOptions) {
@@ -94,15 +94,18 @@ export class OriginReads {
   isFresh(cached: ManifestEntry): boolean {
     const { maxAgeMs } = this.policyOf(cached.path);
     if (maxAgeMs === undefined) return true;
+    if (this.#doubted.has(cached.path)) return false;
     const object = this.#versions.known(cached.path, maxAgeMs)?.object;
     return object !== undefined && sameVersion(object, cached);
   }
 
   /** What the origin has, as young as the policy wants it. Undefined: there is no such object. Rejects with ORIGIN_*. */
   async version(path: UfsPath): Promise<ObjectDetails | undefined> {
-    const maxAgeMs = this.#doubted.has(path) ? 0 : this.policyOf(path).maxAgeMs;
+    const doubt = this.#doubted.get(path);
+    const maxAgeMs = doubt === undefined ? this.policyOf(path).maxAgeMs : 0;
     const { object } = await this.#versions.at(path, maxAgeMs);
-    this.#doubted.delete(path);
+    // What was doubted meanwhile may be this answer.
+    if (this.#doubted.get(path) === doubt) this.#doubted.delete(path);
     return object;
   }
 
@@ -168,8 +171,8 @@ export class OriginReads {
   /** The origin has another version than this one was taken for, whoever else took it for that. */
   forget(path: UfsPath): void {
     this.#versions.forget(path);
-    this.#doubted.add(path);
-    if (this.#doubted.size > mostDoubted) this.#doubted.delete(this.#doubted.values().next().value!);
+    this.#doubted.set(path, {});
+    if (this.#doubted.size > mostDoubted) this.#doubted.delete(this.#doubted.keys().next().value!);
   }
 
   /** Whether what is cached is given although the origin could not be asked. */
