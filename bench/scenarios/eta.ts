@@ -112,8 +112,8 @@ export const eta: Scenario = {
       parameters: { files: objects.length, bytes, runs: quick ? 1 : runs },
       rows,
       verdicts: [
-        verdict('Within 15% of the truth, of all answers', percent(shareWithin(all)), '%', 'at least', 99),
-        verdict('Off by, worst answer', percent(Math.max(...all)), '%', 'at most', 30),
+        verdict('Time left: answers within 15% of the truth', percent(shareWithin(all)), '%', 'at least', 99),
+        verdict('Time left: worst answer off by', percent(Math.max(...all)), '%', 'at most', 30),
       ],
       notes: [],
     };
