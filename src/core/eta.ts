@@ -50,7 +50,7 @@ const standstillMs = 10_000;
 /** So long nothing may be done without anybody being late. */
 const leastWaitMs = 500;
 /** What was done so long ago counts half: a sixth of the time so far, within these. No single wave counts for much. */
-const halfLife = { share: 1 / 6, leastMs: 3_000, mostMs: 60_000, waves: 8 };
+const halfLife = { share: 1 / 6, leastMs: 2_500, mostMs: 60_000, waves: 8 };
 /** Bytes that a file costs: what is tried, and what it usually is. */
 const fileCosts = [0, ...Array.from({ length: 13 }, (_, power) => 2 ** (12 + power))];
 const usualFileCost = 2 ** 19;

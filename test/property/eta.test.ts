@@ -103,7 +103,7 @@ describe('from a third of the way on within 15%', () => {
     );
   });
 
-  it('of a load that begins slowly, nearly', () => {
+  it('of a load that begins slowly', () => {
     fc.assert(
       fc.property(
         fc.integer({ min: KiB, max: 8 * MiB }),
@@ -113,7 +113,7 @@ describe('from a third of the way on within 15%', () => {
           const trace = longEnough({ sizes: [size], bytesPerSecond, fileMs: 1 });
           fc.pre(trace.sizes.length >= 20 && secondsOf(trace) >= 20);
           const speedAt = (share: number): number => (share < 0.02 ? slow : 1);
-          expect(worst({ ...trace, speedAt })).toBeLessThan(0.17);
+          expect(worst({ ...trace, speedAt })).toBeLessThan(0.15);
         },
       ),
       runs,
