@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { type Command, InvalidArgumentError } from 'commander';
 import { PrimedClient } from '../client/client.ts';
 import { PrimedError } from '../core/errors.ts';
+import { type CertificateFlags, certificateOf } from './client-certificate.ts';
 import type { CliIo } from './io.ts';
 
 export const defaultCoordinator = 'http://127.0.0.1:19999';
@@ -29,7 +30,7 @@ export function runs<A extends unknown[]>(
   });
 }
 
-export interface ClientOptions {
+export interface ClientOptions extends CertificateFlags {
   readonly coordinator?: string;
 }
 
@@ -42,7 +43,8 @@ export function positiveInteger(written: string): number {
 
 /**
  * Calls `use` with a client that is closed whatever happens. The token is that of PRIMED_API_TOKEN, or in the file
- * PRIMED_API_TOKEN_FILE, and certificates to trust are those of the file PRIMED_TLS_CA_FILE.
+ * PRIMED_API_TOKEN_FILE, and certificates to trust are those of the file PRIMED_TLS_CA_FILE. A certificate that is shown is
+ * that of `--cert`, which counts more than a token of the environment, or that of PRIMED_CERT_FILE, which does not.
  */
 export async function withClient<T>(
   { io }: CliContext,
@@ -55,12 +57,15 @@ export async function withClient<T>(
     PRIMED_API_TOKEN_FILE,
     PRIMED_TLS_CA_FILE: caFile,
   } = io.env;
+  const asked = options.coordinator ?? (coordinator || defaultCoordinator);
+  const shown = certificateOf(options, io.env, asked);
   const token =
-    PRIMED_API_TOKEN || (PRIMED_API_TOKEN_FILE && textIn('PRIMED_API_TOKEN_FILE', PRIMED_API_TOKEN_FILE).trim());
+    options.cert === undefined &&
+    (PRIMED_API_TOKEN || (PRIMED_API_TOKEN_FILE && textIn('PRIMED_API_TOKEN_FILE', PRIMED_API_TOKEN_FILE).trim()));
   const client = new PrimedClient({
-    coordinator: options.coordinator ?? (coordinator || defaultCoordinator),
+    coordinator: asked,
     ...(token ? { token } : {}),
-    ...(caFile ? { tls: { ca: textIn('PRIMED_TLS_CA_FILE', caFile) } } : {}),
+    tls: { ...shown, ...(caFile ? { ca: textIn('PRIMED_TLS_CA_FILE', caFile) } : {}) },
   });
   try {
     return await use(client);

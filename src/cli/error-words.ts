@@ -35,7 +35,7 @@ function factsOf(error: unknown): object {
 /** With the code by which the documents say what to do, except where the message is about what was typed. */
 export function wordsOf(error: unknown): string {
   if (error instanceof PrimedError && error.code === 'UNAUTHENTICATED')
-    return `${error.code}: ${error.message} Here it is that of PRIMED_API_TOKEN, or of the file PRIMED_API_TOKEN_FILE.`;
+    return `${error.code}: ${error.message} Here it is that of PRIMED_API_TOKEN, or of the file PRIMED_API_TOKEN_FILE; a certificate is that of --cert, or of PRIMED_CERT_FILE.`;
   if (error instanceof PrimedError && error.status !== 'INVALID_ARGUMENT') return `${error.code}: ${error.message}`;
   return error instanceof Error ? error.message : String(error);
 }

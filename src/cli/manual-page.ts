@@ -5,6 +5,8 @@ const environment: readonly (readonly [string, string])[] = [
   ['PRIMED_COORDINATOR', 'address of the coordinator, for verbs that ask one; default http://127.0.0.1:19999'],
   ['PRIMED_API_TOKEN', 'token that the API asks for'],
   ['PRIMED_API_TOKEN_FILE', 'file with that token in it'],
+  ['PRIMED_CERT_FILE', 'client certificate (PEM) to show in place of a token, where the coordinator speaks TLS'],
+  ['PRIMED_KEY_FILE', 'key of that certificate (PEM), if it is not in the same file'],
   ['PRIMED_TLS_CA_FILE', "certificates (PEM) to trust in place of the system's"],
   ['PRIMED_CONFIG', 'configuration file of the daemons'],
   ['PRIMED_*', 'every setting of the configuration file: PRIMED_WORKER_LANES is worker.lanes'],

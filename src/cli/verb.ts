@@ -4,6 +4,7 @@
  */
 import { type Command, Option } from 'commander';
 import type { PrimedClient } from '../client/client.ts';
+import { certificateVariables } from './client-certificate.ts';
 import { type CliContext, type ClientOptions, defaultCoordinator, runs, withClient } from './context.ts';
 import { exitCodes } from './exit.ts';
 import type { CliIo } from './io.ts';
@@ -99,8 +100,14 @@ function formatOption(): Option {
 }
 
 function coordinatorOption(command: Command): Command {
-  return command.option(
-    '--coordinator <url>',
-    `address of the coordinator (default: PRIMED_COORDINATOR, then ${defaultCoordinator})`,
-  );
+  return command
+    .option(
+      '--coordinator <url>',
+      `address of the coordinator (default: PRIMED_COORDINATOR, then ${defaultCoordinator})`,
+    )
+    .option(
+      '--cert <file>',
+      `client certificate (PEM) to show in place of a token (default: ${certificateVariables.cert})`,
+    )
+    .option('--key <file>', `its key (PEM; default: ${certificateVariables.key}, then the file of the certificate)`);
 }

@@ -8,11 +8,17 @@ const unknownAuthority = new Set([
   'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
 ]);
 
+/** Alerts of TLS, in OpenSSL's words. */
+const refusesCertificate = /\balert (?:(?:bad |unsupported )?certificate(?: \w+)?|unknown ca)\b/i;
+
 /** @param url of who was asked */
 export function whyUnreachable(url: string, error: unknown): string {
   const cause = firstOf(error);
   const code = cause instanceof Error ? ((cause as NodeJS.ErrnoException).code ?? '') : '';
   const tls = url.startsWith('https:');
+  const alert = refusesCertificate.exec(reasonOf(cause))?.[0];
+  if (tls && alert !== undefined)
+    return `${alert}: it asks for a client certificate of an authority that it knows, which has neither ended nor been revoked; name one by --cert or PRIMED_CERT_FILE`;
   if (tls && plainBehind.has(code)) return `it does not speak TLS: write ${url.replace(/^https:/, 'http:')}`;
   if (tls && unknownAuthority.has(code))
     return `${reasonOf(cause)}: name the authority that signed it in PRIMED_TLS_CA_FILE`;

@@ -19,8 +19,8 @@ export function applyDefaults(draft: Draft): void {
   }
 }
 
-/** Variables of ours that are not settings: this one says where the file is. */
-const otherVariables = new Set(['PRIMED_CONFIG']);
+/** Variables of ours that are not settings: where the file is, and what people show a coordinator. */
+const otherVariables = new Set(['PRIMED_CONFIG', 'PRIMED_CERT_FILE', 'PRIMED_KEY_FILE']);
 /** What Kubernetes puts into every container for a service called `primed…`. */
 const kubernetesLink = /^PRIMED_(?:.*_)?(?:SERVICE_(?:HOST|PORT.*)|PORT_\d+_(?:TCP|UDP|SCTP).*)$/;
 

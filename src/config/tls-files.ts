@@ -57,13 +57,17 @@ export function readTlsFiles({ caFile, certFile, keyFile }: TlsFiles, nowMs = Da
     }
   };
   const [ca, cert, key] = [read('ca_file', caFile), read('cert_file', certFile), read('key_file', keyFile)];
+  const problemWithKey = (text: string, why: string): string =>
+    /ENCRYPTED/.test(text)
+      ? `${keyFile} has a passphrase, which nobody could type; write it without one: openssl pkey -in ${keyFile} -out FILE`
+      : `${keyFile} is not the key of ${certFile} (${why})`;
   const caWrong = ca === undefined ? undefined : wrongIn({ ca });
   if (caWrong !== undefined) complain('ca_file', `${caFile} has no certificates in PEM (${caWrong})`);
   const certWrong = cert === undefined ? undefined : wrongIn({ cert });
   if (certWrong !== undefined) complain('cert_file', `${certFile} has no certificate in PEM (${certWrong})`);
   if (cert === undefined || certWrong !== undefined) return { pem: pemOf({ ca, cert, key }), problems };
   const keyWrong = key === undefined ? undefined : wrongIn({ cert, key });
-  if (keyWrong !== undefined) complain('key_file', `${keyFile} is not the key of ${certFile} (${keyWrong})`);
+  if (key !== undefined && keyWrong !== undefined) complain('key_file', problemWithKey(key, keyWrong));
   const { validFrom, validTo } = new X509Certificate(cert);
   const endsMs = Date.parse(validTo);
   if (endsMs <= nowMs) complain('cert_file', `${certFile} has expired (${validTo}); put a new one in its place`);

@@ -23,6 +23,15 @@ export interface AuthOptions {
   readonly ownTls?: ServerTls;
 }
 
+/** OpenSSL's words for a certificate that it does not accept. */
+const reasons: ReadonlyMap<string, string> = new Map([
+  ['CERT_HAS_EXPIRED', 'it has expired'],
+  ['CERT_NOT_YET_VALID', 'it begins to be valid later'],
+  ...['UNABLE_TO_VERIFY_LEAF_SIGNATURE', 'UNABLE_TO_GET_ISSUER_CERT', 'UNABLE_TO_GET_ISSUER_CERT_LOCALLY'].map(
+    (code) => [code, 'no CA has signed it that tls.client_ca_file of the daemon names'] as const,
+  ),
+]);
+
 /** What a load balancer or an orchestrator asks, which have no token. */
 const openPaths = new Set(['/health/live', '/health/ready']);
 
@@ -55,6 +64,15 @@ export const bearerAuth: FastifyPluginCallback<AuthOptions> = forParent((app, op
     const { subject, subjectaltname } = socket.getPeerCertificate();
     return namesOf({ commonName: subject?.CN, alternative: subjectaltname });
   };
+  /** Of who has shown a certificate in vain, behind what else is wrong. */
+  const whyNotAccepted = ({ raw }: FastifyRequest): string => {
+    const socket = raw.socket as TLSSocket;
+    if (ownTls?.peopleCa === undefined || socket.getPeerX509Certificate?.() === undefined) return '';
+    const reason = socket.authorized
+      ? 'another CA has signed it than tls.client_ca_file of the daemon'
+      : reasons.get(String(socket.authorizationError));
+    return `, and its client certificate is not accepted (${reason ?? socket.authorizationError})`;
+  };
   app.decorateRequest('stillMay', () => true);
   app.addHook('onRequest', async ({ method, headers }) => {
     if (method !== 'GET' && method !== 'HEAD') refuseOtherSites(headers);
@@ -83,7 +101,8 @@ export const bearerAuth: FastifyPluginCallback<AuthOptions> = forParent((app, op
       if (caller === undefined) {
         void reply.header('www-authenticate', 'Bearer');
         const which = given === undefined ? 'no' : 'a wrong';
-        const message = `The request carries ${which} token; send 'Authorization: Bearer <token>' with the api_token of the daemon.`;
+        const certificate = given === undefined ? whyNotAccepted(request) : '';
+        const message = `The request carries ${which} token${certificate}; send 'Authorization: Bearer <token>' with the api_token of the daemon.`;
         throw new PrimedError('UNAUTHENTICATED', message);
       }
       request.caller = caller;

@@ -138,6 +138,24 @@ it('the subject says the role: by common name, by alternative name, through a CA
   expect(await statusOf('/api/v1/workers', { as: 'alice', headers: { authorization: 'Bearer wrong' } })).toBe(401);
 });
 
+it('the command line shows it, and says what is wrong with one that is not accepted', async () => {
+  const cli = (as: string, ...words: string[]) => {
+    const shows = ['--coordinator', daemon.api, '--cert', at(`${as}.pem`), '--key', at(`${as}.key`)];
+    const env = { PRIMED_TLS_CA_FILE: at('nodes.pem'), PRIMED_API_TOKEN: 'wrong' };
+    return run(process.execPath, [executable, ...words, ...shows], env);
+  };
+  const [right, mayNot, strange, ofNodes] = await Promise.all([
+    cli('alice', 'worker', 'list'),
+    cli('alice', 'fs', 'pin', 's3://demo/a/'),
+    cli('stranger', 'worker', 'list'),
+    cli('node', 'worker', 'list'),
+  ]);
+  expect(right).toMatchObject({ code: 0, stderr: '' });
+  expect(mayNot.stderr).toContain("'CN=alice' has the role read");
+  expect([strange.code, strange.stderr]).toEqual([1, expect.stringMatching(/no CA has signed it.*--cert/)]);
+  expect(ofNodes.stderr).toContain('another CA has signed it than tls.client_ca_file');
+});
+
 it('who is not named has no role; whom another CA has signed, or none, shows nothing', async () => {
   expect(await ask('/api/v1/workers', { as: 'mallory' })).toMatchObject({
     ...{ status: 403, text: expect.stringContaining("The certificate 'CN=mallory' has no role") },
