@@ -23,7 +23,9 @@ export const registerJobList: RegisterVerb = (job, context) => {
       new Option('--job-type <type>', 'load, free or all')
         .choices(['load', 'free', 'all', 'LOAD', 'FREE', 'ALL'])
         .default('all'),
-      ['--job-state <state>', `${jobStates.join(', ')}, ACTIVE (not ended) or ALL`, upperCase],
+      new Option('--job-state <state>', 'only those in this state; active: not ended')
+        .choices([...jobStates, 'active', 'all'].map((state) => state.toLowerCase()))
+        .argParser(upperCase),
     ],
     examples: ['primed job list', 'primed job list --job-type load --job-state failed --format json'],
     ask: (client, { jobType: type, jobState: state }) =>
