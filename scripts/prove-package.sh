@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Proves the Debian package in a clean root of this machine's Debian release: install, run by hand and by the root's own
 # systemd, remove, install again, purge. Needs root, debootstrap, zsh, fish, and systemd-nspawn, which starts the root's
-# systemd as the first process of a name space. The root is made anew each time, below the folder named as first argument (default: a
-# temporary one).
+# systemd as the first process of a name space. The root is made anew each time, below the folder named as first argument
+# (default: a temporary one).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -50,7 +50,7 @@ for file in primed/prometheus/primed.rules.yml primed/grafana/primed.json doc/pr
 done
 # Debian's shells, as they are here, look there.
 zsh -f -c 'print -l $fpath' | grep -qx /usr/share/zsh/vendor-completions
-fish --no-config -c 'string join \n $fish_complete_path' | grep -qx /usr/share/fish/vendor_completions.d
+HOME=$base fish --private -c 'string join \n $fish_complete_path' | grep -qx /usr/share/fish/vendor_completions.d
 
 say 'the files of the console are in it'
 for file in index.html app.js style.css icon.svg; do
