@@ -28,7 +28,8 @@ function certificatesOf({
 }: Pick<Live, 'tls' | 'etcdTls'>): Record<(typeof certificateUses)[number], string | undefined> {
   return {
     node: server?.cert ?? client?.cert,
-    ca: client?.ca ?? server?.clientCa,
+    ca: client?.ca ?? server?.nodeCa,
+    'client-ca': server?.peopleCa,
     etcd: etcdTls.cert,
     'etcd-ca': etcdTls.ca,
   };

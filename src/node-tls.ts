@@ -1,7 +1,7 @@
 /** The keys and certificates of a node. */
 import type { Config } from './config/config.ts';
 import type { EtcdConfig } from './config/etcd.ts';
-import { readClientCa, readTlsFiles, type TlsFiles } from './config/tls-files.ts';
+import { problemsWithOwn, readClientCa, readTlsFiles, type TlsFiles, type TlsProblem } from './config/tls-files.ts';
 import { PrimedError } from './core/errors.ts';
 import type { ClientTls, ServerTls } from './core/node-tls.ts';
 
@@ -13,8 +13,13 @@ export interface NodeTls {
 }
 
 /** Throws CONFIG_INVALID, naming the settings. */
-export function readNodeTls({ tls }: Config): NodeTls {
+export function readNodeTls({ tls, role, cluster }: Config): NodeTls {
   const { ca, cert, key } = read('tls', { caFile: tls.caFile, ...tls.own });
+  const { backend, host } = cluster;
+  refuse(
+    'tls',
+    problemsWithOwn({ ...(ca && { ca }), ...(cert && { cert }) }, { role, backend, host, nodes: tls.nodes }),
+  );
   const shows = cert === undefined || key === undefined ? undefined : { cert, key };
   const mtls = tls.nodes === 'mtls';
   const nodeCa = mtls ? ca : undefined;
@@ -46,7 +51,12 @@ export function readEtcdTls(files: EtcdConfig): ClientTls {
 
 function read(table: string, { caFile, certFile, keyFile }: TlsFiles): ClientTls {
   const { pem, problems } = readTlsFiles({ caFile, certFile, keyFile });
-  if (problems.length === 0) return pem;
+  refuse(table, problems);
+  return pem;
+}
+
+function refuse(table: string, problems: readonly TlsProblem[]): void {
+  if (problems.length === 0) return;
   const message = problems.map(({ setting, problem }) => `${table}.${setting}: ${problem}`).join('\n');
   throw new PrimedError('CONFIG_INVALID', message);
 }

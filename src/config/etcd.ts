@@ -1,7 +1,7 @@
 /** `[cluster.etcd]`: its settings, what must hold between them, and what the program gets of them. */
 import Type from 'typebox';
 import type { Draft } from './draft.ts';
-import { duration, isLoopback, path, secret, text } from './forms.ts';
+import { duration, isLoopback, path, secret, text, withoutUser } from './forms.ts';
 
 export interface EtcdConfig {
   readonly endpoints: readonly string[];
@@ -150,7 +150,7 @@ function checkEndpoints(draft: Draft, role: string, written: string | undefined,
   for (const endpoint of endpoints) {
     const url = URL.canParse(endpoint) ? new URL(endpoint) : undefined;
     if (url === undefined || !/^https?:$/.test(url.protocol) || url.pathname !== '/' || url.username !== '') {
-      complain(draft, key, `"${endpoint}" is not http://HOST:PORT or https://HOST:PORT`);
+      complain(draft, key, `"${withoutUser(endpoint)}" is not http://HOST:PORT or https://HOST:PORT`);
       return;
     }
   }

@@ -185,8 +185,22 @@ export function describeRange(leaf: Leaf): string | undefined {
 
 function shown(leaf: Leaf, raw: unknown): string {
   if (leaf.secret) return 'what is written there';
-  const written = typeof raw === 'string' ? `"${raw}"` : (JSON.stringify(raw) ?? String(raw));
+  const written = withoutUser(typeof raw === 'string' ? `"${raw}"` : (JSON.stringify(raw) ?? String(raw)));
   return written.length > 80 ? `${written.slice(0, 80)}…` : written;
+}
+
+const userInUrl = /(?<=[a-z]:\/\/)[^/?#\s"]*@/gi;
+
+/** Addresses are shown, so that nobody's password may be in one. */
+export function namesUser(url: string): boolean {
+  return url.search(userInUrl) >= 0;
+}
+
+export const userProblem = 'has a user or a password in it, which would be shown';
+
+/** What may be shown of a text with URLs in it. */
+export function withoutUser(text: string): string {
+  return text.replaceAll(userInUrl, '…@');
 }
 
 export interface Listen {

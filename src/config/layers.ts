@@ -3,6 +3,7 @@
  * that. Each layer is read into the same draft, which collects every error instead of stopping at the first.
  */
 import { assign, type Draft } from './draft.ts';
+import { namesUser, userProblem, withoutUser } from './forms.ts';
 import { nearestWord } from './nearest.ts';
 import { settings } from './settings.ts';
 
@@ -47,8 +48,11 @@ export function applyEnvironment(draft: Draft, env: Environment): void {
 export function checkAwsEnvironment(draft: Draft, env: Environment): void {
   for (const name of ['AWS_ENDPOINT_URL', 'AWS_ENDPOINT_URL_S3']) {
     const value = env[name];
-    if (value === undefined || value === '' || (/^https?:\/\//i.test(value) && URL.canParse(value))) continue;
-    draft.errors.push(`${name}: must be a URL that starts with http:// or https://, not "${value}"`);
+    if (value === undefined || value === '') continue;
+    if (!/^https?:\/\//i.test(value) || !URL.canParse(value))
+      draft.errors.push(`${name}: must be a URL that starts with http:// or https://, not "${withoutUser(value)}"`);
+    else if (namesUser(value))
+      draft.errors.push(`${name}: ${userProblem}; use AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY`);
   }
 }
 

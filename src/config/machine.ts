@@ -1,11 +1,11 @@
 /** What only a look at the machine shows: folders without rights, disks that are too small, certificates, ports. */
-import { accessSync, constants, statfsSync, statSync } from 'node:fs';
+import { accessSync, constants, existsSync, realpathSync, statfsSync, statSync } from 'node:fs';
 import { formatSize } from '../core/sizes.ts';
-import type { Role } from './config.ts';
+import { clusterOf, type Role } from './config.ts';
 import { existingStoreBytes, nearestExisting, storesOf } from './defaults.ts';
 import { complain, type Draft } from './draft.ts';
 import { checkPorts } from './ports.ts';
-import { readClientCa, readTlsFiles } from './tls-files.ts';
+import { type OwnNode, problemsWithOwn, readClientCa, readTlsFiles } from './tls-files.ts';
 
 /**
  * Adds to the errors of the draft, and to what was found right.
@@ -14,9 +14,9 @@ import { readClientCa, readTlsFiles } from './tls-files.ts';
 export async function checkMachine(draft: Draft, role: Role, portsInUse?: 'error' | 'found'): Promise<void> {
   const dataUsable = checkFolder(draft, 'data_dir');
   if (role !== 'coordinator') checkStores(draft, dataUsable);
-  checkTls(draft, 'tls');
-  if (draft.values.get('cluster.backend') === 'etcd') checkTls(draft, 'cluster.etcd');
-  for (let index = 0; index < (draft.counts.get('ufs') ?? 0); index++) checkTls(draft, `ufs[${index}]`);
+  checkTls(draft, role, 'tls');
+  if (draft.values.get('cluster.backend') === 'etcd') checkTls(draft, role, 'cluster.etcd');
+  for (let index = 0; index < (draft.counts.get('ufs') ?? 0); index++) checkTls(draft, role, `ufs[${index}]`);
   if (portsInUse !== undefined) await checkPorts(draft, role, portsInUse);
 }
 
@@ -24,8 +24,23 @@ export async function checkMachine(draft: Draft, role: Role, portsInUse?: 'error
 function checkStores(draft: Draft, dataUsable: boolean): void {
   const count = draft.counts.get('worker.store') ?? 0;
   const keys = Array.from({ length: count }, (_, index) => `worker.store[${index}]`);
+  checkApart(draft, keys);
   const usable = keys.map((key) => checkFolder(draft, `${key}.dir`) && draft.values.has(`${key}.size`));
   if (dataUsable && usable.every(Boolean)) checkRoom(draft);
+}
+
+/** One folder may have several names, by links; those that are written alike were told of before. */
+function checkApart(draft: Draft, keys: readonly string[]): void {
+  const seen = new Map<string, { key: string; dir: string }>();
+  for (const key of keys) {
+    const dir = draft.values.get(`${key}.dir`);
+    if (typeof dir !== 'string' || !existsSync(dir)) continue;
+    const real = realpathSync(dir);
+    const earlier = seen.get(real);
+    if (earlier !== undefined && earlier.dir !== dir)
+      complain(draft, `${key}.dir`, `is the folder of ${earlier.key} as well, ${real}; each store has its own`);
+    else seen.set(real, { key, dir });
+  }
 }
 
 /** True: it is a folder that may be written, or one that can be made. */
@@ -87,7 +102,12 @@ function checkRoom(draft: Draft): void {
 
 const dayMs = 86_400_000;
 
-function checkTls(draft: Draft, table: string): void {
+function nodeOf(draft: Draft, role: Role): OwnNode {
+  const { backend, host } = clusterOf(draft, role);
+  return { role, backend, host, nodes: draft.values.get('tls.nodes') as OwnNode['nodes'] };
+}
+
+function checkTls(draft: Draft, role: Role, table: string): void {
   const file = (name: string): string | undefined => draft.values.get(`${table}.${name}`) as string | undefined;
   const { pem, problems, endsMs } = readTlsFiles({
     caFile: file('ca_file'),
@@ -98,7 +118,10 @@ function checkTls(draft: Draft, table: string): void {
   const nodeCa = draft.values.get('tls.nodes') === 'mtls' ? pem.ca : undefined;
   const clients = readClientCa(file('client_ca_file'), nodeCa);
   if (clients.problem !== undefined) complain(draft, `${table}.client_ca_file`, clients.problem);
-  if (problems.length === 0 && endsMs !== undefined) {
+  if (problems.length > 0) return;
+  const own = table === 'tls' ? problemsWithOwn(pem, nodeOf(draft, role)) : [];
+  for (const { setting, problem } of own) complain(draft, `${table}.${setting}`, problem);
+  if (own.length === 0 && endsMs !== undefined) {
     const days = Math.floor((endsMs - Date.now()) / dayMs);
     draft.found.push(
       `${table}.cert_file: ${file('cert_file')} is valid for ${days} more days, and ${table}.key_file is its key`,

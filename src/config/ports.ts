@@ -1,5 +1,6 @@
 /** Whether the ports of a configuration can be listened on. */
-import { createServer, type Server } from 'node:net';
+import { lookup } from 'node:dns/promises';
+import { createServer, isIPv4, type Server } from 'node:net';
 import type { Role } from './config.ts';
 import { complain, type Draft } from './draft.ts';
 import { parseListen } from './forms.ts';
@@ -33,15 +34,17 @@ export function reasonNotToListen(error: unknown, port: number): string {
  */
 export async function checkPorts(draft: Draft, role: Role, inUse: 'error' | 'found'): Promise<void> {
   const opened: Server[] = [];
-  const seen = new Map<string, string>();
+  const seen: { readonly key: string; readonly address: string; readonly port: number }[] = [];
   for (const { key } of portsOf(role)) {
     const written = String(draft.values.get(key));
     const listen = parseListen(written);
     if (listen === undefined) continue;
-    const other = listen.port === 0 ? undefined : seen.get(written);
-    seen.set(written, key);
+    const { port } = listen;
+    const address = await addressOf(listen.host);
+    const other = seen.find((one) => port !== 0 && one.port === port && overlap(one.address, address));
+    seen.push({ key, address, port });
     if (other !== undefined) {
-      complain(draft, key, `${written} is the address of ${other} as well; each port has its own`);
+      complain(draft, key, `${written} is the address of ${other.key} as well; each port has its own`);
       continue;
     }
     try {
@@ -54,6 +57,21 @@ export async function checkPorts(draft: Draft, role: Role, inUse: 'error' | 'fou
     }
   }
   await Promise.all(opened.map((server) => new Promise((resolve) => server.close(resolve))));
+}
+
+/** What `listen` makes of a host. One that is not known is told of when it is listened on. */
+async function addressOf(host: string): Promise<string> {
+  try {
+    return (await lookup(host)).address;
+  } catch {
+    return host;
+  }
+}
+
+/** Whether both cannot listen on the same port: `localhost` is `127.0.0.1`, `0.0.0.0` and `::` are all there are. */
+function overlap(one: string, other: string): boolean {
+  const all = (address: string, of: string): boolean => address === '::' || (address === '0.0.0.0' && isIPv4(of));
+  return one === other || all(one, other) || all(other, one);
 }
 
 /** Rejects as `listen` does. */

@@ -7,7 +7,7 @@ import { clusterOf, type Role } from './config.ts';
 import { lanesOf, leastBudgetBytes, memoryBudgetOf } from './defaults.ts';
 import { complain, type Draft } from './draft.ts';
 import { checkEtcd } from './etcd.ts';
-import { isLoopback, parseListen } from './forms.ts';
+import { isLoopback, namesUser, parseListen, userProblem } from './forms.ts';
 import { portsOf } from './ports.ts';
 import { checkReading } from './reading.ts';
 import { checkRetention } from './retention.ts';
@@ -30,6 +30,7 @@ export function checkRules(draft: Draft, role: Role): void {
   checkRetention(draft, (key, problem) => complain(draft, key, problem));
   checkReading(draft, complain);
   for (let index = 0; index < (draft.counts.get('ufs') ?? 0); index++) checkUfs(draft, index);
+  for (const table of ['ufs', 'reading.rule']) checkPrefixes(draft, table);
   checkOrder(draft, 'ingest.retry_base', 'ingest.retry_max');
 }
 
@@ -79,6 +80,10 @@ function checkNoCoordinator(draft: Draft): void {
 
 function checkCoordinator(draft: Draft): void {
   const written = String(draft.values.get('cluster.coordinator'));
+  if (namesUser(written)) {
+    complain(draft, 'cluster.coordinator', `${userProblem}; use cluster.token`);
+    return;
+  }
   const url = /^[a-z]+:\/\//i.test(written) ? written : `http://${written}`;
   if (!URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol)) {
     complain(draft, 'cluster.coordinator', `must be the address of a coordinator, http://HOST:PORT, not "${written}"`);
@@ -147,6 +152,22 @@ function checkStores(draft: Draft): void {
   }
 }
 
+/** Of two entries for the same paths one would do nothing. */
+function checkPrefixes(draft: Draft, table: string): void {
+  const seen = new Map<string, number>();
+  for (let index = 0; index < (draft.counts.get(table) ?? 0); index++) {
+    const key = `${table}[${index}].prefix`;
+    const prefix = draft.values.get(key);
+    if (typeof prefix !== 'string') continue;
+    // Of an origin the slash at the end says nothing; a rule without it is for the object of that name as well.
+    const paths = table === 'ufs' ? prefix.replace(/(?<=[^/])\/$/, '') : prefix;
+    const earlier = seen.get(paths);
+    if (earlier !== undefined)
+      complain(draft, key, `is the prefix of ${table}[${earlier}] as well; one entry has it all`);
+    else seen.set(paths, index);
+  }
+}
+
 const onlyS3 = [
   'endpoint',
   'region',
@@ -168,6 +189,8 @@ function checkUfs(draft: Draft, index: number): void {
       complain(draft, at('prefix'), `must be s3://, s3://bucket/… or file:///dir, not "${prefix}"`);
     }
   }
+  if (namesUser(String(draft.values.get(at('endpoint')))))
+    complain(draft, at('endpoint'), `${userProblem}; use access_key_id and secret_access_key`);
   if (has('access_key_id') !== has('secret_access_key')) {
     const [there, missing] = has('access_key_id')
       ? ['access_key_id', 'secret_access_key']

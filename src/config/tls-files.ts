@@ -1,6 +1,7 @@
 /** Keys and certificates in files: what they hold, and everything that is wrong with them. */
 import { X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
+import { isIP } from 'node:net';
 import { createSecureContext } from 'node:tls';
 import { reportOf } from '../core/errors.ts';
 import type { ClientTls } from '../core/node-tls.ts';
@@ -23,7 +24,6 @@ export interface ReadTls {
   readonly endsMs?: number;
 }
 
-/** @param nowMs milliseconds since the epoch */
 /** The CA of people and programs. @param nodeCa of nodes, where they show certificates: whoever one of those signs is a node */
 export function readClientCa(
   file: string | undefined,
@@ -39,11 +39,64 @@ export function readClientCa(
 }
 
 function fingerprintsIn(pem: string): string[] {
+  return certificatesIn(pem).map(({ fingerprint256 }) => fingerprint256);
+}
+
+/** Throws where one of them is damaged. */
+function certificatesIn(pem: string): X509Certificate[] {
   return [...pem.matchAll(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g)].map(
-    ([one]) => new X509Certificate(one).fingerprint256,
+    ([one]) => new X509Certificate(one),
   );
 }
 
+export interface OwnNode {
+  readonly role: string;
+  readonly backend: string;
+  /** By which others call it. */
+  readonly host: string;
+  readonly nodes: 'token' | 'mtls';
+}
+
+/** Why other nodes refuse a certificate that is right by itself. */
+export function problemsWithOwn({ cert, ca }: ClientTls, { role, backend, host, nodes }: OwnNode): TlsProblem[] {
+  if (cert === undefined) return [];
+  const problems: string[] = [];
+  if (nodes === 'mtls' && ca !== undefined && !isSignedBy(cert, ca))
+    problems.push('is not signed by the CA in tls.ca_file, so that other nodes refuse it; have that one sign it');
+  // Other nodes call workers by their hosts, and of coordinators those on etcd.
+  const called = role === 'worker' || (role === 'coordinator' && backend === 'etcd');
+  if (called && !isFor(cert, host))
+    problems.push(
+      `is not for ${host}, by which other nodes call this one; have one made that names it, or set cluster.host`,
+    );
+  return problems.map((problem) => ({ setting: 'cert_file', problem: `the certificate ${problem}` }));
+}
+
+/**
+ * Whether those who trust `ca` trust the first certificate of `cert`, perhaps by others that stand behind it. Both in PEM.
+ * Only signatures are looked at.
+ */
+function isSignedBy(cert: string, ca: string): boolean {
+  const trusted = certificatesIn(ca);
+  const [first, ...between] = certificatesIn(cert);
+  let one = first;
+  // Each step uses one certificate up.
+  for (let steps = between.length; one !== undefined && steps >= 0; steps--) {
+    const { fingerprint256 } = one;
+    const signs = (other: X509Certificate): boolean => one!.checkIssued(other) && one!.verify(other.publicKey);
+    if (trusted.some((other) => other.fingerprint256 === fingerprint256 || signs(other))) return true;
+    one = between.find(signs);
+  }
+  return false;
+}
+
+/** Whether the first certificate of `cert` (PEM) is for a host name or an address. */
+function isFor(cert: string, host: string): boolean {
+  const first = certificatesIn(cert)[0];
+  return (isIP(host) === 0 ? first?.checkHost(host) : first?.checkIP(host)) !== undefined;
+}
+
+/** @param nowMs milliseconds since the epoch */
 export function readTlsFiles({ caFile, certFile, keyFile }: TlsFiles, nowMs = Date.now()): ReadTls {
   const problems: TlsProblem[] = [];
   const complain = (setting: TlsProblem['setting'], problem: string): void => void problems.push({ setting, problem });
@@ -63,6 +116,8 @@ export function readTlsFiles({ caFile, certFile, keyFile }: TlsFiles, nowMs = Da
       : `${keyFile} is not the key of ${certFile} (${why})`;
   const caWrong = ca === undefined ? undefined : wrongIn({ ca });
   if (caWrong !== undefined) complain('ca_file', `${caFile} has no certificates in PEM (${caWrong})`);
+  else if (ca !== undefined && certificatesIn(ca).every(({ validTo }) => Date.parse(validTo) <= nowMs))
+    complain('ca_file', `nothing in ${caFile} is valid any more; put the certificates of today's CA in its place`);
   const certWrong = cert === undefined ? undefined : wrongIn({ cert });
   if (certWrong !== undefined) complain('cert_file', `${certFile} has no certificate in PEM (${certWrong})`);
   if (cert === undefined || certWrong !== undefined) return { pem: pemOf({ ca, cert, key }), problems };

@@ -1,7 +1,7 @@
 /** `[traces]`: where spans of OpenTelemetry go. */
 import Type from 'typebox';
 import { complain, type Draft } from './draft.ts';
-import { choice, number, path, secret, text, url } from './forms.ts';
+import { choice, namesUser, number, path, secret, text, url, userProblem } from './forms.ts';
 
 export const samplers = [
   'always_on',
@@ -105,8 +105,8 @@ export function tracesOf({ values, sources }: Draft): TracesConfig | undefined {
 
 export function checkTraces(draft: Draft): void {
   const endpoint = draft.values.get('traces.endpoint') as string | undefined;
-  if (endpoint !== undefined && /^https?:\/\/[^/?#]*@/i.test(endpoint))
-    complain(draft, 'traces.endpoint', 'has a user or a password in it, which would be shown; use traces.headers');
+  if (endpoint !== undefined && namesUser(endpoint))
+    complain(draft, 'traces.endpoint', `${userProblem}; use traces.headers`);
   for (const name of ['headers', 'attributes'])
     if (pairsIn(draft.values.get(`traces.${name}`) as string | undefined) === undefined)
       complain(draft, `traces.${name}`, 'is not a list of name=value with commas between them, percent-encoded');

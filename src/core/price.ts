@@ -1,12 +1,14 @@
 /** What requests to origins cost, by the table of the configuration. Pure. */
 
+import { covers } from './path-scope.ts';
+
 /** Requests to an origin, by what they ask. */
 export const requestKinds = ['list', 'head', 'rangedGet', 'wholeGet'] as const;
 export type RequestKind = (typeof requestKinds)[number];
 export type RequestCounts = Record<RequestKind, number>;
 
 export interface PriceRow {
-  /** Of all paths that begin with it, unless a longer one does. Empty: of all others. */
+  /** Of it and all paths below it, unless a longer one has them. Empty: of all others. */
   readonly prefix: string;
   /** For each 1,000 requests. */
   readonly list: number;
@@ -87,9 +89,14 @@ export class RequestTally {
   }
 
   #of(path: string): Spent {
-    const at = this.#rows.findIndex(({ prefix }) => path.startsWith(prefix));
+    const at = this.#rows.findIndex(({ prefix }) => isBelow(prefix, path));
     return at < 0 ? this.#unpriced : this.#spent[at]!;
   }
+}
+
+/** A prefix ends where a name ends: what `s3://a` says is not for `s3://ab`. */
+function isBelow(prefix: string, path: string): boolean {
+  return prefix === '' || covers(prefix.replace(/(?<=[^/])\/$/, ''), path);
 }
 
 function nothing(): Spent {

@@ -4,7 +4,7 @@ import { workerStates } from '../core/membership.ts';
 import { limitedOrigins, type MetricRow, requestSeconds, statusClasses } from './metric-row.ts';
 
 /** What a certificate is used for. */
-export const certificateUses = ['node', 'ca', 'etcd', 'etcd-ca'] as const;
+export const certificateUses = ['node', 'ca', 'client-ca', 'etcd', 'etcd-ca'] as const;
 export const leaseResults = ['accepted', 'refused', 'unanswered'] as const;
 const jobSeconds = [1, 5, 15, 60, 300, 900, 3600, 14_400, 43_200, 86_400];
 /** `worker.lanes` is at most 64. */
@@ -186,8 +186,13 @@ export const daemonMetrics = {
     unit: 'seconds',
     role: 'both',
     stability: 'stable',
-    labels: { use: { says: 'those that are in use: `node`, `ca`, `etcd`, `etcd-ca`', most: certificateUses.length } },
-    help: 'When the first certificate of a file ends, in seconds since the epoch: that of this node, of the authority by which nodes are known, and both for etcd.',
+    labels: {
+      use: {
+        says: 'those that are in use: `node`, `ca`, `client-ca`, `etcd`, `etcd-ca`',
+        most: certificateUses.length,
+      },
+    },
+    help: 'When the first certificate of a file ends, in seconds since the epoch: that of this node, of the authorities by which nodes, and people, are known, and both for etcd.',
   },
   httpRequests: {
     name: 'primed_http_requests_total',

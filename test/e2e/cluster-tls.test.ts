@@ -14,7 +14,8 @@ import { temporaryFolder } from '../support/files.ts';
 import { expectContent, originEnvironment, startTestOrigin } from '../support/origin.ts';
 
 const cluster = makeAuthority('cluster');
-const stranger = makeAuthority('stranger').sign('stranger');
+const strangers = makeAuthority('stranger');
+const stranger = strangers.sign('stranger');
 const objects = [
   { key: 'data/cut.bin', sizeBytes: 10 * MiB + 77 },
   { key: 'data/small.bin', sizeBytes: 5_000 },
@@ -204,7 +205,10 @@ it('people need no certificate, and the command line trusts the CA that it is to
 });
 
 it('a worker with a certificate of another CA does not become a member, and says why', async () => {
-  const worker = await spawnDaemon(order('worker', 'w3', files('w3', stranger)));
+  const env = files('w3', stranger);
+  // It knows that CA, and nobody else does.
+  writeFileSync(env.PRIMED_TLS_CA_FILE!, cluster.cert + strangers.cert);
+  const worker = await spawnDaemon(order('worker', 'w3', env));
   await expect
     .poll(() => worker.log(), { timeout: 20_000 })
     .toMatch(/UNAUTHENTICATED.*client certificate is not accepted/);
@@ -256,10 +260,17 @@ it('takes another CA while it runs: first known beside the old one, then signing
   }
 });
 
-it('a key that is not that of the certificate ends the start by name', async () => {
-  const mixed = { cert: cluster.sign('a').cert, key: cluster.sign('b').key };
-  const daemon = await spawnDaemon(order('coordinator', 'mixed', files('mixed', mixed)));
+it.each([
+  ['of another CA', stranger, /PRIMED_TLS_CERT_FILE: the certificate is not signed by the CA in tls\.ca_file/],
+  [
+    'with the key of another one',
+    { cert: cluster.sign('a').cert, key: cluster.sign('b').key },
+    /PRIMED_TLS_KEY_FILE: .*is not the key of/,
+  ],
+])('a certificate %s ends the start by name', async (what, shown, reason) => {
+  const id = what.replaceAll(' ', '-');
+  const daemon = await spawnDaemon(order('coordinator', id, files(id, shown)));
   const { code } = await daemon.exited;
   expect(code).toBe(78);
-  expect(daemon.log()).toMatch(/PRIMED_TLS_KEY_FILE: .*is not the key of/);
+  expect(daemon.log()).toMatch(reason);
 });

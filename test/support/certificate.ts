@@ -27,13 +27,16 @@ export function makeAuthority(name: string): Authority {
     const ca = issue(dir, name, ['-addext', 'basicConstraints=critical,CA:TRUE']);
     return {
       cert: ca.cert,
-      sign: (node, days = 2) =>
-        inFolder((at) => {
-          writeFileSync(join(at, 'ca-key'), ca.key);
-          writeFileSync(join(at, 'ca-cert'), ca.cert);
-          return issue(at, node, ['-CA', join(at, 'ca-cert'), '-CAkey', join(at, 'ca-key'), '-days', `${days}`]);
-        }),
+      sign: (node, days = 2) => signedBy(ca, node, days),
     };
+  });
+}
+
+export function signedBy(by: Certificate, name: string, days = 2): Certificate {
+  return inFolder((dir) => {
+    writeFileSync(join(dir, 'by-key'), by.key);
+    writeFileSync(join(dir, 'by-cert'), by.cert);
+    return issue(dir, name, ['-CA', join(dir, 'by-cert'), '-CAkey', join(dir, 'by-key'), '-days', `${days}`]);
   });
 }
 

@@ -156,11 +156,13 @@ test('the ends of certificates are those of the ones in use, also after others h
   const telemetry = makeTelemetry({ processMetrics: false });
   const authority = makeAuthority('the nodes');
   const { cert, key } = authority.sign('node');
-  const live = { tls: { server: { cert, key }, client: { ca: authority.cert } }, etcdTls: {} };
+  const people = makeCertificate(1);
+  const live = { tls: { server: { cert, key, peopleCa: people.cert }, client: { ca: authority.cert } }, etcdTls: {} };
   showCertificates(telemetry, live);
   const name = 'primed_certificate_expiry_timestamp_seconds';
   const before = await samples(telemetry, name);
-  expect(Object.keys(before).sort()).toEqual([`${name}{use="ca"}`, `${name}{use="node"}`]);
+  expect(Object.keys(before).sort()).toEqual(['ca', 'client-ca', 'node'].map((use) => `${name}{use="${use}"}`));
+  expect(before[`${name}{use="client-ca"}`]).toBe(firstEndMs(people.cert)! / 1000);
   const days = (before[`${name}{use="node"}`]! * 1000 - Date.now()) / 86_400_000;
   expect(days).toBeGreaterThan(1.9);
   expect(days).toBeLessThanOrEqual(2);

@@ -317,6 +317,42 @@ test('origins that contradict themselves are refused', () => {
   expect(refused('prefix = "file:///data"\nregion = "x"')).toEqual(['ufs[0].region: is for s3:// prefixes only']);
 });
 
+test('two entries for the same paths are refused: one would do nothing', () => {
+  const refused = (table: string, ...prefixes: string[]) =>
+    errorsOf({ file: toml(prefixes.map((prefix) => `[[${table}]]\nprefix = "${prefix}"\n`).join('')) });
+  expect(refused('ufs', 's3://a', 's3://b/', 's3://a/')).toEqual([
+    expect.stringMatching(/:6: ufs\[2\]\.prefix: is the prefix of ufs\[0\] as well/),
+  ]);
+  expect(refused('reading.rule', 's3://a/x/', 's3://a/x/')).toEqual([
+    expect.stringMatching(/:4: reading\.rule\[1\]\.prefix: is the prefix of reading\.rule\[0\] as well/),
+  ]);
+  const apart = '[[ufs]]\nprefix = "s3://"\n[[ufs]]\nprefix = "s3://a"\n[[ufs]]\nprefix = "s3://a/b/"\n';
+  // A rule for the object `a/x` is another one than that for what lies below it.
+  const rules = '[[reading.rule]]\nprefix = "s3://a/x"\n[[reading.rule]]\nprefix = "s3://a/x/"\n';
+  expect(load({ file: toml(apart + rules) }).ufs).toHaveLength(3);
+});
+
+test('an address with a user or a password in it is refused, and what is refused does not show it', () => {
+  const given = [
+    { file: toml('[[ufs]]\nprefix = "s3://"\nendpoint = "http://who:hush@o"') },
+    { file: toml('[[ufs]]\nprefix = "s3://"\nendpoint = "ftp://who:hush@o"') },
+    { file: toml('cluster.coordinator = "https://who:hush@o"'), role: 'worker' },
+    { file: toml('[cluster]\nbackend = "etcd"\netcd.endpoints = "http://who:hush@o"'), role: 'coordinator' },
+    { env: { AWS_ENDPOINT_URL: 'https://who:hush@o' } },
+    { env: { AWS_ENDPOINT_URL: 'who://who:hush@o' } },
+  ] as const;
+  const all = given.map(errorsOf);
+  expect(all.map(([line, ...more]) => [line!.replace(/^\/\S+:(\d+):/, '$1:').slice(0, 80), more])).toEqual([
+    ['3: ufs[0].endpoint: has a user or a password in it, which would be shown; use ac', []],
+    ['3: ufs[0].endpoint: must be a URL that starts with http:// or https://, not "ftp', []],
+    ['1: cluster.coordinator: has a user or a password in it, which would be shown; us', []],
+    ['3: cluster.etcd.endpoints: "http://…@o" is not http://HOST:PORT or https://HOST:', []],
+    ['AWS_ENDPOINT_URL: has a user or a password in it, which would be shown; use AWS_', []],
+    ['AWS_ENDPOINT_URL: must be a URL that starts with http:// or https://, not "who:/', []],
+  ]);
+  expect(JSON.stringify(all)).not.toMatch(/hush/);
+});
+
 test('a budget that cannot hold the slots of all lanes is refused with the numbers', () => {
   expect(errorsOf({ env: { PRIMED_WORKER_LANES: '16', PRIMED_WORKER_PART_SIZE: '64MB' } })).toEqual([
     expect.stringContaining(' is too little for 16 lanes with parts of 64.00MB: they need 6.67GB'),

@@ -1,5 +1,5 @@
 /** What a look at the machine shows, and what a configuration looks like on it. */
-import { mkdirSync, mkdtempSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, statfsSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -9,9 +9,9 @@ import { defaultBudget, leastBudgetBytes } from '../../../src/config/defaults.ts
 import { acceptConfig, readConfig } from '../../../src/config/load.ts';
 import { checkMachine } from '../../../src/config/machine.ts';
 import { showConfig } from '../../../src/config/show.ts';
-import { readTlsFiles } from '../../../src/config/tls-files.ts';
+import { problemsWithOwn, readTlsFiles } from '../../../src/config/tls-files.ts';
 import { GiB, MiB } from '../../../src/core/units.ts';
-import { makeAuthority } from '../../support/certificate.ts';
+import { makeAuthority, signedBy } from '../../support/certificate.ts';
 
 let folder: string;
 beforeEach(() => {
@@ -101,6 +101,55 @@ test('certificates: missing, no PEM, another key, expired, and what is right', a
   expect(problems(Date.now() - dayMs)).toEqual([expect.stringMatching(/begins to be valid only at/)]);
 });
 
+test('certificates that other nodes would refuse: of another CA, for another host, and a CA that has ended', async () => {
+  const [ca, other] = [makeAuthority('ca'), makeAuthority('other')];
+  const node = ca.sign('node');
+  for (const [name, text] of Object.entries({ cert: node.cert, key: node.key, ca: ca.cert, other: other.cert }))
+    writeFileSync(join(folder, name), text);
+  const of = (caFile: string, lines: string, role = 'worker') =>
+    checked(
+      `data_dir = "data"\napi_token = "t"\ncluster.coordinator = "https://127.0.0.1"\n${lines}\n[tls]\ncert_file = "cert"\nkey_file = "key"\nca_file = "${caFile}"\nnodes = "mtls"`,
+      { role },
+    );
+  expect((await of('ca', '')).errors).toEqual([]);
+  expect((await of('other', '')).errors).toEqual([
+    expect.stringMatching(/^primed\.toml:9: tls\.cert_file: the certificate is not signed by the CA in tls\.ca_file/),
+  ]);
+  expect((await of('ca', 'cluster.host = "node7"')).errors).toEqual([
+    expect.stringMatching(
+      /^primed\.toml:9: tls\.cert_file: the certificate is not for node7, by which other nodes call/,
+    ),
+  ]);
+  // Workers call it by what their `cluster.coordinator` says.
+  expect((await of('ca', 'cluster.host = "node7"', 'coordinator')).errors).toEqual([]);
+  const { problems } = readTlsFiles({ caFile: join(folder, 'ca') }, Date.now() + 3 * 86_400_000);
+  expect(problems).toEqual([
+    { setting: 'ca_file', problem: expect.stringMatching(/^nothing in .*ca is valid any more;/) },
+  ]);
+});
+
+test('a certificate is signed by what is trusted, also by another one that stands behind it', async () => {
+  const root = makeAuthority('root');
+  const between = root.sign('between');
+  const leaf = signedBy(between, 'leaf');
+  const node = { role: 'worker', backend: 'embedded', host: '127.0.0.1', nodes: 'mtls' } as const;
+  const problems = (cert: string) => problemsWithOwn({ cert, ca: root.cert }, node);
+  expect(problems(leaf.cert + between.cert)).toEqual([]);
+  expect(problems(leaf.cert)).toEqual([{ setting: 'cert_file', problem: expect.stringContaining('is not signed by') }]);
+  expect(problems(root.cert)).toEqual([]);
+});
+
+test('a folder that two stores have by two names is one error, before anything is made', async () => {
+  mkdirSync(join(folder, 'one'));
+  symlinkSync(join(folder, 'one'), join(folder, 'two'));
+  const { errors } = await checked(
+    'data_dir = "data"\n[[worker.store]]\ndir = "one"\nsize = "16MB"\n[[worker.store]]\ndir = "two"\nsize = "16MB"',
+  );
+  expect(errors).toEqual([
+    'primed.toml:9: worker.store[1].dir: is the folder of worker.store[0] as well, one; each store has its own',
+  ]);
+});
+
 test('ports: taken, on a foreign address, the same twice; a check says what is in use and goes on', async () => {
   const taken = createServer().listen(0, '127.0.0.1');
   await new Promise((resolve) => taken.once('listening', resolve));
@@ -131,6 +180,26 @@ test('ports: taken, on a foreign address, the same twice; a check says what is i
     expect.stringMatching(/:4: worker\.http_listen: .* is the address of api\.listen as well/),
   );
   taken.close();
+});
+
+test('the same port twice is one error, however its address is written, also for a check beside a daemon', async () => {
+  const errors = async (api: string, http: string): Promise<string[]> => {
+    const toml = `data_dir = "data"\ninsecure = true\napi.listen = "${api}"\nworker.http_listen = "${http}"\n`;
+    writeFileSync(join(folder, 'primed.toml'), `${toml}worker.s3_listen = "127.0.0.1:0"`);
+    const draft = readConfig({ role: 'standalone', env: {}, flags: {}, file: join(folder, 'primed.toml') });
+    await checkMachine(draft, 'standalone', 'found');
+    return draft.errors;
+  };
+  const free = createServer().listen(0, '127.0.0.1');
+  await new Promise((resolve) => free.once('listening', resolve));
+  const { port } = free.address() as { port: number };
+  await new Promise((resolve) => free.close(resolve));
+  const twice = [expect.stringMatching(/:4: worker\.http_listen: .* is the address of api\.listen as well/)];
+  expect(await errors(`127.0.0.1:${port}`, `localhost:${port}`)).toEqual(twice);
+  expect(await errors(`127.0.0.1:${port}`, `0.0.0.0:${port}`)).toEqual(twice);
+  expect(await errors(`[::]:${port}`, `127.0.0.1:${port}`)).toEqual(twice);
+  expect(await errors(`127.0.0.1:${port}`, `127.0.0.2:${port}`)).toEqual([]);
+  expect(await errors('127.0.0.1:0', '127.0.0.1:0')).toEqual([]);
 });
 
 test('the default budget grows with the memory, and always holds the slots of the default lanes', () => {
