@@ -16,7 +16,7 @@ import type { JobSource, JobType, LoadOptions } from '../core/job.ts';
 import type { JobProgress, Tally } from '../core/job-machine.ts';
 import type { LimitSums } from '../core/limit-causes.ts';
 import type { JobId, Ledger, LoadId, RunId } from '../core/types.ts';
-import { checkDatabase } from '../store/database-file.ts';
+import { prepareDatabase } from '../store/new-database.ts';
 import { refusal } from '../store/upgrade.ts';
 import { jobStoreSteps } from './job-store-steps.ts';
 import { decodeChunk, encodeChunk, type ManifestChunk } from './manifest.ts';
@@ -108,7 +108,7 @@ export class JobStore {
   /** Opens or creates the store below `dir`. Throws STORE_VERSION for another format, STORE_FOREIGN, STORE_CORRUPT. */
   constructor(dir: string) {
     mkdirSync(dir, { recursive: true });
-    checkDatabase(dir, 'jobs');
+    prepareDatabase(dir, 'jobs');
     this.#root = open({ path: dir, maxDbs: 8, noSync: false, noSubdir: false });
     this.#jobs = this.#root.openDB({ name: 'jobs', encoding: 'msgpack' });
     this.#chunks = this.#root.openDB({ name: 'chunks', encoding: 'binary' });

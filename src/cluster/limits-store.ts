@@ -4,7 +4,7 @@ import { type Database, open, type RootDatabase } from 'lmdb';
 import { PrimedError } from '../core/errors.ts';
 import type { OriginLimit } from '../core/origin-limits.ts';
 import type { Pin } from '../core/retention.ts';
-import { checkDatabase } from '../store/database-file.ts';
+import { prepareDatabase } from '../store/new-database.ts';
 
 /** Where they are kept: in a database of this coordinator, or in one that several share. */
 export interface SetStore<T> {
@@ -44,7 +44,7 @@ export function openPinsStore(dir: string): PinsStore {
 
 function openSetStore<T>(dir: string, name: 'limits' | 'pins'): SetStore<T> {
   mkdirSync(dir, { recursive: true });
-  checkDatabase(dir, name);
+  prepareDatabase(dir, name);
   const root: RootDatabase = open({ path: dir, maxDbs: 2, noSync: false, noSubdir: false });
   const meta: Database<number, string> = root.openDB({ name: 'meta', encoding: 'msgpack' });
   const rows: Database<T, string> = root.openDB({ name, encoding: 'msgpack' });

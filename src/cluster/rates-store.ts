@@ -8,7 +8,7 @@ import { type Database, open, type RootDatabase } from 'lmdb';
 import { coarsePoints } from '../core/rate-history.ts';
 import type { RateRow, RateRows } from '../core/rate-rows.ts';
 import type { Log } from '../core/types.ts';
-import { checkDatabase } from '../store/database-file.ts';
+import { prepareDatabase } from '../store/new-database.ts';
 
 /** Version of what is kept; key `format` of `meta`. */
 const format = 1;
@@ -40,7 +40,7 @@ export function openRatesStore(dir: string, log: Log): RatesStore | undefined {
 
 function opened(dir: string, log: Log): RatesStore {
   mkdirSync(dir, { recursive: true });
-  checkDatabase(dir, 'rates');
+  prepareDatabase(dir, 'rates');
   const root: RootDatabase = open({ path: dir, maxDbs: 2, noSync: false, noSubdir: false });
   try {
     return within(root, dir, log);

@@ -23,7 +23,7 @@ import {
   type WorkerRow,
 } from '../core/membership.ts';
 import type { Clock, Log, WorkerId } from '../core/types.ts';
-import { checkDatabase } from '../store/database-file.ts';
+import { prepareDatabase } from '../store/new-database.ts';
 
 const format = 1;
 /** So often a lease is looked at, as a share of it. */
@@ -97,7 +97,7 @@ class EmbeddedRegistry implements Registry, Registrations {
 
   constructor({ dir, leaseMs, clock, log }: RegistryOptions) {
     mkdirSync(dir, { recursive: true });
-    checkDatabase(dir, 'workers');
+    prepareDatabase(dir, 'workers');
     this.leaseMs = leaseMs;
     this.#log = log;
     this.#root = open({ path: dir, maxDbs: 2, noSync: false, noSubdir: false });

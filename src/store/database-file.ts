@@ -130,8 +130,8 @@ interface Metas {
 
 function metasOf(fd: number): Metas | Damage {
   const head = readAt(fd, 0, metaBytes);
-  if (head.length === 0)
-    return { foreign: false, text: 'it is empty: it was cut off, or a first start was interrupted as it made it' };
+  // One that is made has a head before it has this name (new-database.ts).
+  if (head.length === 0) return { foreign: false, text: 'it is empty: it was cut off' };
   if (head.length >= metaBytes && !hasMagic(head)) return { foreign: true, text: '' };
   const first = decodeMeta(head);
   if (typeof first === 'string') return damaged('first', first);

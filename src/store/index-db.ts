@@ -28,6 +28,7 @@ import { KiB, MiB } from '../core/units.ts';
 import { makeFolder, releaseMapped } from '../platform/index.ts';
 import { checkDatabase, dataName } from './database-file.ts';
 import { indexSteps } from './index-steps.ts';
+import { prepareDatabase } from './new-database.ts';
 import { refusal } from './upgrade.ts';
 
 export const indexFormat = 6;
@@ -85,8 +86,11 @@ export class IndexDb {
    */
   constructor(dir: string, { readOnly = false }: { readonly readOnly?: boolean } = {}) {
     this.dir = dir;
-    if (!readOnly) makeFolder(dir);
-    checkDatabase(dir, 'index');
+    if (readOnly) checkDatabase(dir, 'index');
+    else {
+      makeFolder(dir);
+      prepareDatabase(dir, 'index');
+    }
     const options = { encoding: 'binary', keyEncoding: 'binary' } as const;
     try {
       this.#root = open({

@@ -27,7 +27,7 @@ import {
   openVolume,
   readMarker,
   storeSizeBytes,
-  syncFolder,
+  syncPath,
   type Volume,
   type VolumeSpec,
   warnIfBuffered,
@@ -111,8 +111,8 @@ async function openVolumes(index: IndexDb, options: StoreOptions): Promise<Volum
     if (fresh.length > 0) {
       await recordStores(index, places);
       // LMDB syncs its file; the name of a new one has to be durable before a store relies on it.
-      syncFolder(index.dir);
-      syncFolder(dirname(resolve(index.dir)));
+      syncPath(index.dir);
+      syncPath(dirname(resolve(index.dir)));
       for (const { dir, entry } of fresh) volumes.push(await createVolume(specOf(dir, entry)));
       await recordStores(index, places, 'ready');
     }

@@ -18,8 +18,9 @@ import { PrimedError, reportOf } from '../core/errors.ts';
 import { pathId } from '../core/path-id.ts';
 import type { Log } from '../core/types.ts';
 import { makeFolder, releaseMapped } from '../platform/index.ts';
-import { checkDatabase, dataName } from './database-file.ts';
+import { dataName } from './database-file.ts';
 import { lookupBytes, mappedLimitBytes, maxPathBytes } from './index-db.ts';
+import { prepareDatabase } from './new-database.ts';
 import type { Store } from './types.ts';
 
 export interface PathIdsOptions {
@@ -69,7 +70,7 @@ export class PathIds {
     this.#options = { ...defaults, ...options };
     const { dir } = options;
     makeFolder(dir);
-    this.#dropDamaged();
+    this.#prepare();
     this.#table = open<Buffer, Uint8Array>({
       ...{ path: dir, encoding: 'binary', keyEncoding: 'binary', compression: false },
       ...{ overlappingSync: false, noSync: false, noMetaSync: false, eventTurnBatching: false },
@@ -118,14 +119,15 @@ export class PathIds {
   }
 
   /** It is derived: a damaged one is made anew. */
-  #dropDamaged(): void {
+  #prepare(): void {
     const { dir, log } = this.#options;
     try {
-      checkDatabase(dir, 'ids');
+      prepareDatabase(dir, 'ids');
     } catch (error) {
       if (!(error instanceof PrimedError) || error.code !== 'STORE_CORRUPT') throw error;
       log.warn({ dir, reason: error.message }, 'the table of path ids is damaged, and made anew');
       rmSync(join(dir, dataName));
+      prepareDatabase(dir, 'ids');
     }
   }
 

@@ -8,7 +8,7 @@
  * What survives a crash: until the rename the old file, untouched, and what was begun of the new one is thrown away at the next
  * start; from the rename on the new one. Nothing of either kind is ever read as the other. Memory is bounded by a batch.
  */
-import { closeSync, existsSync, fsyncSync, linkSync, openSync, realpathSync, renameSync, rmSync } from 'node:fs';
+import { existsSync, linkSync, realpathSync, renameSync, rmSync } from 'node:fs';
 import { constants, copyFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Database, type Key, open, type RootDatabase } from 'lmdb';
@@ -16,7 +16,7 @@ import { PrimedError } from '../core/errors.ts';
 import type { Log } from '../core/types.ts';
 import { releaseMapped } from '../platform/index.ts';
 import { checkDatabase, type DatabaseKind, databases, dataName, isAheadOfDisk } from './database-file.ts';
-import { syncFolder } from './volume.ts';
+import { syncPath } from './volume.ts';
 
 /** Turns a row of one format into one of the next; undefined: the row goes. Must not keep the value. */
 export type Step = (table: string, key: Key, value: unknown) => unknown;
@@ -131,13 +131,13 @@ async function convert(database: Upgradable, from: number, watch: UpgradeWatch):
   } finally {
     await target.close();
   }
-  syncFile(join(dir, newName));
+  syncPath(join(dir, newName));
   rmSync(join(dir, `${newName}-lock`), { force: true });
   watch.at?.('copied');
   await keepBefore(dir, watch.log);
   watch.at?.('linked');
   renameSync(join(dir, newName), join(dir, dataName));
-  syncFolder(dir);
+  syncPath(dir);
   watch.at?.('renamed');
   const ms = Math.round(performance.now() - startedMs);
   watch.log.info({ ...facts, rows, ms, before: beforeName }, `${what} has the newer format`);
@@ -162,7 +162,7 @@ async function keepBefore(dir: string, log: Log): Promise<void> {
     );
   }
   await copyFile(data, copied, constants.COPYFILE_FICLONE);
-  syncFile(copied);
+  syncPath(copied);
   renameSync(copied, before);
 }
 
@@ -238,13 +238,4 @@ async function copy(
     await flush();
   }
   return rows;
-}
-
-function syncFile(path: string): void {
-  const fd = openSync(path, 'r');
-  try {
-    fsyncSync(fd);
-  } finally {
-    closeSync(fd);
-  }
 }

@@ -293,8 +293,8 @@ export async function createVolume(spec: VolumeSpec): Promise<Volume> {
     }
     writeSync(fd, encodeSuperblock(uuid, sizeBytes), 0, superblockBytes, 0);
     fsyncSync(fd);
-    syncFolder(dir);
-    syncFolder(dirname(dir));
+    syncPath(dir);
+    syncPath(dirname(dir));
     return new Volume(spec, fd);
   } catch (error) {
     if (fd !== undefined) closeSync(fd);
@@ -399,12 +399,12 @@ function writeMarker(dir: string, uuid: string): void {
     closeSync(fd);
   }
   renameSync(temporary, join(dir, markerName));
-  syncFolder(dir);
+  syncPath(dir);
 }
 
-/** Makes the names in a folder durable. */
-export function syncFolder(dir: string): void {
-  const fd = openSync(dir, 'r');
+/** Makes what is in a file durable, or the names in a folder. */
+export function syncPath(path: string): void {
+  const fd = openSync(path, 'r');
   try {
     fsyncSync(fd);
   } finally {

@@ -1,12 +1,24 @@
 /** Files of LMDB that were cut off or overwritten are refused before LMDB maps them; those that are whole never are, short or not. */
 import { type SpawnSyncReturns, spawnSync } from 'node:child_process';
-import { copyFileSync, mkdirSync, readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { open, type RootDatabase } from 'lmdb';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { JobStore } from '../../../src/cluster/job-store.ts';
 import { openLimitsStore, openPinsStore } from '../../../src/cluster/limits-store.ts';
+import { openRatesStore } from '../../../src/cluster/rates-store.ts';
 import { openRegistry } from '../../../src/cluster/registry.ts';
 import { upgradeJobStore } from '../../../src/cluster/upgrade-job-store.ts';
 import { PrimedError } from '../../../src/core/errors.ts';
@@ -14,6 +26,7 @@ import { systemClock } from '../../../src/platform/index.ts';
 import { checkDatabase, dataName, isAheadOfDisk } from '../../../src/store/database-file.ts';
 import { damageOfTrees } from '../../../src/store/database-format.ts';
 import { IndexDb } from '../../../src/store/index-db.ts';
+import { creatingName, prepareDatabase } from '../../../src/store/new-database.ts';
 import { PathIds } from '../../../src/store/path-ids.ts';
 import { projectRoot, temporaryFolder } from '../../support/files.ts';
 import { memoryLog } from '../../support/store-fixture.ts';
@@ -60,6 +73,24 @@ function placed(bytes: Uint8Array): string {
   mkdirSync(dir);
   writeFileSync(join(dir, dataName), bytes);
   return dir;
+}
+
+function emptied(): string {
+  const dir = placed(whole);
+  rmSync(join(dir, dataName));
+  return dir;
+}
+
+/** Of this process. */
+function openFiles(): string[] {
+  return readdirSync('/proc/self/fd').flatMap((fd) => {
+    try {
+      return [readlinkSync(join('/proc/self/fd', fd))];
+    } catch {
+      // The one that this list was read by.
+      return [];
+    }
+  });
 }
 
 function refusalOf(dir: string): string | undefined {
@@ -192,6 +223,53 @@ it('each database of a node says what it is, and what can be had again', async (
     expect(error).toMatchObject({ code: 'STORE_CORRUPT', message: expect.stringMatching(words) });
     expect(readFileSync(join(dir, dataName)).equals(whole.subarray(0, whole.length - 8 * pageBytes))).toBe(true);
   }
+});
+
+describe('one that is not there', () => {
+  const openings = [
+    (dir) => new IndexDb(dir),
+    (dir) => new JobStore(dir),
+    (dir) => openLimitsStore(dir),
+    (dir) => openRegistry({ dir, leaseMs: 1000, clock: systemClock, log: memoryLog() }),
+    (dir) => openRatesStore(dir, memoryLog())!,
+  ] as readonly ((dir: string) => { close(): Promise<void> })[];
+
+  it('is made whole under another name first; what an interrupted start left of that is no obstacle', async () => {
+    for (const openIt of openings)
+      for (const left of [undefined, Buffer.alloc(0), whole.subarray(0, 100), whole.subarray(0, -8 * pageBytes)]) {
+        const dir = emptied();
+        if (left !== undefined)
+          for (const name of [creatingName, `${creatingName}-lock`]) writeFileSync(join(dir, name), left);
+        const opened = openIt(dir);
+        expect(refusalOf(dir)).toBeUndefined();
+        expect(readdirSync(dir).toSorted()).toEqual([dataName, 'lock.mdb']);
+        expect(openFiles().filter((path) => path.includes(creatingName))).toEqual([]);
+        await opened.close();
+      }
+  });
+
+  it('takes the place of none that is there, damaged or not', () => {
+    for (const bytes of [Buffer.alloc(0), whole.subarray(0, pageBytes), whole]) {
+      const dir = placed(bytes);
+      writeFileSync(join(dir, creatingName), whole.subarray(0, 2 * pageBytes));
+      const prepare = (): void => prepareDatabase(dir, 'jobs');
+      if (bytes === whole) prepare();
+      else expect(prepare).toThrow(expect.objectContaining({ code: 'STORE_CORRUPT' }));
+      expect(readFileSync(join(dir, dataName)).equals(bytes)).toBe(true);
+    }
+  });
+
+  it('says why it cannot be made, and leaves none', () => {
+    const dir = emptied();
+    mkdirSync(join(dir, creatingName));
+    expect(() => new JobStore(dir)).toThrow(
+      expect.objectContaining({
+        code: 'STORE_IO',
+        message: expect.stringMatching(/the job store cannot be made in .* start again/),
+      }),
+    );
+    expect(existsSync(join(dir, dataName))).toBe(false);
+  });
 });
 
 it('ids of paths are made anew', async () => {
