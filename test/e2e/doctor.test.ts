@@ -1,15 +1,6 @@
 /** `primed doctor` on a node that is well, and on one where real things are broken. */
 import { execFileSync } from 'node:child_process';
-import {
-  chmodSync,
-  closeSync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  truncateSync,
-  writeFileSync,
-  writeSync,
-} from 'node:fs';
+import { chmodSync, mkdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -24,6 +15,7 @@ import { run } from '../support/cli.ts';
 import { executable, startDaemon } from '../support/daemon.ts';
 import { temporaryFolder } from '../support/files.ts';
 import { smallDataset, startTestOrigin, testCredentials } from '../support/origin.ts';
+import { overwrite } from '../support/rot.ts';
 
 const folder = temporaryFolder('doctor');
 const file = join(folder.path, 'primed.toml');
@@ -143,9 +135,7 @@ test('a node whose daemon runs is well; stopped and broken, each fault is named 
   }
   expect(cut.find('index, all of it')).toMatchObject({ level: 'fail' });
 
-  const fd = openSync(store, 'r+');
-  writeSync(fd, 'scribble', 100);
-  closeSync(fd);
+  overwrite(store, 100, Buffer.from('scribble'));
   expect((await doctor()).find('store')).toMatchObject({ level: 'fail', what: expect.stringContaining('damaged') });
 }, 60_000);
 

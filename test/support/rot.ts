@@ -1,8 +1,18 @@
-/** Bits that turn on an SSD. */
-import { readdirSync } from 'node:fs';
+/** Bytes of an SSD that are not what was written. */
+import { closeSync, openSync, readdirSync, writeSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { MiB } from '../../src/core/units.ts';
+
+/** Puts `bytes` in the place of what a file has at `offset`. */
+export function overwrite(path: string, offset: number, bytes: Uint8Array): void {
+  const fd = openSync(path, 'r+');
+  try {
+    writeSync(fd, bytes, 0, bytes.length, offset);
+  } finally {
+    closeSync(fd);
+  }
+}
 
 /** Turns one bit wherever these bytes, which begin at a grain, lie in the files of a store. Resolves with how often. */
 export async function rot(storeDir: string, needle: Buffer): Promise<number> {

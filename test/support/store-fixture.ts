@@ -1,5 +1,5 @@
 /** A store in a folder of its own, and the part of a lane: bytes written into extents, checksums, landed parts. */
-import { closeSync, mkdtempSync, openSync, readSync, rmSync, writeSync } from 'node:fs';
+import { closeSync, mkdtempSync, openSync, readSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach } from 'vitest';
@@ -9,6 +9,7 @@ import { pageChecksums } from '../../src/platform/index.ts';
 import type { CommitHooks } from '../../src/store/commit.ts';
 import { openLocalStore } from '../../src/store/open.ts';
 import type { BadPage, LandedPart, Reader, Store, StoreOptions } from '../../src/store/types.ts';
+import { overwrite } from './rot.ts';
 
 export const run = 'run-1' as RunId;
 export const load = 'load-1' as LoadId;
@@ -99,12 +100,7 @@ export function writeExtents(store: Store, extents: readonly Extent[], bytes: Ui
   padded.set(bytes);
   let at = 0;
   for (const extent of extents) {
-    const fd = openSync(store.files[extent.store]!.path, 'r+');
-    try {
-      writeSync(fd, padded, at, extent.length, extent.offset);
-    } finally {
-      closeSync(fd);
-    }
+    overwrite(store.files[extent.store]!.path, extent.offset, padded.subarray(at, at + extent.length));
     at += extent.length;
   }
 }

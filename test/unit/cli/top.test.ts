@@ -1,6 +1,7 @@
 /** `primed top`, on a terminal and without one. */
 import { expect, onTestFinished, test } from 'vitest';
 import { runCli } from '../../../src/cli/run.ts';
+import type { RateBook } from '../../../src/core/rate-book.ts';
 import type { JobId } from '../../../src/core/types.ts';
 import { MiB } from '../../../src/core/units.ts';
 import { startScriptedCoordinator } from '../../support/scripted-coordinator.ts';
@@ -34,6 +35,14 @@ async function watch(url: string, { io, onPause }: Watching, ...args: string[]):
     await onPause(pauses);
   };
   return runCli(['top', '--coordinator', url, ...args], io);
+}
+
+/** Of 100 seconds: the job and the cluster at 1 MiB/s in the second half of them. */
+function sampleRates(book: RateBook): void {
+  const nowMs = performance.timeOrigin + performance.now();
+  const running = { state: 'RUNNING', doneBytes: 0, loads: true };
+  for (let ago = 100; ago >= 0; ago -= 1)
+    book.sample(nowMs - ago * 1000, [{ id: 'job-1', bytesPerSecond: ago > 50 ? 0 : MiB, ...running }], 7);
 }
 
 /** What was written after the last start of a picture. */
@@ -80,10 +89,7 @@ test('without a terminal it is shown once: jobs that have not ended, as text or 
 
 test('how fast it was comes with it: as curves, in ASCII where the locale has no more, and as points in JSON', async () => {
   const { url, rates } = await coordinatorWithJobs();
-  const nowMs = performance.timeOrigin + performance.now();
-  const running = { state: 'RUNNING', doneBytes: 0, loads: true };
-  for (let ago = 100; ago >= 0; ago -= 1)
-    rates.book.sample(nowMs - ago * 1000, [{ id: 'job-1', bytesPerSecond: ago > 50 ? 0 : MiB, ...running }], 7);
+  sampleRates(rates.book);
   const text = makeWorld({ terminal: true, columns: 160, env: { LANG: 'de_DE.UTF-8' } });
   expect(await runCli(['top', '--coordinator', url, '--once'], text)).toBe(0);
   expect(text.out()).toMatch(/Loading 20\.00MB\/s.* ▁+[▁-█]█+.* at most 1024\.00KB\/s in 10 min/);
@@ -160,6 +166,27 @@ test('it looks again and again; another size is drawn at once; keys that mean no
   });
   expect(code, io.err()).toBe(0);
   expectRestored(io);
+});
+
+test('curves are asked for every five seconds, however often it looks', async () => {
+  const coordinator = await coordinatorWithJobs();
+  let asked = 0;
+  sampleRates(coordinator.rates.book);
+  const answerOf = coordinator.rates.answer.bind(coordinator.rates);
+  coordinator.rates.answer = (...args) => {
+    asked += 1;
+    return answerOf(...args);
+  };
+  const io = makeWorld({ terminal: true, columns: 160 });
+  const askedAt: number[] = [];
+  const onPause = (nth: number): void => {
+    askedAt.push(asked);
+    expect(lastPicture(io)).toContain('in 10 min');
+    if (nth === 12) io.stdin.write('q');
+  };
+  expect(await watch(coordinator.url, { io, onPause }, '--interval', '1'), io.err()).toBe(0);
+  // At 0, 5 and 10 s; what is known is drawn in between.
+  expect(askedAt).toEqual([1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 3, 3]);
 });
 
 test('a coordinator that is away is waited for, and said', async () => {

@@ -1,5 +1,4 @@
 /** Two workers and one origin: what one of them has, the other copies from it, and what becomes of it when that one does not give it. */
-import { openSync, writeSync } from 'node:fs';
 import { describe, expect, it, vi } from 'vitest';
 import type { ByteRange, ManifestEntry } from '../../../src/core/types.ts';
 import { KiB, MiB } from '../../../src/core/units.ts';
@@ -7,6 +6,7 @@ import type { ObjectSpec } from '../../../src/demo/origin/objects.ts';
 import type { PeerDataOptions } from '../../../src/server/peer-data.ts';
 import type { OpenFile } from '../../../src/store/types.ts';
 import { smallDataset } from '../../support/origin.ts';
+import { overwrite } from '../../support/rot.ts';
 import { openBench } from './bench.ts';
 import {
   a,
@@ -232,13 +232,7 @@ describe('a worker that does not give what it was to give', () => {
     const [page] = file.pages([{ offset: at, length: MiB }]);
     const { extents } = page!;
     file.close();
-    writeSync(
-      openSync(a.store.files[extents[0]!.store]!.path, 'r+'),
-      Buffer.of(0xa5, 0x5a),
-      0,
-      2,
-      extents[0]!.offset + 100,
-    );
+    overwrite(a.store.files[extents[0]!.store]!.path, extents[0]!.offset + 100, Buffer.of(0xa5, 0x5a));
     const { url, log } = await serve();
     const run = b.start();
     const { result, error } = await b.worker.load(run, entry, { source: { url } });

@@ -1,4 +1,4 @@
-import { openSync, truncateSync, writeSync } from 'node:fs';
+import { truncateSync } from 'node:fs';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { nothingInTurn } from '../../../src/core/in-turn.ts';
 import { ledgerDifference, type ManifestEntry, type RunId } from '../../../src/core/types.ts';
@@ -6,6 +6,7 @@ import { KiB, MiB } from '../../../src/core/units.ts';
 import type { ObjectSpec } from '../../../src/demo/origin/objects.ts';
 import type { FileOutcome } from '../../../src/ingest/types.ts';
 import { expectContent, smallDataset } from '../../support/origin.ts';
+import { overwrite } from '../../support/rot.ts';
 import { type Bench, openBench } from './bench.ts';
 
 let bench: Bench;
@@ -221,14 +222,7 @@ describe('verification', () => {
     const file = bench.store.open(victim.path);
     const page = [...file.pages()][17];
     file.close();
-    const store = bench.store.files[0];
-    writeSync(
-      openSync(store?.path as string, 'r+'),
-      Buffer.from('flipped'),
-      0,
-      7,
-      (page?.extents[0]?.offset as number) + 1234,
-    );
+    overwrite(bench.store.files[0]!.path, page!.extents[0]!.offset + 1234, Buffer.from('flipped'));
     const outcomes = await Promise.all(entries.map((entry) => bench.worker.verify(run, entry)));
     for (const outcome of outcomes) expect(outcome.ok).toBe(outcome.path !== victim.path);
     const bad = outcomes.find((outcome) => !outcome.ok);

@@ -1,9 +1,10 @@
 /** Reading: ranges, checksums, files that are replaced or removed while they are read, fragments, tmpfs. */
-import { closeSync, openSync, statfsSync, truncateSync, writeSync } from 'node:fs';
+import { statfsSync, truncateSync } from 'node:fs';
 import { afterAll, describe, expect, test } from 'vitest';
 import type { LoadId } from '../../../src/core/types.ts';
 import { MiB } from '../../../src/core/units.ts';
 import type { Store } from '../../../src/store/types.ts';
+import { overwrite } from '../../support/rot.ts';
 import {
   contentOf,
   entry,
@@ -80,9 +81,7 @@ describe('a page that is not what was written', () => {
     const file = store.open(object.path);
     const [, second] = [...file.pages()];
     const { offset } = second!.extents[0]!;
-    const fd = openSync(store.files[0]!.path, 'r+');
-    writeSync(fd, Buffer.of(contentOf(object)[MiB + 5000]! ^ 4), 0, 1, offset + 5000);
-    closeSync(fd);
+    overwrite(store.files[0]!.path, offset + 5000, Buffer.of(contentOf(object)[MiB + 5000]! ^ 4));
     await expect(collect(file.read({ offset: 0, length: 3 * MiB }))).rejects.toMatchObject({
       code: 'STORE_CORRUPT',
       facts: { path: object.path, page: 1, store: store.files[0]!.path, offset },
@@ -127,11 +126,8 @@ describe('a file that goes while it is read', () => {
   async function overwriteFreeSpace(): Promise<void> {
     const { freeBytes } = store.usage();
     const extents = store.allocate(run, freeBytes);
-    for (const extent of extents) {
-      const fd = openSync(store.files[extent.store]!.path, 'r+');
-      writeSync(fd, Buffer.alloc(extent.length, 0xee), 0, extent.length, extent.offset);
-      closeSync(fd);
-    }
+    for (const extent of extents)
+      overwrite(store.files[extent.store]!.path, extent.offset, Buffer.alloc(extent.length, 0xee));
     store.giveBack(run, extents);
   }
 
