@@ -4,44 +4,25 @@
  */
 import { readFileSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
-import { KiB, MiB } from '../../src/core/units.ts';
+import { afterEach, expect, test } from 'vitest';
 import { type Answer, call, check, ended, type Json, list, loaded, progress, submit } from '../support/api.ts';
 import { type Cluster, openCluster, placesOf, readBack, segmentBytes, untilLive } from '../support/cluster.ts';
 import { spawnDaemon } from '../support/daemon.ts';
-import { temporaryFolder } from '../support/files.ts';
+import { eventually, held, letGo, objects, olderRelease, path, totalBytes, untilMore } from '../support/mixed.ts';
 import { listedBy, originEnvironment } from '../support/origin.ts';
-import { unpackRelease } from '../support/release.ts';
 
-/** Small against what is let through in a second, so that it is seen soon that a load goes on. */
-const objects = [
-  { key: 'data/large.bin', sizeBytes: 17 * MiB + 4097 },
-  ...Array.from({ length: 60 }, (_, n) => ({ key: `data/middle-${n}.bin`, sizeBytes: MiB + n })),
-  ...Array.from({ length: 60 }, (_, n) => ({ key: `data/small-${n}.bin`, sizeBytes: 16 * KiB + n })),
-];
-const totalBytes = objects.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
-const path = 's3://demo/data/';
-/** Longer than all that happens to it, on a busy machine too: 40 s. */
-const slowly = { bytesPerSecond: 2 * MiB };
 const socketsPerWorker = 2;
 const inFlightBytes = 2 * socketsPerWorker * segmentBytes;
-const eventually = { timeout: 60_000, interval: 50 };
-
-const folder = temporaryFolder('release');
-let old: string;
+const old = olderRelease();
 let cluster: Cluster | undefined;
-beforeAll(() => {
-  old = unpackRelease('protocol-3', folder.path);
-});
 afterEach(async () => {
   await cluster?.close();
   cluster = undefined;
 });
-afterAll(() => folder.remove());
 
 /** Two workers and a coordinator, of which those named are old. */
 async function open(...olds: string[]): Promise<{ mixed: Cluster; executables: Map<string, string> }> {
-  const executables = new Map(olds.map((id) => [id, old]));
+  const executables = new Map(olds.map((id) => [id, old()]));
   cluster = await openCluster({
     ...{ origin: { objects }, workers: ['w1', 'w2'], executables },
     env: {
@@ -133,7 +114,7 @@ test('a coordinator, then the worker of one release with those of the other: loa
   const stored = () => readFileSync(join(dataDir, 'jobs', 'data.mdb'));
   const before = stored();
   const refused = await spawnDaemon({
-    ...{ role: 'coordinator', dataDir, storeSize: null, ports, executable: old },
+    ...{ role: 'coordinator', dataDir, storeSize: null, ports, executable: old() },
     env: originEnvironment(mixed.origin),
   });
   expect(await refused.exited).toEqual({ code: 1, signal: null });
@@ -142,7 +123,7 @@ test('a coordinator, then the worker of one release with those of the other: loa
   );
   expect(stored().equals(before)).toBe(true);
   renameSync(join(dataDir, 'jobs', 'before-upgrade.mdb'), join(dataDir, 'jobs', 'data.mdb'));
-  executables.set('coordinator', old);
+  executables.set('coordinator', old());
   await mixed.restartCoordinator();
   await untilLive(mixed, ['w1', 'w2']);
   // As it was at the upgrade: of the jobs since nothing is known, and what is cached is.
@@ -153,9 +134,9 @@ test('a coordinator, then the worker of one release with those of the other: loa
 test('each node is killed in the middle of a load and goes on as the new release: nothing durable is fetched again', async () => {
   const { mixed, executables } = await open('coordinator', 'w1', 'w2');
   mixed.origin.resetStats();
-  mixed.origin.setKnobs(slowly);
+  mixed.origin.setKnobs(held);
   expect((await submit(mixed.coordinator.api, path)).status).toBe(200);
-  await expect.poll(() => cached(mixed), eventually).toBeGreaterThan(0);
+  await untilMore(mixed.origin, () => cached(mixed), 0);
   for (const id of ['coordinator', 'w1', 'w2']) {
     const before = await cached(mixed);
     expect((await progress(mixed.coordinator.api, path)).json().mJobState).toBe('RUNNING');
@@ -166,10 +147,10 @@ test('each node is killed in the middle of a load and goes on as the new release
       await mixed.start(id);
     }
     await untilLive(mixed, ['w1', 'w2']);
-    await expect.poll(() => cached(mixed), eventually).toBeGreaterThan(before);
+    await untilMore(mixed.origin, () => cached(mixed), before);
   }
   expect((await progress(mixed.coordinator.api, path)).json().mJobState).toBe('RUNNING');
-  mixed.origin.setKnobs({ bytesPerSecond: 0 });
+  letGo(mixed.origin);
   const report = await ended(mixed.coordinator.api, path);
   expect(report).toMatchObject({ mJobState: 'SUCCEEDED', mLoadedByteCount: totalBytes, ledger: { inFlightBytes: 0 } });
   expect(spokenWith(mixed)).toEqual({ w1: 4, w2: 4 });

@@ -9,7 +9,10 @@ import type { OriginStats, RequestRecord } from './records.ts';
 export interface OriginKnobs {
   /** Before every answer. */
   readonly latencyMs?: number;
-  /** Body bytes over all connections together; 0: no limit. */
+  /**
+   * Body bytes over all connections together; 0: no limit. Another limit holds for answers under way too; where there is none any
+   * more they keep the last one.
+   */
   readonly bytesPerSecond?: number;
   /** Body bytes of each connection; 0: no limit. */
   readonly connectionBytesPerSecond?: number;

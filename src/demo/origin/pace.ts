@@ -13,7 +13,9 @@ export class Pace {
     this.#atMs = nowMs;
   }
 
-  setRate(bytesPerSecond: number): void {
+  /** From now on, also for those who book already. */
+  setRate(bytesPerSecond: number, nowMs: number): void {
+    this.book(0, nowMs);
     this.#bytesPerSecond = bytesPerSecond;
   }
 

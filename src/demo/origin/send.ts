@@ -119,11 +119,12 @@ function* bodyOf(answer: Answer, plan: SendPlan, offset: number, length: number)
 
 /** False: the connection is gone. */
 async function pump(response: ServerResponse, pieces: Iterable<Buffer>, plan: SendPlan, sent: Sent): Promise<boolean> {
-  const pieceBytes = Math.min(Number.POSITIVE_INFINITY, ...plan.paces.map((pace) => pace.pieceBytes));
   let corked = false;
   for (const piece of pieces) {
-    for (let at = 0; at < piece.length; at += pieceBytes) {
-      const part = piece.length <= pieceBytes ? piece : piece.subarray(at, at + pieceBytes);
+    for (let at = 0; at < piece.length; ) {
+      const pieceBytes = Math.min(Number.POSITIVE_INFINITY, ...plan.paces.map((pace) => pace.pieceBytes));
+      const part = at === 0 && piece.length <= pieceBytes ? piece : piece.subarray(at, at + pieceBytes);
+      at += part.length;
       const now = Date.now();
       const waitMs = Math.max(0, ...plan.paces.map((pace) => pace.book(part.length, now)));
       if (waitMs > 0) await pause(response, waitMs);

@@ -124,8 +124,10 @@ class Origin implements EmbeddedOrigin {
   setKnobs(knobs: OriginKnobs) {
     const { latencyMs, bytesPerSecond, connectionBytesPerSecond } = knobs;
     if (latencyMs !== undefined) this.#latencyMs = latencyMs;
-    if (bytesPerSecond !== undefined) {
-      this.#totalPace = bytesPerSecond === 0 ? undefined : new Pace(bytesPerSecond, Date.now());
+    if (bytesPerSecond === 0) this.#totalPace = undefined;
+    else if (bytesPerSecond !== undefined) {
+      if (this.#totalPace === undefined) this.#totalPace = new Pace(bytesPerSecond, Date.now());
+      else this.#totalPace.setRate(bytesPerSecond, Date.now());
     }
     if (connectionBytesPerSecond !== undefined) {
       this.#connectionBytesPerSecond = connectionBytesPerSecond;

@@ -252,9 +252,9 @@ describe('what is remembered', () => {
   });
 
   test('bytes are known by who asked for them, those of an answer under way too', async () => {
-    origin.setKnobs({ bytesPerSecond: 1 });
+    origin.setKnobs({ bytesPerSecond: 4 });
     const answer = request({ range: 'bytes=0-99' }).catch(() => undefined);
-    await expect.poll(() => origin.stats().bytesByClient['127.0.0.1']).toBeGreaterThan(0);
+    await expect.poll(() => origin.stats().bytesByClient['127.0.0.1'], { timeout: 10_000 }).toBeGreaterThan(0);
     expect(origin.stats()).toMatchObject({ inFlight: 1, bytesSent: 0 });
     origin.dropConnections();
     await answer;
@@ -267,6 +267,18 @@ describe('what is remembered', () => {
     // 2,000 bytes at 1,000 a second; what was saved up before counts for at most a tenth of a second.
     expect(nowMs).toBeGreaterThanOrEqual(1900);
     expect(nowMs).toBeLessThanOrEqual(2001);
+  });
+
+  test('another rate holds for an answer under way, whose bytes stay what they are', async () => {
+    origin.setKnobs({ bytesPerSecond: 20_000 });
+    const began = performance.now();
+    const answer = request();
+    await expect.poll(() => origin.stats().bytesByClient['127.0.0.1'], { timeout: 10_000 }).toBeGreaterThan(0);
+    origin.setKnobs({ bytesPerSecond: 400_000_000 });
+    expect((await answer).body.equals(right)).toBe(true);
+    // By the first rate it would last so many milliseconds.
+    expect(performance.now() - began).toBeLessThan((right.length / 20_000) * 1000);
+    origin.setKnobs({ bytesPerSecond: 0 });
   });
 
   test('rate caps slow down, and change no byte', async () => {
