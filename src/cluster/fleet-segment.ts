@@ -55,6 +55,8 @@ export class SegmentLoad {
   /** Who did not reach the origin for it; the last of them with how that ended. */
   readonly #barred = new Set<WorkerId>();
   #unreached: SegmentOutcome | undefined;
+  /** Bytes that owners kept of what they did not finish; of who was lost while it fetched, all: others had theirs from it. */
+  readonly #kept = new Map<WorkerId, number>();
   #best: SegmentOutcome | undefined;
 
   constructor(places: Places, log: Log, run: FleetRun, order: SegmentOrder) {
@@ -69,7 +71,7 @@ export class SegmentLoad {
   async load(first?: FirstStep): Promise<SegmentOutcome> {
     const { replicas } = this.#run;
     if (first !== undefined) {
-      const verdict = this.#learn({ worker: first.worker }, first.outcome, first.owners);
+      const verdict = await this.#goOn(first);
       if (verdict !== undefined) return verdict;
     }
     for (;;) {
@@ -97,6 +99,13 @@ export class SegmentLoad {
     }
   }
 
+  /** Who lacked room goes on with what it has, also where others have joined since: those copy it then. */
+  async #goOn({ worker, owners, outcome }: FirstStep): Promise<SegmentOutcome | undefined> {
+    if (!lacksRoom(outcome)) return this.#learn({ worker }, outcome, owners);
+    const again = await this.#loadAt(worker, { hasty: this.#order.hasty });
+    return again !== 'lost' && lacksRoom(again) ? undefined : this.#learn({ worker }, again, owners);
+  }
+
   #ended(): SegmentOutcome {
     assert(this.#best !== undefined, 'who has it has said so');
     return this.#best;
@@ -106,7 +115,7 @@ export class SegmentLoad {
     const sources = this.#sources();
     const byId = new Map([...sources, ...owners].map((member) => [member.id, member]));
     const steps = nextSteps({
-      owners: owners.map(({ id }) => id),
+      owners: this.#byKept(owners).map(({ id }) => id),
       done: new Set([...this.#done.keys(), ...this.#bad]),
       sources: sources.map(({ id }) => id),
       barred: new Set([...this.#barred, ...this.#run.cutOff.keys()]),
@@ -118,6 +127,13 @@ export class SegmentLoad {
       ...(source === undefined ? {} : { source: byId.get(source)! }),
       ...(follow && { follow }),
     }));
+  }
+
+  /** Whoever has most of it goes on with it, and the others follow. */
+  #byKept(owners: readonly Member[]): readonly Member[] {
+    if (this.#kept.size === 0) return owners;
+    const keptBytes = ({ id }: Member): number => this.#kept.get(id) ?? 0;
+    return [...owners].sort((a, b) => keptBytes(b) - keptBytes(a));
   }
 
   /** Live workers that have it, or were heard to; those that have it first. Forgets those that are lost. */
@@ -140,12 +156,16 @@ export class SegmentLoad {
   /** Of a step that has ended. Returns what ends the load; undefined: it goes on. */
   #learn(step: Step<Member>, outcome: SegmentOutcome | 'lost', owners: readonly Member[]): SegmentOutcome | undefined {
     const { worker } = step;
-    if (outcome === 'lost') return undefined;
+    if (outcome === 'lost') {
+      if (step.source === undefined) this.#kept.set(worker.id, this.#segment.length);
+      return undefined;
+    }
     if (!isBad(outcome)) {
       if (step.source !== undefined) this.#places.failedCopies.accepted(copyOf(worker, step.source));
       this.#placed(worker, outcome);
       return undefined;
     }
+    this.#kept.set(worker.id, outcome.loadedBytes + outcome.skippedBytes);
     switch (failureOf(outcome)) {
       case 'source':
         this.#notCopied(step, outcome, owners);
@@ -177,6 +197,7 @@ export class SegmentLoad {
     // A whole file that had changed was loaded at its new version: that is what the others copy.
     if (version === undefined || sameVersion(version, file)) return;
     this.#segment = { file: { path: file.path, ...version }, index: 0, offset: 0, length: version.sizeBytes };
+    this.#kept.clear();
   }
 
   #notCopied({ worker, source, follow }: Step<Member>, { error }: SegmentOutcome, owners: readonly Member[]): void {
@@ -237,7 +258,7 @@ async function loadAt(
     await run.enter(member);
     for (let attempt = 1; ; attempt += 1) {
       const outcome = await member.link.load(runId, segment, how);
-      if (outcome.error?.code !== 'STORE_NO_ROOM' || attempt === roomAttempts) return outcome;
+      if (!lacksRoom(outcome) || attempt === roomAttempts) return outcome;
       // It was planned elsewhere, or its room was taken by one that was: what it lacks is reserved here, or refused.
       const lacking = segment.length - outcome.loadedBytes - outcome.skippedBytes;
       await member.link.reserveMore(runId, alignUp(lacking));
@@ -245,6 +266,10 @@ async function loadAt(
   } catch (error) {
     return isWorkerLost(error) ? 'lost' : failedOutcome(reportOf(error));
   }
+}
+
+function lacksRoom({ error }: SegmentOutcome): boolean {
+  return error?.code === 'STORE_NO_ROOM';
 }
 
 function byName(worker: Member, outcome: SegmentOutcome): SegmentOutcome {

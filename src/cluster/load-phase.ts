@@ -37,6 +37,8 @@ import { TurnTaking } from './turn-taking.ts';
 
 /** Files set aside at most; about 500 B each. Beyond them, files are waited for in their place. */
 const setAsideLimit = 4096;
+/** Of those, so many are asked for at workers before they are handed out. */
+const setAsideAtOnce = 256;
 /** Pages that the workers are asked about at a time: their answers take longer than our part of the work. */
 const pagesAtOnce = 4;
 /** Chunks whose writes are not yet committed; about 100 KiB each. */
@@ -283,11 +285,24 @@ export class LoadPhase {
       await nextTurn();
     }
     await this.#gate.below(1, () => this.#halted);
-    for (const { open, entry } of this.#setAside) {
-      if (this.#halted) return;
-      await this.#hand(open, entry, waitedFor);
-    }
+    await this.#loadSetAside();
     await this.#gate.below(1, () => this.#halted);
+  }
+
+  /** Workers may have joined since: what others have of them is copied from those. */
+  async #loadSetAside(): Promise<void> {
+    const { definition, deps } = this.#context;
+    for (let from = 0; from < this.#setAside.length; from += setAsideAtOnce) {
+      if (this.#halted) return;
+      const some = this.#setAside.slice(from, from + setAsideAtOnce);
+      const entries = some.map(({ entry }) => entry);
+      const { files } = await deps.fleet.survey(definition.runId, entries, { elsewhere: true });
+      for (const [at, { open, entry }] of some.entries()) {
+        if (this.#halted) return;
+        const { holders } = files[at]!;
+        await this.#hand(open, entry, holders === undefined ? waitedFor : { ...waitedFor, holders });
+      }
+    }
   }
 
   async #loadChunk(index: number, chunk: ManifestChunk): Promise<void> {

@@ -131,9 +131,9 @@ export class PlainLoad<T extends FileOrder> implements BegunLoad, Segment, Turne
   }
 }
 
-/** Undefined: it is to be tried again, elsewhere, or with room for it. */
+/** Undefined: it is to be tried again, elsewhere. */
 function firstStep(worker: Member, end: SegmentOutcome | PrimedError): FirstStep | undefined {
   if (isWorkerLost(end)) return undefined;
   const outcome = end instanceof Error ? failedOutcome(reportOf(end)) : end;
-  return outcome.error?.code === 'STORE_NO_ROOM' ? undefined : { worker, owners: [worker], outcome };
+  return { worker, owners: [worker], outcome };
 }

@@ -67,6 +67,19 @@ describe('a cluster that is disturbed comes to its right end', () => {
     for (const [name, times] of met) expect([name, times > 0]).toEqual([name, true]);
   });
 
+  // What each of them met has a test of its own with the room that was mended; these say that it all fits together.
+  test.each([
+    [7306668, 'no coordinator reaches etcd while a stop waits'],
+    [7312792, 'a stop is carried out unheard by who was asked'],
+    [8303723, 'a stop is carried out unheard by who was asked, and then stands still'],
+    [7301075, 'a copy had followed a source that is lost'],
+    [8308651, 'a copy had followed a source that is lost'],
+    [8302553, 'a file lacks room when another worker has joined'],
+    [8305033, 'segments are set aside when another worker has joined'],
+  ])('with two coordinators, %d: %s', { timeout: limitMs }, async (seed) => {
+    expect((await simulate(seed, { several: 1 })).wrong).toEqual([]);
+  });
+
   test('a seed gives the same world again', { timeout: limitMs }, async () => {
     const [once, again] = [await simulate(first, { logging: true }), await simulate(first, { logging: true })];
     expect(again.lines).toEqual(once.lines);

@@ -51,11 +51,11 @@ const deaths: readonly FaultKind[] = [
 const endLimitMs = 240_000;
 const faultsUntilMs = 25_000;
 /** So many worlds have two coordinators. */
-const several = Number(process.env.SIM_SEVERAL ?? 0.15);
+const severalShare = Number(process.env.SIM_SEVERAL ?? 0.15);
 
 mkdirSync(join(tmpdir(), 'primed-simulated'), { recursive: true });
 
-export async function simulate(seed: number, { logging = false } = {}): Promise<Verdict> {
+export async function simulate(seed: number, { logging = false, several = severalShare } = {}): Promise<Verdict> {
   const world = new World(seed);
   world.logging = logging;
   enter(world);
@@ -66,7 +66,7 @@ export async function simulate(seed: number, { logging = false } = {}): Promise<
   process.removeAllListeners('unhandledRejection');
   process.on('unhandledRejection', unhandled);
   try {
-    return await simulated(seed, world);
+    return await simulated(seed, world, several);
   } finally {
     process.off('unhandledRejection', unhandled);
     for (const listener of others) process.on('unhandledRejection', listener);
@@ -77,7 +77,7 @@ export async function simulate(seed: number, { logging = false } = {}): Promise<
   }
 }
 
-async function simulated(seed: number, world: World): Promise<Verdict> {
+async function simulated(seed: number, world: World, several: number): Promise<Verdict> {
   const coordinators = world.chance(several) ? 2 : 1;
   const workerCount = world.integer(2, coordinators > 1 ? 4 : 5);
   const tight = world.chance(0.06);

@@ -96,6 +96,10 @@ export class FakeLink implements WorkerLink {
   delay: (segment: Segment) => Promise<void> = () => Promise.resolve();
   /** Code of the error that loads here end with. */
   failing: ErrorCode | undefined;
+  /** What it says that it has kept of a copy that failed. */
+  keptBytes = 0;
+  /** Segments that it sets aside, when they are asked for in haste. */
+  setsAside: (segment: Segment) => Promise<boolean> = async () => false;
   loads = 0;
   /** Of those, the ones without a promise. */
   begun = 0;
@@ -184,13 +188,14 @@ export class FakeLink implements WorkerLink {
     );
   }
 
-  load(run: RunId, segment: Segment, { source, followed }: SegmentHow): Promise<SegmentOutcome> {
+  load(run: RunId, segment: Segment, { hasty, source, followed }: SegmentHow): Promise<SegmentOutcome> {
     return this.#call(async () => {
       this.loads += 1;
       if (followed) this.followed.push(segment);
       if (source !== undefined) this.copies.push({ segment, source });
       this.underWay.add(keyOf(segment));
       try {
+        if (hasty && (await this.setsAside(segment))) return nothing('later');
         return await this.#load(run, segment, source);
       } finally {
         this.underWay.delete(keyOf(segment));
@@ -228,8 +233,10 @@ export class FakeLink implements WorkerLink {
       ledger.cachedBytes += length;
     } else {
       if (source.follow === true) await this.#cluster.followed(source.worker, segment);
-      if (!this.#cluster.has(source.worker, segment))
-        return { ...nothing('failed'), error: { code: 'PEER_FAILED', message: `${source.worker} does not have it` } };
+      if (!this.#cluster.has(source.worker, segment)) {
+        const error = { code: 'PEER_FAILED', message: `${source.worker} does not have it` } as const;
+        return { ...nothing('failed'), loadedBytes: this.keptBytes, error };
+      }
       if (this.#cluster.link(source.worker).bad.has(file.path))
         return { ...nothing('failed'), error: { code: 'PEER_CORRUPT', message: `${source.worker} has a bad page` } };
       ledger.peerBytes += length;

@@ -75,6 +75,32 @@ describe('a replica', () => {
     expect(cluster.source.sentBytes).toBe(16 * MiB);
   });
 
+  test('that followed a source which is lost goes on with what it has, and who comes in its place follows it', async () => {
+    const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+    for (let at = 0; at < 12; at += 1) {
+      const cluster = new FakeCluster('a', 'b', 'c');
+      const fleet = await begun(cluster, { replicas: 2, ...large });
+      const file = entryOf(`s3://b/large${at}`, 16 * MiB);
+      await reserved(fleet, [file]);
+      let follower: WorkerId | undefined;
+      cluster.followed = async () => undefined;
+      for (const link of cluster.links.values()) {
+        link.keptBytes = 8 * MiB;
+        link.delay = async () => {
+          if (link.followed.length === 0 || follower !== undefined) return;
+          while (copiesOf(cluster).length === 0) await turn();
+          follower = [...cluster.links.values()].find(({ copies }) => copies.length > 0)!.id;
+          cluster.lose(link.id);
+        };
+      }
+      expect((await fleet.load(run, file, hasty)).result).toBe('loaded');
+      expect(cluster.links.size).toBe(2);
+      const [other] = [...cluster.links.values()].filter(({ id }) => id !== follower);
+      expect(other!.copies.map(({ source }) => source.worker)).toContain(follower);
+      expect(other!.progress(run).ledger).toMatchObject({ originBytes: 0, peerBytes: 16 * MiB });
+    }
+  });
+
   test('whose source is lost is copied from another that has it, and not from the origin', async () => {
     const cluster = new FakeCluster(...names);
     const fleet = await begun(cluster, { replicas: 3 });

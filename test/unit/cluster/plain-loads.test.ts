@@ -106,6 +106,27 @@ test('what a worker had under way that is lost is loaded on others, and nothing 
   expect(difference(fleet.progress(run).ledger)).toBe(0);
 });
 
+test('a file that lacked room is loaded where it began when others have joined, and those copy it', async () => {
+  const cluster = new FakeCluster('a');
+  const fleet = await begun(cluster);
+  const some = files(60, small);
+  const first = cluster.link('a');
+  // Nothing is reserved yet, and they join before that is heard.
+  first.delay = async () => {
+    await new Promise((resolve) => setImmediate(resolve));
+    if (cluster.links.size === 1) for (const name of ['b', 'c']) cluster.join(name);
+  };
+  const outcomes = await handedOut(fleet, some);
+  expect(new Set(outcomes.map(({ result }) => result))).toEqual(new Set(['loaded']));
+  expect(first.begun).toBe(60);
+  expect(first.progress(run).ledger.originBytes).toBe(60 * small);
+  for (const name of ['b', 'c']) {
+    const { originBytes, peerBytes } = cluster.link(name).progress(run).ledger;
+    expect([originBytes, peerBytes > 5 * small]).toEqual([0, true]);
+  }
+  expectSentOnce(cluster, some);
+});
+
 test('files that were claimed before a worker joined go to who they belong to by then', async () => {
   const cluster = new FakeCluster('a', 'b');
   const fleet = await begun(cluster);

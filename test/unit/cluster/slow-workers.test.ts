@@ -5,6 +5,7 @@ import { ringPlacement } from '../../../src/cluster/placement.ts';
 import type { JobService } from '../../../src/cluster/types.ts';
 import { parseLoadOptions } from '../../../src/core/load-options.ts';
 import type { Segment } from '../../../src/core/segments.ts';
+import { MiB } from '../../../src/core/units.ts';
 import { fleetOf } from './fake-fleet.ts';
 import { FakeCluster } from './fake-links.ts';
 import { FakeOrigins, silent } from './fakes.ts';
@@ -22,9 +23,13 @@ afterEach(async () => {
 const files = 400;
 const batchSize = 10;
 
-async function openJobs(cluster: FakeCluster): Promise<JobService> {
+function manyFiles(): FakeOrigins {
   const origins = new FakeOrigins();
   for (let i = 0; i < files; i += 1) origins.put(`${dir}${String(i).padStart(5, '0')}`, 5000, 'v1');
+  return origins;
+}
+
+async function openJobs(cluster: FakeCluster, origins = manyFiles()): Promise<JobService> {
   const settings = { listingKeys: 50, listingRetryMs: 1, tickMs: 20 };
   jobs = await openJobService({
     dir: folder(),
@@ -91,4 +96,28 @@ it('a worker that is lost gives its place, with the files that waited for it', a
   await until(() => held.count === 2 * batchSize);
   cluster.lose('a');
   expect(await service.ended(jobId)).toMatchObject({ state: 'SUCCEEDED', loadedFiles: files });
+});
+
+it('what was set aside of a file is loaded when no other is left, and the rest copied by workers that have joined meanwhile', async () => {
+  const cluster = new FakeCluster('a', 'b');
+  const origins = new FakeOrigins();
+  const count = 40;
+  origins.put(`${dir}large`, count * MiB, 'v1');
+  const service = await openJobs(cluster, origins);
+  let setAside = 0;
+  for (const link of cluster.links.values())
+    link.setsAside = async ({ index }) => {
+      if (index !== count - 1) return false;
+      setAside += 1;
+      // All others are there by then.
+      await until(() => cluster.disk('a').segments.size + cluster.disk('b').segments.size === count - 1);
+      for (const name of ['c', 'd']) cluster.join(name);
+      return true;
+    };
+  const { jobId } = await service.submit({ kind: 'path', path: dir }, parseLoadOptions({ segmentSize: MiB }));
+  expect(await service.ended(jobId)).toMatchObject({ state: 'SUCCEEDED' });
+  expect(setAside).toBe(1);
+  for (const name of ['c', 'd']) expect(cluster.disk(name).segments.size).toBeGreaterThan(2);
+  expect(cluster.source.sent.size).toBe(count);
+  expect(cluster.source.sentBytes).toBe(count * MiB);
 });

@@ -417,6 +417,23 @@ it('a stop that nobody carries out in time is said to be pending, and is done la
   await stage.untilState(b, 'STOPPED');
 });
 
+it('a stop is not said to be pending by who cannot hear of its end', async () => {
+  const [a, b] = await underWay();
+  // It lies in etcd, and whoever runs the job has not heard of it.
+  a.client.deaf = true;
+  const stopped = codeOf(b.jobs.stop(dir));
+  await stage.time.advance(1000);
+  stage.etcd.setDown(true);
+  await stage.time.advance(20_000);
+  expect(await stopped).toMatch(
+    /^ETCD_UNAVAILABLE: .*is written down, and whether it is carried out is not known here/,
+  );
+  stage.etcd.setDown(false);
+  a.client.deaf = false;
+  a.client.deliver();
+  await stage.untilState(b, 'STOPPED');
+});
+
 it('the bandwidth that was set while a load ran goes with it to whoever takes it over, also when nobody ran it just then', async () => {
   const [a, b] = await underWay({ bandwidth: '1MB' });
   expect(await b.jobs.limit(dir, 5000)).toBe(true);
