@@ -10,14 +10,18 @@ import { configFlags, refusing } from './daemon-verb.ts';
 import { exitCodes } from './exit.ts';
 import { printable } from './printable.ts';
 import { formatTable } from './table.ts';
-import { addVerb, type Flags, say } from './verb.ts';
+import { addGroup, addVerb, type Flags, say } from './verb.ts';
 
 export const roles: readonly Role[] = ['standalone', 'coordinator', 'worker'];
 
 type ConfigFlags = Flags<Record<string, unknown> & { readonly role: Role; readonly textOnly?: boolean }>;
 
 export const registerConfig: RegisterVerb = (program, context) => {
-  const group = program.command('config').description('check the configuration of a daemon, and show it');
+  const group = addGroup(program, {
+    name: 'config',
+    description: 'check the configuration of a daemon, and show it',
+    examples: ['primed config check', 'primed config show --format json'],
+  });
   const check = addVerb(group, {
     name: 'check',
     description: 'list everything that is wrong with a configuration',

@@ -7,7 +7,12 @@ import { UsageError } from './exit.ts';
 export function wantsJson(argv: readonly string[]): boolean {
   const end = argv.indexOf('--');
   const words = end < 0 ? argv : argv.slice(0, end);
-  return words.includes('--format=json') || words.some((word, at) => word === '--format' && words[at + 1] === 'json');
+  return words.some((word, at) => /^--format=json$/i.test(word) || (word === '--format' && isJson(words[at + 1])));
+}
+
+/** In any case, as the flag is read. */
+function isJson(word: string | undefined): boolean {
+  return word?.toLowerCase() === 'json';
 }
 
 /** One line for programs: the code by which the documents say what to do, the message, and what it is made of. */

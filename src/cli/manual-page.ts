@@ -24,7 +24,9 @@ const exits: readonly (readonly [string, string])[] = [
   ['3', 'the coordinator cannot be reached'],
   ['4', 'no such job'],
   ['78', 'a daemon whose configuration cannot work'],
+  ['129', 'left by SIGHUP'],
   ['130', 'left by Ctrl-C'],
+  ['143', 'left by SIGTERM'],
 ];
 
 export function manualPage(program: Verb, version: string): string {

@@ -9,10 +9,12 @@ import type { CliContext, RegisterVerb } from './context.ts';
 import { jsonOfError, wantsJson, wordsOf } from './error-words.ts';
 import { exitCodeOf, exitCodes } from './exit.ts';
 import { registerFs } from './fs.ts';
+import { addHelp } from './help.ts';
 import type { CliIo } from './io.ts';
 import { registerJob } from './job.ts';
 import { registerTop } from './top.ts';
 import { registerUfs } from './ufs.ts';
+import { giveExamples } from './verb.ts';
 import { registerVersion } from './version.ts';
 import { registerWhy } from './why.ts';
 import { registerWorker } from './worker.ts';
@@ -74,5 +76,11 @@ export function makeProgram(context: CliContext, verbs: readonly RegisterVerb[])
     registerVersion,
   ])
     register(program, context);
-  return program;
+  addHelp(program);
+  return giveExamples(program, [
+    'primed job load s3://datasets/imagenet/',
+    'primed top',
+    'primed why s3://datasets/a.bin',
+    'primed help job load',
+  ]);
 }

@@ -7,7 +7,7 @@ import type { RegisterVerb } from './context.ts';
 import { UsageError } from './exit.ts';
 import { printable } from './printable.ts';
 import { formatTable } from './table.ts';
-import { addAsking } from './verb.ts';
+import { addAsking, addGroup } from './verb.ts';
 
 interface LimitFlags {
   readonly bandwidth?: string;
@@ -16,7 +16,11 @@ interface LimitFlags {
 }
 
 export const registerUfs: RegisterVerb = (program, context) => {
-  const ufs = program.command('ufs').description('limits of origins, for all workers together');
+  const ufs = addGroup(program, {
+    name: 'ufs',
+    description: 'limits of origins, for all workers together',
+    examples: ['primed ufs list', 'primed ufs limit s3://datasets --bandwidth 2GB'],
+  });
   addAsking(ufs, context, {
     name: 'list',
     description: 'list the limits of origins',

@@ -71,6 +71,14 @@ export function addAsking<F, A>(
   return command;
 }
 
+/** Adds a group of verbs. */
+export function addGroup(
+  parent: Command,
+  { name, description, examples }: Omit<VerbWords, 'asks' | 'prints'>,
+): Command {
+  return giveExamples(parent.command(name).description(description), examples);
+}
+
 /** An answer to standard output, in the form that is wanted. */
 export function say<A>(io: CliIo, { format }: CommonFlags, answer: A, text: (answer: A) => string): void {
   io.stdout.write(format === 'json' ? jsonOf(answer) : text(answer));

@@ -14,7 +14,10 @@ export const registerWorker: RegisterVerb = (program, context) => {
   worker.allowExcessArguments().hook('preAction', (_worker, acting) => {
     const [word] = acting === worker ? worker.args : [];
     if (word === undefined) return;
-    const verbs = worker.commands.map((command) => command.name()).join(', ');
+    const verbs = worker.commands
+      .map((command) => command.name())
+      .filter((name) => name !== 'help')
+      .join(', ');
     worker.error(`error: unknown command '${word}' of worker: ${verbs}; nothing runs the daemon`);
   });
 

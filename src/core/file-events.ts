@@ -1,4 +1,7 @@
 /** What is kept of what happened to a file on one worker: plain data, as it lies in the journal and as it is told. */
+import type { FileFailure } from './job.ts';
+import { failureReason } from './job-machine.ts';
+import { cutInMiddle } from './text.ts';
 import type { ByteRange } from './types.ts';
 
 interface Happened {
@@ -106,9 +109,17 @@ export interface FileTeller {
 export const noTeller: FileTeller = { happened() {}, hasFailed: () => false, wentWell() {} };
 
 const longestMessage = 500;
+/** Of a text that is looked at. */
+const longestHeard = 8192;
+
+/** Why a file was given up, as it is kept: whose story it is needs not be said again, and a name may be longer than all that is kept. */
+export function keptReason(failure: Pick<FileFailure, 'path' | 'message'>): string {
+  return keptMessage(failureReason(failure));
+}
 
 /** A text of somebody else, as it is kept: of bounded length, and without what signs a URL. */
 export function keptMessage(text: string): string {
-  const bounded = text.length > longestMessage ? `${text.slice(0, longestMessage)}...` : text;
-  return bounded.replace(/(https?:\/\/[^\s?"'<>]*)\?[^\s"'<>]*/gi, '$1?...');
+  // Before the middle goes, behind which nobody would know the rest of a URL.
+  const unsigned = text.slice(0, longestHeard).replace(/(https?:\/\/[^\s?"'<>]*)\?[^\s"'<>]*/gi, '$1?...');
+  return cutInMiddle(unsigned, longestMessage);
 }

@@ -159,7 +159,7 @@ export function isEnded(state: JobState): boolean {
 }
 
 /** Why a file failed, without its path: messages of the catalogue often begin with it. */
-export function failureReason({ path, message }: FileFailure): string {
+export function failureReason({ path, message }: Pick<FileFailure, 'path' | 'message'>): string {
   return message.startsWith(`${path}: `) ? message.slice(path.length + 2) : message;
 }
 

@@ -9,6 +9,21 @@ export function printable(text: string): string {
   );
 }
 
+/**
+ * At most so many UTF-16 units (10 or more), cut out of the middle: what a text is about stands at its beginning, and what one needs to ask on,
+ * such as the id of a request, at its end.
+ */
+export function cutInMiddle(text: string, most: number): string {
+  if (text.length <= most) return text;
+  const head = Math.ceil(((most - gap.length) * 2) / 3);
+  // Half of a character is none.
+  const ahead = text.slice(0, head).replace(/[\uD800-\uDBFF]$/, '');
+  const behind = text.slice(text.length - (most - gap.length - head)).replace(/^[\uDC00-\uDFFF]/, '');
+  return `${ahead}${gap}${behind}`;
+}
+
+const gap = ' ... ';
+
 export function withoutUnknown(object: Record<string, unknown>): Record<string, unknown> {
   return Object.fromEntries(Object.entries(object).filter(([, value]) => value !== undefined));
 }

@@ -8,7 +8,7 @@
 import assert from 'node:assert/strict';
 import { abortable } from '../core/abortable.ts';
 import { PrimedError, reportOf } from '../core/errors.ts';
-import { type FileTeller, keptMessage } from '../core/file-events.ts';
+import { type FileTeller, keptReason } from '../core/file-events.ts';
 import { partsOf } from '../core/part-plan.ts';
 import type { ByteRange, Log, ManifestEntry, UfsPath } from '../core/types.ts';
 import { alignUp } from '../core/units.ts';
@@ -250,7 +250,7 @@ export class Files {
   }
 
   #ended(run: Run, { entry, range }: FileTask, { code, message }: { code?: string; message?: string }): void {
-    const how = message === undefined ? {} : { message: keptMessage(message) };
+    const how = message === undefined ? {} : { message: keptReason({ path: entry.path, message }) };
     this.#tell.happened({
       kind: code === undefined ? 'loaded' : 'given-up',
       ...{ path: entry.path, job: run.spec.job, etag: entry.etag },

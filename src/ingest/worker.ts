@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { abortable } from '../core/abortable.ts';
 import type { Checksums } from '../core/attributes.ts';
 import { reportOf } from '../core/errors.ts';
-import { type FileTeller, type GoneReason, keptMessage } from '../core/file-events.ts';
+import { type FileTeller, type GoneReason, keptReason } from '../core/file-events.ts';
 import { noFlows } from '../core/flows.ts';
 import { nothingInTurn } from '../core/in-turn.ts';
 import type { OriginDemand, OriginLimit } from '../core/origin-limits.ts';
@@ -272,7 +272,7 @@ export class IngestWorker implements Worker {
             job: run.spec.job,
             etag: entry.etag,
             code,
-            message: keptMessage(message),
+            message: keptReason({ path: entry.path, message }),
             ...part,
           },
         });

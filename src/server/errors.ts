@@ -18,13 +18,19 @@ export function installErrorHandler(app: FastifyInstance, log: Log): void {
     const url = request.url.split('?', 1)[0]!;
     const allowed = methods.filter((method) => app.hasRoute({ method, url }));
     if (allowed.length === 0)
-      return send(reply, { status: 404, statusCode: 'NOT_FOUND', message: `There is no ${url} here.` });
+      return send(reply, { status: 404, statusCode: 'NOT_FOUND', message: `There is no ${url} here${whereElse(url)}` });
     return send(reply.header('allow', allowed.join(', ')), {
       status: 405,
       statusCode: 'UNIMPLEMENTED',
       message: `${url} is not asked with ${request.method}, but with ${allowed.join(' or ')}.`,
     });
   });
+}
+
+/** The verbs about workers end here where a daemon is both. */
+function whereElse(url: string): string {
+  if (!url.startsWith('/api/v1/workers')) return '.';
+  return ': only the coordinator of a cluster tells of workers; `primed top` shows a standalone daemon.';
 }
 
 /** Those that routes of ours have. */

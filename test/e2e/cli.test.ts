@@ -42,6 +42,12 @@ describe('primed job load', () => {
     await scene.readBack(smallDataset);
   });
 
+  it('has no workers to list where a daemon is both, and says where to look', async () => {
+    const said = await cli('worker', 'list');
+    expect([said.code, said.stdout]).toEqual([1, '']);
+    expect(said.stderr).toMatch(/only the coordinator of a cluster tells of workers; `primed top` shows/);
+  });
+
   it('shows progress as TEXT and JSON', async () => {
     const text = await cli('job', 'load', path, '--progress');
     expect(text).toMatchObject({ code: 0, stdout: expect.stringContaining('\tFiles Failed: 0\n') });

@@ -29,6 +29,7 @@
 import { type ErrorCode, type ErrorReport, errorCatalogue, PrimedError } from '../../core/errors.ts';
 import type { OriginDemand } from '../../core/origin-limits.ts';
 import { clusterProtocol, type ProtocolRange, parseRange, versionsOf } from '../../core/protocol.ts';
+import { cutInMiddle } from '../../core/text.ts';
 import type { RunId, WorkerId } from '../../core/types.ts';
 import type { RunProgress, RunSpec } from '../../ingest/types.ts';
 import { msgpack } from '../msgpack.ts';
@@ -201,7 +202,7 @@ export function reportFrom(code: string, message: string): ErrorReport {
 }
 
 export function shortened({ code, message }: ErrorReport): ErrorReport {
-  return message.length <= maxMessageLength ? { code, message } : { code, message: message.slice(0, maxMessageLength) };
+  return { code, message: cutInMiddle(message, maxMessageLength) };
 }
 
 export function unknownRun(run: RunId, worker: WorkerId): PrimedError {

@@ -9,6 +9,7 @@ import { freeTotals } from '../../core/free-job.ts';
 import type { JobSnapshot } from '../../core/job.ts';
 import { isEnded } from '../../core/job-machine.ts';
 import { addressOf, type WorkerFigures, type WorkerRow } from '../../core/membership.ts';
+import { cutInMiddle } from '../../core/text.ts';
 
 /** Before it is JSON. */
 export type Unsent<R> = { readonly [name in keyof R]: R[name] | undefined } & { readonly id: string };
@@ -123,5 +124,5 @@ export function originRow({ origin, ...limit }: LimitRow, shares: readonly Share
 }
 
 function clipped(text: string): string {
-  return text.length > mostText ? `${text.slice(0, mostText)}…` : text;
+  return cutInMiddle(text, mostText);
 }

@@ -3,6 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { Argument, Command, Option } from 'commander';
 import { expect, test } from 'vitest';
 import { completionScript } from '../../../src/cli/completion-scripts.ts';
+import { exitCodes } from '../../../src/cli/exit.ts';
 import { manualPage } from '../../../src/cli/manual-page.ts';
 import { verbTree } from '../../../src/cli/verb-tree.ts';
 
@@ -74,4 +75,7 @@ test('the manual page names each verb with its operands and flags, and escapes w
   expect(page).toContain('\\fB\\-a, \\-\\-all\\fR\nended ones too\n');
   expect(page).toContain('.SS "primed worker"');
   expect(page).not.toMatch(/secret/);
+  const [, exits] = page.split('.SH EXIT STATUS\n');
+  const said = exits!.split('.SH ')[0]!.matchAll(/\\fB(\d+)\\fR/g);
+  expect([...said].map(([, code]) => Number(code))).toEqual(Object.values(exitCodes).sort((a, b) => a - b));
 });

@@ -8,7 +8,8 @@ import { makeWorld } from './world.ts';
 const roles = ['standalone', 'coordinator', 'worker'] as const;
 const daemons = roles.map((role) => daemonVerb({ role, description: `run a ${role}`, start: async () => 0 }));
 const program = makeProgram({ io: makeWorld(), exitCode: 0 }, daemons);
-const verbs = [...allVerbs(verbTree(program))].filter(isLeaf);
+const all = [...allVerbs(verbTree(program))];
+const verbs = all.filter(isLeaf);
 
 /** What does something; `worker` is a daemon and a group. */
 function isLeaf({ verbs: below, words }: Verb): boolean {
@@ -37,5 +38,16 @@ test.each(named)('%s has examples, each of which is a command line of it', (name
     const known = new Set(verb.flags.flatMap(({ long, short }) => [long, short]));
     const flags = line.split(' ').filter((word) => /^-/.test(word));
     expect(flags.filter((flag) => !known.has(flag))).toEqual([]);
+  }
+});
+
+test.each(
+  all.filter((verb) => !isLeaf(verb)).map(({ words, examples }) => [['primed', ...words].join(' '), examples] as const),
+)('the help of %s has examples, each of which is one of a verb of it', (words, examples) => {
+  expect(examples.length).toBeGreaterThan(0);
+  const lines = named.map(([name]) => `primed ${name}`);
+  for (const example of examples.filter((line) => !line.startsWith('primed help '))) {
+    expect(example.startsWith(`${words} `)).toBe(true);
+    expect(lines.some((line) => example === line || example.startsWith(`${line} `))).toBe(true);
   }
 });

@@ -181,9 +181,41 @@ test('version, help and what is not a verb', async () => {
   }
   const none = await run();
   expect([none.code, none.io.err()]).toEqual([2, expect.stringContaining('Usage: primed')]);
-  const wrong = await run('jbo');
-  expect([wrong.code, wrong.io.err()]).toEqual([2, expect.stringContaining("unknown command 'jbo'")]);
   expect((await run('job')).code).toBe(2);
+});
+
+test.each([
+  ['jbo', 'primed job'],
+  ['NOPE', 'primed top'],
+  ['help NOPE', 'primed top'],
+  ['JOB', 'primed job'],
+  ['job lod', 'primed job load'],
+  ['help job lod', 'primed job load'],
+  ['job help lod', 'primed job load'],
+  ['help worker lis', 'primed worker list'],
+  ['list', 'primed job list or primed worker list or primed ufs list'],
+])('what is no verb is named with the nearest one: %s', async (line, nearest) => {
+  const word = line.split(' ').at(-1);
+  const { code, io } = await run(...line.split(' '));
+  const said = `unknown command '${word}'; did you mean ${nearest}?`;
+  expect([code, io.out(), io.err()]).toEqual([2, '', `error: ${said}\n(--help says more)\n`]);
+  const json = await run(...line.split(' '), '--format', 'JSON');
+  expect([json.code, json.io.out(), JSON.parse(json.io.err())]).toEqual([
+    ...[2, '', { error: { code: 'USAGE', message: said } }],
+  ]);
+});
+
+test.each([
+  ['help', 'Usage: primed [options]'],
+  ['help job load', 'Usage: primed job load'],
+  ['job help load', 'Usage: primed job load'],
+  ['help fs ls s3://b/', 'Usage: primed fs ls'],
+  ['worker help', 'Usage: primed worker'],
+  ['help job load --format json', 'Usage: primed job load'],
+])('primed %s shows that help', async (line, usage) => {
+  const { code, io } = await run(...line.split(' '));
+  expect([code, io.err()]).toEqual([0, '']);
+  expect(io.out().startsWith(usage)).toBe(true);
 });
 
 test('where JSON is wanted what went wrong is a line of JSON, whatever it is, and nothing else is said', async () => {
@@ -203,6 +235,8 @@ test('where JSON is wanted what went wrong is a line of JSON, whatever it is, an
   expect(await said('config', 'check', '--format', 'json', '--config', '/nowhere')).toMatchObject({
     ...{ code: 'CONFIG_INVALID', message: expect.stringContaining('/nowhere') },
   });
+  expect(await said('job', 'list', '--format', 'JSON', '--sate', 'x')).toEqual(usage);
+  expect(await said('job', 'list', '--format=Json', '--sate', 'x')).toEqual(usage);
   // What is behind `--` is no flag.
   const { io } = await run('why', '--', '--format=json', 'x');
   expect(io.err()).toMatch(/^error: too many arguments/);

@@ -1,7 +1,7 @@
 /** The story of a file: why it is cached or not, by what is kept, and by nothing else. */
 import { expect, test } from 'vitest';
 import type { FileEvent, FileHistory } from '../../../src/core/file-events.ts';
-import { keptMessage } from '../../../src/core/file-events.ts';
+import { keptMessage, keptReason } from '../../../src/core/file-events.ts';
 import { type StoryFacts, storyOf } from '../../../src/core/story.ts';
 import type { JobId, RunId } from '../../../src/core/types.ts';
 import { noHistory } from '../../support/no-history.ts';
@@ -116,5 +116,19 @@ test('loads of other paths are left out, and of index files those that do not na
 test('a message is kept short, and without what signs a URL', () => {
   const signed = 'see https://h/b/k?X-Amz-Signature=abc&X-Amz-Credential=AKIA, or http://h/x?sig=1';
   expect(keptMessage(signed)).toBe('see https://h/b/k?... or http://h/x?...');
-  expect(keptMessage('x'.repeat(9_999)).length).toBeLessThan(510);
+  expect(keptMessage('x'.repeat(9_999)).length).toBe(500);
+});
+
+test('of a long message the end is kept too, which has the id of the request, and no part of what signs a URL', () => {
+  const kept = keptMessage(`bytes 0-9: ${'word '.repeat(300)}(HTTP 403, request id 3CDEBC75382F0294)`);
+  expect(kept).toMatch(/^bytes 0-9: word .* \.\.\. .*word \(HTTP 403, request id 3CDEBC75382F0294\)$/);
+  expect(kept.length).toBeLessThanOrEqual(500);
+  expect(keptMessage(`${'x'.repeat(300)} https://h/k?${'signed'.repeat(200)} (request id 7)`)).not.toContain('signed');
+});
+
+test('why a file was given up is kept without its name, which may be longer than all that is kept', () => {
+  const long = `s3://b/${'k'.repeat(1000)}`;
+  const message = `${long}: bytes 0-9: denied (HTTP 403, request id 7)`;
+  expect(keptReason({ path: long, message })).toBe('bytes 0-9: denied (HTTP 403, request id 7)');
+  expect(keptReason({ path: 's3://b/other', message: 'no' })).toBe('no');
 });
