@@ -11,6 +11,8 @@ import { faultKinds } from './faults.ts';
 import { simulate, type Verdict } from './simulate.ts';
 
 vi.mock('lmdb', async () => ({ open: (await import('./disk-databases.ts')).open }));
+// Whose files there are none of.
+vi.mock('../../src/store/new-database.ts', () => ({ prepareDatabase: () => undefined }));
 vi.mock('ws', () => import('./web-sockets.ts'));
 vi.mock('node:timers/promises', async () => (await import('./globals.ts')).timersPromises);
 vi.mock('node:crypto', async (original) => ({
