@@ -11,8 +11,10 @@
     }                                                                                 \
   } while (0)
 
+void testConnections();
 void testCrc();
 void testDiskQueue();
 void testFiles();
+void testPageCache();
 void testPageSender();
 void testSdNotify();

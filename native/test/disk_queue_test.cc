@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "check.h"
+#include "temporary_file.h"
 
 using namespace primed;
 
@@ -76,9 +77,7 @@ int32_t one(DiskEngine& engine, Collector& sink, const DiskOp& op) {
 
 void writesAndReads(Make make) {
   constexpr uint32_t depth = 16, size = 10'000, rounds = 8;
-  char path[] = "/tmp/primed-native-test-XXXXXX";
-  const int fd = mkstemp(path);
-  CHECK(fd >= 0 && unlink(path) == 0);
+  const int fd = temporaryFile();
   Collector sink;
   int error = 0;
   auto engine = make(depth, sink, &error);
@@ -118,9 +117,7 @@ void writesAndReads(Make make) {
 
 void stopsAfterWhatIsInFlight(Make make) {
   constexpr uint32_t depth = 8, size = 1 << 20;
-  char path[] = "/tmp/primed-native-test-XXXXXX";
-  const int fd = mkstemp(path);
-  CHECK(fd >= 0 && unlink(path) == 0);
+  const int fd = temporaryFile();
   Collector sink;
   int error = 0;
   auto engine = make(depth, sink, &error);
@@ -208,9 +205,7 @@ ssize_t emptyRead(int, void*, size_t, off_t) { return 0; }
 ssize_t emptyWrite(int, const void*, size_t, off_t) { return 0; }
 
 void threadsContinueAndGiveUp() {
-  char path[] = "/tmp/primed-native-test-XXXXXX";
-  const int fd = mkstemp(path);
-  CHECK(fd >= 0 && unlink(path) == 0);
+  const int fd = temporaryFile();
   std::vector<uint8_t> bytes(2050), back(2050);
   for (size_t i = 0; i < bytes.size(); i++) bytes[i] = static_cast<uint8_t>(i * 7);
   Collector sink;

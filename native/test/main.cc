@@ -22,7 +22,9 @@ int main(int count, char** arguments) {
   testFiles();
   testSdNotify();
   testDiskQueue();
+  testPageCache();
   testPageSender();
+  testConnections();
   printf("native tests passed\n");
   return 0;
 }
