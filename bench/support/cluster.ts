@@ -5,6 +5,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { answersOk } from '../../src/demo/daemon.ts';
 import { type Ground, loopbackGround, type Machine, networkGround } from './ground.ts';
 import type { Network } from './netns.ts';
 import { type Child, plainEnvironment, startChild, waitUntilReady } from './process.ts';
@@ -192,7 +193,7 @@ class Daemons {
     });
     this.#children.add(child);
     const api = await this.#ground.reach(name, ports.api, this.#token);
-    await waitUntilReady(child, () => answersReady(api), startLimitMs);
+    await waitUntilReady(child, () => answersOk(`${api}/health/ready`), startLimitMs);
     return {
       pid: child.pid,
       api,
@@ -223,16 +224,6 @@ class Daemons {
 
 function coordinatorsOf({ coordinators = [coordinatorName] }: Pick<ClusterOrder<PlacedOrigin>, 'coordinators'>) {
   return coordinators;
-}
-
-async function answersReady(base: string): Promise<boolean> {
-  try {
-    const answer = await fetch(`${base}/health/ready`, { signal: AbortSignal.timeout(5000) });
-    await answer.arrayBuffer();
-    return answer.status === 200;
-  } catch {
-    return false;
-  }
 }
 
 function environmentOf(endpoint: string): Record<string, string> {

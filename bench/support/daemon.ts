@@ -2,6 +2,7 @@
 import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { answersOk } from '../../src/demo/daemon.ts';
 import type { Transfer } from '../ceilings/receiver.ts';
 import { hasEnded, insistOnSuccess, progressOf, submitLoad } from './jobs.ts';
 import {
@@ -79,7 +80,7 @@ export async function startDaemon(workspace: Workspace, given: DaemonOrder): Pro
   });
   workspace.defer(() => child.stop());
   const base = `http://127.0.0.1:${api}`;
-  await waitUntilReady(child, () => answersReady(base), startDeadlineMs);
+  await waitUntilReady(child, () => answersOk(`${base}/health/ready`), startDeadlineMs);
   const startSeconds = (performance.now() - startedAt) / 1000;
   const startCpuSeconds = cpuSecondsOf(child.pid);
 
@@ -118,16 +119,6 @@ function configuration(order: DaemonOrder, place: { dataDir: string; api: number
     ...(order.files === undefined ? [] : [`[[ufs]]\nprefix = "file://${order.files}"`]),
     '',
   ].join('\n');
-}
-
-async function answersReady(base: string): Promise<boolean> {
-  try {
-    const answer = await fetch(`${base}/health/ready`, { signal: AbortSignal.timeout(5000) });
-    await answer.arrayBuffer();
-    return answer.status === 200;
-  } catch {
-    return false;
-  }
 }
 
 async function load(order: {

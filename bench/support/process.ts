@@ -1,9 +1,10 @@
 /** Child processes of a benchmark: started, waited for, measured by /proc, and stopped by their process id alone. */
-import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { accessSync, constants, openSync, readFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { delimiter, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { cpuSecondsOf as cpuSecondsIn } from '../../src/demo/daemon.ts';
 import { makePortFinder } from '../../src/demo/ports.ts';
 
 /** Whether a program is on the PATH. What is not installed is left out of the results by name. */
@@ -101,14 +102,9 @@ export function acceptsConnections(port: number): Promise<boolean> {
   });
 }
 
-const ticksPerSecond = Number(execFileSync('getconf', ['CLK_TCK'], { encoding: 'utf8' }));
-
 /** User and system time of all threads of a process, the kernel's io_uring workers among them, in seconds. */
 export function cpuSecondsOf(pid: number): number {
-  const text = readFileSync(`/proc/${pid}/stat`, 'utf8');
-  // The name in parentheses may hold spaces; field 3 follows it. utime and stime are fields 14 and 15 (proc(5)).
-  const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
-  return (Number(fields[11]) + Number(fields[12])) / ticksPerSecond;
+  return cpuSecondsIn(readFileSync(`/proc/${pid}/stat`, 'utf8'));
 }
 
 export function childrenOf(pid: number): number[] {

@@ -9,7 +9,8 @@ import {
   weightsOfJob,
 } from '../core/limit-account.ts';
 import { type Limit, type LimitSums, limitsOf } from '../core/limit-causes.ts';
-import { addLimitSample, type LimitWindow, recentSums } from '../core/limit-window.ts';
+import { type LimitWindow, recentSums } from '../core/limit-window.ts';
+import { withSample } from '../core/rate.ts';
 
 /** Workers speak twice a second; what one has said last holds for so long. */
 const wordHoldsMs = 2_000;
@@ -58,7 +59,7 @@ export class JobLimits {
       : undefined;
     this.#account = charge(this.#account, nowMs - (this.#lookedMs ?? nowMs), weights);
     this.#lookedMs = nowMs;
-    this.#window = addLimitSample(this.#window, { atMs: nowMs, sums: this.#account.sums });
+    this.#window = withSample(this.#window, { atMs: nowMs, sums: this.#account.sums });
   }
 
   /** Of late; undefined: not known. */

@@ -11,7 +11,15 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { ErrorReport } from '../core/errors.ts';
 import { PrimedError, reportOf } from '../core/errors.ts';
 import type { FileFailure } from '../core/job.ts';
-import { addListed, addTally, emptyTally, type Listed, type LostFile, type Tally } from '../core/job-machine.ts';
+import {
+  addListed,
+  addTally,
+  emptyTally,
+  type JobEvent,
+  type Listed,
+  type LostFile,
+  type Tally,
+} from '../core/job-machine.ts';
 import type { ManifestEntry } from '../core/types.ts';
 import { boundedFilter } from './bounded-filter.ts';
 import type { Holders } from './fleet-survey.ts';
@@ -23,16 +31,7 @@ import { repairSpec } from './run-specs.ts';
 import { SeenPaths } from './seen-paths.ts';
 import { failedTally, failureOfRun, isOfRun, metadataTally, tallyOf } from './settle.ts';
 
-interface Checked {
-  readonly files: number;
-  readonly bytes: number;
-  /** Of `files`: compared with nothing that the origin states of all of their bytes. */
-  readonly byPages: number;
-  readonly found: Listed;
-  readonly tally: Tally;
-  readonly lost: readonly LostFile[];
-  readonly seenAgain: { readonly files: number; readonly bytes: number };
-}
+type Checked = Omit<Extract<JobEvent, { type: 'verified' }>, 'type'>;
 
 /** Each look learns of a worker that has gone, or loads what is missing. */
 const looksForFile = 8;

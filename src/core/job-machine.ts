@@ -109,7 +109,8 @@ export type JobEvent =
   /**
    * `found`: files that the second listing had and the cache had not, already settled in `tally`. `lost`: files that
    * were counted as loaded or skipped before, and turned out to be bad beyond repair. `seenAgain`: all that the second
-   * listing had, these included.
+   * listing had, these included. `byPages`: of `files`, those that were compared with nothing that the origin states of
+   * all of their bytes.
    */
   | {
       readonly type: 'verified';

@@ -22,6 +22,11 @@ export const rateFirstMs = 500;
 export function addSample(window: RateWindow, sample: RateSample): RateWindow {
   const last = window.at(-1);
   if (last === undefined || sample.atMs < last.atMs || sample.total < last.total) return [sample];
+  return withSample(window, sample);
+}
+
+/** The window, of whatever, with one more sample; those closer than a step replace each other. */
+export function withSample<S extends { readonly atMs: number }>(window: readonly S[], sample: S): readonly S[] {
   const beforeLast = window.at(-2);
   const kept = beforeLast !== undefined && sample.atMs - beforeLast.atMs < rateStepMs ? window.slice(0, -1) : window;
   const horizonMs = sample.atMs - rateWindowMs;

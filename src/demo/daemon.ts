@@ -95,7 +95,7 @@ export class DemoDaemon {
     const startedMs = performance.now();
     for (;;) {
       if (this.#ended !== undefined) throw await this.#failure(`ended while it started (${this.#ended})`);
-      if (await isReady(`${this.#order.role === 'worker' ? this.httpUrl : this.apiUrl}/health/ready`)) break;
+      if (await answersOk(`${this.#order.role === 'worker' ? this.httpUrl : this.apiUrl}/health/ready`)) break;
       if (performance.now() - startedMs > readyLimitMs)
         throw await this.#failure(`was not ready within ${readyLimitMs} ms`);
       await sleep(readyPollMs, undefined, { signal: this.#order.signal });
@@ -159,7 +159,8 @@ export async function freePorts(): Promise<DaemonPorts> {
   return { api: await freePort(), http: await freePort(), s3: await freePort() };
 }
 
-async function isReady(url: string): Promise<boolean> {
+/** Whether it answers with 200, within five seconds. */
+export async function answersOk(url: string): Promise<boolean> {
   try {
     const answer = await fetch(url, { signal: AbortSignal.timeout(5000) });
     await answer.arrayBuffer();

@@ -128,24 +128,8 @@ export class SimEtcd implements Etcd {
   #hear(watch: SimWatch): void {
     if (this.#away) return;
     this.#world.after(this.#network.latencyMs(), this.#process, () => {
-      if (this.#watches.has(watch)) this.#tell(watch);
+      if (this.#watches.has(watch)) this.#server.tell(watch);
     });
-  }
-
-  #tell(watch: SimWatch): void {
-    const { prefix, onReset, onEvents } = watch.options;
-    if (watch.next === undefined) {
-      watch.next = this.#server.revision + 1;
-      const entries = this.#server.keys(prefix).map((key) => this.#server.entries.get(key)!);
-      onReset(entries, this.#server.revision);
-      return;
-    }
-    for (const { revision, events } of this.#server.history) {
-      if (revision < watch.next) continue;
-      watch.next = revision + 1;
-      const ours = events.filter((event) => (event.type === 'put' ? event.entry.key : event.key).startsWith(prefix));
-      if (ours.length > 0) onEvents(ours, revision);
-    }
   }
 
   #look(watch: SimWatch): void {

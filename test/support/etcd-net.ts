@@ -7,6 +7,7 @@ import { type ClusterDaemon, clusterCredentials } from '../../bench/support/clus
 import { networkGround } from '../../bench/support/ground.ts';
 import { type Child, plainEnvironment, startChild, waitUntilReady } from '../../bench/support/process.ts';
 import { MiB } from '../../src/core/units.ts';
+import { answersOk } from '../../src/demo/daemon.ts';
 import { spawnOrigin } from '../../src/demo/origin/spawn.ts';
 import { call, type Json } from './api.ts';
 import { segmentBytes } from './cluster.ts';
@@ -82,7 +83,7 @@ export async function openEtcdNet(
       `--initial-cluster=${members.map((member) => `${member}=${at(member, ports.peer)}`).join(',')}`,
     ]);
     const metrics = await ground.reach(name, ports.metrics);
-    await waitUntilReady(child, () => answers(`${metrics}/health`), startLimitMs);
+    await waitUntilReady(child, () => answersOk(`${metrics}/health`), startLimitMs);
   };
   /** From where everything is reached, whatever is cut. */
   const ctl = (endpoints: readonly string[], ...words: readonly string[]): string => {
@@ -128,7 +129,7 @@ export async function openEtcdNet(
         ...(role === 'worker' ? { PRIMED_CLUSTER_ID: name } : {}),
       });
       const api = await ground.reach(name, role === 'worker' ? ports.http : ports.api, token);
-      await waitUntilReady(child, () => answers(`${api}/health/ready`), startLimitMs);
+      await waitUntilReady(child, () => answersOk(`${api}/health/ready`), startLimitMs);
       return {
         pid: child.pid,
         api,
@@ -178,16 +179,6 @@ export async function openEtcdNet(
   } catch (error) {
     await close();
     throw error;
-  }
-}
-
-async function answers(url: string): Promise<boolean> {
-  try {
-    const answer = await fetch(url, { signal: AbortSignal.timeout(5000) });
-    await answer.arrayBuffer();
-    return answer.status === 200;
-  } catch {
-    return false;
   }
 }
 

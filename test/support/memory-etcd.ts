@@ -51,6 +51,23 @@ export class MemoryEtcd {
     return this.#down;
   }
 
+  /** All that a watch has not heard. */
+  tell(watch: { readonly options: WatchOptions; next: Revision | undefined }): void {
+    const { prefix, onReset, onEvents } = watch.options;
+    if (watch.next === undefined) {
+      watch.next = this.revision + 1;
+      const entries = this.keys(prefix).map((key) => this.entries.get(key)!);
+      onReset(entries, this.revision);
+      return;
+    }
+    for (const { revision, events } of this.history) {
+      if (revision < watch.next) continue;
+      watch.next = revision + 1;
+      const ours = events.filter((event) => (event.type === 'put' ? event.entry.key : event.key).startsWith(prefix));
+      if (ours.length > 0) onEvents(ours, revision);
+    }
+  }
+
   /** Leases do not end while nobody counts; after it each has its whole time, as after a change of the leader. */
   setDown(down: boolean): void {
     this.#down = down;
@@ -211,21 +228,7 @@ export class MemoryEtcdClient implements Pick<Etcd, 'grantLease' | 'put' | 'txn'
       setImmediate(() => {
         watch.scheduled = false;
         if (this.#away || this.deaf || this.#process.frozen || !this.#watches.has(watch)) return;
-        const { prefix, onReset, onEvents } = watch.options;
-        if (watch.next === undefined) {
-          watch.next = this.#server.revision + 1;
-          const entries = this.#server.keys(prefix).map((key) => this.#server.entries.get(key)!);
-          onReset(entries, this.#server.revision);
-          return;
-        }
-        for (const { revision, events } of this.#server.history) {
-          if (revision < watch.next) continue;
-          watch.next = revision + 1;
-          const ours = events.filter((event) =>
-            (event.type === 'put' ? event.entry.key : event.key).startsWith(prefix),
-          );
-          if (ours.length > 0) onEvents(ours, revision);
-        }
+        this.#server.tell(watch);
       });
     }
   }

@@ -21,6 +21,19 @@ afterEach(async () => {
 const source = { kind: 'path', path: dir } as const;
 const really = { dryRun: false };
 
+/** Resolves with the id of a job that frees `dir`, and has come to the third of its pages: it goes no further. */
+async function freeingHeld(stage: Awaited<ReturnType<typeof staged>>): Promise<string> {
+  let pages = 0;
+  const { promise: held } = hanging();
+  stage.worker.onFree = (dryRun) => {
+    pages += dryRun ? 0 : 1;
+    return pages > 2 ? held : undefined;
+  };
+  const { jobId } = await stage.jobs.free(dir, really);
+  await until(() => pages > 2);
+  return jobId;
+}
+
 describe('freeing', () => {
   it('removes what is cached at and below the path, and counts it', async () => {
     const stage = await staged(5);
@@ -118,14 +131,7 @@ describe('freeing', () => {
   it('that is stopped keeps what is not gone by then', async () => {
     const stage = await staged(9);
     await load(stage, dir);
-    let pages = 0;
-    const { promise: held } = hanging();
-    stage.worker.onFree = (dryRun) => {
-      pages += dryRun ? 0 : 1;
-      return pages > 2 ? held : undefined;
-    };
-    const { jobId } = await stage.jobs.free(dir, really);
-    await until(() => pages > 2);
+    const jobId = await freeingHeld(stage);
     expect(await stage.jobs.stop(dir, 'FREE')).toBe(true);
     expect(stage.jobs.byId(jobId)).toMatchObject({
       state: 'STOPPED',
@@ -137,14 +143,7 @@ describe('freeing', () => {
   it('goes on after kill -9 of the coordinator, and says all that it has freed', async () => {
     const stage = await staged(9);
     await load(stage, dir);
-    let pages = 0;
-    const { promise: held } = hanging();
-    stage.worker.onFree = (dryRun) => {
-      pages += dryRun ? 0 : 1;
-      return pages > 2 ? held : undefined;
-    };
-    const { jobId } = await stage.jobs.free(dir, really);
-    await until(() => pages > 2);
+    const jobId = await freeingHeld(stage);
     const next = await crash(stage);
     expect(await next.jobs.ended(jobId)).toMatchObject({
       state: 'SUCCEEDED',

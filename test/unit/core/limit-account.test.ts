@@ -9,7 +9,8 @@ import {
   weightsOfJob,
 } from '../../../src/core/limit-account.ts';
 import { limitsOf, limitText } from '../../../src/core/limit-causes.ts';
-import { addLimitSample, type LimitWindow, recentSums } from '../../../src/core/limit-window.ts';
+import { type LimitWindow, recentSums } from '../../../src/core/limit-window.ts';
+import { withSample } from '../../../src/core/rate.ts';
 
 const idle: RunLook = {
   lanes: {},
@@ -142,7 +143,7 @@ it('forgets what limited a job earlier', () => {
   let window: LimitWindow = [];
   for (let second = 0; second <= 30; second += 1) {
     const sums = { transfer: Math.min(second, 15) * 1000, 'disk-write': Math.max(0, second - 15) * 1000 };
-    window = addLimitSample(window, { atMs: second * 1000, sums });
+    window = withSample(window, { atMs: second * 1000, sums });
   }
   expect(limitsOf(recentSums(window))).toEqual([{ cause: 'disk', share: 1, detail: 'writes' }]);
 });
