@@ -98,7 +98,8 @@ export class RunFigures {
     const bytesPerSecond = rateOf(this.#rate, atMs);
     this.#limits.look(atMs, limits, listing);
     const { recent, sums } = this.#limits;
-    this.#pace = addDone(this.#pace, atMs, { files, bytes: movedBytes(ledger) }, requests);
+    const { cachedBytes } = ledger;
+    this.#pace = addDone(this.#pace, atMs, { files, bytes: movedBytes(ledger), cachedBytes }, requests);
     const figures = {
       pace: this.#pace,
       turn,

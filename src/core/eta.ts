@@ -10,17 +10,26 @@
  * are. Both look the same for as long as there are as many. So what was done is held against the time, and against the time of
  * requests; of both, that counts under which the pace was the more even one, and for which the paces of the requests speak
  * (core/flows); of two that are alike, time. Where it is the time of requests, what waits is given out to those under way.
+ *
+ * Small files whose like have been done need none of that: each is a request, and those take turns (core/request-turns).
  */
 import { type FlowSums, noFlows, oddsOfOwnPace, ownMsOfAByte } from './flows.ts';
 import { type InTurn, nothingInTurn } from './in-turn.ts';
+import { lastEndsInMs } from './request-turns.ts';
 
-/** What was done until then; both only grow. */
+/** What was done until then; all only grow. */
 export interface Done {
   readonly files: number;
+  /** Received. */
   readonly bytes: number;
+  /** Of them durable, so that their files are counted; absent: all. */
+  readonly cachedBytes?: number;
 }
 
-interface Block extends Done {
+interface Block {
+  readonly files: number;
+  readonly bytes: number;
+  readonly cachedBytes: number;
   readonly ms: number;
   /** Of all requests that were under way together, at least one at a time. */
   readonly requestMs: number;
@@ -28,7 +37,7 @@ interface Block extends Done {
 
 export interface Pace {
   readonly atMs: number;
-  readonly done: Done;
+  readonly done: Required<Done>;
   /** What was done in each stretch of time, the oldest first. The last one may still grow. */
   readonly blocks: readonly Block[];
   /** Requests under way at the last look. */
@@ -41,6 +50,8 @@ export interface Pace {
 
 /** A block that lasts as long is closed: parts of some MiB do not make it look uneven. */
 const blockMs = 250;
+/** Files are alike whose mean size is not so many times that of others. */
+const mostUnlike = 4;
 /** Beyond this many, of the older half two become one. */
 const mostBlocks = 64;
 /** Before this a pace would be noise. */
@@ -71,14 +82,21 @@ const noiseFloor = 0.0004;
 
 /** The pace with what is done by now. What was done never shrinks: where it does (a worker was lost), it stands. */
 export function addDone(pace: Pace | undefined, atMs: number, done: Done, requests: number): Pace {
-  if (pace === undefined || atMs < pace.atMs) return { atMs, done, requests, blocks: [], begun: false, firstFiles: 0 };
-  const whole = { files: Math.max(done.files, pace.done.files), bytes: Math.max(done.bytes, pace.done.bytes) };
+  const { files, bytes, cachedBytes = bytes } = done;
+  if (pace === undefined || atMs < pace.atMs)
+    return { atMs, done: { files, bytes, cachedBytes }, requests, blocks: [], begun: false, firstFiles: 0 };
+  const whole = {
+    files: Math.max(files, pace.done.files),
+    bytes: Math.max(bytes, pace.done.bytes),
+    cachedBytes: Math.max(cachedBytes, pace.done.cachedBytes),
+  };
   const ms = atMs - pace.atMs;
   const more: Block = {
     ms,
     requestMs: ms * Math.max(1, (pace.requests + requests) / 2),
     files: whole.files - pace.done.files,
     bytes: whole.bytes - pace.done.bytes,
+    cachedBytes: whole.cachedBytes - pace.done.cachedBytes,
   };
   const { blocks, begun, firstFiles } = pace;
   const isNothing = more.files === 0 && more.bytes === 0;
@@ -97,7 +115,9 @@ export function addDone(pace: Pace | undefined, atMs: number, done: Done, reques
   };
 }
 
-export interface Left extends Done {
+export interface Left {
+  readonly files: number;
+  readonly bytes: number;
   /** What requests under way, and those behind them, receive in turn; absent: that is not known. */
   readonly turn?: InTurn;
   /** How the paces of requests have changed. */
@@ -107,34 +127,50 @@ export interface Left extends Done {
 /** Milliseconds until what is left is done; undefined: that cannot be said. */
 export function timeLeftMs(pace: Pace, left: Left, nowMs: number): number | undefined {
   if (left.files <= 0 && left.bytes <= 0) return 0;
-  const all = [...pace.blocks, nothingFor(Math.max(0, nowMs - pace.atMs), pace.requests)];
-  const elapsedMs = msOf(all);
+  const blocks = [...pace.blocks, nothingFor(Math.max(0, nowMs - pace.atMs), pace.requests)];
+  const lastDone = blocks.findLastIndex((block) => !isIdle(block));
+  const idleMs = msOf(blocks.slice(lastDone + 1));
+  if (msOf(blocks) < leastElapsedMs || lastDone < 0 || idleMs >= standstillMs) return undefined;
+  return byTurnsMs(pace, blocks, left) ?? byWorkMs(pace, blocks, left);
+}
+
+/**
+ * Of small files, if those that are left are like those that were: each is a request. They are counted when they are durable, sooner
+ * or later behind their bytes; so those tell when a request ended, and the others how many bytes that was. Undefined: they are not.
+ */
+function byTurnsMs({ blocks: known, done, requests }: Pace, blocks: readonly Block[], left: Left): number | undefined {
+  const told = known.reduce(sum, nothingFor(0, 0));
+  if (told.files <= 0 || left.files <= 0) return undefined;
+  const [meanBytes, leftBytes] = [told.cachedBytes / told.files, left.bytes / left.files];
+  if (meanBytes < 1 || Math.max(meanBytes, leftBytes) > usualFileCost || leftBytes > mostUnlike * meanBytes)
+    return undefined;
+  const stretches = blocks.map(({ ms, requestMs, files, bytes, cachedBytes }) => ({
+    ms,
+    ended: files + (bytes - cachedBytes) / meanBytes,
+    requests: ms > 0 ? requestMs / ms : Math.max(1, requests),
+  }));
+  const inHand = Math.max(0, done.bytes - done.cachedBytes) / meanBytes;
+  const halfMs = Math.max(halfLife.leastMs, Math.min(halfLife.mostMs, msOf(blocks) * halfLife.share));
+  return lastEndsInMs(stretches, Math.max(0, left.files - inHand), halfMs);
+}
+
+function byWorkMs({ requests, firstFiles }: Pace, all: readonly Block[], left: Left): number | undefined {
   const lastDone = all.findLastIndex((block) => !isIdle(block));
   const idleMs = msOf(all.slice(lastDone + 1));
-  if (elapsedMs < leastElapsedMs || lastDone < 0 || idleMs >= standstillMs) return undefined;
   // Some loads go in waves. Between two of them nobody is late.
   const waveMs = longestIdleMs(all.slice(0, lastDone));
   const waits = idleMs <= Math.max(leastWaitMs, 2 * waveMs);
   const counted = waits ? all.slice(0, lastDone + 1) : all;
-  const blocks = weighted(byWaves(behindFirst(counted, pace.firstFiles)), waveMs);
+  const blocks = weighted(byWaves(behindFirst(counted, firstFiles)), waveMs);
   const guess = likeliest(blocks, left);
   if (guess === undefined) return undefined;
   const bytes = Math.max(0, left.bytes);
   const files = Math.max(0, left.files);
   // Of large files those under way have paid already.
-  const paid = bytes > guess.fileCost * files ? Math.min(files, pace.requests) : 0;
-  const work = bytes + guess.fileCost * (files - paid);
-  // Small files, each of them a request, and nothing is done for a third of the time.
-  const isSmall = bytes <= usualFileCost * files;
-  const inStep = isSmall && waveMs >= leastWaitMs && 3 * msOf(counted.filter(isIdle)) > msOf(counted);
-  const wholeMs = work * guess.msOfAByte * (inStep ? lastWave(files / requestsOf(counted)) : 1);
+  const paid = bytes > guess.fileCost * files ? Math.min(files, requests) : 0;
+  const wholeMs = (bytes + guess.fileCost * (files - paid)) * guess.msOfAByte;
   const spentMs = guess.basis === 'ms' ? wholeMs : inTurnMs(left, { ...guess, wholeMs, requests: requestsOf(counted) });
   return Math.max(0, spentMs - (waits ? idleMs : 0));
-}
-
-/** Where files come in so many waves: by how much longer it takes that the last one takes as long as any, however few are in it. */
-function lastWave(waves: number): number {
-  return waves > 0 ? Math.max(1, Math.ceil(waves - 0.1) / waves) : 1;
 }
 
 /** Where each request has a pace of its own: no sooner than what it receives in turn. Where nothing waits, that is known to the byte. */
@@ -159,7 +195,7 @@ function requestsOf(blocks: readonly Block[]): number {
 }
 
 function nothingFor(ms: number, requests: number): Block {
-  return { ms, requestMs: ms * Math.max(1, requests), files: 0, bytes: 0 };
+  return { ms, requestMs: ms * Math.max(1, requests), files: 0, bytes: 0, cachedBytes: 0 };
 }
 
 function isIdle({ files, bytes }: Block): boolean {
@@ -198,9 +234,19 @@ function behindFirst(blocks: readonly Block[], firstFiles: number): readonly Blo
   while (at < blocks.length && files < firstFiles) files += blocks[at++]!.files;
   const last = blocks[at - 1];
   if (last === undefined) return blocks;
-  const rest = blocks.slice(at);
-  // When in it they ended is not known: in the middle.
-  if (last.ms <= 2 * blockMs) rest.unshift({ ms: last.ms / 2, requestMs: last.requestMs / 2, files: 0, bytes: 0 });
+  // Of that in which they ended, what is behind them. When in it they did is not known: by the middle of their share of it.
+  const behind = last.files === 0 ? 0 : Math.max(0, files - firstFiles) / last.files;
+  const share = last.ms <= 2 * blockMs ? (1 + behind) / 2 : behind;
+  const rest: Block[] = [
+    {
+      ms: last.ms * share,
+      requestMs: last.requestMs * share,
+      files: last.files * behind,
+      bytes: last.bytes * behind,
+      cachedBytes: last.cachedBytes * behind,
+    },
+    ...blocks.slice(at),
+  ];
   return rest.some((block) => !isIdle(block)) && 2 * msOf(rest) >= msOf(blocks) ? rest : blocks;
 }
 
@@ -312,7 +358,8 @@ function evenness(
     const pace = ((block.bytes + fileCost * block.files) * msOfAByte) / block[basis];
     unevenness += block.weight * block[basis] * (pace - 1) ** 2;
   }
-  const independent = Math.min(mostIndependent, weights ** 2 / squares);
+  // Two of them can always be made even, by a cost and a pace.
+  const independent = Math.max(0, Math.min(mostIndependent, weights ** 2 / squares) - 2);
   return { fileCost, unevenness: Math.log(unevenness / weights + noiseFloor), msOfAByte, independent };
 }
 
@@ -322,6 +369,7 @@ function sum(a: Block, b: Block): Block {
     requestMs: a.requestMs + b.requestMs,
     files: a.files + b.files,
     bytes: a.bytes + b.bytes,
+    cachedBytes: a.cachedBytes + b.cachedBytes,
   };
 }
 

@@ -36,7 +36,7 @@ function estimates({ sizes, bytesPerSecond, fileMs, speedAt = () => 1 }: Trace, 
     while (budget > 0 && file < sizes.length) {
       const cost = costs[file]! - intoFile;
       const part = Math.min(cost, budget);
-      bytes += (sizes[file]! * part) / costs[file]!;
+      bytes += costs[file] === 0 ? 0 : (sizes[file]! * part) / costs[file]!;
       budget -= part;
       intoFile += part;
       if (part < cost) break;
@@ -142,7 +142,7 @@ describe('from a third of the way on within 15%', () => {
   });
 });
 
-it('of files that come in waves, from a third on, with less than two waves in error, or 15%', () => {
+it('of files that come in waves, from a third of the way on within 15%, or a second', () => {
   fc.assert(
     fc.property(
       fc.integer({ min: 1, max: 256 }),
@@ -162,7 +162,7 @@ it('of files that come in waves, from a third on, with less than two waves in er
             nowMs,
           );
           expect(Math.abs(etaMs! - (waves * waveMs - nowMs))).toBeLessThan(
-            Math.max(2 * waveMs + 500, 0.15 * (waves * waveMs - nowMs)),
+            Math.max(1000, 0.15 * (waves * waveMs - nowMs)),
           );
         }
       },
@@ -171,7 +171,7 @@ it('of files that come in waves, from a third on, with less than two waves in er
   );
 });
 
-it('of waves the last one takes as long as any, however few files are in it: 90% is within 15%, or a second', () => {
+it('of waves the last one takes as long as any, however few files are in it: 99% is within 15%, or a second', () => {
   let [looks, right] = [0, 0];
   for (const files of [8, 64, 200])
     for (const share of [0.1, 0.4, 0.8])
@@ -190,7 +190,7 @@ it('of waves the last one takes as long as any, however few files are in it: 90%
             right += Number(wrongMs < Math.max(1000, 0.15 * leftMs));
           }
         }
-  expect(right / looks).toBeGreaterThan(0.9);
+  expect(right / looks).toBeGreaterThan(0.99);
 });
 
 /** Parts of a load over connections, each as fast as it is, or all of them together. */
@@ -314,8 +314,9 @@ it('of small files that are done by the hundred, before large ones: goes by what
       fc.integer({ min: 1, max: 64 }),
       fc.integer({ min: 500, max: 4000 }),
       fc.integer({ min: 32, max: 256 }),
-      fc.integer({ min: 1500, max: 20_000 }),
+      fc.integer({ min: 500, max: 20_000 }),
       (kib, perSecond, lump, forMs) => {
+        fc.pre(perSecond * forMs >= 4000 * lump);
         let pace: Pace | undefined;
         let [nowMs, files] = [0, 0];
         const arrived = (): number => (perSecond * nowMs) / 1000;

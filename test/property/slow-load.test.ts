@@ -7,7 +7,13 @@ import { looksAtSlowLoad, type SlowLoad } from '../support/slow-load.ts';
 
 const partBytes = 8 * MiB;
 const worlds = ['shared', 'each', 'held'] as const;
-const kinds = ['few waves of parts', 'parts of any size', 'files of any size', 'small files'] as const;
+const kinds = [
+  'few waves of parts',
+  'parts of any size',
+  'files of any size',
+  'small files',
+  'small files in step',
+] as const;
 
 /** Of those from a third of the way on, how many are within 15% of the truth, or less than the second in which it is shown. */
 function rightOf(load: SlowLoad): { readonly looks: number; readonly right: number } {
@@ -24,7 +30,8 @@ function loadOf(kind: (typeof kinds)[number], world: SlowLoad['world'], seed: nu
   const random = seededRandom(seed);
   const between = (least: number, most: number): number => least + (most - least) * random();
   const slots = Math.round(between(4, 40));
-  const isSmall = kind === 'small files';
+  const inStep = kind === 'small files in step';
+  const isSmall = inStep || kind === 'small files';
   const several = (times: number, bytes: () => number): number[] =>
     Array.from({ length: Math.ceil(slots * times) }, () => Math.ceil(bytes()));
   const fileBytes = {
@@ -32,10 +39,12 @@ function loadOf(kind: (typeof kinds)[number], world: SlowLoad['world'], seed: nu
     'parts of any size': () => several(between(1.5, 6), () => between(MiB, partBytes)),
     'files of any size': () => several(between(3, 6), () => between(MiB, 5 * partBytes)),
     'small files': () => several(between(8, 30), () => between(4 * KiB, 64 * KiB)),
+    'small files in step': () => several(between(8, 30), () => between(4 * KiB, 64 * KiB)),
   }[kind]();
   return {
     ...{ fileBytes, partBytes, slots, world, random },
-    latencyMs: isSmall ? between(200, 1500) : between(10, 400),
+    latencyMs: inStep ? between(1000, 3000) : isSmall ? between(200, 1500) : between(10, 400),
+    ...(inStep && { spread: 0.02, countedMs: between(100, 500) }),
     bytesPerSecond: isSmall ? 256 * KiB : partBytes / between(4, 30),
     noise: between(0.1, 0.6),
   };

@@ -12,8 +12,11 @@ export interface SlowLoad {
   readonly fileBytes: readonly number[];
   readonly partBytes: number;
   readonly slots: number;
-  /** Of each request, before its first byte. */
+  /** Of each request, before its first byte; of each its own, by as much more or less as `spread` says (0.2: a fifth). */
   readonly latencyMs: number;
+  readonly spread?: number;
+  /** Files are counted, several at once, when they are durable: up to so long behind their bytes. */
+  readonly countedMs?: number;
   readonly world: 'shared' | 'each' | 'held';
   /** Of a request; where they share, that of all of them by the number of slots. */
   readonly bytesPerSecond: number;
@@ -43,9 +46,11 @@ export function normalFrom(random: Random): () => number {
 
 const stepMs = 50;
 const lookMs = 250;
+/** Where files are counted behind their bytes, looks see that. */
+const oftenMs = 100;
 
 export function looksAtSlowLoad(load: SlowLoad): Look[] {
-  const { fileBytes, partBytes, slots, latencyMs, random } = load;
+  const { fileBytes, partBytes, slots, latencyMs, spread = 0.2, countedMs = 0, random } = load;
   const normal = normalFrom(random);
   const waiting: Part[] = [];
   const partsLeft = fileBytes.map((bytes, file) => {
@@ -57,7 +62,7 @@ export function looksAtSlowLoad(load: SlowLoad): Look[] {
         file,
         bytes: size,
         left: size,
-        waitMs: latencyMs * (0.8 + 0.4 * random()),
+        waitMs: latencyMs * (1 + spread * (2 * random() - 1)),
       });
     }
     return count;
@@ -65,18 +70,25 @@ export function looksAtSlowLoad(load: SlowLoad): Look[] {
   waiting.reverse();
   const totalBytes = fileBytes.reduce((sum, bytes) => sum + bytes, 0);
   let under: Part[] = [];
-  let [nowMs, files, bytes]: [number, number, number] = [0, 0, 0];
+  let [nowMs, files, bytes, cachedBytes]: [number, number, number, number] = [0, 0, 0, 0];
+  let unit = { files: 0, bytes: 0, landsMs: 0 };
   let pace: Pace | undefined;
   let watch: FlowWatch | undefined;
   const looks: Omit<Look, 'leftMs'>[] = [];
   for (;;) {
     while (under.length < slots && waiting.length > 0) under.push(waiting.pop()!);
-    if (nowMs % lookMs === 0) {
+    if (nowMs >= unit.landsMs) {
+      files += unit.files;
+      cachedBytes += unit.bytes;
+      unit = { files: 0, bytes: 0, landsMs: 0 };
+    }
+    if (nowMs % (countedMs > 0 ? oftenMs : lookMs) === 0) {
       const flows = under
         .filter(({ left, bytes: all }) => left < all)
         .map(({ id, bytes: all, left }) => ({ id, receivedBytes: all - left }));
       watch = lookAtFlows(watch, nowMs, () => flows, bytes);
-      pace = addDone(pace, nowMs, { files, bytes: Math.floor(bytes) }, under.length);
+      const done = { files, bytes: Math.floor(bytes), ...(countedMs > 0 && { cachedBytes }) };
+      pace = addDone(pace, nowMs, done, under.length);
       const left = {
         files: fileBytes.length - files,
         bytes: totalBytes - Math.floor(bytes),
@@ -88,7 +100,7 @@ export function looksAtSlowLoad(load: SlowLoad): Look[] {
       };
       looks.push({ atMs: nowMs, etaMs: timeLeftMs(pace, left, nowMs) });
     }
-    if (under.length === 0) break;
+    if (under.length === 0 && unit.files === 0) break;
     nowMs += stepMs;
     const flowing = under.filter((part) => part.waitMs <= 0);
     const weights = flowing.map(() => Math.max(0.05, 1 + load.noise * normal()));
@@ -107,7 +119,9 @@ export function looksAtSlowLoad(load: SlowLoad): Look[] {
       bytes += come;
       if (part.left <= 0) {
         partsLeft[part.file]! -= 1;
-        if (partsLeft[part.file] === 0) files += 1;
+        if (partsLeft[part.file]! > 0) continue;
+        const landsMs = unit.files === 0 ? nowMs + countedMs * random() : unit.landsMs;
+        unit = { files: unit.files + 1, bytes: unit.bytes + fileBytes[part.file]!, landsMs };
       }
     }
     for (const part of under) part.waitMs -= stepMs;
