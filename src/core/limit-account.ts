@@ -164,6 +164,7 @@ export function weightsOf(look: RunLook): LimitSums | undefined {
   addAtMain(weights, look, look.landing, look.landingParts);
   if (totalOf(weights) > 0) return weights;
   if (heldBy !== undefined) add(weights, heldBy === 'throttled' ? look.throttledBy : heldBy, 1);
+  else if (queued && look.freeSlots === 0) addAtMain(weights, look, 'slots', 1);
   else addAtMain(weights, look, look.files ? 'lookup' : 'work', 1);
   return weights;
 }

@@ -48,6 +48,7 @@ export const limitStates = {
   lookup: { cause: 'index', detail: 'entries of files' },
   listing: { cause: 'scheduler', detail: 'listing' },
   work: { cause: 'scheduler', detail: 'waiting for work' },
+  slots: { cause: 'scheduler', detail: 'others have all slots' },
   bandwidth: { cause: 'operator-limit', detail: 'bandwidth' },
   requests: { cause: 'operator-limit', detail: 'requests per second' },
   readers: { cause: 'operator-limit', detail: 'readers come first' },

@@ -113,6 +113,14 @@ it('charges a limit that leaves nothing to it, and a run without anything to do 
   expect(states({ utilization: 1 })).toEqual(['main-cpu']);
 });
 
+it('charges a run of which nothing has a slot, and something waits for one, to the others that have them', () => {
+  expect(states({ queued: true, files: true, freeSlots: 0 })).toEqual(['slots']);
+  // They are given out at once: whoever waits beside free ones waits for something else.
+  expect(states({ queued: true, files: true, freeSlots: 1 })).toEqual(['lookup']);
+  expect(states({ queued: true, files: true, freeSlots: 0, heldBy: 'requests' })).toEqual(['requests']);
+  expect(states({ queued: true, files: true, freeSlots: 0, landingParts: 1 })).toEqual(['commit']);
+});
+
 it('calls the CPU that lanes lack while they give way to readers the wish of the operator', () => {
   const busy = { partsInLanes: 1, lanes: { 'lane-cpu': 100 } };
   expect(states(busy)).toEqual(['lane-cpu']);
