@@ -100,3 +100,18 @@ test('a wrong import of each kind would be found', () => {
     undefined,
   ]);
 });
+
+test('nobody but a daemon with a collector loads OpenTelemetry', () => {
+  const files = readdirSync(sources, { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.ts'));
+  const withText = files.map((file) => [file, readFileSync(join(sources, file), 'utf8')] as const);
+  const importers = (specifier: RegExp): string[] =>
+    withText
+      .filter(([file, text]) => importsOf(file, text).some((one) => specifier.test(one.specifier)))
+      .map(([file]) => file);
+  expect(importers(/^@opentelemetry\//)).toEqual(['telemetry/otlp.ts']);
+  expect(importers(/\/otlp\.ts$/)).toEqual(['traces.ts']);
+  const [, traces] = withText.find(([file]) => file === 'traces.ts')!;
+  // Not with the module that imports it, but when it is wanted.
+  expect(traces).toContain("await import('./telemetry/otlp.ts')");
+  expect(traces).not.toMatch(/from '\.\/telemetry\/otlp\.ts'/);
+});
