@@ -36,6 +36,7 @@ import { observeJobs, showJobs, showLimits, showWorkers } from './observers.ts';
 import { openCoordinatorLimits } from './origin-limits.ts';
 import { lockFolder, systemClock } from './platform/index.ts';
 import { buildApiServer } from './servers.ts';
+import { originUses } from './worker-figures.ts';
 
 /** In the data folder, where a worker of the same machine may have its own. */
 const coordinatorLock = {
@@ -85,6 +86,7 @@ export async function openCoordinatorSide(base: NodeBase): Promise<void> {
   const { registry, registrations, past } = opened;
   const source = opened.source ?? filesOfCluster(base, members);
   const figures = figuresOf(base);
+  const ownUses = originUses(base.originCounts, () => systemClock.monotonicMs());
   const rates = openRatesStore(join(config.dataDir, 'rates'), log);
   if (rates !== undefined) opened.rates = rates;
   opened.api = buildApiServer({
@@ -101,7 +103,7 @@ export async function openCoordinatorSide(base: NodeBase): Promise<void> {
       refusalOf: (id: WorkerId) => members.members.refusalOf(id),
       rateOf: (id: WorkerId) => members.rates.of(id),
     }),
-    ...(figures && { figures }),
+    ...(figures ? { figures } : { ownUses }),
     ...(rates && { rates }),
   });
 }

@@ -17,7 +17,8 @@ import { formatSize } from './core/sizes.ts';
 import type { Log } from './core/types.ts';
 import { makeLive } from './live.ts';
 import type { NodeBase, Opened } from './node.ts';
-import { observedOrigins, showHealth } from './observers.ts';
+import { observedOrigins, showHealth, showOrigins } from './observers.ts';
+import { OriginCounts } from './origin/origin-counts.ts';
 import { openOrigins } from './origin/origins.ts';
 import { openNodeLimits } from './origin-limits.ts';
 import { makeFolder, sdNotify } from './platform/index.ts';
@@ -110,6 +111,8 @@ async function open({ config, input, log, opened }: Opening, onFatal: (error: Er
   const live = makeLive(config);
   makeFolder(config.dataDir);
   const limits = openNodeLimits(config, telemetry);
+  const originCounts = new OriginCounts();
+  showOrigins(telemetry, originCounts);
   const openedOrigins = openOrigins({
     ufs: config.ufs,
     timeouts: config.ingest.timeouts,
@@ -120,6 +123,7 @@ async function open({ config, input, log, opened }: Opening, onFatal: (error: Er
     },
     log,
     gate: limits.limiter,
+    counts: originCounts,
   });
   const origins = observedOrigins(openedOrigins, telemetry);
   opened.reconfigureOrigins = (change) => openedOrigins.reconfigure(change);
@@ -135,7 +139,7 @@ async function open({ config, input, log, opened }: Opening, onFatal: (error: Er
   });
   showCertificates(telemetry, live);
   const tellStart = (status: string): void => tellManager(`STATUS=${status}\nEXTEND_TIMEOUT_USEC=${startStepUs}`, log);
-  const base: NodeBase = { config, live, log, telemetry, origins, limits, ready, tellStart, opened };
+  const base: NodeBase = { config, live, log, telemetry, origins, originCounts, limits, ready, tellStart, opened };
   const facts: Record<string, unknown> = { version: PRIMED_VERSION, role, cores: availableParallelism() };
 
   if (role !== 'coordinator') Object.assign(facts, await openWorkerSide(base, onFatal));

@@ -22,6 +22,7 @@ import type { PeerOrder } from './core/peers.ts';
 import type { Log } from './core/types.ts';
 import type { IngestWorker } from './ingest/index.ts';
 import type { Live } from './live.ts';
+import type { OriginCounts } from './origin/origin-counts.ts';
 import type { OriginsChange } from './origin/origins.ts';
 import type { ReadableOrigins } from './origin/types.ts';
 import type { CoordinatorLimits, NodeLimits } from './origin-limits.ts';
@@ -36,7 +37,7 @@ import type { LaneCounters } from './telemetry/lane-columns.ts';
 import type { Telemetry } from './telemetry/registry.ts';
 import type { ServingCounters } from './telemetry/serving-columns.ts';
 import type { Tracer } from './telemetry/trace.ts';
-import { workerFigures } from './worker-figures.ts';
+import { originUses, workerFigures } from './worker-figures.ts';
 
 /** What is open by now, and what is being closed. */
 export interface Opened {
@@ -104,6 +105,8 @@ export interface NodeBase {
   readonly telemetry: Telemetry;
   readonly origins: ReadableOrigins & WritableOrigins;
   readonly limits: NodeLimits;
+  /** What this process asks of them, and how they answer. */
+  readonly originCounts: OriginCounts;
   readonly live: Live;
   readonly ready: () => { ready: boolean; reason?: string };
   /** What the start is busy with, for the service manager, where it takes longer. */
@@ -121,11 +124,12 @@ export interface KnownWorkers {
 
 /** Of the worker in this process, as soon as it is open. */
 export function figuresOf({
+  originCounts,
   opened: { store, lanes, servingCounters: serving, worker },
 }: NodeBase): (() => WorkerFigures) | undefined {
   if (store === undefined || lanes === undefined || serving === undefined || worker === undefined) return undefined;
-  const origins = worker.originCounts.totals;
-  return workerFigures({ store, lanes, serving, origins, now: () => systemClock.monotonicMs() });
+  const now = (): number => systemClock.monotonicMs();
+  return workerFigures({ store, lanes, serving, origins: originUses(originCounts, now), now });
 }
 
 /** By what this node is let in by others, and whom it trusts. */

@@ -7,6 +7,7 @@ import type { Registry } from './cluster/registry.ts';
 import type { JobObserver, JobService } from './cluster/types.ts';
 import { jobStates } from './core/job.ts';
 import { isMember, workerStates } from './core/membership.ts';
+import { answerClasses } from './core/origin-use.ts';
 import type { GuardSeen } from './core/reader-guard.ts';
 import { movingStates, StillJobs } from './core/still-jobs.ts';
 import { Thinning } from './core/thinning.ts';
@@ -14,13 +15,14 @@ import type { Clock } from './core/types.ts';
 import type { IngestWorker } from './ingest/index.ts';
 import type { LimitObserver } from './ingest/origin-limiter.ts';
 import type { WorkerObserver } from './ingest/types.ts';
+import type { OriginCounts, OriginTotals } from './origin/origin-counts.ts';
 import type { ReadableOrigins } from './origin/types.ts';
 import type { ReaderGuardOptions } from './reader-guard.ts';
 import { statusClass } from './server/metrics.ts';
 import type { S3GatewayOptions } from './server/s3/index.ts';
 import type { Serving } from './serving/pool.ts';
 import type { Store, StoreOptions } from './store/types.ts';
-import { statusClasses } from './telemetry/metric-row.ts';
+import { mostOriginsNamed, otherOrigins, statusClasses } from './telemetry/metric-row.ts';
 import type { Telemetry } from './telemetry/registry.ts';
 import {
   answerColumnOf,
@@ -154,6 +156,27 @@ export function observedOrigins<T extends ReadableOrigins>(origins: T, { counter
       return page;
     },
   };
+}
+
+/** What each origin was asked, and how it answered, read when Prometheus does. */
+export function showOrigins({ counters, onScrape }: Telemetry, { totals }: Pick<OriginCounts, 'totals'>): void {
+  const seen = new WeakMap<OriginTotals, OriginTotals>();
+  onScrape(() => {
+    for (const [at, [name, operations]] of [...totals].entries()) {
+      const origin = at < mostOriginsNamed ? name : otherOrigins;
+      for (const [operation, now] of operations) {
+        const labels = { origin, operation };
+        const before = seen.get(now);
+        for (const code of answerClasses)
+          counters.originOperations.inc({ ...labels, code }, now.classes[code] - (before?.classes[code] ?? 0));
+        counters.originOperationsThrottled.inc(labels, now.failures.throttled - (before?.failures.throttled ?? 0));
+        counters.originOperationsRetried.inc(labels, now.retries - (before?.retries ?? 0));
+        counters.originAnswered.inc(labels, now.answers - (before?.answers ?? 0));
+        counters.originAnswerSeconds.inc(labels, (now.firstByteMs - (before?.firstByteMs ?? 0)) / msPerSecond);
+        seen.set(now, { ...now, classes: { ...now.classes }, failures: { ...now.failures } });
+      }
+    }
+  });
 }
 
 /** Gauges of what somebody else keeps, read when Prometheus does. */

@@ -13,6 +13,7 @@ import type { JobService } from './cluster/types.ts';
 import type { NodeAccess } from './cluster/wire/node-check.ts';
 import type { Config } from './config/config.ts';
 import type { WorkerFigures } from './core/membership.ts';
+import type { OriginUse } from './core/origin-use.ts';
 import { Pins, pinnedClass, Retention } from './core/retention.ts';
 import type { Log, UfsPath } from './core/types.ts';
 import { MiB } from './core/units.ts';
@@ -80,10 +81,12 @@ export function buildApiServer(
     rateOf?: WorkerApiOptions['rateOf'];
     /** Of the worker in this process. */
     figures?: () => WorkerFigures;
+    ownUses?: () => readonly OriginUse[];
     rates?: RatesStore;
   },
 ): FastifyInstance {
-  const { config, jobs, live, source, ufs, pins, registry, registrations, refusalOf, figures, rates, log } = options;
+  const { config, jobs, live, source, ufs, pins, registry, registrations, refusalOf, figures, ownUses, rates, log } =
+    options;
   const app = buildServer(options, 'api');
   app.register(jobApi, { jobs, defaults: live.loadDefaults });
   // The configuration is the same on every worker.
@@ -105,6 +108,7 @@ export function buildApiServer(
     ...(registry && { registry }),
     ...(refusalOf && { refusalOf }),
     ...(figures && { figures }),
+    ...(ownUses && { ownUses }),
     ...(rates && { rates }),
   });
   return app;

@@ -2,7 +2,7 @@
 import type { WorkerFigures } from './core/membership.ts';
 import { type OriginUse, originTroubles } from './core/origin-use.ts';
 import { addSample, type RateWindow, rateOf } from './core/rate.ts';
-import type { OriginTotals } from './ingest/index.ts';
+import type { OriginCounts, OriginTotals } from './origin/origin-counts.ts';
 import type { Store } from './store/types.ts';
 import { failureCauses, type LaneCounters, laneColumns, laneFailureColumns } from './telemetry/lane-columns.ts';
 import { type ServingCounters, servingColumns } from './telemetry/serving-columns.ts';
@@ -12,15 +12,13 @@ export function workerFigures(of: {
   readonly store: Pick<Store, 'usage'>;
   readonly lanes: LaneCounters;
   readonly serving: ServingCounters;
-  /** By the name of the origin. */
-  readonly origins: ReadonlyMap<string, OriginTotals>;
+  readonly origins: () => OriginUse[];
   readonly now: () => number;
 }): () => WorkerFigures {
   const received = meter(of.now);
   const served = meter(of.now);
   const failed = meter(of.now);
   const throttled = meter(of.now);
-  const originUse = originMeters(of.origins, of.now);
   return () => {
     const { capacityBytes, freeBytes, files, reservedBytes, pinnedBytes, heldBytes } = of.store.usage();
     return {
@@ -34,27 +32,54 @@ export function workerFigures(of: {
         originFailuresPerMinute: failed(failures(of.lanes)) * 60,
         originThrottledPerMinute: throttled(of.lanes.total(laneFailureColumns.throttled)) * 60,
       },
-      origins: originUse(),
+      origins: of.origins(),
     };
   };
 }
 
-/** Those that were asked for something of late. */
-function originMeters(origins: ReadonlyMap<string, OriginTotals>, now: () => number): () => OriginUse[] {
+/** Those that were asked for something of late, of whatever kind. */
+export function originUses({ totals: origins }: Pick<OriginCounts, 'totals'>, now: () => number): () => OriginUse[] {
   const meters = new Map<string, (name: string, total: number) => number>();
   let lookedMs = now();
   return () => {
     const beforeMs = lookedMs;
     lookedMs = now();
-    return [...origins].flatMap(([origin, { requests, bytes, answers, firstByteMs, failures }]) => {
+    return [...origins].flatMap(([origin, operations]) => {
+      const sum = (figure: (of: OriginTotals) => number): number =>
+        [...operations.values()].reduce((all, one) => all + figure(one), 0);
       // All of one that is new was since the look before.
       const rate = meters.get(origin) ?? namedMeters(now, beforeMs);
       meters.set(origin, rate);
-      const requestsPerMinute = Math.round(rate('requests', requests) * 60);
-      const answered = rate('answers', answers);
-      const waitedMs = rate('firstByteMs', firstByteMs);
-      const bytesPerSecond = rate('bytes', bytes);
-      const failed = originTroubles.map((one) => [one, Math.round(rate(one, failures[one]) * 60)] as const);
+      const requestsPerMinute = Math.round(
+        rate(
+          'requests',
+          sum(({ requests }) => requests),
+        ) * 60,
+      );
+      const answered = rate(
+        'answers',
+        sum(({ answers }) => answers),
+      );
+      const waitedMs = rate(
+        'firstByteMs',
+        sum(({ firstByteMs }) => firstByteMs),
+      );
+      const bytesPerSecond = rate(
+        'bytes',
+        sum(({ bytes }) => bytes),
+      );
+      const failed = originTroubles.map(
+        (one) =>
+          [
+            one,
+            Math.round(
+              rate(
+                one,
+                sum(({ failures }) => failures[one]),
+              ) * 60,
+            ),
+          ] as const,
+      );
       if (requestsPerMinute === 0) return [];
       return [
         {

@@ -98,6 +98,7 @@ export async function openWorkerSide(base: NodeBase, onFatal: (error: Error) => 
     counters: counters.buffer,
     yields: () => yields,
     limits: base.limits,
+    originCounts: base.originCounts,
     observe: observeWorker(telemetry),
     tell: past,
     onFatal,

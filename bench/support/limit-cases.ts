@@ -77,6 +77,14 @@ export const limitCases: readonly LimitCase[] = [
     })),
   },
   {
+    ...{ name: 'listing throttled', cause: 'origin-throttling', objects: { count: 8, sizeBytes: 16 * KiB } },
+    begin: fault(() => ({
+      fault: { kind: 'status', status: 503, retryAfterSeconds: 2 },
+      operation: 'ListObjectsV2',
+      times: 2,
+    })),
+  },
+  {
     ...{ name: 'bandwidth of the job', cause: 'operator-limit', objects: { count: 8, sizeBytes: 256 * KiB } },
     options: { bandwidth: '512KB' },
     begin: () => () => 1,

@@ -29,6 +29,8 @@ export class JobLimits {
   #lookedMs: number | undefined;
   #window: LimitWindow = [];
   #words = new Map<string, Word>();
+  /** Not charged yet. */
+  #waits: LimitSums = {};
 
   constructor(before: LimitSums) {
     this.#before = before;
@@ -37,8 +39,9 @@ export class JobLimits {
   /**
    * @param said by a name of each worker's part: milliseconds that only grow
    * @param listing the listing is not done
+   * @param waits what listings were waiting for since the look before, which nobody has to hear from a worker
    */
-  look(nowMs: number, said: ReadonlyMap<string, LimitSums>, listing: boolean): void {
+  look(nowMs: number, said: ReadonlyMap<string, LimitSums>, listing: boolean, waits: LimitSums = {}): void {
     const words = new Map<string, Word>();
     let heard = false;
     for (const [name, sums] of said) {
@@ -51,12 +54,17 @@ export class JobLimits {
     this.#words = words;
     // They do not speak all at once: one that is silent between two words waits for what it waited for before.
     const hold = [...words.values()].filter(({ atMs }) => nowMs - atMs < wordHoldsMs);
+    this.#waits = addSums(this.#waits, waits);
     const weights = heard
       ? weightsOfJob(
           hold.map(({ grown }) => grown),
-          { listing },
+          { listing, waits: this.#waits },
         )
-      : undefined;
+      : // Where no worker has anything to say, the job is what the coordinator knows of it.
+        listing && hold.every(({ grown }) => totalOf(grown) === 0)
+        ? this.#waits
+        : undefined;
+    if (weights !== undefined) this.#waits = {};
     this.#account = charge(this.#account, nowMs - (this.#lookedMs ?? nowMs), weights);
     this.#lookedMs = nowMs;
     this.#window = withSample(this.#window, { atMs: nowMs, sums: this.#account.sums });

@@ -15,6 +15,7 @@ import { FreePhase } from './free-phase.ts';
 import { JobAtWorkers } from './job-at-workers.ts';
 import { figuresAtEnd, recordOf, type StoredJob, storedFigures } from './job-record.ts';
 import type { JobRecord } from './job-store.ts';
+import { ListingWaits } from './listing-waits.ts';
 import { LoadPhase } from './load-phase.ts';
 import { type JobDeps, type JobMarks, type RunContext, RunInterrupted } from './run-context.ts';
 import { type Figures, RunFigures } from './run-figures.ts';
@@ -31,6 +32,7 @@ export class JobRun {
   readonly #marks: JobMarks;
   #progress: JobProgress;
   readonly #figures: RunFigures;
+  readonly #waits: ListingWaits;
   /** Of an ended job. */
   #final: Figures | undefined;
   #driver: Promise<void> | undefined;
@@ -87,6 +89,7 @@ export class JobRun {
       active: () => this.active,
     });
     const { fleet, clock } = deps;
+    this.#waits = new ListingWaits(() => deps.clock.monotonicMs());
     this.#figures = new RunFigures({
       ...{ definition, fleet, clock },
       retriesBefore: retries,
@@ -417,6 +420,7 @@ export class JobRun {
       deps: this.#deps,
       signal: this.#abort.signal,
       marks: this.#marks,
+      waits: this.#waits,
       progress: () => this.#progress,
       apply: (event) => this.#apply(event),
       record: () => this.#record(),
@@ -439,7 +443,8 @@ export class JobRun {
     const { repairs } = this.#marks;
     const { tally, listingDone } = this.#progress;
     const files = tally.loadedFiles + tally.failedFiles;
-    return this.#figures.now({ repairs, listing: !listingDone, files });
+    const waits = this.#waits.take(listingDone ? 'work' : 'listing');
+    return this.#figures.now({ repairs, listing: !listingDone, waits, files });
   }
 
   #logStoreFailure(error: unknown): void {

@@ -10,6 +10,7 @@ import type { ListingPage, Origins } from '../origin/types.ts';
 import { type IndexLine, indexLines } from './index-file.ts';
 import { IndexLookup } from './index-lookup.ts';
 import type { ListingCursor } from './job-store.ts';
+import type { ListingWaits } from './listing-waits.ts';
 import { mapOrdered } from './ordered.ts';
 import type { JobServiceSettings } from './settings.ts';
 
@@ -26,6 +27,8 @@ export interface ListerOptions {
   readonly origins: Origins;
   readonly settings: JobServiceSettings;
   readonly signal: AbortSignal;
+  /** Told of each call to the origin; by default nobody is. */
+  readonly waits?: ListingWaits;
   /** Waits, or rejects when the signal fires. */
   readonly pause: (milliseconds: number, signal: AbortSignal) => Promise<void>;
 }
@@ -240,7 +243,11 @@ const refusalCodes: ReadonlySet<string> = new Set([
   'PATH_INVALID',
 ]);
 
-async function retried<T>(act: () => Promise<T>, { settings, signal, pause }: ListerOptions): Promise<T> {
+function retried<T>(act: () => Promise<T>, options: ListerOptions): Promise<T> {
+  return options.waits === undefined ? repeated(act, options) : options.waits.call(() => repeated(act, options));
+}
+
+async function repeated<T>(act: () => Promise<T>, { settings, signal, pause }: ListerOptions): Promise<T> {
   for (let attempt = 1; ; attempt += 1) {
     try {
       return await abortable(act(), signal);

@@ -175,7 +175,8 @@ export class LoadPhase {
     if (!this.#context.progress().listingDone) {
       const filter = boundedFilter(definition.options.fileFilterRegex);
       const { origins, settings } = deps;
-      const options = { origins, settings, signal, pause: (ms: number) => sleep(ms, undefined, { signal }) };
+      const { waits } = this.#context;
+      const options = { origins, settings, signal, waits, pause: (ms: number) => sleep(ms, undefined, { signal }) };
       const pages = listSource(definition.source, marks.cursor ?? { line: 0 }, options);
       const planned = mapOrdered(pages, pagesAtOnce, (page) =>
         this.#planPage(page, filter(page.entries.map(({ path }) => path))),

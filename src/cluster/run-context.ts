@@ -5,6 +5,7 @@ import type { Clock, JobId, Log } from '../core/types.ts';
 import type { Origins } from '../origin/types.ts';
 import type { Fleet } from './fleet.ts';
 import type { JobClaim, JobDefinition, JobStore, ListingCursor } from './job-store.ts';
+import type { ListingWaits } from './listing-waits.ts';
 import type { JobServiceSettings } from './settings.ts';
 import type { JobObserver } from './types.ts';
 
@@ -46,6 +47,8 @@ export interface RunContext {
   /** Fires when the job is stopped, pauses or has failed: phases return soon, without an answer. */
   readonly signal: AbortSignal;
   readonly marks: JobMarks;
+  /** What its listings wait for. */
+  readonly waits: ListingWaits;
   progress(): JobProgress;
   apply(event: JobEvent): void;
   /** The job as the store keeps it. */

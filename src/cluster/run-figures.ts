@@ -70,9 +70,11 @@ export class RunFigures {
 
   /**
    * Of the run that was started, and of the repair run where there is one. A look is also a sample of rate and pace.
+   * @param look.waits of its listings, since the look before
    * @param look.files that were loaded, or have failed
    */
-  now({ repairs, listing, files }: { repairs: boolean; listing: boolean; files: number }): Figures {
+  now(look: { repairs: boolean; listing: boolean; waits: LimitSums; files: number }): Figures {
+    const { repairs, listing, waits, files } = look;
     const { runId, repairRunId } = this.#definition;
     const limits = namedBy(runId, this.#fleet.limits(runId));
     const load = this.#fleet.progress(runId);
@@ -96,7 +98,7 @@ export class RunFigures {
     const atMs = this.#clock.monotonicMs();
     this.#rate = addSample(this.#rate, { atMs, total: ledger.originBytes });
     const bytesPerSecond = rateOf(this.#rate, atMs);
-    this.#limits.look(atMs, limits, listing);
+    this.#limits.look(atMs, limits, listing, waits);
     const { recent, sums } = this.#limits;
     const { cachedBytes } = ledger;
     this.#pace = addDone(this.#pace, atMs, { files, bytes: movedBytes(ledger), cachedBytes }, requests);

@@ -73,7 +73,8 @@ export class VerifyPhase {
     const { definition, marks, deps, signal, apply } = this.#context;
     const { origins, settings } = deps;
     const filter = boundedFilter(definition.options.fileFilterRegex);
-    const options = { origins, settings, signal, pause: (ms: number) => sleep(ms, undefined, { signal }) };
+    const { waits } = this.#context;
+    const options = { origins, settings, signal, waits, pause: (ms: number) => sleep(ms, undefined, { signal }) };
     const seen =
       definition.source.kind === 'path'
         ? undefined

@@ -38,10 +38,11 @@ export interface OriginRow extends OriginFigures {
 }
 
 /** What needs somebody first, then the busiest. */
-export function originRows({ jobs, workers, origins }: ConsoleState): OriginRow[] {
+export function originRows({ jobs, workers, origins, head }: ConsoleState): OriginRow[] {
   const uses = new Map<string, { id: string; use: OriginUse }[]>();
   for (const { id, origins: told = [] } of workers.values())
     for (const use of told) push(uses, use.origin, { id, use });
+  for (const use of head?.origins ?? []) push(uses, use.origin, { id: 'coordinator', use });
   // Of files each root is an origin, which a path alone does not tell.
   const known = [...uses.keys(), ...origins.keys()].filter((id) => id.startsWith('file:'));
   const loads = new Map<string, ConsoleJob[]>();

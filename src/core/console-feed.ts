@@ -76,6 +76,8 @@ export interface ConsoleHead {
   readonly standalone: boolean;
   /** How many jobs are in which state, those that are not in the rows too. */
   readonly jobs: Readonly<Partial<Record<JobState, number>>>;
+  /** How origins answer the coordinator, which lists them; absent: it asked none of late, or a worker says it. */
+  readonly origins?: readonly OriginUse[];
   /** Why no job can be submitted or stopped now. */
   readonly trouble?: string;
 }

@@ -24,7 +24,8 @@
  *
  * On the coordinator, for each job:
  * 8. A worker that waits for work while another one has some waits for that one: the job waits for the scheduler only as
- *    much as each of its workers does. Until the listing is done that is called listing.
+ *    much as each of its workers does. Until the listing is done that is called listing. Of that, the time in which calls for
+ *    its pages wait because the origin asked for fewer is throttling, and what they wait for their turn is the operator's limit.
  *
  * So all that is charged is exactly the time that has passed.
  */
@@ -201,8 +202,14 @@ export function charge(account: LimitAccount, elapsedMs: number, weights: LimitS
   return { sums, pendingMs: 0 };
 }
 
-/** What a job was waiting for, of what each of its workers was, over the same time. */
-export function weightsOfJob(workers: readonly LimitSums[], { listing }: { readonly listing: boolean }): LimitSums {
+/**
+ * What a job was waiting for, of what each of its workers was, over the same time.
+ * @param how.waits what its listing was waiting for; absent, or empty: nobody knows, or it was not listing
+ */
+export function weightsOfJob(
+  workers: readonly LimitSums[],
+  { listing, waits = {} }: { readonly listing: boolean; readonly waits?: LimitSums },
+): LimitSums {
   const weights: Weights = {};
   let idle = 1;
   for (const { work = 0, ...busy } of workers) {
@@ -216,7 +223,9 @@ export function weightsOfJob(workers: readonly LimitSums[], { listing }: { reado
   if (!heard) return {};
   const job: Weights = {};
   if (busy > 0) addScaled(job, weights, (1 - idle) / busy);
-  add(job, listing ? 'listing' : 'work', idle);
+  const waited = totalOf(waits);
+  if (waited > 0) addScaled(job, waits, idle / waited);
+  else add(job, listing ? 'listing' : 'work', idle);
   return job;
 }
 

@@ -3,6 +3,14 @@
  * core/worker-use: over HTTP a header of the renewal, in etcd a field of the figures; a node that does not know it goes without.
  */
 
+/** What is asked of an origin, by the name of its request: those of HTTP, and pages of listings. */
+export const originOperations = ['GET', 'HEAD', 'LIST', 'PUT', 'POST', 'DELETE'] as const;
+export type OriginOperation = (typeof originOperations)[number];
+
+/** Of an HTTP status; `none`: there was no answer. */
+export const answerClasses = ['2xx', '3xx', '4xx', '5xx', 'none'] as const;
+export type AnswerClass = (typeof answerClasses)[number];
+
 /** Kinds of failure, as somebody decides what to do about them. */
 export const originTroubles = [
   /** It said to slow down. */

@@ -3,6 +3,7 @@
 import { type FileTeller, noTeller } from '../core/file-events.ts';
 import type { RetrySettings } from '../core/retry.ts';
 import type { Log } from '../core/types.ts';
+import { OriginCounts } from '../origin/origin-counts.ts';
 import type { Origins, OriginTimeouts } from '../origin/types.ts';
 import type { ThreadId } from '../platform/thread-priority.ts';
 import type { Store } from '../store/types.ts';
@@ -14,7 +15,6 @@ import { makeRunBoard, mostSlots } from './run-board.ts';
 import type { WorkerObserver } from './types.ts';
 import { IngestWorker } from './worker.ts';
 
-export type { OriginTotals } from './origin-counts.ts';
 export type { IngestWorker } from './worker.ts';
 
 export interface IngestOptions {
@@ -37,6 +37,8 @@ export interface IngestOptions {
   readonly diskEngine: 'auto' | 'io_uring' | 'threads';
   /** What holds this process to limits of origins; undefined: there are none. */
   readonly limits?: { readonly board: LimitBoard; readonly limiter: OriginLimiter };
+  /** What each origin was asked, and how it answered; undefined: nobody wants to know. */
+  readonly originCounts?: OriginCounts;
   /** Shared counters with a row for each lane (telemetry/lane-columns). */
   readonly counters: SharedArrayBuffer;
   /** Lanes give way to readers now. */
@@ -76,6 +78,7 @@ export async function openIngest(
     lanes,
     board,
     limiter,
+    counts: options.originCounts ?? new OriginCounts(),
     log: options.log,
     random: Math.random,
     partBytes: options.partBytes,

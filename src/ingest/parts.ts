@@ -14,6 +14,7 @@ import { decideRetry, type RetrySettings } from '../core/retry.ts';
 import { isLost, isSilent, noSilence, setsAside, silenceAfter } from '../core/silence.ts';
 import type { Extent, Log, Random } from '../core/types.ts';
 import { alignUp, MiB, pageBytes } from '../core/units.ts';
+import type { OriginCounts } from '../origin/origin-counts.ts';
 import type { FailureCause } from '../origin/types.ts';
 import type { LandedPart, Store } from '../store/types.ts';
 import { attemptAt } from './attempts.ts';
@@ -23,7 +24,6 @@ import type { Files } from './files.ts';
 import type { Landings } from './landings.ts';
 import type { LanePool } from './lanes.ts';
 import type { Limits } from './limits.ts';
-import type { OriginCounts } from './origin-counts.ts';
 import type { LimitKind, OriginLimiter } from './origin-limiter.ts';
 import type { OriginLinks } from './origin-links.ts';
 import type { PartQueue } from './part-queue.ts';
@@ -307,7 +307,9 @@ export class Parts {
     if (origin === undefined) return;
     const bytes = arrived.reduce((sum, at) => sum + (parts[at] as PartTask).range.length, 0);
     counts.answered(origin, { parts: arrived.length, bytes, firstByteMs });
-    for (const { failure } of failed) counts.failed(origin, failure.cause);
+    for (const { failure } of failed) counts.failed(origin, failure);
+    const again = [...arrived, ...failed.map(({ part }) => part)].filter((at) => (parts[at] as PartTask).attempt > 1);
+    for (const _ of again) counts.retried(origin, 'GET');
   }
 
   #arrived(

@@ -24,6 +24,7 @@ import {
   type UfsPath,
 } from '../core/types.ts';
 import { alignUp } from '../core/units.ts';
+import type { OriginCounts } from '../origin/origin-counts.ts';
 import type { Origins, OriginTimeouts } from '../origin/types.ts';
 import type { FileRecord, Freed, RunOfLoad, Store } from '../store/types.ts';
 import { Books } from './books.ts';
@@ -34,7 +35,6 @@ import { Landings } from './landings.ts';
 import type { LanePool } from './lanes.ts';
 import { LimitBook } from './limit-book.ts';
 import { Limits } from './limits.ts';
-import { OriginCounts } from './origin-counts.ts';
 import type { OriginLimiter } from './origin-limiter.ts';
 import { OriginLinks } from './origin-links.ts';
 import { Parts } from './parts.ts';
@@ -68,6 +68,7 @@ export interface WorkerOptions {
   readonly lanes: LanePool;
   readonly board: RunBoard;
   readonly limiter: OriginLimiter;
+  readonly counts: OriginCounts;
   readonly log: Log;
   readonly random: Random;
   readonly partBytes: number;
@@ -107,7 +108,6 @@ export class IngestWorker implements Worker {
   readonly #partBytes: number;
   readonly #follows: Follows;
   readonly landings = new Landings();
-  readonly originCounts = new OriginCounts();
   readonly #files: Files;
   readonly #parts: Parts;
   readonly #verifier: Verifier;
@@ -156,7 +156,7 @@ export class IngestWorker implements Worker {
           landings: this.landings,
           limits: this.#limits,
           limiter: this.#limiter,
-          counts: this.originCounts,
+          counts: options.counts,
           books: this.#books,
           links: this.#links,
           reach: this.#reach,

@@ -14,6 +14,7 @@ import {
 import { CredentialsProviderError, memoize } from '@smithy/core/config';
 import { PrimedError } from '../core/errors.ts';
 import { endpointOfProfile } from './aws-profile.ts';
+import { heldBack, operationOfCommand, type RequestWatch, watchedRequest } from './request-watch.ts';
 import { isHeaderSafe } from './signer.ts';
 import type { OriginTimeouts } from './types.ts';
 import type { UfsEntry } from './ufs.ts';
@@ -104,6 +105,8 @@ export async function openBucket(options: {
   retry: OriginRetry;
   /** Waited for before each request, those included by which the SDK tries again. */
   admit?: () => Promise<void>;
+  /** Told of each of those. */
+  watch?: RequestWatch;
   /** In place of the SDK's own transport. */
   requestHandler?: S3ClientConfig['requestHandler'];
 }): Promise<Bucket> {
@@ -114,17 +117,25 @@ export async function openBucket(options: {
   const caPem = readCa(entry);
   const make = (region: string | undefined, forcePathStyle: boolean): S3Client => {
     const made = new S3Client(clientConfig({ ...options, entry, signed, caPem, region, forcePathStyle }));
-    const { admit } = options;
+    const { admit, watch } = options;
     // Inside of the SDK's own retries, and before the signature, which has a time in it.
-    if (admit !== undefined)
-      made.middlewareStack.addRelativeTo(
-        <Args, Result>(next: (args: Args) => Promise<Result>) =>
-          async (args: Args): Promise<Result> => {
-            await admit();
-            return next(args);
-          },
-        { relation: 'after', toMiddleware: 'retryMiddleware', name: 'primedAdmitsRequest' },
-      );
+    made.middlewareStack.addRelativeTo(
+      <Args, Result extends { response: unknown }>(
+        next: (args: Args) => Promise<Result>,
+        { commandName }: { commandName?: string },
+      ) => {
+        const operation = operationOfCommand(commandName);
+        let attempts = 0;
+        return async (args: Args): Promise<Result> => {
+          if (admit !== undefined) await heldBack(admit());
+          if (attempts > 0) watch?.retried(operation);
+          attempts += 1;
+          const statusOf = ({ response }: Result) => (response as { statusCode?: number } | undefined)?.statusCode;
+          return watchedRequest(watch, operation, { send: () => next(args), statusOf });
+        };
+      },
+      { relation: 'after', toMiddleware: 'retryMiddleware', name: 'primedAdmitsRequest' },
+    );
     return made;
   };
 

@@ -23,7 +23,7 @@ export function makeLeanHead(options: LeanOptions): LeanHead {
     async head(key, path, signal) {
       try {
         const { statusCode, headers, body } = await requests.send({
-          ...{ method: 'HEAD', path: `/${encodeKey(key)}`, checksums: true },
+          ...{ operation: 'HEAD', path: `/${encodeKey(key)}`, checksums: true },
           ...(signal !== undefined && { signal }),
         });
         await body.dump();

@@ -21,7 +21,7 @@ export function makeLeanList(options: LeanOptions): LeanList {
     async page(query) {
       try {
         const { statusCode, body } = await requests.send({
-          ...{ method: 'GET', path: '/', search: searchOf(query) },
+          ...{ operation: 'LIST', path: '/', search: searchOf(query) },
           ...(query.signal !== undefined && { signal: query.signal }),
         });
         if (statusCode !== 200) {

@@ -1,6 +1,7 @@
 /** Requests without a body to one bucket, signed by our own signer: a fraction of what the SDK's stack costs. */
 import { type Dispatcher, Pool } from 'undici';
 import type { BucketEndpoint, CredentialProvider, Identity } from './aws.ts';
+import { heldBack, type RequestWatch, watchedRequest } from './request-watch.ts';
 import { makeSigner } from './signer.ts';
 import type { OriginTimeouts } from './types.ts';
 
@@ -11,10 +12,11 @@ export interface LeanOptions {
   readonly timeouts: OriginTimeouts;
   /** Waited for before each request. */
   readonly admit?: (signal?: AbortSignal) => Promise<void>;
+  readonly watch?: RequestWatch;
 }
 
 export interface LeanRequest {
-  readonly method: 'GET' | 'HEAD';
+  readonly operation: 'LIST' | 'HEAD';
   /** Encoded, behind the bucket, with its leading slash. */
   readonly path: string;
   /** Encoded, in the order of the names. */
@@ -32,7 +34,7 @@ export interface LeanRequests {
 
 /** @param connections at once; more requests wait */
 export function makeLeanRequests(
-  { endpoint, signed, provider, timeouts, admit }: LeanOptions,
+  { endpoint, signed, provider, timeouts, admit, watch }: LeanOptions,
   connections: number,
 ): LeanRequests {
   const scheme = endpoint.tls ? 'https' : 'http';
@@ -49,7 +51,7 @@ export function makeLeanRequests(
 
   const headersOf = async (
     path: string,
-    { method, search = '', checksums = false }: LeanRequest,
+    { operation, search = '', checksums = false }: LeanRequest,
   ): Promise<string[]> => {
     const headers = ['host', endpoint.hostHeader, 'user-agent', 'primed'];
     if (!signed) return checksums ? [...headers, 'x-amz-checksum-mode', 'ENABLED'] : headers;
@@ -59,7 +61,7 @@ export function makeLeanRequests(
       signer.setCredentials(identity);
       signsFor = identity;
     }
-    for (const line of signer.sign(path, search, { checksums, method }).split('\r\n')) {
+    for (const line of signer.sign(path, search, { checksums, method: methodOf(operation) }).split('\r\n')) {
       const colon = line.indexOf(': ');
       if (colon > 0) headers.push(line.slice(0, colon), line.slice(colon + 2));
     }
@@ -68,18 +70,30 @@ export function makeLeanRequests(
 
   return {
     async send(request) {
-      const { method, search, signal } = request;
-      await admit?.(signal);
+      const { operation, search, signal } = request;
+      if (admit !== undefined) await heldBack(admit(signal));
       const path = endpoint.pathPrefix + request.path;
-      return pool.request({
-        method,
-        // Of a HEAD it would close the connection, for servers that send a body all the same: those make an answer that is malformed.
-        reset: false,
-        path: search === undefined ? path : `${path}?${search}`,
-        headers: await headersOf(path, request),
-        ...(signal !== undefined && { signal }),
+      const headers = await headersOf(path, request);
+      const send = (): Promise<Dispatcher.ResponseData> =>
+        pool.request({
+          method: methodOf(operation),
+          // Of a HEAD it would close the connection, for servers that send a body all the same: those make an answer that is malformed.
+          reset: false,
+          path: search === undefined ? path : `${path}?${search}`,
+          headers,
+          ...(signal !== undefined && { signal }),
+        });
+      return watchedRequest(watch, operation, {
+        send,
+        statusOf: ({ statusCode }) => statusCode,
+        // A limit of time that has passed is the origin's doing.
+        isOurs: () => signal?.aborted === true && (signal.reason as Error | undefined)?.name !== 'TimeoutError',
       });
     },
     close: () => pool.destroy(),
   };
+}
+
+function methodOf(operation: LeanRequest['operation']): 'GET' | 'HEAD' {
+  return operation === 'LIST' ? 'GET' : operation;
 }

@@ -13,6 +13,8 @@ import { type LeanHead, makeLeanHead } from './lean-head.ts';
 import { type LeanList, makeLeanList } from './lean-list.ts';
 import type { LeanOptions } from './lean-request.ts';
 import { type ListedPage, type ListQuery, listKeysMax, listPage } from './listed.ts';
+import type { OriginCounts } from './origin-counts.ts';
+import type { RequestWatch } from './request-watch.ts';
 import { headBySdk, listBySdk, originError, readBySdk, whyAbsent } from './s3-control.ts';
 import { partBySdk } from './s3-parts.ts';
 import { levelBySdk, rangeBySdk } from './s3-reading.ts';
@@ -32,6 +34,8 @@ export interface OriginsOptions {
   readonly log: Log;
   /** Undefined: requests are not limited. */
   readonly gate?: RequestGate;
+  /** Told of each request of the control plane, by the name that the gate knows too. */
+  readonly counts?: Pick<OriginCounts, 'asked' | 'retried'>;
 }
 
 /** Buckets and roots that may be in use by one daemon: each holds an SDK client. */
@@ -49,6 +53,7 @@ interface S3Slot {
   readonly kind: 's3';
   readonly index: number;
   readonly bucketName: string;
+  readonly watch: RequestWatch | undefined;
   entry: UfsEntry;
   bucket: Promise<Bucket> | undefined;
   lean: LeanList | undefined;
@@ -79,7 +84,7 @@ export interface OpenedOrigins extends ReadableOrigins, WritableOrigins {
 
 /** Opens nothing yet: each bucket is opened when it is first used. */
 export function openOrigins(options: OriginsOptions): OpenedOrigins {
-  const { retry, log, gate } = options;
+  const { retry, log, gate, counts } = options;
   let { ufs, timeouts } = options;
   const slots: (S3Slot | FileSlot)[] = [];
   const indexOf = new Map<string, number>();
@@ -106,6 +111,7 @@ export function openOrigins(options: OriginsOptions): OpenedOrigins {
             kind: 's3',
             index,
             bucketName: located.bucket,
+            watch: watchOf(counts, `${name}/`),
             entry: located.entry,
             bucket: undefined,
             lean: undefined,
@@ -137,6 +143,7 @@ export function openOrigins(options: OriginsOptions): OpenedOrigins {
     const opening: Promise<Bucket> = openBucket({
       ...{ bucket, entry, provider: providerOf(entry), timeouts, retry },
       ...(gate === undefined ? {} : { admit: () => gate.admit(slot.index) }),
+      ...(slot.watch === undefined ? {} : { watch: slot.watch }),
     }).then(
       (opened) => {
         log.info(
@@ -188,12 +195,16 @@ export function openOrigins(options: OriginsOptions): OpenedOrigins {
   const leanOf = (slot: S3Slot, { endpoint, signed }: Bucket): LeanOptions => ({
     ...{ endpoint, signed, provider: providerOf(slot.entry), timeouts },
     ...(gate === undefined ? {} : { admit: (signal) => gate.admit(slot.index, signal) }),
+    ...(slot.watch === undefined ? {} : { watch: slot.watch }),
   });
 
   /** By our own request and scanner; the SDK does what these do not know: refusals, redirects, retries, odd answers. */
   const listOnePage = async (slot: S3Slot, bucket: Bucket, query: ListQuery): Promise<ListedPage> => {
     slot.lean ??= makeLeanList(leanOf(slot, bucket));
-    return (await slot.lean.page(query)) ?? listBySdk(bucket, slot.bucketName, query);
+    const page = await slot.lean.page(query);
+    if (page !== undefined) return page;
+    slot.watch?.retried('LIST');
+    return listBySdk(bucket, slot.bucketName, query);
   };
 
   /** The same of a HEAD. */
@@ -202,6 +213,7 @@ export function openOrigins(options: OriginsOptions): OpenedOrigins {
     const object = await slot.heads.head(of.key, of.path, signal);
     if (object === 'absent') await whyAbsent(bucket, slot.bucketName, of.key, signal);
     else if (object !== undefined) return object;
+    slot.watch?.retried('HEAD');
     return headBySdk(bucket, slot.bucketName, of.key, of.path, signal);
   };
 
@@ -311,7 +323,7 @@ export function openOrigins(options: OriginsOptions): OpenedOrigins {
       if (slot.kind === 'file')
         throw new PrimedError('PATH_INVALID', `${path}: only what is of s3:// is written through`, { path });
       const bucket = await onBucket(slot, path, (opened) => Promise.resolve(opened));
-      slot.writer ??= makeBucketWriter(bucket, timeouts);
+      slot.writer ??= makeBucketWriter(bucket, { timeouts, watch: slot.watch });
       if (gate === undefined) return slot.writer.send(located.path, located.key, write);
       await gate.admit(index, write.signal);
       gate.enter(index);
@@ -382,6 +394,15 @@ export function openOrigins(options: OriginsOptions): OpenedOrigins {
     },
   };
   return origins;
+}
+
+function watchOf(counts: OriginsOptions['counts'], origin: string): RequestWatch | undefined {
+  return (
+    counts && {
+      asked: (operation, outcome) => counts.asked(origin, operation, outcome),
+      retried: (operation) => counts.retried(origin, operation),
+    }
+  );
 }
 
 /** What is asked of the old connections by now is answered within this time, or not at all. */

@@ -12,6 +12,7 @@ import type { PassedAnswer, PassedWrite } from '../core/passed-write.ts';
 import type { UfsPath } from '../core/types.ts';
 import type { Bucket } from './aws.ts';
 import { errorOfFailure } from './failure.ts';
+import { operationOfMethod, type RequestWatch, watchedRequest } from './request-watch.ts';
 import { originError } from './s3-control.ts';
 import { encodeKey, encodeQueryValue } from './signer.ts';
 import { trailed, trailedLength, trailingHeaders, trailingSha256 } from './trailing.ts';
@@ -28,7 +29,10 @@ export interface BucketWriter {
   close(): Promise<void>;
 }
 
-export function makeBucketWriter({ client, endpoint }: Bucket, timeouts: OriginTimeouts): BucketWriter {
+export function makeBucketWriter(
+  { client, endpoint }: Bucket,
+  { timeouts, watch }: { timeouts: OriginTimeouts; watch?: RequestWatch | undefined },
+): BucketWriter {
   const protocol = endpoint.tls ? 'https:' : 'http:';
   const hostname = endpoint.host.includes(':') ? `[${endpoint.host}]` : endpoint.host;
   const pool = new Pool(`${protocol}//${hostname}:${endpoint.port}`, {
@@ -76,13 +80,19 @@ export function makeBucketWriter({ client, endpoint }: Bucket, timeouts: OriginT
         const search = Object.entries(write.query).map(([name, value]) =>
           value === '' ? name : `${name}=${encodeQueryValue(value)}`,
         );
-        const answer = await pool.request({
-          method: write.method as 'PUT',
-          path: search.length === 0 ? target : `${target}?${search.join('&')}`,
-          headers: length === 0 ? request.headers : { ...request.headers, 'content-length': String(length) },
-          // It takes what can be iterated, and does not say so.
-          body: length === 0 ? null : (body() as unknown as Readable),
-          signal: write.signal,
+        const send = () =>
+          pool.request({
+            method: write.method as 'PUT',
+            path: search.length === 0 ? target : `${target}?${search.join('&')}`,
+            headers: length === 0 ? request.headers : { ...request.headers, 'content-length': String(length) },
+            // It takes what can be iterated, and does not say so.
+            body: length === 0 ? null : (body() as unknown as Readable),
+            signal: write.signal,
+          });
+        const answer = await watchedRequest(watch, operationOfMethod(write.method), {
+          send,
+          statusOf: ({ statusCode }) => statusCode,
+          isOurs: () => thrown !== undefined || write.signal.aborted,
         });
         return { status: answer.statusCode, headers: answer.headers, body: answer.body };
       } catch (error) {

@@ -194,11 +194,11 @@ export const alerts: readonly Alert[] = [
     name: 'PrimedOriginThrottles',
     group: 'origin',
     severity: 'warning',
-    expr: `sum without (cause) (${rate('originFailures', '{cause="throttled"}')}) / ${rate('originRequests')} > 0.05`,
+    expr: `${rate('originOperationsThrottled')} / sum without (code) (${rate('originOperations')}) > 0.05`,
     for: '10m',
-    summary: `The origin refuses ${percent} of the requests of ${at} as too many`,
+    summary: `{{ $labels.origin }} refuses ${percent} of the requests of ${at} ({{ $labels.operation }}) as too many`,
     description:
-      'Loads go on, slower. Set a limit that the origin gives (primed ufs limit), or ask its operator for more.',
+      'Loads go on, slower; where the operation is LIST, their listings. Set a limit that the origin gives (primed ufs limit), or ask its operator for more.',
   },
   {
     name: 'PrimedOriginFails',

@@ -1,7 +1,9 @@
 /** What a coordinator measures, and what every daemon says about its process. */
+
 import { jobStates } from '../core/job.ts';
 import { workerStates } from '../core/membership.ts';
-import { limitedOrigins, type MetricRow, requestSeconds, statusClasses } from './metric-row.ts';
+import { answerClasses } from '../core/origin-use.ts';
+import { askedLabels, limitedOrigins, type MetricRow, requestSeconds, statusClasses } from './metric-row.ts';
 
 /** What a certificate is used for. */
 export const certificateUses = ['node', 'ca', 'client-ca', 'etcd', 'etcd-ca'] as const;
@@ -18,6 +20,51 @@ export const daemonMetrics = {
     role: 'coordinator',
     stability: 'stable',
     help: 'Keys read from listings of the origin.',
+  },
+  originOperations: {
+    name: 'primed_origin_operations_total',
+    type: 'counter',
+    unit: 'count',
+    role: 'both',
+    stability: 'stable',
+    labels: { ...askedLabels, code: answerClasses },
+    help: 'Requests to origins, each attempt: parts of files, listings, looks, and what is passed through. `none`: not answered.',
+  },
+  originOperationsThrottled: {
+    name: 'primed_origin_operations_throttled_total',
+    type: 'counter',
+    unit: 'count',
+    role: 'both',
+    stability: 'stable',
+    labels: askedLabels,
+    help: 'Of those, what the origin answered with the word to slow down: 503, 429.',
+  },
+  originOperationsRetried: {
+    name: 'primed_origin_operations_retried_total',
+    type: 'counter',
+    unit: 'count',
+    role: 'both',
+    stability: 'stable',
+    labels: askedLabels,
+    help: 'Of those, what was sent because the attempt before had failed.',
+  },
+  originAnswered: {
+    name: 'primed_origin_operations_answered_total',
+    type: 'counter',
+    unit: 'count',
+    role: 'both',
+    stability: 'stable',
+    labels: askedLabels,
+    help: 'Of those, what was answered with what was asked for, or with the word that there is no such thing.',
+  },
+  originAnswerSeconds: {
+    name: 'primed_origin_operations_first_byte_seconds_total',
+    type: 'counter',
+    unit: 'seconds',
+    role: 'both',
+    stability: 'stable',
+    labels: askedLabels,
+    help: 'Time to the first byte of those answers, together: divided by their number it is the mean.',
   },
   listSeconds: {
     name: 'primed_origin_list_seconds',

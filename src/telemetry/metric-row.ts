@@ -1,5 +1,6 @@
 /** What one row of the tables of metrics says. */
 import { mostOriginLimits } from '../core/origin-limits.ts';
+import { originOperations } from '../core/origin-use.ts';
 import type { laneColumns, laneHistograms } from './lane-columns.ts';
 import type { servingColumns } from './serving-columns.ts';
 
@@ -46,6 +47,19 @@ export interface MetricRow {
 }
 
 export const limitedOrigins = { says: `origins with a limit, at most ${mostOriginLimits}`, most: mostOriginLimits };
+
+/** Origins with a name in metrics of all of them: those that are asked first; what is asked of others counts as one more. */
+export const mostOriginsNamed = 16;
+export const otherOrigins = 'other';
+
+/** Origin and operation. */
+export const askedLabels = {
+  origin: {
+    says: `the first ${mostOriginsNamed} that were asked, and \`${otherOrigins}\``,
+    most: mostOriginsNamed + 1,
+  },
+  operation: originOperations,
+} as const;
 
 /** From an answer out of memory to one that waited for a slow origin. */
 export const requestSeconds = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];

@@ -199,11 +199,7 @@ test('an origin is told of for the whole cluster, with why its requests fail, an
   await shoot('origins');
   await row.getByRole('link').click();
   await heading(page, 'Origin').waitFor();
-  await page
-    .getByRole('table', { name: 'Workers that ask this origin' })
-    .getByText('told to slow down')
-    .first()
-    .waitFor();
+  await page.getByRole('table', { name: 'Who asks this origin' }).getByText('told to slow down').first().waitFor();
   expect(await page.locator('dl.facts').innerText()).toMatch(/Why\ntold to slow down[\s\S]*Limit in use\nno limit/);
   expect(await findings(page)).toEqual([]);
   await shoot('origin');

@@ -5,6 +5,7 @@ import type { JobService } from '../../src/cluster/types.ts';
 import { PrimedError } from '../../src/core/errors.ts';
 import { countStates, type JobSnapshot } from '../../src/core/job.ts';
 import type { WorkerRow, WorkerState } from '../../src/core/membership.ts';
+import { originOperations } from '../../src/core/origin-use.ts';
 import { emptyLedger, type UfsPath } from '../../src/core/types.ts';
 import {
   observedOrigins,
@@ -12,9 +13,11 @@ import {
   showHealth,
   showJobs,
   showLimits,
+  showOrigins,
   showServing,
   showWorkers,
 } from '../../src/observers.ts';
+import { OriginCounts } from '../../src/origin/origin-counts.ts';
 import type { ReadableOrigins } from '../../src/origin/types.ts';
 import { laneLayout } from '../../src/telemetry/lane-columns.ts';
 import { makeTelemetry, type Telemetry } from '../../src/telemetry/registry.ts';
@@ -54,8 +57,18 @@ test('metrics of a daemon are fewer than 3,000 series, however many jobs, origin
       limits.held(origin, limit, 5);
       limits.share(origin, limit, 5);
     }
+  const counts = new OriginCounts();
+  showOrigins(telemetry, counts);
+  for (const origin of origins)
+    for (const operation of originOperations)
+      for (const httpStatus of [101, 200, 301, 404, 503, undefined])
+        counts.asked(origin, operation, { httpStatus, firstByteMs: 1 });
   const shown = await samples(telemetry);
   telemetry.close();
+  const asked = Object.entries(shown).filter(([line]) => line.startsWith('primed_origin_operations_total'));
+  expect(asked.length).toBe(17 * 6 * 5);
+  expect(asked.reduce((sum, [, value]) => sum + value, 0)).toBe(2_000 * 6 * 6);
+  expect(shown['primed_origin_operations_total{origin="other",operation="LIST",code="5xx"}']).toBe(1_984);
   expect(Object.keys(shown).filter((line) => line.startsWith('primed_origin_limit_share')).length).toBe(200);
   expect(Object.keys(shown).length).toBeGreaterThan(1_000);
   expect(Object.keys(shown).length).toBeLessThan(3_000);

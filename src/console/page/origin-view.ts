@@ -17,7 +17,7 @@ import type { MakeView } from './view.ts';
 
 const workerColumns: readonly Column<OriginWorker>[] = [
   healthColumn,
-  { title: 'Worker', names: true, class: 'path', by: (row) => row.id, fill: (cell, row) => setText(cell, row.id) },
+  { title: 'Who', names: true, class: 'path', by: (row) => row.id, fill: (cell, row) => setText(cell, row.id) },
   ...figureColumns<OriginWorker>(),
   { title: 'Why requests fail', class: 'text', fill: (cell, row) => setText(cell, troubleText(row) || '–') },
 ];
@@ -29,20 +29,20 @@ export const originView: MakeView = (state, id) => {
   const none = h(
     'p',
     { class: 'quiet' },
-    'No worker asks this origin now, no load reads from it, and no limit is set for it.',
+    'Nobody asks this origin now, no load reads from it, and no limit is set for it.',
   );
   const facts = new Facts();
   const loads = h('p', { class: 'quiet' });
   const table = new Table<OriginWorker>({
-    label: 'Workers that ask this origin',
+    label: 'Who asks this origin',
     columns: workerColumns,
-    empty: 'No worker has asked it in the last seconds.',
+    empty: 'Nobody has asked it in the last seconds.',
   });
   const body = h(
     'div',
     {},
-    h('section', { class: 'card' }, h('h2', {}, 'All workers together'), facts.el, loads),
-    h('h2', {}, 'Worker by worker'),
+    h('section', { class: 'card' }, h('h2', {}, 'All together'), facts.el, loads),
+    h('h2', {}, 'One by one'),
     table.el,
     h('p', { class: 'quiet' }, about),
   );

@@ -19,7 +19,7 @@ export const originsView: MakeView = (state) => {
   const { head, title } = titled('Origins');
   const table = new Table<OriginRow>({
     label: 'Origins',
-    empty: 'No worker asks an origin now, and no limit is set.',
+    empty: 'Nobody asks an origin now, and no limit is set.',
     columns: [
       healthColumn,
       {
@@ -54,7 +54,7 @@ export const originsView: MakeView = (state) => {
 };
 
 export const about =
-  'Of the last ten seconds, as workers say with each renewal of their lease: their reads of parts of files, without listings.';
+  'Of the last ten seconds, as workers say with each renewal of their lease, and the coordinator: parts of files, listings, looks at objects, and what is passed through.';
 
 export const healthColumn: Column<OriginFigures & { readonly id: string }> = {
   title: 'Health',

@@ -9,6 +9,7 @@ import { PrimedError } from '../../core/errors.ts';
 import type { JobSnapshot } from '../../core/job.ts';
 import { isEnded } from '../../core/job-machine.ts';
 import { isMember, type WorkerFigures, type WorkerRow } from '../../core/membership.ts';
+import type { OriginUse } from '../../core/origin-use.ts';
 import type { WorkerId } from '../../core/types.ts';
 import type { FeedSource } from './feed.ts';
 import { jobRow, originRow, ownWorker, workerRow } from './rows.ts';
@@ -22,6 +23,8 @@ export interface ConsoleParts {
   readonly refusalOf?: (id: WorkerId) => Error | undefined;
   /** Of the worker in this process. */
   readonly figures?: () => WorkerFigures;
+  /** How origins answer a coordinator that has no worker in its process. */
+  readonly ownUses?: () => readonly OriginUse[];
   readonly version: string;
   /** What rates were, over a restart. */
   readonly rates?: Pick<RatesStore, 'all' | 'put'>;
@@ -35,7 +38,7 @@ export function consoleSource(
   parts: ConsoleParts,
   rateOf: (jobId: string) => number | undefined = () => undefined,
 ): FeedSource {
-  const { jobs, limits, shares, registry, refusalOf = () => undefined, figures, version } = parts;
+  const { jobs, limits, shares, registry, refusalOf = () => undefined, figures, ownUses = () => [], version } = parts;
   const jobRows = jobRowsOf(jobs, rateOf);
   const workerRows = registry === undefined ? ownRows(figures, version) : workerRowsOf(registry, refusalOf);
   const originRows = (): ReadonlyMap<string, string> => {
@@ -47,8 +50,10 @@ export function consoleSource(
     rows: () => ({ jobs: jobRows(), workers: workerRows(), origins: originRows() }),
     head: () => {
       const trouble = jobs.trouble();
+      const origins = ownUses();
       return {
         ...{ version, standalone: registry === undefined, jobs: Object.fromEntries(jobs.counts()) },
+        ...(origins.length > 0 && { origins }),
         ...(trouble !== undefined && { trouble }),
       };
     },

@@ -105,6 +105,20 @@ const origin: Row = {
       value('partsInFlight'),
     ),
     panel('Throttled, and listings that fail', rate('originSlowdowns'), rate('listFailures')),
+    stacked('Requests by operation', rate('originOperations', { by: ['operation'] })),
+    stacked('Requests by origin', rate('originOperations', { by: ['origin'] })),
+    stacked('Answers by class of status', rate('originOperations', { by: ['code'] })),
+    panel(
+      'Throttled, and tried again, by operation',
+      rate('originOperationsThrottled', { by: ['operation'], legend: '{{operation}} throttled' }),
+      rate('originOperationsRetried', { by: ['operation'], legend: '{{operation}} again' }),
+    ),
+    panel('First byte by operation, on average', {
+      expr: `sum by (operation) (${rateOf('originAnswerSeconds')}) / sum by (operation) (${rateOf('originAnswered')})`,
+      legend: '{{operation}}',
+      unit: 's',
+      shows: ['originAnswerSeconds', 'originAnswered'],
+    }),
     panel(
       'First byte, and body',
       quantiles('partFirstByteSeconds', { legend: 'first byte' }),

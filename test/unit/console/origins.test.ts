@@ -52,6 +52,18 @@ test('workers together: requests add up, first bytes weigh by answers, and each 
   ]);
 });
 
+test('a coordinator that is told to slow down while it lists is one more who asks', () => {
+  const state = stateOf([worker('w1', use('s3://b/', 600, 10))]);
+  const listed = [use('s3://b/', 60, 0, { throttled: 60 })];
+  state.take({ whole: false, atMs: 1, head: { version: '1', standalone: false, jobs: {}, origins: listed } });
+  const [row] = originRows(state);
+  expect(row).toMatchObject({ state: 'THROTTLED', requestsPerSecond: 11, failed: { throttled: 60 / 660 } });
+  expect(originWorkers(row!).map(({ id, state }) => [id, state])).toEqual([
+    ['coordinator', 'THROTTLED'],
+    ['w1', 'GOOD'],
+  ]);
+});
+
 test('what needs somebody comes first, and says of what', () => {
   const rows = originRows(
     stateOf(

@@ -4,13 +4,15 @@ import { expect, test } from 'vitest';
 import { figuresText, parseFigures } from '../../../src/core/member-entries.ts';
 import {
   mostOriginsTold,
+  type OriginOperation,
   type OriginTrouble,
   type OriginUse,
   originsText,
   originTroubles,
   parseOrigins,
 } from '../../../src/core/origin-use.ts';
-import { OriginCounts } from '../../../src/ingest/origin-counts.ts';
+import { OriginCounts } from '../../../src/origin/origin-counts.ts';
+import type { FailureCause } from '../../../src/origin/types.ts';
 import { failureCauses } from '../../../src/telemetry/lane-columns.ts';
 
 const count = fc.nat({ max: 1e12 });
@@ -77,12 +79,31 @@ test('what no worker would say is passed over', () => {
 
 test('each cause is counted as one kind, and what was called off is no doing of the origin', () => {
   const counts = new OriginCounts();
-  for (const cause of failureCauses) counts.failed('s3://b/', cause);
+  for (const cause of failureCauses) counts.failed('s3://b/', { cause });
   counts.answered('s3://b/', { parts: 2, bytes: 10, firstByteMs: 7 });
   counts.answered('s3://none/', { parts: 0, bytes: 0, firstByteMs: 0 });
-  const totals = counts.totals.get('s3://b/')!;
+  const totals = counts.totals.get('s3://b/')!.get('GET')!;
   expect([...counts.totals.keys()]).toEqual(['s3://b/']);
   expect(totals).toMatchObject({ requests: failureCauses.length - 1 + 2, answers: 2, bytes: 10, firstByteMs: 7 });
   expect(Object.values(totals.failures).reduce((a, b) => a + b)).toBe(failureCauses.length - 1);
   expect(totals.failures).toMatchObject({ throttled: 1, server: 1, refused: 2, slow: 2, changed: 2 });
+});
+
+test('of a look, that there is no such object is an answer; a listing that is throttled, or not answered, is neither', () => {
+  const counts = new OriginCounts();
+  const asked = (operation: OriginOperation, cause?: FailureCause, httpStatus?: number): void =>
+    counts.asked('s3://b/', operation, { cause, httpStatus, firstByteMs: 5 });
+  asked('HEAD', 'missing', 404);
+  asked('HEAD', undefined, 200);
+  asked('LIST', 'throttled', 503);
+  asked('LIST', 'connect');
+  asked('LIST', 'cancelled');
+  counts.retried('s3://b/', 'LIST');
+  const of = (operation: OriginOperation) => counts.totals.get('s3://b/')!.get(operation)!;
+  expect(of('HEAD')).toMatchObject({ requests: 2, answers: 2, firstByteMs: 10, retries: 0 });
+  expect(of('HEAD').classes).toEqual({ '2xx': 1, '3xx': 0, '4xx': 1, '5xx': 0, none: 0 });
+  expect(Object.values(of('HEAD').failures).every((count) => count === 0)).toBe(true);
+  expect(of('LIST')).toMatchObject({ requests: 2, answers: 0, firstByteMs: 0, retries: 1 });
+  expect(of('LIST').failures).toMatchObject({ throttled: 1, unreachable: 1 });
+  expect(of('LIST').classes).toMatchObject({ '5xx': 1, none: 1 });
 });

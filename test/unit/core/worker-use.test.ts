@@ -3,11 +3,11 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { figuresText, parseFigures } from '../../../src/core/member-entries.ts';
 import { parseUse, useText } from '../../../src/core/worker-use.ts';
-import { OriginCounts } from '../../../src/ingest/origin-counts.ts';
+import { OriginCounts } from '../../../src/origin/origin-counts.ts';
 import { laneColumns, laneFailureColumns, laneLayout } from '../../../src/telemetry/lane-columns.ts';
 import { servingColumns, servingLayout } from '../../../src/telemetry/serving-columns.ts';
 import { makeSharedCounters } from '../../../src/telemetry/shared-counters.ts';
-import { workerFigures } from '../../../src/worker-figures.ts';
+import { originUses, workerFigures } from '../../../src/worker-figures.ts';
 
 const count = fc.nat({ max: Number.MAX_SAFE_INTEGER });
 const anyUse = fc.record({
@@ -54,7 +54,7 @@ test('rates are those of late, and fall when nothing comes any more', () => {
     blocks: 6,
   };
   const counts = new OriginCounts();
-  const origins = counts.totals;
+  const origins = originUses(counts, () => nowMs);
   const figures = workerFigures({ store: { usage: () => usage }, lanes, serving, origins, now: () => nowMs });
   const still = { reservedBytes: 3, pinnedBytes: 2, heldBytes: 1 };
   expect(figures()).toEqual({
@@ -78,7 +78,7 @@ test('rates are those of late, and fall when nothing comes any more', () => {
   lanes.row(0).add(laneFailureColumns.cancelled, 50);
   serving.row(0).add(servingColumns.servedBytes, 300);
   counts.answered('s3://b/', { parts: 9, bytes: 3000, firstByteMs: 90 });
-  counts.failed('s3://b/', 'throttled');
+  counts.failed('s3://b/', { cause: 'throttled' });
   expect(figures().origins).toEqual([
     {
       ...{ origin: 's3://b/', requestsPerMinute: 220, bytesPerSecond: 1000, firstByteMs: 9 },
@@ -90,7 +90,7 @@ test('rates are those of late, and fall when nothing comes any more', () => {
     ...{ originFailuresPerMinute: 60, originThrottledPerMinute: 20 },
   });
   // What came before the first look at an origin is told by that.
-  for (let n = 0; n < 3; n += 1) counts.failed('s3://new/', 'denied');
+  for (let n = 0; n < 3; n += 1) counts.failed('s3://new/', { cause: 'denied' });
   nowMs = 6000;
   expect(figures().origins!.find(({ origin }) => origin === 's3://new/')).toMatchObject({
     requestsPerMinute: 60,
