@@ -172,8 +172,10 @@ export class Cluster {
   accepted: () => void = () => undefined;
 
   /** A worker asks the origin. */
-  fetching(worker: WorkerNode, { run, load }: RunSpec, entry: ManifestEntry, range: ByteRange): void {
+  fetching(worker: WorkerNode, spec: RunSpec, entry: ManifestEntry, range: ByteRange): void {
     const { world } = this;
+    const { run, load } = spec;
+    this.costs.fetches(worker, spec, entry, range);
     const endedMs = this.#endedMs.get(run);
     if (endedMs !== undefined && world.nowMs - Math.max(endedMs, worker.thawedMs) > lateMs)
       world.wrong(`${worker.id} fetches ${entry.path} for run ${run}, which has ended long ago`);

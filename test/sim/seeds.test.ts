@@ -77,6 +77,7 @@ describe('a cluster that is disturbed comes to its right end', () => {
     [7301075, 'a copy had followed a source that is lost'],
     [8308651, 'a copy had followed a source that is lost'],
     [8302553, 'a file lacks room when another worker has joined'],
+    [7306218, 'a segment that nobody has whole is for another worker, which has joined'],
     [8305033, 'segments are set aside when another worker has joined'],
   ])('with two coordinators, %d: %s', { timeout: limitMs }, async (seed) => {
     expect((await simulate(seed, { several: 1 })).wrong).toEqual([]);

@@ -4,7 +4,7 @@
  */
 import { unpackEntries } from '../../src/cluster/wire/columns.ts';
 import { numbersOf, unpackDown } from '../../src/cluster/wire/protocol.ts';
-import type { LoadId, RunId } from '../../src/core/types.ts';
+import type { ByteRange, LoadId, ManifestEntry, RunId } from '../../src/core/types.ts';
 import { pageBytes } from '../../src/core/units.ts';
 import type { RunSpec } from '../../src/ingest/types.ts';
 import type { MemoryEtcd } from '../support/memory-etcd.ts';
@@ -85,20 +85,44 @@ function numbersIn(frame: Buffer): number[] {
   );
 }
 
-/** What deaths of workers cost: only what was under way there, or durable nowhere else, leaves the origin once more. */
+/**
+ * What deaths of workers cost: only what was under way there, or durable nowhere else, leaves the origin once more. Segments are
+ * what is placed: who came when a run was under way asks for all of one that nobody has whole, also for what others have of it.
+ */
 export class Costs {
   readonly #cluster: Cluster;
   readonly #lostBytes = new Map<RunId, number>();
   readonly #runs = new Map<RunId, LoadId>();
   /** What was given up already when it was told to end: by worker, pages of loads. */
   readonly #givenUp = new Map<WorkerNode, Set<string>>();
+  /** By run and process: it began when bytes of the run had left the origin. */
+  readonly #cameLate = new Map<string, boolean>();
+  /** What such a process fetched of segments, by run and page. */
+  readonly #begunAnew = new Set<string>();
 
   constructor(cluster: Cluster) {
     this.#cluster = cluster;
   }
 
-  started({ run, load }: RunSpec): void {
+  started(worker: WorkerNode, { run, load }: RunSpec): void {
     this.#runs.set(run, load);
+    const key = keyOf(worker, run);
+    if (!this.#cameLate.has(key)) this.#cameLate.set(key, (this.#cluster.bucket.sentByRun.get(run) ?? 0) > 0);
+  }
+
+  /** A worker is about to ask the origin. */
+  fetches(worker: WorkerNode, { run, load, segmentBytes }: RunSpec, entry: ManifestEntry, range: ByteRange): void {
+    if (this.#cameLate.get(keyOf(worker, run)) !== true) return;
+    const others = this.#cluster.workers.filter((one) => one !== worker && one.up);
+    const from = Math.floor(range.offset / segmentBytes) * segmentBytes;
+    const segment = { offset: from, length: Math.min(segmentBytes, entry.sizeBytes - from) };
+    if (others.some(({ store }) => store.hasOf(load, entry, segment))) return;
+    for (const page of pagesIn(range)) {
+      const key = `${run} ${entry.path} ${page.offset}`;
+      if (this.#begunAnew.has(key) || !others.some(({ store }) => store.hasOf(load, entry, page))) continue;
+      this.#begunAnew.add(key);
+      this.#add(run, page.length);
+    }
   }
 
   /** A run is ended at a worker, with what is under way of it. */
@@ -132,10 +156,9 @@ export class Costs {
     let bytes = 0;
     for (const { versions } of bucket.objects.values()) {
       const entry = versions.at(-1)!;
-      for (let offset = 0; offset < entry.sizeBytes; offset += pageBytes) {
-        const range = { offset, length: Math.min(pageBytes, entry.sizeBytes - offset) };
+      for (const range of pagesIn({ offset: 0, length: entry.sizeBytes })) {
         const has = ({ store }: WorkerNode): boolean => store.hasOf(load, entry, range);
-        const page = `${load} ${entry.path} ${offset}`;
+        const page = `${load} ${entry.path} ${range.offset}`;
         if (given.has(page) || !has(worker) || others.some(has)) continue;
         given.add(page);
         bytes += range.length;
@@ -147,6 +170,16 @@ export class Costs {
   #add(run: RunId, bytes: number): void {
     this.#lostBytes.set(run, this.allowedBytes(run) + bytes);
   }
+}
+
+function keyOf({ process }: WorkerNode, run: RunId): string {
+  return `${run} ${process!.name}`;
+}
+
+/** A range begins with a page, and ends with one or with its file. */
+function* pagesIn({ offset, length }: ByteRange): Generator<ByteRange> {
+  const end = offset + length;
+  for (let at = offset; at < end; at += pageBytes) yield { offset: at, length: Math.min(pageBytes, end - at) };
 }
 
 /** Whoever was followed in a run changes nothing of it any more, whatever it believes. */

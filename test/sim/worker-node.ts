@@ -116,7 +116,7 @@ export class WorkerNode extends Node {
 
   #started(spec: RunSpec): void {
     const { run, term } = spec;
-    this.cluster.costs.started(spec);
+    this.cluster.costs.started(this, spec);
     if (term < this.termOf(run))
       this.cluster.world.wrong(`${this.id} begins run ${run} under term ${term}, after ${this.termOf(run)}`);
     this.#terms.set(run, term);

@@ -119,9 +119,13 @@ export async function load(stage: Stage, path: string, options: Record<string, u
   return stage.jobs.ended(jobId);
 }
 
-/** Waits for something that is on its way, turn by turn of the event loop; a bounded number of turns. */
+/** So long a disk may take over a commit while others keep it busy: many turns are soon over. */
+const untilNs = 30_000_000_000n;
+
+/** Waits for something that is on its way, turn by turn of the event loop; a bounded time. */
 export async function until(what: () => boolean, why = String(what)): Promise<void> {
-  for (let turn = 0; turn < 200_000; turn += 1) {
+  const fromNs = process.hrtime.bigint();
+  while (process.hrtime.bigint() - fromNs < untilNs) {
     if (what()) return;
     await new Promise((resolve) => setImmediate(resolve));
   }
