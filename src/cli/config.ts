@@ -5,10 +5,10 @@ import type { Draft } from '../config/draft.ts';
 import { acceptConfig, readConfig, refuse } from '../config/load.ts';
 import { checkMachine } from '../config/machine.ts';
 import { type ShownValue, showConfig } from '../config/show.ts';
+import { printable } from '../core/text.ts';
 import { type CliContext, type RegisterVerb, runs } from './context.ts';
 import { configFlags, refusing } from './daemon-verb.ts';
 import { exitCodes } from './exit.ts';
-import { printable } from './printable.ts';
 import { formatTable } from './table.ts';
 import { addGroup, addVerb, type Flags, say } from './verb.ts';
 

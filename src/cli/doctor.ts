@@ -3,12 +3,12 @@ import { Option } from 'commander';
 import type { Role } from '../config/config.ts';
 import type { ConfigInput } from '../config/load.ts';
 import { type Finding, worstOf } from '../core/finding.ts';
+import { printable } from '../core/text.ts';
 import { roles } from './config.ts';
 import { type RegisterVerb, runs } from './context.ts';
 import { configFlags } from './daemon-verb.ts';
 import { exitCodes } from './exit.ts';
 import { type CliIo, colorAllowed, redrawable } from './io.ts';
-import { printable } from './printable.ts';
 import { addVerb, type Flags, say } from './verb.ts';
 
 export interface ExamineHow {

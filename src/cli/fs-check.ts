@@ -2,10 +2,10 @@
 import type { PrimedClient } from '../client/client.ts';
 import type { CheckSummary } from '../core/check.ts';
 import { formatSize } from '../core/sizes.ts';
+import { printable } from '../core/text.ts';
 import type { RegisterVerb } from './context.ts';
 import { exitCodes } from './exit.ts';
 import { type CliIo, redrawable } from './io.ts';
-import { printable } from './printable.ts';
 import { addAsking } from './verb.ts';
 
 /** Elsewhere than on a terminal a line is written at most this often. */

@@ -1,10 +1,10 @@
 /** `primed fs ls` */
 import type { DirectoryEntry, FileEntry } from '../client/types.ts';
 import { formatSize } from '../core/sizes.ts';
+import { printable } from '../core/text.ts';
 import { positiveInteger, type RegisterVerb, runs, withClient } from './context.ts';
 import { exitCodes } from './exit.ts';
 import { writeMuch } from './io.ts';
-import { printable } from './printable.ts';
 import { addVerb, type Flags } from './verb.ts';
 
 type LsFlags = Flags<{ readonly recursive?: boolean; readonly limit?: number }>;

@@ -1,8 +1,8 @@
 /** `primed fs pin`, `unpin` and `pins` */
 import type { PinInfo } from '../client/types.ts';
 import { pinOf } from '../core/retention.ts';
+import { printable } from '../core/text.ts';
 import type { RegisterVerb } from './context.ts';
-import { printable } from './printable.ts';
 import { formatTable } from './table.ts';
 import { addAsking } from './verb.ts';
 

@@ -1,8 +1,8 @@
 /** `primed fs stat` */
 import type { PathStat } from '../client/types.ts';
 import { formatSize } from '../core/sizes.ts';
+import { printable } from '../core/text.ts';
 import type { RegisterVerb } from './context.ts';
-import { printable } from './printable.ts';
 import { addAsking } from './verb.ts';
 
 export const registerFsStat: RegisterVerb = (fs, context) => {

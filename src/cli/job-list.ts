@@ -3,8 +3,8 @@ import { Option } from 'commander';
 import type { JobRow } from '../client/types.ts';
 import { type JobState, jobStates } from '../core/job.ts';
 import { formatSize } from '../core/sizes.ts';
+import { printable } from '../core/text.ts';
 import type { RegisterVerb } from './context.ts';
-import { printable } from './printable.ts';
 import { formatTable } from './table.ts';
 import { addAsking } from './verb.ts';
 

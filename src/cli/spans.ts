@@ -1,5 +1,5 @@
 /** Lines for a terminal of some width: pieces of printable text with a style each, and tables of them. Pure. */
-import { printable } from './printable.ts';
+import { printable } from '../core/text.ts';
 
 export const styles = { bold: 1, dim: 2, red: 31, green: 32, yellow: 33, cyan: 36 } as const;
 export type Style = keyof typeof styles;

@@ -3,9 +3,9 @@ import type { PrimedClient } from '../client/client.ts';
 import type { UfsInfo } from '../client/types.ts';
 import { limitedOrigin, rateOf } from '../core/origin-limits.ts';
 import { formatSize } from '../core/sizes.ts';
+import { printable } from '../core/text.ts';
 import type { RegisterVerb } from './context.ts';
 import { UsageError } from './exit.ts';
-import { printable } from './printable.ts';
 import { formatTable } from './table.ts';
 import { addAsking, addGroup } from './verb.ts';
 

@@ -1,10 +1,10 @@
 /** `primed why`: the story of a file: loads, attempts, evictions, in the order in which they happened, and where it lies now. */
 import type { PathStat } from '../client/types.ts';
 import type { Story } from '../core/story.ts';
+import { printable } from '../core/text.ts';
 import type { RegisterVerb } from './context.ts';
 import { UsageError } from './exit.ts';
 import { describeStat } from './fs-stat.ts';
-import { printable } from './printable.ts';
 import { addAsking } from './verb.ts';
 
 export const registerWhy: RegisterVerb = (program, context) => {

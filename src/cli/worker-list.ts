@@ -2,8 +2,8 @@
 import type { WorkerInfo } from '../client/types.ts';
 import { addressOf } from '../core/membership.ts';
 import { formatSize } from '../core/sizes.ts';
+import { printable } from '../core/text.ts';
 import type { RegisterVerb } from './context.ts';
-import { printable } from './printable.ts';
 import { formatTable } from './table.ts';
 import { addAsking } from './verb.ts';
 

@@ -1,12 +1,21 @@
 /** Pieces that reports are put together from. */
 import type { JobSnapshot } from './job.ts';
 
-/** Keys may hold any character; one that ends a line would forge the next. */
+/**
+ * Keys may hold any character: one that ends a line would forge the next, one that commands a terminal would be obeyed, and one that turns the
+ * order of what follows (UAX 9: embeddings, overrides, isolates) would make a name look like another.
+ */
 export function printable(text: string): string {
-  return text.replace(
-    /[\p{Cc}\p{Zl}\p{Zp}]/gu,
-    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
-  );
+  return text.replace(/[\p{Cc}\p{Zl}\p{Zp}\u202a-\u202e\u2066-\u2069]/gu, escaped);
+}
+
+/** Where lines and terminals are none: only what turns the order of characters is written out. */
+export function inOrder(text: string): string {
+  return text.replace(/[\u202a-\u202e\u2066-\u2069]/g, escaped);
+}
+
+function escaped(character: string): string {
+  return `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;
 }
 
 /**

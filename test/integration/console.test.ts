@@ -17,7 +17,9 @@ import { temporaryFolder } from '../support/files.ts';
 import { originEnvironment, startTestOrigin } from '../support/origin.ts';
 
 /** Markup, and longer than any line. */
-const hostile = `bad/<img src=x onerror="window.hit=1">&amp;${'x'.repeat(300)}.bin`;
+/** It looks like markup, like a name that ends in `txt.bin`, and is long. */
+const hostile = `bad/<img src=x onerror="window.hit=1">&amp;\u202ebin.txt${'x'.repeat(300)}.bin`;
+const shownHostile = hostile.replace('\u202e', '\\u202e');
 const objects = [
   ...Array.from({ length: 4 }, (_, n) => ({ key: `slow/${n}.bin`, sizeBytes: 24 * MiB + n })),
   ...Array.from({ length: 1000 }, (_, n) => ({ key: `many/${n}.bin`, sizeBytes: 64 * KiB })),
@@ -138,7 +140,7 @@ test('what failed is told with its reason, its story is told, and a hostile name
   await page.getByRole('link', { name: 's3://demo/bad/' }).click();
   const row = page.getByRole('table', { name: 'Files that failed' }).getByRole('row').nth(1);
   await row.waitFor();
-  expect(await row.innerText()).toContain(`s3://demo/${hostile}`);
+  expect(await row.innerText()).toContain(`s3://demo/${shownHostile}`);
   expect(await row.innerText()).toContain('403');
   await expectNoOverflow(page);
   await shoot('job-failed');

@@ -2,6 +2,7 @@
  * Making and changing elements. Text always goes in as text: names of files are whatever somebody called them, and nothing
  * here, or anywhere in the page, turns a string into markup.
  */
+import { inOrder } from '../../core/text.ts';
 
 export type Child = Node | string | undefined | false;
 
@@ -32,7 +33,8 @@ export function svg<K extends keyof SVGElementTagNameMap>(
 function filled<E extends Element>(element: E, { on = {}, ...attributes }: Props, children: readonly Child[]): E {
   for (const [name, value] of Object.entries(attributes)) setAttribute(element, name, value);
   for (const [type, listener] of Object.entries(on)) element.addEventListener(type, listener);
-  element.append(...children.filter((child) => child !== undefined && child !== false));
+  for (const child of children)
+    if (child !== undefined && child !== false) element.append(typeof child === 'string' ? inOrder(child) : child);
   return element;
 }
 
@@ -45,7 +47,8 @@ export function setAttribute(element: Element, name: string, value: unknown): vo
 
 /** The same: so that a reader of the screen, and what is selected, are left alone. */
 export function setText(node: Node, text: string): void {
-  if (node.textContent !== text) node.textContent = text;
+  const shown = inOrder(text);
+  if (node.textContent !== shown) node.textContent = shown;
 }
 
 export function setHidden(element: HTMLElement, hidden: boolean): void {
