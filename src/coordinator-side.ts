@@ -36,6 +36,7 @@ import { observeJobs, showJobs, showLimits, showWorkers } from './observers.ts';
 import { openCoordinatorLimits } from './origin-limits.ts';
 import { lockFolder, systemClock } from './platform/index.ts';
 import { buildApiServer } from './servers.ts';
+import { takeWhatIsOnDisk } from './store/upgrade.ts';
 import { originUses } from './worker-figures.ts';
 
 /** In the data folder, where a worker of the same machine may have its own. */
@@ -51,6 +52,7 @@ export async function openCoordinatorSide(base: NodeBase): Promise<void> {
   // Its databases can be opened by several processes, each of which would take the jobs of the others for its own.
   const lockFd = lockFolder(config.dataDir, coordinatorLock);
   opened.unlock = () => closeSync(lockFd);
+  await takeDatabases(config);
   const members = opened.worker === undefined ? registeredMembers(base) : undefined;
   // Before the fleet, so that a worker is told its limits before its first run.
   const { limiter } = base.limits;
@@ -106,6 +108,14 @@ export async function openCoordinatorSide(base: NodeBase): Promise<void> {
     ...(figures ? { figures } : { ownUses }),
     ...(rates && { rates }),
   });
+}
+
+/** Those beside the job store, which sees to it by itself. */
+async function takeDatabases({ dataDir, workersDir }: NodeBase['config']): Promise<void> {
+  for (const kind of ['limits', 'pins'] as const) await takeWhatIsOnDisk(join(dataDir, kind), kind);
+  await takeWhatIsOnDisk(workersDir, 'workers');
+  // Without them curves begin anew, and a damaged one is told of when it is opened.
+  await takeWhatIsOnDisk(join(dataDir, 'rates'), 'rates').catch(() => undefined);
 }
 
 /** By the ring, as it is now. Without one there is one worker, which is no news. */

@@ -16,6 +16,7 @@ import type { JobSource, JobType, LoadOptions } from '../core/job.ts';
 import type { JobProgress, Tally } from '../core/job-machine.ts';
 import type { LimitSums } from '../core/limit-causes.ts';
 import type { JobId, Ledger, LoadId, RunId } from '../core/types.ts';
+import { committed, committing } from '../store/committed.ts';
 import { prepareDatabase } from '../store/new-database.ts';
 import { refusal } from '../store/upgrade.ts';
 import { jobStoreSteps } from './job-store-steps.ts';
@@ -109,7 +110,7 @@ export class JobStore {
   constructor(dir: string) {
     mkdirSync(dir, { recursive: true });
     prepareDatabase(dir, 'jobs');
-    this.#root = open({ path: dir, maxDbs: 8, noSync: false, noSubdir: false });
+    this.#root = open({ path: dir, maxDbs: 8, noSubdir: false, ...committing });
     this.#jobs = this.#root.openDB({ name: 'jobs', encoding: 'msgpack' });
     this.#chunks = this.#root.openDB({ name: 'chunks', encoding: 'binary' });
     this.#done = this.#root.openDB({ name: 'done', encoding: 'msgpack' });
@@ -246,14 +247,15 @@ export class JobStore {
     if (this.#closed) return;
     this.#closed = true;
     await Promise.allSettled(this.#pending);
-    await this.#root.flushed;
+    // What could not be written was told to those who wanted it.
+    await Promise.allSettled([this.#root.flushed]);
     await this.#root.close();
   }
 
   /** One transaction. */
   async #write(action: () => void): Promise<void> {
     if (this.#closed) return;
-    const written = this.#root.batch(action);
+    const written = committed(this.#root.batch(action));
     this.#pending.add(written);
     try {
       await written;

@@ -4,6 +4,7 @@ import { type Database, open, type RootDatabase } from 'lmdb';
 import { PrimedError } from '../core/errors.ts';
 import type { OriginLimit } from '../core/origin-limits.ts';
 import type { Pin } from '../core/retention.ts';
+import { committing, kept } from '../store/committed.ts';
 import { prepareDatabase } from '../store/new-database.ts';
 
 /** Where they are kept: in a database of this coordinator, or in one that several share. */
@@ -45,7 +46,7 @@ export function openPinsStore(dir: string): PinsStore {
 function openSetStore<T>(dir: string, name: 'limits' | 'pins'): SetStore<T> {
   mkdirSync(dir, { recursive: true });
   prepareDatabase(dir, name);
-  const root: RootDatabase = open({ path: dir, maxDbs: 2, noSync: false, noSubdir: false });
+  const root: RootDatabase = open({ path: dir, maxDbs: 2, noSubdir: false, ...committing });
   const meta: Database<number, string> = root.openDB({ name: 'meta', encoding: 'msgpack' });
   const rows: Database<T, string> = root.openDB({ name, encoding: 'msgpack' });
   const found = meta.get('format');
@@ -56,15 +57,22 @@ function openSetStore<T>(dir: string, name: 'limits' | 'pins'): SetStore<T> {
   }
   if (found === undefined) meta.putSync('format', format);
   const version = (): number => meta.get('version') ?? 0;
-  /** `write` reads what the changes before it have left, also those that are not durable yet. */
-  const commit = async <Result>(write: () => Result): Promise<Result> => {
-    const result = await root.transaction(() => {
-      const written = write();
-      void meta.put('version', version() + 1);
-      return written;
-    });
-    await root.flushed;
-    return result;
+  let last: Promise<unknown> = Promise.resolve();
+  /** One after the other: `write` reads what the changes before it have left. */
+  const commit = <Result>(write: () => Result): Promise<Result> => {
+    const next = async (): Promise<Result> => {
+      let result: Result;
+      const written = root.batch(() => {
+        result = write();
+        void meta.put('version', version() + 1);
+      });
+      await kept(written, { dir, kind: name });
+      await root.flushed;
+      return result!;
+    };
+    const done = last.then(next, next);
+    last = done.catch(() => undefined);
+    return done;
   };
   return {
     all: () => Array.from(rows.getRange(), ({ value }) => value),
@@ -81,6 +89,9 @@ function openSetStore<T>(dir: string, name: 'limits' | 'pins'): SetStore<T> {
       }),
     remove: (key) => commit(() => void rows.remove(key)),
     onChange: () => () => undefined,
-    close: () => root.close(),
+    close: async () => {
+      await last;
+      await root.close();
+    },
   };
 }

@@ -8,6 +8,7 @@ import { type Database, open, type RootDatabase } from 'lmdb';
 import { coarsePoints } from '../core/rate-history.ts';
 import type { RateRow, RateRows } from '../core/rate-rows.ts';
 import type { Log } from '../core/types.ts';
+import { committed, committing } from '../store/committed.ts';
 import { prepareDatabase } from '../store/new-database.ts';
 
 /** Version of what is kept; key `format` of `meta`. */
@@ -41,7 +42,7 @@ export function openRatesStore(dir: string, log: Log): RatesStore | undefined {
 function opened(dir: string, log: Log): RatesStore {
   mkdirSync(dir, { recursive: true });
   prepareDatabase(dir, 'rates');
-  const root: RootDatabase = open({ path: dir, maxDbs: 2, noSync: false, noSubdir: false });
+  const root: RootDatabase = open({ path: dir, maxDbs: 2, noSubdir: false, ...committing });
   try {
     return within(root, dir, log);
   } catch (error) {
@@ -72,7 +73,7 @@ function within(root: RootDatabase, dir: string, log: Log): RatesStore {
       const newest = Math.max(...news.keys());
       if (news.size === 0) return true;
       try {
-        await root.transaction(() => {
+        const written = root.batch(() => {
           for (const key of [
             ...rows.getKeys({ end: newest - coarsePoints + 1 }),
             ...rows.getKeys({ start: newest + 1 }),
@@ -80,6 +81,7 @@ function within(root: RootDatabase, dir: string, log: Log): RatesStore {
             void rows.remove(key);
           for (const [key, row] of news) void rows.put(key, row);
         });
+        await committed(written);
         await root.flushed;
         failed = false;
         return true;

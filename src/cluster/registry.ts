@@ -23,6 +23,7 @@ import {
   type WorkerRow,
 } from '../core/membership.ts';
 import type { Clock, Log, WorkerId } from '../core/types.ts';
+import { committing, kept } from '../store/committed.ts';
 import { prepareDatabase } from '../store/new-database.ts';
 
 const format = 1;
@@ -81,6 +82,7 @@ export function openRegistry(options: RegistryOptions): Registry & Registrations
 
 class EmbeddedRegistry implements Registry, Registrations {
   readonly leaseMs: number;
+  readonly #dir: string;
   readonly #root: RootDatabase;
   readonly #rows: Database<WorkerRow, string>;
   readonly #meta: Database<number, string>;
@@ -98,9 +100,10 @@ class EmbeddedRegistry implements Registry, Registrations {
   constructor({ dir, leaseMs, clock, log }: RegistryOptions) {
     mkdirSync(dir, { recursive: true });
     prepareDatabase(dir, 'workers');
+    this.#dir = dir;
     this.leaseMs = leaseMs;
     this.#log = log;
-    this.#root = open({ path: dir, maxDbs: 2, noSync: false, noSubdir: false });
+    this.#root = open({ path: dir, maxDbs: 2, noSubdir: false, ...committing });
     this.#rows = this.#root.openDB({ name: 'workers', encoding: 'msgpack' });
     this.#meta = this.#root.openDB({ name: 'meta', encoding: 'msgpack' });
     this.#state = this.#restore();
@@ -175,8 +178,11 @@ class EmbeddedRegistry implements Registry, Registrations {
     this.#listeners.clear();
     const saved = this.#save(noMembers, this.#state);
     this.#closed = true;
-    await saved;
-    await this.#root.close();
+    try {
+      await saved;
+    } finally {
+      await this.#root.close();
+    }
   }
 
   async #setDrains(type: 'drain' | 'undrain', id: WorkerId): Promise<WorkerRow> {
@@ -228,12 +234,13 @@ class EmbeddedRegistry implements Registry, Registrations {
   /** Resolves when what differs is durable, and all that was written before. */
   async #save(before: MembersState, after: MembersState): Promise<void> {
     if (this.#closed) return;
-    await this.#root.batch(() => {
+    const written = this.#root.batch(() => {
       for (const [id, row] of after.workers) if (before.workers.get(id) !== row) void this.#rows.put(id, row);
       for (const id of before.workers.keys()) if (!after.workers.has(id)) void this.#rows.remove(id);
       void this.#meta.put('format', format);
       void this.#meta.put('lastEpoch', after.lastEpoch);
     });
+    await kept(written, { dir: this.#dir, kind: 'workers' });
     await this.#root.flushed;
   }
 

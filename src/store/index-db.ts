@@ -26,6 +26,7 @@ import { type Database, open, type RootDatabase } from 'lmdb';
 import { PrimedError } from '../core/errors.ts';
 import { KiB, MiB } from '../core/units.ts';
 import { makeFolder, releaseMapped } from '../platform/index.ts';
+import { committed, committing } from './committed.ts';
 import { checkDatabase, dataName } from './database-file.ts';
 import { indexSteps } from './index-steps.ts';
 import { prepareDatabase } from './new-database.ts';
@@ -99,10 +100,7 @@ export class IndexDb {
         readOnly,
         maxDbs: 12,
         compression: false,
-        overlappingSync: false,
-        noSync: false,
-        noMetaSync: false,
-        eventTurnBatching: false,
+        ...committing,
       });
     } catch (error) {
       const message = `the index in ${dir} cannot be opened: ${String(error)}`;
@@ -175,17 +173,17 @@ export class IndexDb {
    */
   async commit(write: () => void, changes = 1): Promise<void> {
     try {
-      await this.#root.batch(write);
+      await committed(this.#root.batch(write));
       await this.#root.flushed;
     } catch (error) {
-      throw await this.#explain(error);
+      throw this.#explain(error);
     }
     this.#see(changes * lookupBytes);
   }
 
   /** Durable when resolved. */
   async clear(table: Table): Promise<void> {
-    await table.clearAsync();
+    await committed(table.clearAsync());
     await this.#root.flushed;
   }
 
@@ -200,15 +198,7 @@ export class IndexDb {
     releaseMapped(this.#dataPath);
   }
 
-  async #explain(error: unknown): Promise<PrimedError> {
-    let cause = error;
-    if (error instanceof Error && 'commitError' in error) {
-      try {
-        await error.commitError;
-      } catch (reason) {
-        cause = reason;
-      }
-    }
+  #explain(cause: unknown): PrimedError {
     return new PrimedError(
       'STORE_IO',
       `the index in ${this.dir} could not be written: ${String(cause)}; free space or repair the disk, then start again`,

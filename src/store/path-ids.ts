@@ -18,6 +18,7 @@ import { PrimedError, reportOf } from '../core/errors.ts';
 import { pathId } from '../core/path-id.ts';
 import type { Log } from '../core/types.ts';
 import { makeFolder, releaseMapped } from '../platform/index.ts';
+import { committed, committing } from './committed.ts';
 import { dataName } from './database-file.ts';
 import { lookupBytes, mappedLimitBytes, maxPathBytes } from './index-db.ts';
 import { prepareDatabase } from './new-database.ts';
@@ -73,7 +74,7 @@ export class PathIds {
     this.#prepare();
     this.#table = open<Buffer, Uint8Array>({
       ...{ path: dir, encoding: 'binary', keyEncoding: 'binary', compression: false },
-      ...{ overlappingSync: false, noSync: false, noMetaSync: false, eventTurnBatching: false },
+      ...committing,
     });
     this.#dataPath = realpathSync(join(dir, dataName));
   }
@@ -113,7 +114,8 @@ export class PathIds {
     clearTimeout(this.#timer);
     if (wasWhole && !this.#missed) {
       const { files } = this.#options.store.usage();
-      await this.#commit(() => void this.#table.put(cleanKey, Buffer.from(String(files))));
+      // Without it a start reads all paths anew.
+      await this.#commit(() => void this.#table.put(cleanKey, Buffer.from(String(files)))).catch(() => undefined);
     }
     await this.#table.close();
   }
@@ -220,7 +222,7 @@ export class PathIds {
   }
 
   async #commit(write: () => void): Promise<void> {
-    await this.#table.batch(write);
+    await committed(this.#table.batch(write));
     await this.#table.flushed;
   }
 

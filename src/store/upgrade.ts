@@ -15,6 +15,7 @@ import { type Database, type Key, open, type RootDatabase } from 'lmdb';
 import { PrimedError } from '../core/errors.ts';
 import type { Log } from '../core/types.ts';
 import { releaseMapped } from '../platform/index.ts';
+import { committed } from './committed.ts';
 import { checkDatabase, type DatabaseKind, databases, dataName, isAheadOfDisk } from './database-file.ts';
 import { syncPath } from './volume.ts';
 
@@ -62,15 +63,23 @@ const decodedRowBytes = 128 * 1024;
 const tellEveryMs = 2000;
 
 /**
+ * Earlier releases wrote commits that had not reached the disk yet. Where the machine ended before they did, the database goes back to the last one
+ * that had. Before it is opened; throws as `checkDatabase` does.
+ */
+export async function takeWhatIsOnDisk(dir: string, kind: DatabaseKind): Promise<void> {
+  checkDatabase(dir, kind);
+  if (isAheadOfDisk(dir)) await open({ path: dir, ...rootOptions, overlappingSync: true }).close();
+}
+
+/**
  * Brings the database to the format of this program, where it is older. Throws STORE_VERSION for one that is newer, or too old,
  * STORE_LOCKED while another process has it, STORE_FOREIGN, STORE_CORRUPT, and STORE_IO; then it is as it was.
  */
 export async function upgradeDatabase(database: Upgradable, watch: UpgradeWatch): Promise<void> {
   const { dir, format } = database;
   for (const left of [newName, `${newName}-lock`, copyName]) rmSync(join(dir, left), { force: true });
-  checkDatabase(dir, database.kind);
+  await takeWhatIsOnDisk(dir, database.kind);
   if (!existsSync(join(dir, dataName))) return;
-  if (isAheadOfDisk(dir)) await open({ path: dir, ...rootOptions, overlappingSync: true }).close();
   const from = await withRoot(dir, database.formatOf);
   if (from === undefined || from === format) return;
   if (from > format || database.steps[from] === undefined) throw refusal(database, from);
@@ -217,9 +226,10 @@ async function copy(
       const written = batch;
       batch = [];
       bytes = 0;
-      await target.batch(() => {
+      const copied = target.batch(() => {
         for (const [key, value] of written) void to.put(key, value);
       });
+      await committed(copied);
       // What is mapped counts as memory of this process.
       for (const path of mapped) releaseMapped(path);
     };
