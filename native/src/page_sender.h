@@ -1,7 +1,7 @@
 // Sends pages of files to sockets: from the cache, and what is not there by direct reads ahead of the socket.
 //
 //   owner thread                   sender thread                        reaper of the disk engine
-//   trySend() -- what is cached, as much as the socket takes at once
+//   trySend() (cached_send.h)
 //   start(job) --> inbox --------> take page, sendfile, next page
 //                                  EAGAIN: epoll, nothing pinned
 //                                  not cached: read -------------------> checksum, settle
@@ -16,10 +16,10 @@
 #include <deque>
 #include <memory>
 #include <mutex>
-#include <string>
 #include <unordered_map>
 #include <vector>
 
+#include "cached_send.h"
 #include "disk_queue.h"
 #include "joinable_thread.h"
 #include "listen.h"
@@ -28,20 +28,6 @@
 
 namespace primed {
 
-struct StoredExtent {
-  int fd;
-  uint64_t offset;
-  uint32_t length;
-};
-
-struct StoredPage {
-  PageKey key;
-  uint32_t lengthBytes;
-  uint32_t pairBytes;  // what the file has in the frame of the page
-  uint32_t checksum;   // CRC32C
-  std::vector<StoredExtent> extents;
-};
-
 enum class SendOutcome : int32_t {
   sent = 0,
   gone = 1,       // the other end closed
@@ -49,17 +35,6 @@ enum class SendOutcome : int32_t {
   badPage = 3,    // a page does not have its checksum
   diskError = 4,  // a page could not be read
   cancelled = 5,
-};
-
-struct SendOrder {
-  uint64_t token;
-  // -1: nothing is sent; the job ends when its first page is in the cache, and reads of the others have begun.
-  int socket;
-  std::vector<StoredPage> pages;
-  uint32_t skipBytes;  // of the first page
-  uint64_t lengthBytes;
-  std::string head = {};  // goes before them
-  bool copied = false;    // no page is lent to the socket
 };
 
 class SenderSink {
@@ -77,15 +52,6 @@ struct SenderLimits {
   uint32_t pagesAhead;   // of one job
   int stallMs;           // for a page
 };
-
-// Whether the other end has not taken yet what was sent before.
-bool owes(int socket);
-// The head of an order, and as much of the range as is cached and the socket takes without waiting; at most `mostBytes` of it.
-// Bytes of both together, or -errno when the socket is broken.
-int64_t trySend(PageCache& cache, const SendOrder& order, uint64_t mostBytes);
-// Copies a range whose pages are all cached. False: some are not, and nothing is to be read of `target`.
-bool tryCopy(PageCache& cache, const std::vector<StoredPage>& pages, uint32_t skipBytes, uint64_t lengthBytes,
-             uint8_t* target);
 
 class PageSender final : public PageWaiter, public DiskSink {
  public:

@@ -1,5 +1,5 @@
 /**
- * Parts of all runs: packed into units, given to lanes, landed, retried.
+ * Parts of all runs: packed into units, given to lanes, landed; part-failures.ts says what becomes of those that failed.
  *
  * Invariants: a part is in exactly one of: unplanned, queued, waiting for another attempt, in a unit, landing, ended. The
  * extents of a unit belong to this class until each part of it is landed or given back.
@@ -8,29 +8,22 @@
 import assert from 'node:assert/strict';
 import { PrimedError } from '../core/errors.ts';
 import { FairShare } from '../core/fair-share.ts';
-import type { FileTeller } from '../core/file-events.ts';
 import { packSize, sliceExtents } from '../core/part-plan.ts';
-import { decideRetry, type RetrySettings } from '../core/retry.ts';
-import { isLost, isSilent, noSilence, setsAside, silenceAfter } from '../core/silence.ts';
-import type { Extent, Log, Random } from '../core/types.ts';
+import type { Extent } from '../core/types.ts';
 import { alignUp, MiB, pageBytes } from '../core/units.ts';
 import type { OriginCounts } from '../origin/origin-counts.ts';
-import type { FailureCause } from '../origin/types.ts';
 import type { LandedPart, Store } from '../store/types.ts';
 import { attemptAt } from './attempts.ts';
 import type { Books } from './books.ts';
-import { lostError, partError, peerError } from './failures.ts';
 import type { Files } from './files.ts';
 import type { Landings } from './landings.ts';
 import type { LanePool } from './lanes.ts';
 import type { Limits } from './limits.ts';
 import type { LimitKind, OriginLimiter } from './origin-limiter.ts';
-import type { OriginLinks } from './origin-links.ts';
+import { PartFailures, type PartFailuresOptions } from './part-failures.ts';
 import type { PartQueue } from './part-queue.ts';
-import type { PeerReach } from './peer-links.ts';
-import type { CheckDone, FailedPart, PartAnswer, WriteDone, WriteUnit } from './protocol.ts';
-import { type FileTask, isStale, isUnwanted, type PartTask, type Run } from './run.ts';
-import type { WorkerObserver } from './types.ts';
+import type { CheckDone, PartAnswer, WriteDone, WriteUnit } from './protocol.ts';
+import { isStale, isUnwanted, type PartTask, type Run } from './run.ts';
 
 /** A packed slot is written when this much has arrived: long enough to be sequential, short enough not to wait. */
 const packBytes = 4 * MiB;
@@ -39,22 +32,6 @@ const packParts = 256;
 const smallestPack = 16;
 /** One slot in so many is kept from units that wait for the origin with all of their patience. */
 const reservedShare = 8;
-
-/**
- * Of a part that is copied from another worker. There are other workers, and the origin: a busy one is waited for, a few
- * seconds altogether, one that fails is tried once more. What others of the same file have spent counts.
- */
-const peerRetry: RetrySettings = {
-  maxAttempts: 2,
-  maxThrottledAttempts: 6,
-  baseMs: 100,
-  maxMs: 1_000,
-  budgetRatio: 0.5,
-  budgetFloor: 4,
-};
-
-/** Nobody answers there at all. */
-const unreached: ReadonlySet<FailureCause> = new Set(['connect', 'connect-timeout']);
 
 interface UnitInFlight {
   readonly run: Run;
@@ -66,23 +43,14 @@ interface UnitInFlight {
   readonly sinceMs: number;
 }
 
-export interface PartsOptions {
+export interface PartsOptions extends Omit<PartFailuresOptions, 'files' | 'schedule'> {
   readonly store: Store;
   readonly lanes: LanePool;
-  readonly links: OriginLinks;
-  readonly limits: Limits;
   readonly limiter: OriginLimiter;
   readonly counts: OriginCounts;
-  readonly books: Books;
   readonly landings: Landings;
-  readonly log: Log;
-  readonly random: Random;
-  readonly retry: RetrySettings;
-  readonly reach: PeerReach;
   /** Parts up to this size share a slot; a larger one is a good write by itself. */
   readonly smallBytes: number;
-  readonly observe: WorkerObserver;
-  readonly tell: FileTeller;
   /** Another user of the lanes' slots, served first. */
   readonly pumpChecks: () => void;
 }
@@ -94,6 +62,7 @@ export class Parts {
   readonly #books: Books;
   readonly #options: PartsOptions;
   readonly #files: () => Files;
+  readonly #failures: PartFailures;
   readonly #share: FairShare<Run>;
   /** Slots that patient units may not have: what is silent for long must not hold them all, or others would wait for it. */
   readonly #slotsForOthers: number;
@@ -107,6 +76,7 @@ export class Parts {
     this.#books = options.books;
     this.#options = options;
     this.#files = files;
+    this.#failures = new PartFailures({ ...options, files, schedule: () => this.schedule() });
     const slots = options.lanes.count * options.lanes.slotsPerLane;
     this.#share = new FairShare(slots);
     this.#slotsForOthers = Math.floor(slots / reservedShare);
@@ -217,7 +187,7 @@ export class Parts {
       this.#send(lane, { run, queue, parts, extents, slotOffsets, bytes, sinceMs });
     } catch (error) {
       if (!(error instanceof PrimedError)) throw error;
-      for (const part of parts) this.#giveUp(run, part, error);
+      for (const part of parts) this.#failures.giveUp(run, part, error);
     }
   }
 
@@ -286,7 +256,7 @@ export class Parts {
       this.#store.giveBack(run.spec.run, extentsOf(unit, failed.part));
       const part = unit.parts[failed.part] as PartTask;
       part.file.trace?.part(part, unit.sinceMs, failed.failure.message ?? failed.failure.cause);
-      this.#failed(run, part, failed);
+      this.#failures.failed(run, part, failed);
     }
     if (message.final) {
       queue.unitsInFlight -= 1;
@@ -329,7 +299,7 @@ export class Parts {
       this.#books.discard(run, 'failed', part.range.length);
       const { path } = part.file.entry;
       const message = `${path}: writing to store ${extents[0]?.store} failed with errno ${writeError}; see the kernel log`;
-      this.#giveUp(run, part, new PrimedError('STORE_IO', message, { path, errno: writeError }));
+      this.#failures.giveUp(run, part, new PrimedError('STORE_IO', message, { path, errno: writeError }));
       return;
     }
     if (isStale(part)) {
@@ -372,7 +342,7 @@ export class Parts {
           const failure = error instanceof PrimedError ? error : new PrimedError('STORE_IO', message);
           for (const { task } of landing) {
             this.#books.discard(run, 'failed', task.range.length);
-            this.#giveUp(run, task, failure);
+            this.#failures.giveUp(run, task, failure);
           }
         },
       )
@@ -383,145 +353,9 @@ export class Parts {
       });
   }
 
-  #giveUp(run: Run, part: PartTask, error: PrimedError): void {
-    part.file.error ??= error;
-    this.#files().partEnded(run, part);
-  }
-
   /** Of a part that was tried before. */
   #tellArrival(run: Run, part: PartTask, answer: PartAnswer): void {
     if (part.attempt > 1) this.#options.tell.happened(attemptAt(run, part, { ...answer, result: 'arrived' }));
-  }
-
-  #tellFailure(
-    run: Run,
-    part: PartTask,
-    { failure, durationMs }: Pick<FailedPart, 'failure' | 'durationMs'>,
-    then: { next: 'again' | 'given-up' | 'set-aside' | 'loaded-anew'; delayMs?: number },
-  ): void {
-    part.file.troubled = true;
-    const { cause: result, message, httpStatus, s3Code, requestId } = failure;
-    const said = { result, message, httpStatus, s3Code, requestId, durationMs, ...then };
-    this.#options.tell.happened(attemptAt(run, part, said));
-  }
-
-  /** The rest of the file is asked for when nothing else is left (see core/silence). */
-  #setAside(run: Run, part: PartTask, failed: FailedPart): void {
-    const { file } = part;
-    const { failure } = failed;
-    this.#tellFailure(run, part, failed, { next: 'set-aside' });
-    if (!file.setAside) {
-      file.setAside = true;
-      run.retries += 1;
-      this.#options.observe.retried(failure.cause);
-      const facts = { jobId: run.spec.job, path: file.entry.path, offset: part.range.offset, ...failure };
-      this.#options.log.debug(facts, 'a file is silent, and set aside');
-    }
-    this.#files().partEnded(run, part);
-  }
-
-  #failed(run: Run, part: PartTask, failed: FailedPart): void {
-    const { failure, receivedBytes } = failed;
-    const { file } = part;
-    const { cause } = failure;
-    if (receivedBytes > 0) {
-      const reason = cause === 'cancelled' ? 'stopped' : cause === 'changed' ? 'changed' : 'failed';
-      this.#books.discard(run, reason, receivedBytes);
-    }
-    if (file.peer === undefined) {
-      if (cause === 'throttled') this.#limits.slowDown(failure);
-      if (cause === 'expired') this.#options.links.expired(file.originIndex);
-    }
-    if (run.stopping || isStale(part)) {
-      this.#files().partEnded(run, part);
-      return;
-    }
-    if (file.peer !== undefined) {
-      this.#notCopied(run, part, file.peer, failed);
-      return;
-    }
-    if (cause === 'changed') {
-      this.#tellFailure(run, part, failed, { next: 'loaded-anew' });
-      file.changed = true;
-      this.#files().partEnded(run, part);
-      return;
-    }
-    const silence = run.silence.get(file.originIndex) ?? noSilence;
-    if (file.setAside || (file.hasty && setsAside(cause, silence))) {
-      run.silence.set(file.originIndex, silenceAfter(silence, { cause }));
-      this.#setAside(run, part, failed);
-      return;
-    }
-    const { retry, random, observe } = this.#options;
-    const asked = { cause, attempt: part.attempt, retryAfterMs: failure.retryAfterMs };
-    const decision = decideRetry(asked, retry, run.budget, random);
-    const heard = silenceAfter(silence, { cause, givenUp: !decision.retry });
-    run.silence.set(file.originIndex, heard);
-    if (!decision.retry) {
-      this.#tellFailure(run, part, failed, { next: 'given-up' });
-      const error = partError(file.entry.path, part.range, failure, part.attempt, decision.why);
-      if (isLost(heard) && run.lost === undefined) {
-        run.lost = lostError(this.#options.links.nameOf(file.originIndex), heard.givenUp, error);
-        this.#files().giveUpAll(run, run.lost);
-      }
-      this.#giveUp(run, part, error);
-      return;
-    }
-    // setting files aside has not helped: there is nothing to make way for
-    if (isSilent(cause)) file.hasty = false;
-    observe.retried(cause);
-    this.#tryAgain(run, part, failed, decision.delayMs);
-  }
-
-  /**
-   * What another worker does not give says nothing of the origin: neither of its silence, nor whether the object changed. So
-   * it ends the file soon, whatever it is, and somebody else is asked.
-   */
-  #notCopied(run: Run, part: PartTask, peer: NonNullable<FileTask['peer']>, failed: FailedPart): void {
-    const { failure } = failed;
-    const { attempt: attempts, range, file } = part;
-    const { cause, retryAfterMs, s3Code } = failure;
-    if (s3Code === 'STORE_CORRUPT') {
-      this.#tellFailure(run, part, failed, { next: 'given-up' });
-      this.#giveUp(run, part, peerError(file.entry.path, { url: peer.url, range, failure, attempts }));
-      return;
-    }
-    const decision = decideRetry(
-      { cause, attempt: attempts, retryAfterMs },
-      peerRetry,
-      peer.budget,
-      this.#options.random,
-    );
-    if (decision.retry) {
-      this.#tryAgain(run, part, failed, decision.delayMs);
-      return;
-    }
-    this.#tellFailure(run, part, failed, { next: 'given-up' });
-    const error = peerError(file.entry.path, { url: peer.url, range, failure, attempts });
-    if (unreached.has(cause)) {
-      const { reach } = this.#options;
-      reach.failed(peer.url, failure.message);
-      if (reach.avoids(peer.url)) this.#files().giveUpFrom(run, peer.url, file);
-    }
-    this.#giveUp(run, part, error);
-  }
-
-  #tryAgain(run: Run, part: PartTask, failed: FailedPart, delayMs: number): void {
-    const { file, range, attempt } = part;
-    const { failure } = failed;
-    this.#tellFailure(run, part, failed, { next: 'again', delayMs: Math.round(delayMs) });
-    run.retries += 1;
-    const facts = { jobId: run.spec.job, path: file.entry.path, offset: range.offset, attempt, delayMs, ...failure };
-    this.#options.log.debug(facts, 'a part failed and will be tried again');
-    const kind = file.peer !== undefined ? 'copying' : failure.cause === 'throttled' ? 'throttled' : 'failed';
-    run.retrying[kind] += 1;
-    const timer = setTimeout(() => {
-      run.retryTimers.delete(timer);
-      run.retrying[kind] -= 1;
-      run.queueOf(file).parts.pushFront({ ...part, attempt: attempt + 1 });
-      this.schedule();
-    }, delayMs);
-    run.retryTimers.add(timer);
   }
 }
 

@@ -8,14 +8,11 @@ import { type FileTeller, type GoneReason, keptReason } from '../core/file-event
 import { noFlows } from '../core/flows.ts';
 import { nothingInTurn } from '../core/in-turn.ts';
 import type { OriginDemand, OriginLimit } from '../core/origin-limits.ts';
-import { partsOf } from '../core/part-plan.ts';
-import { covers } from '../core/path-scope.ts';
 import type { PinList } from '../core/retention.ts';
 import type { RetrySettings } from '../core/retry.ts';
 import {
   type ByteRange,
   type DiscardReason,
-  type LoadId,
   type Log,
   type ManifestEntry,
   type Random,
@@ -26,11 +23,12 @@ import {
 import { alignUp } from '../core/units.ts';
 import type { OriginCounts } from '../origin/origin-counts.ts';
 import type { Origins, OriginTimeouts } from '../origin/types.ts';
-import type { FileRecord, Freed, RunOfLoad, Store } from '../store/types.ts';
+import type { Freed, RunOfLoad, Store } from '../store/types.ts';
 import { Books } from './books.ts';
 import { notReached } from './failures.ts';
 import { Files, stoppedOutcome } from './files.ts';
 import { Follows } from './follows.ts';
+import { Here } from './here.ts';
 import { Landings } from './landings.ts';
 import type { LanePool } from './lanes.ts';
 import { LimitBook } from './limit-book.ts';
@@ -59,7 +57,6 @@ import type {
   WorkerRoom,
 } from './types.ts';
 import { Verifier } from './verifier.ts';
-import { headsToVerify } from './verify-heads.ts';
 import type { JoinedKind } from './whole-object.ts';
 
 export interface WorkerOptions {
@@ -92,8 +89,6 @@ const foldMs = 100;
 /** Frees under way, of those that are told of. */
 const mostFrees = 100;
 
-const nothingHere: CachedBytes = { complete: false, bytes: 0, ours: false, own: false, ownBytes: 0 };
-
 export class IngestWorker implements Worker {
   readonly #store: Store;
   readonly #log: Log;
@@ -107,6 +102,7 @@ export class IngestWorker implements Worker {
   readonly #reach: PeerReach;
   readonly #partBytes: number;
   readonly #follows: Follows;
+  readonly #here: Here;
   readonly landings = new Landings();
   readonly #files: Files;
   readonly #parts: Parts;
@@ -142,6 +138,7 @@ export class IngestWorker implements Worker {
     this.#peers = new PeerLinks(lanes, options.peerAccess);
     this.#reach = options.peerReach ?? anyReach;
     this.#follows = new Follows(options.peerAccess);
+    this.#here = new Here({ store, partBytes, slotBytes: lanes.slotBytes, runs: this.#runs });
     const onPlanned = (): void => this.#parts.schedule();
     this.#files = new Files({ store, origins, log, partBytes, maxRestarts, onPlanned, follows: this.#follows, tell });
     this.#verifier = new Verifier({ store, origins, lanes, onSlot: onPlanned, observe });
@@ -320,54 +317,15 @@ export class IngestWorker implements Worker {
   }
 
   cached(whose: RunOfLoad, entry: ManifestEntry, range?: ByteRange): CachedBytes {
-    if (range !== undefined) {
-      const { visible, record, ...cached } = this.#store.cachedRange(whose, entry, range);
-      if (record !== undefined && !this.#hold(whose.load, record)) return nothingHere;
-      // What is durable and not published is not there for anyone: its load has to be gone on with.
-      return { complete: visible && cached.bytes === range.length, ...cached };
-    }
-    const { run, load } = whose;
-    const same = (record: FileRecord | undefined): record is FileRecord =>
-      record !== undefined && sameVersion(record, entry);
-    const visible = this.#store.stat(entry.path);
-    const loading = this.#store.statLoading(entry.path);
-    const candidates = [visible, loading].filter(same);
-    // what this load has fetched so far counts, even while an earlier version of equal bytes is still the visible one
-    const best = candidates.find((record) => record.loadId === load && record.state !== 'metadata') ?? candidates[0];
-    if (best === undefined || !this.#hold(load, best)) return nothingHere;
-    const { state, cachedBytes: bytes, loadId } = best;
-    return { complete: state === 'complete', bytes, ours: loadId === load, ...this.#store.fetched(run, best) };
+    return this.#here.cached(whose, entry, range);
   }
 
-  missing({ load, reuse }: PlannedLoad, entry: ManifestEntry, range?: ByteRange): MissingParts {
-    const part = range === undefined ? {} : { range };
-    const missing = this.#store.missing({ load, reuse, entry, partBytes: this.#partBytes, ...part });
-    let [bytes, parts] = [0, 0];
-    for (const { length } of partsOf(missing, this.#partBytes)) {
-      bytes += length;
-      parts += 1;
-    }
-    const visible = this.#store.stat(entry.path);
-    const known = visible !== undefined && sameVersion(visible, entry) && bytes === 0 ? visible.attributes : '';
-    return { bytes, parts, heads: headsToVerify(entry, known, this.#lanes.slotBytes) };
+  missing(planned: PlannedLoad, entry: ManifestEntry, range?: ByteRange): MissingParts {
+    return this.#here.missing(planned, entry, range);
   }
 
-  async room({ bytes, keeps, named }: RoomOrder): Promise<WorkerRoom> {
-    const { capacityBytes, freeBytes, evictableBytes } = this.#store.usage();
-    const counts = (path: string): boolean => keeps.some((scope) => covers(scope, path));
-    const evicted = await this.#store.previewEviction({ bytes, keeps: counts, named });
-    const shortBytes = alignUp(bytes) - freeBytes;
-    const fits = shortBytes <= (evicted.counted ? evicted.bytes : evictableBytes);
-    return { partBytes: this.#partBytes, capacityBytes, freeBytes, fits: shortBytes <= 0 || fits, evicted };
-  }
-
-  /** For those runs of the load that would use it. False: it is being removed. */
-  #hold(load: LoadId, record: FileRecord): boolean {
-    for (const [run, { spec }] of this.#runs) {
-      const isOfUse = spec.load === load && (spec.reuse === 'any' || record.loadId === load);
-      if (isOfUse && !this.#store.hold(run, record)) return false;
-    }
-    return true;
+  room(order: RoomOrder): Promise<WorkerRoom> {
+    return this.#here.room(order);
   }
 
   setBandwidth(run: RunId, bytesPerSecond: number | undefined): void {

@@ -4,7 +4,7 @@
  * What the kernel has of a page and the client has not taken keeps the memory of its whole frame, also after the frame was
  * evicted. So this memory comes on top of the cache, and a client decides for how long. A connection may keep what one answer leaves
  * untaken: 1 MiB (TCP_NOTSENT_LOWAT), which lies in two frames. An answer that begins before those ahead of it were taken is copied
- * (native/src/page_sender: owes). Who has become a borrower is one until it closes.
+ * (native/src/cached_send: owes). Who has become a borrower is one until it closes.
  */
 import type { Socket } from 'node:net';
 import { KiB, pageBytes } from '../core/units.ts';
@@ -14,7 +14,7 @@ const lentShare = 0.5;
 /** As frameBytes in native/src/page_cache.h. */
 const frameBytes = 2 * pageBytes;
 const framesOfBorrower = 2;
-/** Up to here everybody gets a copy: copyBytes in native/src/page_sender.cc. */
+/** Up to here everybody gets a copy: copyBytes in native/src/cached_send.cc. */
 export const copiedBytes = 16 * KiB;
 
 /** For each of the threads. */
