@@ -1,5 +1,6 @@
 /** When the certificates that are in use end, for the metrics. */
 import { X509Certificate } from 'node:crypto';
+import { revocationsOf } from './certificates.ts';
 import type { Live } from './live.ts';
 import type { certificateUses } from './telemetry/daemon-metrics.ts';
 import type { Telemetry } from './telemetry/registry.ts';
@@ -11,6 +12,9 @@ export function showCertificates({ gauges, onScrape }: Telemetry, live: Pick<Liv
   const ends = new Map<string, number | undefined>();
   onScrape(() => {
     gauges.certificateExpiry.reset();
+    const listEnds = revocationsOf(live)?.ends.map(({ endsMs = Infinity }) => endsMs) ?? [];
+    const firstMs = Math.min(...listEnds);
+    if (firstMs < Infinity) gauges.certificateExpiry.set({ use: 'crl' }, firstMs / msPerSecond);
     const inUse = Object.entries(certificatesOf(live)).filter(([, pem]) => pem !== undefined) as [string, string][];
     for (const [use, pem] of inUse) {
       // Certificates are parsed once, not at each scrape.
@@ -25,7 +29,7 @@ export function showCertificates({ gauges, onScrape }: Telemetry, live: Pick<Liv
 function certificatesOf({
   tls: { server, client },
   etcdTls,
-}: Pick<Live, 'tls' | 'etcdTls'>): Record<(typeof certificateUses)[number], string | undefined> {
+}: Pick<Live, 'tls' | 'etcdTls'>): Record<Exclude<(typeof certificateUses)[number], 'crl'>, string | undefined> {
   return {
     node: server?.cert ?? client?.cert,
     ca: client?.ca ?? server?.nodeCa,

@@ -6,6 +6,7 @@ import { stat } from 'node:fs/promises';
 import type { FastifyInstance } from 'fastify';
 import type { Config } from './config/config.ts';
 import { PrimedError, reportOf } from './core/errors.ts';
+import type { ListEnd, Revocations } from './core/revocations.ts';
 import type { Log } from './core/types.ts';
 import { changeTls, type Live } from './live.ts';
 import type { Opened } from './node.ts';
@@ -29,12 +30,15 @@ export class Certificates {
   #seen = '';
   #refused = '';
   #looking = false;
+  /** Lists whose end was logged. */
+  readonly #ended = new Set<string>();
 
   constructor(options: CertificateOptions) {
     this.#options = options;
     this.#config = options.config;
     this.#timer = setInterval(() => void this.#look(), everyMs);
     this.#timer.unref();
+    this.#noteEnded();
   }
 
   /** Reads them now, from where `config` says. Rejects with CONFIG_INVALID, and then those before hold. */
@@ -58,15 +62,34 @@ export class Certificates {
     if (server !== undefined) opened.serving?.setTls(s3Tls(server));
     opened.worker?.renewPeers();
     this.#options.log.info({}, 'certificates were replaced; new connections use them');
+    const lists = revocationsOf(live)?.ends;
+    if (lists !== undefined)
+      this.#options.log.info({ lists: lists.map(inWords) }, 'lists of revoked certificates hold');
+    this.#noteEnded();
   }
 
   close(): void {
     clearInterval(this.#timer);
   }
 
+  /** Once for each list that has ended. */
+  #noteEnded(): void {
+    for (const list of revocationsOf(this.#options.live)?.ends ?? []) {
+      const { ca, endsMs = Infinity } = list;
+      const name = `${ca} ${endsMs}`;
+      if (endsMs > Date.now() || this.#ended.has(name)) continue;
+      this.#ended.add(name);
+      this.#options.log.error(
+        inWords(list),
+        'a list of revoked certificates has ended: every certificate of its CA is refused until tls.crl_file has a new one',
+      );
+    }
+  }
+
   async #look(): Promise<void> {
     if (this.#looking) return;
     this.#looking = true;
+    this.#noteEnded();
     try {
       const now = await stampOf(this.#config);
       // Certificate and key are replaced one after the other: they are read when nothing has changed for a while.
@@ -84,6 +107,15 @@ export class Certificates {
   }
 }
 
+/** Of ports, else of what is dialled: they come of the same files. */
+export function revocationsOf({ tls }: Pick<Live, 'tls'>): Revocations | undefined {
+  return tls.server?.revocations ?? tls.client?.revocations;
+}
+
+function inWords({ ca, revoked, endsMs }: ListEnd): object {
+  return { ca, revoked, ...(endsMs !== undefined && { until: new Date(endsMs).toISOString() }) };
+}
+
 function renew(port: FastifyInstance | undefined, tls: NonNullable<Live['tls']['server']>): void {
   const server = port?.server;
   if (server === undefined || !('setSecureContext' in server)) return;
@@ -99,6 +131,7 @@ async function stampOf({ tls, cluster: { etcd } }: Config): Promise<string> {
   const files = [
     tls.caFile,
     tls.clientCaFile,
+    tls.crlFile,
     tls.own?.certFile,
     tls.own?.keyFile,
     etcd?.caFile,

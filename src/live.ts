@@ -80,7 +80,10 @@ export function changeTls(live: Live, next: { readonly tls: NodeTls; readonly et
 }
 
 function replace<T extends object>(target: T | undefined, source: T | undefined): void {
-  if (target !== undefined && source !== undefined) Object.assign(target, source);
+  if (target === undefined || source === undefined) return;
+  // What may be taken away while the node runs.
+  if ('revocations' in target && !('revocations' in source)) delete (target as { revocations?: unknown }).revocations;
+  Object.assign(target, source);
 }
 
 function loadDefaultsOf({ job: { batchSize, segmentBytes } }: Config): LoadOptions {

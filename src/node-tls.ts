@@ -1,7 +1,14 @@
 /** The keys and certificates of a node. */
 import type { Config } from './config/config.ts';
 import type { EtcdConfig } from './config/etcd.ts';
-import { problemsWithOwn, readClientCa, readTlsFiles, type TlsFiles, type TlsProblem } from './config/tls-files.ts';
+import {
+  problemsWithOwn,
+  readClientCa,
+  readRevocations,
+  readTlsFiles,
+  type TlsFiles,
+  type TlsProblem,
+} from './config/tls-files.ts';
 import { PrimedError } from './core/errors.ts';
 import type { ClientTls, ServerTls } from './core/node-tls.ts';
 
@@ -26,6 +33,8 @@ export function readNodeTls({ tls, role, cluster }: Config): NodeTls {
   const { pem: peopleCa, problem } = readClientCa(tls.clientCaFile, nodeCa);
   if (problem !== undefined) throw new PrimedError('CONFIG_INVALID', `tls.client_ca_file: ${problem}`);
   const asked = [nodeCa, peopleCa].filter((one) => one !== undefined);
+  const { revocations, problem: badList } = readRevocations(tls.crlFile, [ca, peopleCa]);
+  if (badList !== undefined) throw new PrimedError('CONFIG_INVALID', `tls.crl_file: ${badList}`);
   return {
     ...(shows && {
       server: {
@@ -33,9 +42,15 @@ export function readNodeTls({ tls, role, cluster }: Config): NodeTls {
         ...(asked.length > 0 && { clientCa: asked.join('\n') }),
         ...(nodeCa !== undefined && { nodeCa }),
         ...(peopleCa !== undefined && { peopleCa }),
+        ...(asked.length > 0 && revocations !== undefined && { revocations }),
       },
     }),
-    ...((ca !== undefined || mtls) && { client: { ...(ca !== undefined && { ca }), ...(mtls && shows) } }),
+    ...((ca !== undefined || mtls) && {
+      client: {
+        ...(ca !== undefined && { ca, ...(revocations !== undefined && { revocations }) }),
+        ...(mtls && shows),
+      },
+    }),
   };
 }
 

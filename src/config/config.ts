@@ -99,6 +99,8 @@ export interface Config {
     readonly caFile?: string;
     /** Who has signed certificates of people and programs. */
     readonly clientCaFile?: string;
+    /** Lists of revoked certificates, of both. */
+    readonly crlFile?: string;
     /** By what nodes of the cluster know each other. */
     readonly nodes: 'token' | 'mtls';
     /** Whether the S3 port speaks TLS too, where the others do. */
@@ -232,13 +234,14 @@ export function clusterOf(draft: Draft, role: Role): Config['cluster'] {
 }
 
 function tlsOf({ values }: Draft): Config['tls'] {
-  const [certFile, keyFile, caFile, clientCaFile] = ['cert_file', 'key_file', 'ca_file', 'client_ca_file'].map(
-    (name) => values.get(`tls.${name}`) as string | undefined,
-  );
+  const [certFile, keyFile, caFile, clientCaFile, crlFile] = [
+    ...['cert_file', 'key_file', 'ca_file', 'client_ca_file', 'crl_file'],
+  ].map((name) => values.get(`tls.${name}`) as string | undefined);
   return {
     ...(certFile === undefined || keyFile === undefined ? {} : { own: { certFile, keyFile } }),
     ...(caFile === undefined ? {} : { caFile }),
     ...(clientCaFile === undefined ? {} : { clientCaFile }),
+    ...(crlFile === undefined ? {} : { crlFile }),
     nodes: values.get('tls.nodes') as 'token' | 'mtls',
     s3: values.get('tls.s3') as boolean,
   };

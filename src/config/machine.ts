@@ -5,7 +5,7 @@ import { clusterOf, type Role } from './config.ts';
 import { existingStoreBytes, nearestExisting, storesOf } from './defaults.ts';
 import { complain, type Draft } from './draft.ts';
 import { checkPorts } from './ports.ts';
-import { type OwnNode, problemsWithOwn, readClientCa, readTlsFiles } from './tls-files.ts';
+import { type OwnNode, problemsWithOwn, readClientCa, readRevocations, readTlsFiles } from './tls-files.ts';
 
 /**
  * Adds to the errors of the draft, and to what was found right.
@@ -118,6 +118,7 @@ function checkTls(draft: Draft, role: Role, table: string): void {
   const nodeCa = draft.values.get('tls.nodes') === 'mtls' ? pem.ca : undefined;
   const clients = readClientCa(file('client_ca_file'), nodeCa);
   if (clients.problem !== undefined) complain(draft, `${table}.client_ca_file`, clients.problem);
+  checkRevocations(draft, `${table}.crl_file`, [pem.ca, clients.pem]);
   if (problems.length > 0) return;
   const own = table === 'tls' ? problemsWithOwn(pem, nodeOf(draft, role)) : [];
   for (const { setting, problem } of own) complain(draft, `${table}.${setting}`, problem);
@@ -126,5 +127,22 @@ function checkTls(draft: Draft, role: Role, table: string): void {
     draft.found.push(
       `${table}.cert_file: ${file('cert_file')} is valid for ${days} more days, and ${table}.key_file is its key`,
     );
+  }
+}
+
+/** Of a CA that cannot be read nobody knows whether a list is its own. */
+function checkRevocations(draft: Draft, key: string, ca: readonly (string | undefined)[]): void {
+  if (ca.every((one) => one === undefined)) return;
+  const file = draft.values.get(key) as string | undefined;
+  const { revocations, problem } = readRevocations(file, ca);
+  if (problem !== undefined) complain(draft, key, problem);
+  for (const { ca: name, revoked, endsMs } of revocations?.ends ?? []) {
+    const words = `${key}: the list of ${name} revokes ${revoked} certificates`;
+    if (endsMs === undefined) draft.found.push(`${words}, and says no time when it ends`);
+    else if (endsMs > Date.now()) draft.found.push(`${words}, until ${new Date(endsMs).toISOString()}`);
+    else
+      draft.found.push(
+        `WARNING: ${words}, and has ended (${new Date(endsMs).toISOString()}): every certificate of that CA is refused until a new one is in its place`,
+      );
   }
 }

@@ -108,6 +108,8 @@ function checkTls(draft: Draft, role: Role): void {
   ] as const) {
     if (has(one) && !has(other)) complain(draft, `tls.${one}`, `needs tls.${other} beside it`);
   }
+  if (has('crl_file') && !has('client_ca_file') && !has('ca_file'))
+    complain(draft, 'tls.crl_file', 'counts only beside tls.client_ca_file or tls.ca_file, whose lists it has');
   if (draft.values.get('tls.nodes') !== 'mtls') return;
   for (const name of ['cert_file', 'key_file', 'ca_file'])
     if (!has(name)) complain(draft, 'tls.nodes', `mtls needs tls.${name}`);

@@ -316,6 +316,14 @@ export const configSchema = Type.Object(
             unset: 'people show tokens only',
           }),
         ),
+        crl_file: Type.Optional(
+          path({
+            live: true,
+            description:
+              'Lists of revoked certificates (PEM, one or several), each signed by a CA of `client_ca_file` or `ca_file`. When one has ended, every certificate of its CA is refused.',
+            unset: 'none is revoked',
+          }),
+        ),
         nodes: choice(['token', 'mtls'], {
           description:
             'By what nodes know each other: `token` is `cluster.token`; `mtls` is a client certificate that `ca_file` has signed, so that CA has to be one that signs nodes only.',

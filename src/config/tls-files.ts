@@ -1,10 +1,13 @@
 /** Keys and certificates in files: what they hold, and everything that is wrong with them. */
 import { X509Certificate } from 'node:crypto';
-import { readFileSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { createSecureContext } from 'node:tls';
+import { certificatesIn } from '../core/certificate-chain.ts';
+import { DerError } from '../core/der.ts';
 import { reportOf } from '../core/errors.ts';
 import type { ClientTls } from '../core/node-tls.ts';
+import { Revocations } from '../core/revocations.ts';
 
 export interface TlsFiles {
   readonly caFile?: string | undefined;
@@ -40,13 +43,6 @@ export function readClientCa(
 
 function fingerprintsIn(pem: string): string[] {
   return certificatesIn(pem).map(({ fingerprint256 }) => fingerprint256);
-}
-
-/** Throws where one of them is damaged. */
-function certificatesIn(pem: string): X509Certificate[] {
-  return [...pem.matchAll(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g)].map(
-    ([one]) => new X509Certificate(one),
-  );
 }
 
 export interface OwnNode {
@@ -96,6 +92,32 @@ function isFor(cert: string, host: string): boolean {
   return (isIP(host) === 0 ? first?.checkHost(host) : first?.checkIP(host)) !== undefined;
 }
 
+/** More is no list: one of 100,000 certificates has 4 MiB. */
+const mostListBytes = 32 * 1024 * 1024;
+
+/** What is revoked. @param ca certificates (PEM) of those whose lists count */
+export function readRevocations(
+  file: string | undefined,
+  ca: readonly (string | undefined)[],
+): { readonly revocations?: Revocations; readonly problem?: string } {
+  if (file === undefined) return {};
+  try {
+    if (statSync(file).size > mostListBytes) return { problem: `${file} is longer than any list` };
+    const pem = readFileSync(file, 'utf8');
+    if (!pem.includes('-----BEGIN X509 CRL-----')) return { problem: `${file} has no list in PEM (X509 CRL)` };
+    const revocations = new Revocations(pem, ca.filter((one) => one !== undefined).join('\n'));
+    const [stranger] = revocations.unsigned;
+    if (stranger === undefined) return { revocations };
+    return {
+      problem: `${file} has a list of "${stranger}", which no CA of tls.client_ca_file or tls.ca_file has signed; take it out, or name that CA there`,
+    };
+  } catch (error) {
+    if (error instanceof DerError) return { problem: `${file} has a list that cannot be read: ${error.message}` };
+    const missing = (error as NodeJS.ErrnoException).code === 'ENOENT';
+    return { problem: missing ? `there is no file ${file}` : `cannot be read: ${reportOf(error).message}` };
+  }
+}
+
 /** @param nowMs milliseconds since the epoch */
 export function readTlsFiles({ caFile, certFile, keyFile }: TlsFiles, nowMs = Date.now()): ReadTls {
   const problems: TlsProblem[] = [];
@@ -130,7 +152,7 @@ export function readTlsFiles({ caFile, certFile, keyFile }: TlsFiles, nowMs = Da
   return { pem: pemOf({ ca, cert, key }), problems, endsMs };
 }
 
-function pemOf(texts: Record<keyof ClientTls, string | undefined>): ClientTls {
+function pemOf(texts: Record<'ca' | 'cert' | 'key', string | undefined>): ClientTls {
   return Object.fromEntries(Object.entries(texts).filter(([, text]) => text !== undefined));
 }
 

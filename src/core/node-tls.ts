@@ -1,4 +1,5 @@
 /** Keys and certificates of a node, as PEM texts. They may change while the node runs (core/live). */
+import type { Revocations } from './revocations.ts';
 
 /** What a node trusts, and what it shows to those that ask. */
 export interface ClientTls {
@@ -6,6 +7,8 @@ export interface ClientTls {
   readonly ca?: string;
   readonly cert?: string;
   readonly key?: string;
+  /** Of those that `ca` has signed. */
+  readonly revocations?: Revocations;
 }
 
 export interface ServerTls {
@@ -16,4 +19,6 @@ export interface ServerTls {
   /** Of them, those that sign nodes, and those that sign people and programs. */
   readonly nodeCa?: string;
   readonly peopleCa?: string;
+  /** Of those that one of `clientCa` has signed. */
+  readonly revocations?: Revocations;
 }

@@ -10,6 +10,7 @@ const leastOpenFiles = 4096;
 const clockWarnMs = 5_000;
 const clockFailMs = 10 * 60_000;
 const certificateWarnMs = 21 * 86_400_000;
+const listWarnMs = 12 * 3_600_000;
 /** Beside the budget: the programs, the index's hot pages, the kernel. */
 const memoryBesideBytes = 512 * MiB;
 
@@ -77,6 +78,17 @@ export function judgeCertificate(setting: string, file: string, leftMs: number):
       'put a new certificate in its place; it is read without a restart',
     );
   return ok(setting, `${file} is valid for ${days} more days`);
+}
+
+/** @param leftMs undefined: it names no end */
+export function judgeRevocations(ca: string, revoked: number, leftMs: number | undefined): Finding {
+  const [check, remedy] = ['tls.crl_file', 'put a new list of that CA in its place; it is read without a restart'];
+  const words = `the list of ${ca} revokes ${revoked} certificates`;
+  if (leftMs === undefined) return ok(check, `${words}, and says no time when it ends`);
+  const hours = Math.floor(leftMs / 3_600_000);
+  if (leftMs <= 0) return fail(check, `${words}, and has ended: every certificate of that CA is refused`, remedy);
+  if (leftMs < listWarnMs) return warn(check, `${words}, and ends in ${hours} hours`, remedy);
+  return ok(check, `${words}, for ${hours} more hours`);
 }
 
 export function judgeMemory(budgetBytes: number, readCacheBytes: number, totalBytes: number): Finding {

@@ -3,6 +3,7 @@ import { X509Certificate } from 'node:crypto';
 import { readFileSync, statfsSync } from 'node:fs';
 import type { Config } from '../config/config.ts';
 import { memoryBytes, nearestExisting } from '../config/defaults.ts';
+import { readClientCa, readRevocations, readTlsFiles } from '../config/tls-files.ts';
 import { type Finding, ok } from '../core/finding.ts';
 import { checksumKernels, probeDiskEngine } from '../platform/index.ts';
 import {
@@ -12,6 +13,7 @@ import {
   judgeMemory,
   judgeNode,
   judgeOpenFiles,
+  judgeRevocations,
   judgeRoom,
 } from './judge.ts';
 import { worded } from './worded.ts';
@@ -44,7 +46,17 @@ export async function examineMachine(config: Config): Promise<Finding[]> {
       }),
     );
   }
+  if (tls.crlFile !== undefined) found.push(...examineRevocations(tls));
   return found;
+}
+
+/** What is wrong with the file itself is found with the configuration. */
+function examineRevocations({ crlFile, caFile, clientCaFile }: Config['tls']): Finding[] {
+  const { pem } = readTlsFiles({ caFile });
+  const { revocations } = readRevocations(crlFile, [pem.ca, readClientCa(clientCaFile, undefined).pem]);
+  return (revocations?.ends ?? []).map(({ ca, revoked, endsMs }) =>
+    judgeRevocations(ca, revoked, endsMs === undefined ? undefined : endsMs - Date.now()),
+  );
 }
 
 /** The soft limit of a row of /proc/self/limits; undefined: unlimited. */

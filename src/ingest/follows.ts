@@ -2,8 +2,9 @@
  * Follows segments that other workers are loading, by what they tell of them (server/peer-follow): one open answer a segment.
  * It holds no slot: so a worker that follows another never keeps it from going on, whoever follows whom.
  */
-import { Agent, request } from 'undici';
+import { Agent, type buildConnector, request } from 'undici';
 import { Deque } from '../core/deque.ts';
+import { dialOptions } from '../core/dial-tls.ts';
 import { PrimedError, reportOf } from '../core/errors.ts';
 import { bearer, type LiveText } from '../core/live.ts';
 import type { ByteRange, ManifestEntry } from '../core/types.ts';
@@ -35,7 +36,7 @@ export interface Follower {
 
 function agentOf(tls: PeerAccess['tls']): Agent {
   return new Agent({
-    connect: { timeout: silenceMs, ...tls },
+    connect: { timeout: silenceMs, ...dialOptions(tls) } as buildConnector.BuildOptions,
     headersTimeout: silenceMs,
     bodyTimeout: silenceMs,
     pipelining: 1,

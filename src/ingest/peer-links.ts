@@ -110,6 +110,7 @@ function laneOriginOf(url: string, originIndex: number, { token, tls: shown = {}
     signed: false,
     peer: token === undefined ? {} : { bearerToken: textOf(token) },
     ...(shown.ca !== undefined && { caPem: shown.ca }),
+    ...(shown.revocations !== undefined && { revokedPem: shown.revocations.pem }),
     ...(shown.cert !== undefined && shown.key !== undefined && { certificate: { cert: shown.cert, key: shown.key } }),
   };
 }

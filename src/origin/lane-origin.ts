@@ -1,6 +1,8 @@
 /** One S3 origin as a lane sees it: how to open a socket to it, and how to say GET to it. */
 import { connect as connectTcp, isIP, type Socket } from 'node:net';
 import { type ConnectionOptions, connect as connectTls, createSecureContext, type SecureContext } from 'node:tls';
+import { checkRevoked } from '../core/dial-tls.ts';
+import { Revocations } from '../core/revocations.ts';
 import { asksWhole } from './answer.ts';
 import type { OpenSocket } from './connection.ts';
 import { checksumModeLine, encodeKey, encodeQueryValue, isHeaderSafe, makeSigner } from './signer.ts';
@@ -29,20 +31,27 @@ export function makeS3Origin(lane: S3LaneOrigin): S3Origin {
   let credentials: LaneCredentials | undefined;
   let secureContext: SecureContext | undefined;
   let session: Buffer | undefined;
+  const { caPem, revokedPem } = lane;
+  const checks =
+    caPem === undefined || revokedPem === undefined
+      ? undefined
+      : checkRevoked(caPem, new Revocations(revokedPem, caPem));
 
   const openTls: OpenSocket = (onread) => {
     // Parsed once: a system bundle holds 150 certificates.
     secureContext ??= createSecureContext({
-      ...(lane.caPem !== undefined && { ca: lane.caPem }),
+      ...(caPem !== undefined && { ca: caPem }),
       ...lane.certificate,
     });
+    // Who comes back to a session is not looked at again.
+    const kept: object = checks ?? (session === undefined ? {} : { session });
     const socket = connectTls({
       host: lane.host,
       port: lane.port,
       secureContext,
       ALPNProtocols: ['http/1.1'],
       ...(isIP(lane.host) === 0 && { servername: lane.host }),
-      ...(session !== undefined && { session }),
+      ...kept,
       onread,
     } as ConnectionOptions);
     socket.on('session', (ticket: Buffer) => {

@@ -20,6 +20,8 @@ export type LaneOrigin =
       readonly tls: boolean;
       /** PEM bundle to trust in place of the system's. */
       readonly caPem?: string;
+      /** Lists of revoked certificates (PEM) of those that `caPem` has signed. */
+      readonly revokedPem?: string;
       /** What is shown to an origin that asks for a certificate. */
       readonly certificate?: { readonly cert: string; readonly key: string };
       /** Value of the Host header, with the port where it is not the default. */

@@ -4,6 +4,7 @@ import type { IncomingHttpHeaders } from 'node:http';
 import type { TLSSocket } from 'node:tls';
 import type { FastifyPluginCallback, FastifyRequest } from 'fastify';
 import { SignedBy } from '../cluster/wire/signed-by.ts';
+import { sentOn } from '../core/certificate-chain.ts';
 import { certificateCaller, type NamedCertificate, namesOf } from '../core/certificates.ts';
 import { PrimedError } from '../core/errors.ts';
 import { type LiveText, textOf } from '../core/live.ts';
@@ -60,16 +61,20 @@ export const bearerAuth: FastifyPluginCallback<AuthOptions> = forParent((app, op
   /** Of the certificate of somebody, if one was shown that the CA of people has signed. */
   const namesShown = ({ raw }: FastifyRequest): readonly string[] | undefined => {
     const socket = raw.socket as TLSSocket;
-    if (ownTls?.peopleCa === undefined || !signedBy.test(socket, ownTls.peopleCa)) return undefined;
+    const chain = ownTls?.peopleCa === undefined ? undefined : signedBy.chainOf(socket, ownTls.peopleCa);
+    if (chain === undefined || ownTls?.revocations?.problemOf(chain, Date.now()) !== undefined) return undefined;
     const { subject, subjectaltname } = socket.getPeerCertificate();
     return namesOf({ commonName: subject?.CN, alternative: subjectaltname });
   };
   /** Of who has shown a certificate in vain, behind what else is wrong. */
   const whyNotAccepted = ({ raw }: FastifyRequest): string => {
     const socket = raw.socket as TLSSocket;
-    if (ownTls?.peopleCa === undefined || socket.getPeerX509Certificate?.() === undefined) return '';
+    if (ownTls?.peopleCa === undefined || sentOn(socket).length === 0) return '';
+    const chain = signedBy.chainOf(socket, ownTls.peopleCa);
     const reason = socket.authorized
-      ? 'another CA has signed it than tls.client_ca_file of the daemon'
+      ? chain === undefined
+        ? 'another CA has signed it than tls.client_ca_file of the daemon'
+        : ownTls.revocations?.problemOf(chain, Date.now())
       : reasons.get(String(socket.authorizationError));
     return `, and its client certificate is not accepted (${reason ?? socket.authorizationError})`;
   };
@@ -91,9 +96,9 @@ export const bearerAuth: FastifyPluginCallback<AuthOptions> = forParent((app, op
       )
         return;
       const given = /^Bearer +(\S+) *$/i.exec(request.headers.authorization ?? '')?.[1];
-      const names = given === undefined ? namesShown(request) : undefined;
       const callerNow = (): Caller | undefined => {
         if (given !== undefined) return callerOf(given, known());
+        const names = namesShown(request);
         if (names === undefined) return undefined;
         return { ...certificateCaller(names, certificates?.now ?? []), byCertificate: true };
       };
@@ -102,12 +107,14 @@ export const bearerAuth: FastifyPluginCallback<AuthOptions> = forParent((app, op
         void reply.header('www-authenticate', 'Bearer');
         const which = given === undefined ? 'no' : 'a wrong';
         const certificate = given === undefined ? whyNotAccepted(request) : '';
+        // Whoever comes back shows the one that he has then.
+        if (certificate !== '') void reply.header('connection', 'close');
         const message = `The request carries ${which} token${certificate}; send 'Authorization: Bearer <token>' with the api_token of the daemon.`;
         throw new PrimedError('UNAUTHENTICATED', message);
       }
       request.caller = caller;
       // A browser shows a certificate for whichever page asks, also to read what GET does.
-      if (names !== undefined) refuseOtherSites(request.headers);
+      if (caller.byCertificate === true) refuseOtherSites(request.headers);
       // What is no route is answered 404 to everybody who has a token.
       const needed = roleOfRoute(method, routeOptions.url ?? '')?.role ?? 'admin';
       if (routeOptions.url !== undefined) needRole(request, needed);

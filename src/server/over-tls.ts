@@ -1,6 +1,9 @@
 /** A server that speaks TLS where it was given a certificate, and plain HTTP else. */
-import type { TlsOptions } from 'node:tls';
+import type { TLSSocket, TlsOptions } from 'node:tls';
 import Fastify, { type FastifyInstance, type FastifyServerOptions } from 'fastify';
+import { SignedBy } from '../cluster/wire/signed-by.ts';
+import { sentOn } from '../core/certificate-chain.ts';
+import { watchCertificate } from '../core/dial-tls.ts';
 import type { ServerTls } from '../core/node-tls.ts';
 
 /** Time for a handshake; who takes longer holds a socket for nothing. */
@@ -10,7 +13,21 @@ export function fastifyOver(tls: ServerTls | undefined, options: FastifyServerOp
   if (tls === undefined) return Fastify(options);
   const { http = {} } = options as { http?: object };
   const https = { ...http, ...tlsOptions(tls) };
-  return Fastify({ ...options, http: null, https } as FastifyServerOptions) as unknown as FastifyInstance;
+  const app = Fastify({ ...options, http: null, https } as FastifyServerOptions) as unknown as FastifyInstance;
+  endRevoked(app, tls);
+  return app;
+}
+
+/** Connections of clients end when their certificate is revoked. @param tls may change */
+function endRevoked(app: FastifyInstance, tls: ServerTls): void {
+  const signedBy = new SignedBy();
+  app.server.on('secureConnection', (socket: TLSSocket) => {
+    if (tls.clientCa === undefined || sentOn(socket).length === 0) return;
+    watchCertificate(socket, () => {
+      const chain = tls.revocations && signedBy.chainOf(socket, tls.clientCa!);
+      return chain && tls.revocations?.problemOf(chain, Date.now());
+    });
+  });
 }
 
 export function tlsOptions({ cert, key, clientCa }: ServerTls): TlsOptions {

@@ -2,7 +2,7 @@
  * What one worker asks another for: a range of a version of a file, as a lane asks an S3 origin (origin/lane-origin), with the
  * proof of being a node of the cluster. Errors are XML, as those of S3, so that the one that asks can say what was wrong.
  */
-import type { FastifyInstance, FastifyRequest } from 'fastify';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { type NodeAccess, nodeCheck } from '../cluster/wire/node-check.ts';
 import { Refusals } from '../cluster/wire/refusals.ts';
 import { PrimedError } from '../core/errors.ts';
@@ -33,7 +33,7 @@ export function admitNodes({ log, refusals = peerRefusals(), ...access }: PeerAc
   const problemWith = nodeCheck(access, 'cluster.token');
   return {
     config: { ownToken: true },
-    onRequest: async ({ raw, ip, routeOptions }: FastifyRequest): Promise<void> => {
+    onRequest: async ({ raw, ip, routeOptions }: FastifyRequest, reply: FastifyReply): Promise<void> => {
       const problem = problemWith?.(raw);
       if (problem === undefined) {
         refusals.accepted(ip);
@@ -41,6 +41,8 @@ export function admitNodes({ log, refusals = peerRefusals(), ...access }: PeerAc
       }
       const facts = { from: ip, route: routeOptions.url, code: 'UNAUTHENTICATED', reason: problem };
       if (refusals.isNews(ip, 'UNAUTHENTICATED')) log.warn(facts, 'another node is refused');
+      // Whoever comes back shows the certificate that it has then.
+      if (access.certificates === true) void reply.header('connection', 'close');
       throw new PrimedError('UNAUTHENTICATED', problem);
     },
   };

@@ -90,6 +90,8 @@ function internalRoutes(scope: FastifyInstance, { registry, registrations, log, 
     const message = problemWith?.(request.raw);
     if (message === undefined) return;
     void reply.header('www-authenticate', 'Bearer');
+    // Whoever comes back shows the certificate that it has then.
+    if (access.certificates === true) void reply.header('connection', 'close');
     throw new PrimedError('UNAUTHENTICATED', message);
   });
   app.addHook('onError', async (request, _reply, error) => noteRefusal(refusals, log, request, error));

@@ -6,7 +6,7 @@ import { answerClasses } from '../core/origin-use.ts';
 import { askedLabels, limitedOrigins, type MetricRow, requestSeconds, statusClasses } from './metric-row.ts';
 
 /** What a certificate is used for. */
-export const certificateUses = ['node', 'ca', 'client-ca', 'etcd', 'etcd-ca'] as const;
+export const certificateUses = ['node', 'ca', 'client-ca', 'etcd', 'etcd-ca', 'crl'] as const;
 export const leaseResults = ['accepted', 'refused', 'unanswered'] as const;
 const jobSeconds = [1, 5, 15, 60, 300, 900, 3600, 14_400, 43_200, 86_400];
 /** `worker.lanes` is at most 64. */
@@ -235,11 +235,11 @@ export const daemonMetrics = {
     stability: 'stable',
     labels: {
       use: {
-        says: 'those that are in use: `node`, `ca`, `client-ca`, `etcd`, `etcd-ca`',
+        says: 'those that are in use: `node`, `ca`, `client-ca`, `etcd`, `etcd-ca`, `crl`',
         most: certificateUses.length,
       },
     },
-    help: 'When the first certificate of a file ends, in seconds since the epoch: that of this node, of the authorities by which nodes, and people, are known, and both for etcd.',
+    help: 'When the first certificate of a file ends, in seconds since the epoch: that of this node, of the authorities by which nodes, and people, are known, and both for etcd; `crl` is the first list of revoked certificates, after whose end every certificate of its CA is refused.',
   },
   httpRequests: {
     name: 'primed_http_requests_total',

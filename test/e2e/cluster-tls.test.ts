@@ -1,5 +1,5 @@
 /** A cluster whose nodes know each other by certificates, and what those get who have none, or another CA's. */
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { request as httpsRequest } from 'node:https';
 import { join } from 'node:path';
 import { connect, type TLSSocket } from 'node:tls';
@@ -12,6 +12,7 @@ import { run } from '../support/cli.ts';
 import { type Daemon, executable, spawnDaemon, startDaemon } from '../support/daemon.ts';
 import { temporaryFolder } from '../support/files.ts';
 import { expectContent, originEnvironment, startTestOrigin } from '../support/origin.ts';
+import { revocationList } from '../support/revocation.ts';
 
 const cluster = makeAuthority('cluster');
 const strangers = makeAuthority('stranger');
@@ -34,7 +35,8 @@ let client: PrimedClient;
 function files(name: string, { cert, key }: Certificate): Record<string, string> {
   const dir = join(folder.path, `pem-${name}`);
   mkdirSync(dir);
-  for (const [file, text] of Object.entries({ cert, key, ca: cluster.cert })) writeFileSync(join(dir, file), text);
+  const all = { cert, key, ca: cluster.cert, lists: revocationList(cluster) };
+  for (const [file, text] of Object.entries(all)) writeFileSync(join(dir, file), text);
   return filesAt(name);
 }
 
@@ -44,6 +46,7 @@ function filesAt(name: string): Record<string, string> {
     PRIMED_TLS_CERT_FILE: join(dir, 'cert'),
     PRIMED_TLS_KEY_FILE: join(dir, 'key'),
     PRIMED_TLS_CA_FILE: join(dir, 'ca'),
+    PRIMED_TLS_CRL_FILE: join(dir, 'lists'),
     PRIMED_TLS_NODES: 'mtls',
   };
 }
@@ -234,7 +237,7 @@ it('takes another CA while it runs: first known beside the old one, then signing
     .toBe('SUCCEEDED');
   await replaced(() => ({ ca: cluster.cert + next.cert }), 1);
   await replaced((name) => next.sign(name) as unknown as Record<string, string>, 2);
-  await replaced(() => ({ ca: next.cert }), 3);
+  await replaced(() => ({ ca: next.cert, lists: revocationList(next) }), 3);
   const people = new PrimedClient({ coordinator: coordinator.api, tls: { ca: next.cert } });
   try {
     // A worker that comes anew is let in, linked, copied from and followed: all of it over new connections.
@@ -255,6 +258,13 @@ it('takes another CA while it runs: first known beside the old one, then signing
     expect(
       await statusOf(coordinator, '/internal/v1/workers/x', { method: 'PUT', shown: cluster.sign('x'), ca: next.cert }),
     ).toBe(401);
+    // Whose certificate is revoked is a member for as long as its lease lasts, and no control link holds him.
+    const revoked = [readFileSync(join(folder.path, 'pem-w2', 'cert'), 'utf8')];
+    const lists = revocationList(next, { revoked });
+    for (const name of ['coordinator', 'w1']) writeFileSync(join(folder.path, `pem-${name}`, 'lists'), lists);
+    await vi.waitFor(async () => expect(await livingOf(people)).toEqual(['w1']), { timeout: 20_000 });
+    await expect.poll(() => workers[1]!.log(), { timeout: 20_000 }).toMatch(/is not accepted \(it has been revoked\)/);
+    await expect.poll(() => coordinator.log(), { timeout: 20_000 }).toMatch(/control link to a worker is down/);
   } finally {
     await people.close();
   }

@@ -7,6 +7,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { run } from '../support/cli.ts';
 import { type Daemon, executable, startDaemon } from '../support/daemon.ts';
 import { temporaryFolder } from '../support/files.ts';
+import { revocationList } from '../support/revocation.ts';
 
 const folder = temporaryFolder('people-certificates');
 const at = (name: string): string => join(folder.path, name);
@@ -44,6 +45,17 @@ function keyIdOf(name: string): string {
   const order = ['x509', '-in', at(`${name}.pem`), '-noout', '-ext', 'subjectKeyIdentifier'];
   return execFileSync('openssl', order, { encoding: 'utf8' }).trim().split('\n').at(-1)!.trim();
 }
+
+const pemOf = (name: string): string => readFileSync(at(`${name}.pem`), 'utf8');
+
+/** Of a CA, of those that it has revoked. @param seconds until it ends */
+function listOf(ca: string, revoked: readonly string[] = [], seconds = 3600): string {
+  const authority = { cert: pemOf(ca), key: readFileSync(at(`${ca}.key`), 'utf8') };
+  return revocationList(authority, { revoked: revoked.map(pemOf), seconds });
+}
+const lists = (...texts: readonly string[]): void => writeFileSync(at('lists.pem'), texts.join(''));
+const configCheck = (file: string) =>
+  run(process.execPath, [executable, 'config', 'check', '--role', 'coordinator', '--config', at(file)]);
 
 interface Ask {
   /** Whose certificate is shown, with what is sent beside it. */
@@ -91,6 +103,7 @@ cert_file = "node.pem"
 key_file = "node.key"
 ca_file = "nodes.pem"
 client_ca_file = "people.pem"
+crl_file = "lists.pem"
 nodes = "mtls"
 ${entries.join('\n')}
 `,
@@ -111,6 +124,7 @@ beforeAll(async () => {
   // from alice to nodes, and signatures do not.
   issue('false', { subject: '/CN=nodes', ca: true });
   issue('forged', { subject: '/CN=people', by: 'false', ca: true, keyId: keyIdOf('people') });
+  lists(listOf('people'));
   write({ 'CN=alice': 'read', 'email:bob@example.org': 'admin', 'CN=carol': 'submit' });
   daemon = await startDaemon({
     ...{ dataDir: at('data'), storeSize: null, role: 'coordinator', args: ['--config', at('primed.toml')] },
@@ -195,9 +209,66 @@ it('the CA of nodes is none of people, and the configuration that says so is ref
     'client_ca_file = "nodes.pem"',
   );
   writeFileSync(at('wrong.toml'), toml);
-  const order = ['config', 'check', '--role', 'coordinator', '--config', at('wrong.toml')];
-  const said = await run(process.execPath, [executable, ...order]);
+  const said = await configCheck('wrong.toml');
   expect([said.code, said.stderr]).toEqual([78, expect.stringContaining('people need a CA of their own')]);
+});
+
+it('who is revoked is let go of without a signal, at once or within seconds, and is told why', async () => {
+  const dispatcher = new Agent({
+    connect: { ca: pemOf('nodes'), cert: pemOf('alice'), key: readFileSync(at('alice.key')) },
+  });
+  const kept = (path: string) => request(`${daemon.api}${path}`, { dispatcher });
+  try {
+    const stream = await kept('/api/v1/console/feed');
+    const ended = stream.body.dump({ limit: 1e9 }).catch(() => undefined);
+    expect(stream.statusCode).toBe(200);
+    lists(listOf('people', ['alice', 'team']));
+    await expect.poll(() => daemon.log(), soon).toMatch(/"revoked":2,.*lists of revoked certificates hold/);
+    const refused = await kept('/api/v1/workers');
+    expect([refused.statusCode, refused.headers.connection]).toEqual([401, 'close']);
+    expect(await refused.body.text()).toContain('its client certificate is not accepted (it has been revoked)');
+    await ended;
+  } finally {
+    await dispatcher.destroy();
+  }
+  const carol = await ask('/api/v1/workers', { as: 'carol', chain: ['team'] });
+  expect([carol.status, carol.text]).toEqual([401, expect.stringContaining('in between (CN=team) has been revoked')]);
+  expect(await statusOf('/api/v1/workers', { as: 'bob' })).toBe(200);
+  // Of a token, whose certificate is of no importance.
+  expect(await statusOf('/api/v1/workers', { as: 'alice', headers: { authorization: 'Bearer the-token' } })).toBe(200);
+  expect(await statusOf('/internal/v1/workers/w1', { as: 'node', method: 'PUT', body: {} })).toBe(400);
+});
+
+it('a list that has ended lets nobody of its CA in, and the log and a metric say so; of nodes too', async () => {
+  lists(listOf('people', [], -60), listOf('nodes', ['node']));
+  process.kill(daemon.pid, 'SIGHUP');
+  await expect.poll(() => statusOf('/api/v1/workers', { as: 'bob' }), soon).toBe(401);
+  expect(daemon.log()).toMatch(/"level":"error".*"ca":"people".*a list of revoked certificates has ended: every/);
+  const headers = { authorization: 'Bearer the-token' };
+  const { text } = await ask('/metrics', { headers });
+  const endsMs = Number(/_expiry_timestamp_seconds\{use="crl"\} ([\d.e+]+)/.exec(text)?.[1]) * 1000;
+  expect(Math.abs(endsMs - Date.now())).toBeLessThan(1_000_000);
+  expect(endsMs).toBeLessThan(Date.now());
+  const node = await ask('/internal/v1/workers/w1', { as: 'node', method: 'PUT', body: {} });
+  expect([node.status, node.text]).toEqual([401, expect.stringContaining('is not accepted (it has been revoked)')]);
+  const checked = await configCheck('primed.toml');
+  expect([checked.code, checked.stdout]).toEqual([0, expect.stringMatching(/WARNING: tls\.crl_file: .* has ended/)]);
+});
+
+it('what is no list, or of a CA that nobody knows, is refused, and the lists before hold', async () => {
+  for (const [text, why] of [
+    ['nothing', 'has no list in PEM'],
+    [listOf('strangers'), 'which no CA of tls.client_ca_file or tls.ca_file has signed'],
+  ] as const) {
+    lists(text);
+    const checked = await configCheck('primed.toml');
+    expect([checked.code, checked.stderr]).toEqual([78, expect.stringContaining(why)]);
+  }
+  const before = daemon.log().length;
+  process.kill(daemon.pid, 'SIGHUP');
+  await expect.poll(() => daemon.log().slice(before), soon).toContain('cannot be used; the one before holds');
+  expect(await statusOf('/api/v1/workers', { as: 'bob' })).toBe(401);
+  lists(listOf('people'));
 });
 
 it('a reload gives another role', async () => {

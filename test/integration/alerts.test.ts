@@ -60,6 +60,23 @@ const cases: Readonly<Record<Alert['name'], Case>> = {
     value: '22h 30m 0s',
     quiet: [{ 'primed_certificate_expiry_timestamp_seconds{use="ca"}': always(10 * 86_400) }],
   },
+  PrimedRevocationListEndsSoon: {
+    fires: { 'primed_certificate_expiry_timestamp_seconds{use="crl"}': always(5 * 3600) },
+    at: '60m',
+    labels: { use: 'crl' },
+    value: '4h 0m 0s',
+    quiet: [
+      { 'primed_certificate_expiry_timestamp_seconds{use="crl"}': always(86_400) },
+      { 'primed_certificate_expiry_timestamp_seconds{use="ca"}': always(5 * 3600) },
+    ],
+  },
+  PrimedRevocationListEnded: {
+    fires: { 'primed_certificate_expiry_timestamp_seconds{use="crl"}': always(600) },
+    at: '15m',
+    labels: { use: 'crl' },
+    value: '-5m 0s',
+    quiet: [{ 'primed_certificate_expiry_timestamp_seconds{use="crl"}': always(86_400) }],
+  },
   PrimedThreadBusy: {
     fires: { 'primed_event_loop_utilization_ratio{thread="lane0"}': always(0.99) },
     at: '20m',

@@ -16,17 +16,17 @@ export function makeCertificate(days = 2): Certificate {
 }
 
 /** A CA, and what it signs. */
-export interface Authority {
-  readonly cert: string;
+export interface Authority extends Certificate {
   /** Of a node: for servers and for clients. */
   sign(name: string, days?: number): Certificate;
 }
 
-export function makeAuthority(name: string): Authority {
+/** @param kind words behind `openssl req -newkey` */
+export function makeAuthority(name: string, kind: readonly string[] = curve): Authority {
   return inFolder((dir) => {
-    const ca = issue(dir, name, ['-addext', 'basicConstraints=critical,CA:TRUE']);
+    const ca = issue(dir, name, ['-addext', 'basicConstraints=critical,CA:TRUE'], kind);
     return {
-      cert: ca.cert,
+      ...ca,
       sign: (node, days = 2) => signedBy(ca, node, days),
     };
   });
@@ -40,14 +40,15 @@ export function signedBy(by: Certificate, name: string, days = 2): Certificate {
   });
 }
 
-function issue(dir: string, name: string, more: readonly string[]): Certificate {
+const curve = ['ec', '-pkeyopt', 'ec_paramgen_curve:P-256'];
+
+function issue(dir: string, name: string, more: readonly string[], kind: readonly string[] = curve): Certificate {
   const [key, cert] = [join(dir, 'key'), join(dir, 'cert')];
-  const curve = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256'];
   const names = ['-subj', `/CN=${name}`, '-addext', 'subjectAltName=DNS:localhost,IP:127.0.0.1'];
   execFileSync(
     'openssl',
     // Of an option that is there twice the last one counts.
-    ['req', '-x509', ...curve, '-nodes', '-days', '2', ...names, ...more, '-keyout', key, '-out', cert],
+    ['req', '-x509', '-newkey', ...kind, '-nodes', '-days', '2', ...names, ...more, '-keyout', key, '-out', cert],
     { stdio: 'ignore' },
   );
   return { key: readFileSync(key, 'utf8'), cert: readFileSync(cert, 'utf8') };

@@ -6,6 +6,7 @@ import { PrimedError } from '../../src/core/errors.ts';
 import { countStates, type JobSnapshot } from '../../src/core/job.ts';
 import type { WorkerRow, WorkerState } from '../../src/core/membership.ts';
 import { originOperations } from '../../src/core/origin-use.ts';
+import { Revocations } from '../../src/core/revocations.ts';
 import { emptyLedger, type UfsPath } from '../../src/core/types.ts';
 import {
   observedOrigins,
@@ -24,6 +25,7 @@ import { makeTelemetry, type Telemetry } from '../../src/telemetry/registry.ts';
 import { answerColumnOf, servingColumns, servingLayout } from '../../src/telemetry/serving-columns.ts';
 import { makeSharedCounters } from '../../src/telemetry/shared-counters.ts';
 import { makeAuthority, makeCertificate } from '../support/certificate.ts';
+import { revocationList } from '../support/revocation.ts';
 
 /** Samples whose line begins with a name, by what stands before the value. */
 async function samples(telemetry: Telemetry, name = ''): Promise<Record<string, number>> {
@@ -179,6 +181,9 @@ test('the ends of certificates are those of the ones in use, also after others h
   const days = (before[`${name}{use="node"}`]! * 1000 - Date.now()) / 86_400_000;
   expect(days).toBeGreaterThan(1.9);
   expect(days).toBeLessThanOrEqual(2);
+  const list = new Revocations(revocationList(authority, { seconds: 86_400 }), authority.cert);
+  Object.assign(live.tls.client, { revocations: list });
+  expect((await samples(telemetry, name))[`${name}{use="crl"}`]).toBe(list.ends[0]!.endsMs! / 1000);
   const next = makeCertificate(30);
   Object.assign(live.tls.server, next);
   expect((await samples(telemetry, name))[`${name}{use="node"}`]).toBe(firstEndMs(next.cert)! / 1000);

@@ -8,6 +8,7 @@
 import { STATUS_CODES } from 'node:http';
 import { text } from 'node:stream/consumers';
 import { WebSocket } from 'ws';
+import { dialOptions, endWhenRevoked } from '../../core/dial-tls.ts';
 import { PrimedError } from '../../core/errors.ts';
 import { bearer, type LiveText } from '../../core/live.ts';
 import type { ClientTls } from '../../core/node-tls.ts';
@@ -81,7 +82,7 @@ export class Dialer {
   }
 
   #dial(): void {
-    const { url, epoch, coordinator, session, token, tls, timing } = this.#options;
+    const { url, epoch, coordinator, session, token, tls = {}, timing } = this.#options;
     const socket = new WebSocket(`${url.replace(/^http/, 'ws')}${controlPath}`, [...subprotocols], {
       headers: {
         [header.epoch]: String(epoch),
@@ -90,7 +91,7 @@ export class Dialer {
         [header.release]: PRIMED_VERSION,
         ...bearer(token),
       },
-      ...tls,
+      ...dialOptions(tls),
       handshakeTimeout: timing.handshakeMs,
       maxPayload: maxFrameBytes,
       perMessageDeflate: false,
@@ -110,6 +111,7 @@ export class Dialer {
           socket.terminate();
         });
     });
+    socket.on('upgrade', (answer) => endWhenRevoked(answer.socket, tls));
     socket.on('open', () => {
       openedMs = performance.now();
       new Pulse(socket, timing, () => this.#events.ticked());

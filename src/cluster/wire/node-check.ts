@@ -50,9 +50,12 @@ function problemWithCertificate(
 ): string | undefined {
   if (socket.encrypted !== true) return 'The connection is not TLS, and nodes of this cluster show certificates.';
   const shown = Object.keys(socket.getPeerCertificate()).length > 0;
-  const isNodes = ownTls?.peopleCa === undefined || signedBy.test(socket, ownTls.nodeCa ?? '');
-  if (shown && socket.authorized && isNodes) return undefined;
-  const reason = socket.authorized ? 'it is none of a node' : String(socket.authorizationError);
+  const { peopleCa, nodeCa = '', revocations } = ownTls ?? {};
+  const chain = shown && (peopleCa ?? revocations) !== undefined ? signedBy.chainOf(socket, nodeCa) : undefined;
+  const isNodes = peopleCa === undefined || chain !== undefined;
+  const revoked = chain && revocations?.problemOf(chain, Date.now());
+  if (shown && socket.authorized && isNodes && revoked === undefined) return undefined;
+  const reason = socket.authorized ? (revoked ?? 'it is none of a node') : String(socket.authorizationError);
   const why = shown ? `is not accepted (${reason})` : 'is missing';
   return `The client certificate ${why}; nodes of this cluster show one that the CA of tls.ca_file has signed.`;
 }

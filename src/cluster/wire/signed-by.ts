@@ -1,57 +1,41 @@
 /** Whose certificate it is that a client has shown: which of several CAs that a port trusts has signed it. */
-import { X509Certificate } from 'node:crypto';
+import type { X509Certificate } from 'node:crypto';
 import type { TLSSocket } from 'node:tls';
+import { certificatesIn, chainTo, sentOn } from '../../core/certificate-chain.ts';
 
-/** A chain that is longer is none. */
-const mostLinks = 8;
 /** Certificates of which is remembered who has signed them. */
 const mostKnown = 1000;
 
-/**
- * Whether one of the certificates in `ca` (PEM) has signed the one that the client of this connection has shown, itself or by
- * those that were sent with it. Every signature is checked: what a client sends is linked by names alone, and of several CAs that
- * are trusted OpenSSL does not say which one it was. Of a connection that it has accepted (`authorized`).
- */
+type Chain = readonly X509Certificate[];
+
 export class SignedBy {
   #ca = '';
   #roots: readonly X509Certificate[] = [];
-  /** Fingerprints: a resumed session has the certificate, and not those that were sent with it. */
-  readonly #known = new Set<string>();
+  /** By fingerprint: a resumed session has the certificate, and not those that were sent with it. */
+  readonly #known = new Map<string, Chain>();
 
-  test(socket: TLSSocket, ca: string): boolean {
-    if (!socket.authorized) return false;
-    const shown = socket.getPeerX509Certificate();
-    if (shown === undefined) return false;
+  /**
+   * The certificate that the client of this connection has shown, with those above it; undefined: none of `ca` (PEM) has signed it,
+   * itself or by those that were sent with it. Of several CAs that are trusted OpenSSL does not say which one it was. Of a
+   * connection that it has accepted (`authorized`).
+   */
+  chainOf(socket: TLSSocket, ca: string): Chain | undefined {
+    if (!socket.authorized) return undefined;
+    const sent = sentOn(socket);
+    const [shown] = sent;
+    if (shown === undefined) return undefined;
     if (ca !== this.#ca) {
       this.#ca = ca;
       this.#known.clear();
-      this.#roots = [...ca.matchAll(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g)].map(
-        ([one]) => new X509Certificate(one),
-      );
+      this.#roots = certificatesIn(ca);
     }
     const { fingerprint256 } = shown;
-    if (this.#known.has(fingerprint256)) return true;
-    if (!this.#leadsToRoot(shown)) return false;
+    const known = this.#known.get(fingerprint256);
+    if (known !== undefined) return known;
+    const chain = chainTo(this.#roots, sent);
+    if (chain === undefined) return undefined;
     if (this.#known.size >= mostKnown) this.#known.clear();
-    this.#known.add(fingerprint256);
-    return true;
+    this.#known.set(fingerprint256, chain);
+    return chain;
   }
-
-  #leadsToRoot(shown: X509Certificate): boolean {
-    let at: X509Certificate | undefined = shown;
-    for (let link = 0; at !== undefined && link < mostLinks; link += 1) {
-      const signed: X509Certificate = at;
-      if (this.#roots.some((root) => hasSigned(root, signed))) return true;
-      const next: X509Certificate | undefined = signed.issuerCertificate;
-      at =
-        next !== undefined && next.fingerprint256 !== signed.fingerprint256 && hasSigned(next, signed)
-          ? next
-          : undefined;
-    }
-    return false;
-  }
-}
-
-function hasSigned(issuer: X509Certificate, signed: X509Certificate): boolean {
-  return issuer.ca && signed.checkIssued(issuer) && signed.verify(issuer.publicKey);
 }

@@ -12,6 +12,7 @@ import { showConfig } from '../../../src/config/show.ts';
 import { problemsWithOwn, readTlsFiles } from '../../../src/config/tls-files.ts';
 import { GiB, MiB } from '../../../src/core/units.ts';
 import { makeAuthority, signedBy } from '../../support/certificate.ts';
+import { revocationList } from '../../support/revocation.ts';
 
 let folder: string;
 beforeEach(() => {
@@ -148,6 +149,31 @@ test('a folder that two stores have by two names is one error, before anything i
   expect(errors).toEqual([
     'primed.toml:9: worker.store[1].dir: is the folder of worker.store[0] as well, one; each store has its own',
   ]);
+});
+
+test('lists of revoked certificates: what they say, those that have ended, and what is none of a CA', async () => {
+  const [nodes, people] = [makeAuthority('nodes'), makeAuthority('people')];
+  const lists = (text: string) => {
+    const files = { ca: nodes.cert, people: people.cert, ...nodes.sign('node'), lists: text };
+    for (const [name, content] of Object.entries(files)) writeFileSync(join(folder, name), content);
+    const own = 'ca_file = "ca"\nclient_ca_file = "people"\ncert_file = "cert"\nkey_file = "key"\n';
+    return checked(`api_token = "a"\ndata_dir = "data"\n[tls]\n${own}crl_file = "lists"`, { role: 'coordinator' });
+  };
+  const both = revocationList(nodes) + revocationList(people, { revoked: [people.sign('alice').cert], seconds: -60 });
+  const { errors, found } = await lists(both);
+  expect(errors).toEqual([]);
+  expect(found.filter((line) => line.includes('crl_file'))).toEqual([
+    expect.stringMatching(/^tls\.crl_file: the list of nodes revokes 0 certificates, until 20\d\d-/),
+    expect.stringMatching(/^WARNING: tls\.crl_file: the list of people revokes 1 certificates, and has ended \(20/),
+  ]);
+  const others = {
+    nothing: 'has no list in PEM',
+    [`${both}${revocationList(makeAuthority('others'))}`]: 'a list of "others"',
+  };
+  for (const [text, problem] of Object.entries(others))
+    expect((await lists(text)).errors).toEqual([expect.stringContaining(problem)]);
+  const cut = '-----BEGIN X509 CRL-----\nMIIB\n-----END X509 CRL-----\n';
+  expect((await lists(cut)).errors).toEqual([expect.stringContaining('has a list that cannot be read')]);
 });
 
 test('ports: taken, on a foreign address, the same twice; a check says what is in use and goes on', async () => {

@@ -43,6 +43,7 @@ test.each([
   ['beside no api_token', `${asked.replace('api_token = "a"\n', '')}${person}`, 'counts only beside an api_token'],
   ['twice', `${asked}${person}${person}`, 'is there twice'],
   ['without a kind of name', `${asked}${person.replace('CN=', '')}`, 'certificate[0].subject'],
+  ['that is revoked by the list of nobody', '[tls]\ncrl_file = "l"', 'tls.crl_file: counts only beside tls.client_ca'],
   ['where the ports speak no TLS', 'api_token = "a"\n[tls]\nclient_ca_file = "p"', 'needs tls.cert_file'],
 ])('a certificate %s is refused', (_, toml, said) => {
   expect(readConfig(input(toml)).errors.join('\n')).toContain(said);
