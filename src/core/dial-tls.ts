@@ -11,7 +11,7 @@ export interface DialOptions extends ConnectionOptions {
 }
 
 /** How long a connection may outlive the certificate that it was made with. */
-const lookEveryMs = 2_000;
+export const lookEveryMs = 2_000;
 
 /**
  * For `tls.connect` and whoever calls it. With lists of revoked certificates the handshake fails for one that is on them (code
@@ -54,12 +54,8 @@ export function endWhenRevoked(socket: unknown, tls: ClientTls): void {
   });
 }
 
-/**
- * Ends a connection within seconds after `problem` has begun to say something. One that has it from the beginning stays: whoever
- * is asked on it says why it is refused.
- */
+/** Ends a connection within seconds after `problem` has begun to say something. */
 export function watchCertificate(socket: TLSSocket, problem: () => string | undefined): void {
-  if (problem() !== undefined) return;
   const timer = setInterval(() => {
     if (problem() !== undefined) socket.destroy();
   }, lookEveryMs);

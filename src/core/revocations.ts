@@ -1,6 +1,7 @@
 /** Which certificates of the CAs that a node trusts are revoked, by the lists of these CAs. */
 import type { X509Certificate } from 'node:crypto';
 import { certificatesIn } from './certificate-chain.ts';
+import { DerError } from './der.ts';
 import { isListOf, parseRevocationList, type RevocationList, serialOf } from './revocation-list.ts';
 
 export interface ListEnd {
@@ -73,7 +74,8 @@ export class Revocations {
 }
 
 function listsIn(pem: string): RevocationList[] {
-  return [...pem.matchAll(/-----BEGIN X509 CRL-----([^-]+)-----END X509 CRL-----/g)].map(([, text]) =>
-    parseRevocationList(Buffer.from(text!, 'base64')),
-  );
+  const found = [...pem.matchAll(/-----BEGIN X509 CRL-----([^-]+)-----END X509 CRL-----/g)];
+  // One that is cut off would else revoke nothing.
+  if (found.length !== pem.split('-----BEGIN X509 CRL-----').length - 1) throw new DerError('it is cut off');
+  return found.map(([, text]) => parseRevocationList(Buffer.from(text!, 'base64')));
 }

@@ -23,10 +23,12 @@ function endRevoked(app: FastifyInstance, tls: ServerTls): void {
   const signedBy = new SignedBy();
   app.server.on('secureConnection', (socket: TLSSocket) => {
     if (tls.clientCa === undefined || sentOn(socket).length === 0) return;
-    watchCertificate(socket, () => {
+    const problem = (): string | undefined => {
       const chain = tls.revocations && signedBy.chainOf(socket, tls.clientCa!);
       return chain && tls.revocations?.problemOf(chain, Date.now());
-    });
+    };
+    // Who comes with one that is revoked stays to be told so, and perhaps has a token.
+    if (problem() === undefined) watchCertificate(socket, problem);
   });
 }
 

@@ -124,6 +124,12 @@ test('any bytes are a list, or refused as none', () => {
   );
 });
 
+test('a text that ends within a list revokes no less: it is refused', () => {
+  const pem = listOf({ revoked: [alice] });
+  for (const text of [pem.slice(0, -3), pem.slice(0, pem.length / 2), `${pem}-----BEGIN X509 CRL-----\n`])
+    expect(() => new Revocations(text, people.cert)).toThrow('it is cut off');
+});
+
 test('a chain leads to a root by signatures, and goes on above it as far as that is known', () => {
   const [root] = certificatesIn(people.cert);
   expect(chainTo([root!], [alice])).toEqual([alice, root]);

@@ -3,10 +3,12 @@ import { createServer } from 'node:https';
 import type { AddressInfo, Server, Socket } from 'node:net';
 import { connect } from 'node:tls';
 import { Agent, request } from 'undici';
-import { expect, onTestFinished, test } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import { connectorOf } from '../../../src/client/connector.ts';
+import { lookEveryMs } from '../../../src/core/dial-tls.ts';
 import type { ClientTls, ServerTls } from '../../../src/core/node-tls.ts';
 import { Revocations } from '../../../src/core/revocations.ts';
+import { changeTls, type Live } from '../../../src/live.ts';
 import { makeS3Origin } from '../../../src/origin/lane-origin.ts';
 import { bearerAuth } from '../../../src/server/auth.ts';
 import { installErrorHandler } from '../../../src/server/errors.ts';
@@ -39,6 +41,9 @@ async function guarded() {
 }
 
 test('an open connection of who is revoked is refused at its next request; an idle one ends by itself; others stay', async () => {
+  // So that no look at the certificate comes between.
+  vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
+  onTestFinished(() => void vi.useRealTimers());
   const { tls, url } = await guarded();
   const ends = (who: typeof alice): Promise<string> => {
     const socket = connect({ ...who, ca: nodes.cert, port: Number(new URL(url).port), host: '127.0.0.1' });
@@ -66,11 +71,22 @@ test('an open connection of who is revoked is refused at its next request; an id
   expect(await ask()).toMatchObject({
     ...{ statusCode: 401, connection: 'close', text: expect.stringContaining('it has been revoked') },
   });
+  vi.advanceTimersByTime(lookEveryMs);
   expect(await ofAlice).toBe('200');
   const still = await Promise.race([ofBob, Promise.resolve('open')]);
   expect(still).toBe('open');
   delete tls.revocations;
   expect(await ask()).toMatchObject({ statusCode: 200 });
+});
+
+test('lists come and go while a node runs', () => {
+  const server: ServerTls = { ...node, clientCa: people.cert };
+  const live = { tls: { server }, etcdTls: {} } as unknown as Live;
+  const revocations = listOf(people);
+  changeTls(live, { tls: { server: { ...node, revocations } }, etcdTls: {} });
+  expect(server.revocations).toBe(revocations);
+  changeTls(live, { tls: { server: { ...node } }, etcdTls: {} });
+  expect('revocations' in server).toBe(false);
 });
 
 async function nodeServer(): Promise<{ url: string; port: number; sockets: Set<Socket> }> {

@@ -2,6 +2,7 @@
 import { createServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { expect, test } from 'vitest';
+import { type WebSocket, WebSocketServer } from 'ws';
 import { RemoteLink } from '../../../../src/cluster/wire/remote-link.ts';
 import { Revocations } from '../../../../src/core/revocations.ts';
 import type { LoadId, RunId, WorkerId } from '../../../../src/core/types.ts';
@@ -45,3 +46,24 @@ test.each([
     server.close();
   },
 );
+
+test('a link that is up ends when the certificate of the worker is revoked', async () => {
+  const server = createServer(w1).listen(0, '127.0.0.1');
+  await new Promise((resolve) => server.once('listening', resolve));
+  const { port } = server.address() as AddressInfo;
+  const sockets = new WebSocketServer({ server, handleProtocols: ([first]) => first ?? false });
+  const opened = new Promise<WebSocket>((resolve) => void sockets.once('connection', resolve));
+  const tls = { ca: theirs.cert, revocations: new Revocations(revocationList(theirs), theirs.cert) };
+  const nothing = (): void => undefined;
+  const link = new RemoteLink({
+    ...{ id: 'w1' as WorkerId, url: `https://127.0.0.1:${port}`, epoch: 1, coordinator: 'c', tls },
+    log: { debug: nothing, info: nothing, warn: nothing, error: nothing },
+  });
+  const socket = await opened;
+  const closed = new Promise((resolve) => socket.once('close', resolve));
+  tls.revocations = revocations;
+  await closed;
+  link.lost();
+  sockets.close();
+  server.close();
+});
