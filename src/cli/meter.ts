@@ -135,6 +135,8 @@ function describe(progress: JobProgress): string {
       parts.push(`${formatSize(cached)}${of(bytes === undefined ? undefined : formatSize(bytes))}`);
     parts.push(`${progress.mProcessedFileCount}${of(files)} files`);
   }
+  if (progress.listingDone === false && state === 'RUNNING')
+    parts.push(`listing: ${progress.scannedFiles ?? 0} keys so far`);
   if (progress.mThroughput !== undefined && state === 'RUNNING') parts.push(`${formatSize(progress.mThroughput)}/s`);
   if (progress.etaMs !== undefined && state === 'RUNNING') parts.push(`ETA ${formatTimeLeft(progress.etaMs)}`);
   if (progress.mFailedFileCount > 0) parts.push(`${progress.mFailedFileCount} failed`);

@@ -240,9 +240,10 @@ function workerColumns(state: TopState): Column<WorkerInfo>[] {
 }
 
 /** What a job waits for, and what holds it back. */
-function notesOf({ reason, options = {} }: JobRow): string[] {
+function notesOf({ reason, scannedFiles, options = {} }: JobRow): string[] {
   const limit = options.bandwidthBytesPerSecond;
-  const notes = [reason, limit === undefined ? undefined : `limited to ${formatSize(limit)}/s a worker`];
+  const listing = scannedFiles === undefined ? undefined : `is being listed, ${scannedFiles} keys so far`;
+  const notes = [reason, listing, limit === undefined ? undefined : `limited to ${formatSize(limit)}/s a worker`];
   const said = notes.filter((note) => note !== undefined);
   return said.length === 0 ? [] : [said.join('; ')];
 }

@@ -82,6 +82,8 @@ export interface JobRow {
   readonly options?: Partial<LoadOptions> & { readonly dryRun?: boolean };
   readonly files?: number;
   readonly bytes?: number;
+  /** Of a load that is still being listed: keys so far. */
+  readonly scannedFiles?: number;
   readonly processedFiles?: number;
   readonly loadedBytes?: number;
   readonly skippedBytes?: number;

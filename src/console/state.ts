@@ -11,7 +11,7 @@ import {
 import { etaMsOf } from '../core/rate.ts';
 import { RateHistory, type RateRecord } from '../core/rate-history.ts';
 import { allows, type TokenRole } from '../core/roles.ts';
-import { spanText } from './format.ts';
+import { countText, spanText } from './format.ts';
 
 /** How far a job is; what cannot be said is absent. */
 export interface JobFigures {
@@ -121,9 +121,12 @@ export class ConsoleState {
   stillText(job: ConsoleJob, nowMs: number): string | undefined {
     if (!isLoading(job)) return undefined;
     const stillMs = this.rates.get(job.id)?.stillMs(nowMs);
+    const listing = job.files === undefined;
+    const soFar = job.scannedFiles === undefined ? '' : `, ${countText(job.scannedFiles)} keys so far`;
     const notes = [
-      job.files === undefined ? 'its path is still being listed' : undefined,
-      stillMs !== undefined && stillMs >= stillAfterMs && !job.metadataOnly
+      listing ? `its path is still being listed${soFar}` : undefined,
+      // Before the end of a listing most loads read nothing: only of one that has begun to it says something.
+      stillMs !== undefined && stillMs >= stillAfterMs && !job.metadataOnly && !(listing && job.doneFiles === 0)
         ? `nothing has come from the origin for ${spanText(stillMs)}`
         : undefined,
     ];

@@ -24,6 +24,8 @@ export interface ConsoleJob {
   readonly endedAtMs?: number;
   readonly files?: number;
   readonly bytes?: number;
+  /** Of a load that is still being listed: keys so far. */
+  readonly scannedFiles?: number;
   /** Of what the state is about: cached, verified or freed. */
   readonly doneFiles: number;
   readonly doneBytes: number;

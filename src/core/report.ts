@@ -34,6 +34,8 @@ function loadTextLines(job: JobSnapshot, verbose: boolean): string[] {
     `\tFiles Skipped: ${job.skippedFiles}`,
     `\tBytes Skipped: ${formatSize(job.skippedBytes)}`,
   ];
+  const listed = listedSoFar(job);
+  if (listed !== undefined) lines.push(`\tListing: ${listed} keys so far`);
   if (job.etaMs !== undefined) lines.push(`\tETA: ${formatTimeLeft(job.etaMs)}`);
   const limit = job.limitedBy?.[0];
   if (limit !== undefined) lines.push(`\tLimited by: ${limitText(limit)}`);
@@ -49,6 +51,11 @@ function loadTextLines(job: JobSnapshot, verbose: boolean): string[] {
     if (job.failures.length > 0 && unlisted > 0) lines.push(`\t\t... and ${unlisted} more`);
   }
   return lines;
+}
+
+/** Keys, while they are being listed; undefined: nothing is. How many there will be nobody knows. */
+export function listedSoFar({ type, state, listingDone, scannedFiles }: JobSnapshot): number | undefined {
+  return type === 'LOAD' && state === 'RUNNING' && !listingDone ? scannedFiles : undefined;
 }
 
 /** The JSON report. Keys whose value is not known are absent. */
@@ -117,6 +124,7 @@ export function listRow(job: JobSnapshot): Record<string, unknown> {
     options: withoutUnknown({ ...job.options }),
     files: job.totalFiles,
     bytes: job.totalBytes,
+    scannedFiles: listedSoFar(job),
     processedFiles: job.processedFiles,
     loadedBytes: job.loadedBytes,
     skippedBytes: job.skippedBytes,

@@ -129,6 +129,7 @@ export const JobRow = Type.Object(
     options: Type.Object({}, open),
     files: optional(count),
     bytes: optional(count),
+    scannedFiles: optional(Type.Integer({ minimum: 0, description: 'Keys so far, while they are being listed' })),
     bytesPerSecond: optional(count),
     etaMs: optional(count),
     limitedBy,

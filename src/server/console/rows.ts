@@ -9,6 +9,7 @@ import { freeTotals } from '../../core/free-job.ts';
 import type { JobSnapshot } from '../../core/job.ts';
 import { isEnded } from '../../core/job-machine.ts';
 import { addressOf, type WorkerFigures, type WorkerRow } from '../../core/membership.ts';
+import { listedSoFar } from '../../core/report.ts';
 import { cutInMiddle } from '../../core/text.ts';
 
 /** Before it is JSON. */
@@ -38,6 +39,7 @@ function loadRow(job: JobSnapshot, measured: number | undefined): Unsent<Console
     ...commonRow(job),
     files: job.totalFiles,
     bytes: job.totalBytes,
+    scannedFiles: listedSoFar(job),
     doneFiles: verifying ? job.verifiedFiles : job.processedFiles,
     doneBytes: doneBytesOf(job),
     skippedBytes: job.skippedBytes || undefined,

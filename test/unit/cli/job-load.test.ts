@@ -115,6 +115,13 @@ test('--stop stops, or says that there is nothing to stop (exit 4)', async () =>
   expect(again.out()).toBe(`Cannot find load job for path ${path}, it might have already been stopped or finished\n`);
 });
 
+test('while it is being listed the load says how far that is', async () => {
+  script({ listingDone: false, scannedFiles: 3000 }, done, done);
+  const io = world();
+  expect(await load(io, path)).toBe(0);
+  expect(io.err()).toContain('listing: 3000 keys so far');
+});
+
 test('without a terminal the load is followed by lines, and reported at the end', async () => {
   const steps = [
     {},

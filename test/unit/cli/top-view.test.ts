@@ -34,6 +34,12 @@ const worker = (id: string, more: Partial<WorkerInfo> = {}): WorkerInfo => ({
 const textOf = (look: Look, room = everything): string[] =>
   topLines(withLook(nothingSeen, look, 0), view, room).map((line) => paint(line, false).trimEnd());
 
+test('a load that is being listed says so, and how far', () => {
+  const { files: _, bytes: __, etaMs: ___, ...early } = job({ processedFiles: 0, loadedBytes: 0, skippedBytes: 0 });
+  const lines = textOf({ jobs: [{ ...early, scannedFiles: 3000, bytesPerSecond: 0 }], workers: [] });
+  expect(lines).toContain('  is being listed, 3000 keys so far');
+});
+
 test('a wide terminal has everything of jobs and workers, what needs somebody first', () => {
   const lines = textOf({
     jobs: [

@@ -117,12 +117,23 @@ describe('the TEXT report', () => {
         '\tFiles Failed: 0',
         '\tFiles Skipped: 0',
         '\tBytes Skipped: 0B',
+        '\tListing: 0 keys so far',
         '\tRetries: 0',
         '\tSegment Size: 64.00MB',
         '\tLedger: 0B from origin = 0B cached + 0B discarded',
         '',
       ].join('\n'),
     );
+  });
+
+  it('says how far a listing is until it is done, here and in the row; of what has ended, or waits, there is none', () => {
+    const says = (job: Partial<JobSnapshot>): unknown[] => {
+      const one = snapshot({ scannedFiles: 3000, listingDone: false, ...job });
+      return [/Listing: .*/.exec(textReport(one, { verbose: false }))?.[0], listRow(one).scannedFiles];
+    };
+    expect(says({})).toEqual(['Listing: 3000 keys so far', 3000]);
+    for (const job of [{ listingDone: true }, { state: 'STOPPED' }, { state: 'WAITING' }] as const)
+      expect(says(job)).toEqual([undefined, undefined]);
   });
 
   it('shows what is in flight as the difference of the ledger', () => {
