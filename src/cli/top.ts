@@ -78,9 +78,9 @@ function pointsOf({ loading, serving, jobs }: RatesAnswer): object {
   };
 }
 
-/** As wide as the terminal; elsewhere nothing is cut. All rows: they can be paged. */
+/** As wide as the terminal; elsewhere, and where a terminal does not know its size (it says 0), nothing is cut. All rows: they can be paged. */
 function roomWithoutScreen({ stdout }: CliIo): Room {
-  return { columns: stdout.columns ?? Number.POSITIVE_INFINITY, rows: Number.POSITIVE_INFINITY };
+  return { columns: stdout.columns || Number.POSITIVE_INFINITY, rows: Number.POSITIVE_INFINITY };
 }
 
 /** Resolves when it is left. A coordinator that is away is waited for, as long as it takes. */

@@ -74,6 +74,10 @@ test('without a terminal it is shown once: jobs that have not ended, as text or 
     ...{ coordinator: url, bytesPerSecond: 20 * MiB, usedBytes: 0, capacityBytes: 0 },
     jobs: [{ jobId: 'job-1', state: 'RUNNING', etaMs: 15_000, bytesPerSecond: 20 * MiB }],
   });
+  // As a terminal of a script or a container is, of which nobody has said how large it is.
+  const unsized = makeWorld({ terminal: true, columns: 0, env: { NO_COLOR: '1' } });
+  expect(await runCli(['top', '--coordinator', url, '--once'], unsized)).toBe(0);
+  expect(unsized.out()).toBe(text.out());
   const once = makeWorld({ terminal: true, columns: 30, env: { NO_COLOR: '1' } });
   expect(await runCli(['top', '--coordinator', url, '--once'], once)).toBe(0);
   expect(once.out()).not.toContain('\u001b');
