@@ -29,6 +29,13 @@ export class LineLimit {
 
   /** How many were left out since the last one that was written; undefined: this one is left out too. */
   take(text: string, nowMs: number): number | undefined {
+    const leftOut = this.due(text, nowMs);
+    if (leftOut === undefined) this.#texts.get(text)!.leftOut += 1;
+    return leftOut;
+  }
+
+  /** The same of a line that was left out and counted already, and waits to be written; undefined: it waits on. */
+  due(text: string, nowMs: number): number | undefined {
     const { burst, everyMs } = this.#limits;
     let known = this.#texts.get(text);
     if (known === undefined) {
@@ -41,10 +48,7 @@ export class LineLimit {
       known.left = Math.min(burst, known.left + regained);
       known.atMs += regained * everyMs;
     }
-    if (known.left === 0) {
-      known.leftOut += 1;
-      return undefined;
-    }
+    if (known.left === 0) return undefined;
     known.left -= 1;
     // What has its whole burst gains nothing by waiting.
     if (known.left === burst - 1) known.atMs = nowMs;

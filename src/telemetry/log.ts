@@ -91,7 +91,7 @@ function limited(log: Logger, { limits = defaultLimits, now = () => performance.
   const tellWaiting = (atEnd: boolean): void => {
     timer = undefined;
     for (const [text, { level, facts, message }] of waiting) {
-      const leftOut = atEnd ? limit.leftOut(text) : limit.take(text, now());
+      const leftOut = atEnd ? limit.leftOut(text) : limit.due(text, now());
       if (leftOut === undefined) continue;
       waiting.delete(text);
       log[level]({ ...facts, leftOut: leftOut - 1 }, message);

@@ -83,6 +83,27 @@ test('a million lines of one text are few, with how many were left out, and othe
   }
 });
 
+test('a line that comes before the others of its text were told says how many they are', () => {
+  vi.useFakeTimers();
+  try {
+    const { lines, destination } = captured();
+    const limits = { burst: 1, everyMs: 60_000 };
+    const log = makeLog({ level: 'info', pretty: false, destination, limits, now: () => Date.now() });
+    for (let count = 0; count < 3; count += 1) log.warn({}, 'one');
+    vi.advanceTimersByTime(30_000);
+    for (let count = 0; count < 3; count += 1) log.warn({}, 'two');
+    // What is left out is told at 60 s and 120 s; the second text may be written again from 90 s on.
+    vi.advanceTimersByTime(65_000);
+    log.warn({ at: 95 }, 'two');
+    const written = lines.map((line) => JSON.parse(line)).filter(({ msg }) => msg === 'two');
+    expect(written).toMatchObject([{}, { at: 95, leftOut: 2 }]);
+    vi.advanceTimersByTime(600_000);
+    expect(lines.filter((line) => line.includes('two'))).toHaveLength(2);
+  } finally {
+    vi.useRealTimers();
+  }
+});
+
 test('a fault that lasts for a day is a line a minute', () => {
   vi.useFakeTimers();
   try {
