@@ -26,7 +26,7 @@ export function olderRelease(): () => string {
   return () => executable;
 }
 
-/** Bytes flow, so that nobody takes the origin for dead, and no file becomes whole: all of them would take over an hour. */
+/** Bytes flow, so that nobody takes the origin for dead, and hardly a file becomes whole: all of them would take over an hour. */
 export const held = { bytesPerSecond: 16 * KiB };
 const flowing = { bytesPerSecond: 8 * MiB };
 /**
