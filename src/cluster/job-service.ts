@@ -1,5 +1,5 @@
 /** The coordinator's jobs: who may start, who waits, who is asked about. See types.ts for the whole picture. */
-import { PrimedError } from '../core/errors.ts';
+import { PrimedError, reportOf } from '../core/errors.ts';
 import {
   countStates,
   type JobSnapshot,
@@ -203,7 +203,7 @@ class LocalJobService implements OpenJobService {
       this.#forget(job);
       throw new PrimedError(
         'STORE_IO',
-        `The job of '${source.path}' could not be made durable: ${String(cause)}`,
+        `The job of '${source.path}' could not be made durable: ${reportOf(cause).message}`,
         { path: source.path },
         { cause },
       );

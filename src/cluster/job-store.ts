@@ -16,7 +16,7 @@ import type { JobSource, JobType, LoadOptions } from '../core/job.ts';
 import type { JobProgress, Tally } from '../core/job-machine.ts';
 import type { LimitSums } from '../core/limit-causes.ts';
 import type { JobId, Ledger, LoadId, RunId } from '../core/types.ts';
-import { committed, committing } from '../store/committed.ts';
+import { committing, kept } from '../store/committed.ts';
 import { prepareDatabase } from '../store/new-database.ts';
 import { refusal } from '../store/upgrade.ts';
 import { jobStoreSteps } from './job-store-steps.ts';
@@ -98,6 +98,7 @@ export interface JobRecord {
 }
 
 export class JobStore {
+  readonly #dir: string;
   readonly #root: RootDatabase;
   readonly #jobs: Database<JobRecord, number>;
   readonly #chunks: Database<Buffer, [number, number]>;
@@ -110,6 +111,7 @@ export class JobStore {
   constructor(dir: string) {
     mkdirSync(dir, { recursive: true });
     prepareDatabase(dir, 'jobs');
+    this.#dir = dir;
     this.#root = open({ path: dir, maxDbs: 8, noSubdir: false, ...committing });
     this.#jobs = this.#root.openDB({ name: 'jobs', encoding: 'msgpack' });
     this.#chunks = this.#root.openDB({ name: 'chunks', encoding: 'binary' });
@@ -255,7 +257,7 @@ export class JobStore {
   /** One transaction. */
   async #write(action: () => void): Promise<void> {
     if (this.#closed) return;
-    const written = committed(this.#root.batch(action));
+    const written = kept(this.#root.batch(action), { dir: this.#dir, kind: 'jobs' });
     this.#pending.add(written);
     try {
       await written;

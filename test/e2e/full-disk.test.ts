@@ -22,7 +22,12 @@ it('jobs and limits are refused, the daemon stays, and goes on when there is roo
   const limit = () => call(api, 'PUT', '/api/v1/ufs/limit', { path: 's3://demo', bandwidth: '1GB' });
   limitFiles(16 * 1024);
   const refused = await submit(api, path);
-  expect([refused.status, refused.text]).toEqual([500, expect.stringMatching(/could not be made durable.*too large/)]);
+  expect([refused.status, refused.text]).toEqual([
+    500,
+    expect.stringMatching(
+      /could not be made durable: the job store in .* could not be written: .*too large.*; free space/,
+    ),
+  ]);
   // Each of them is told: none waits for a commit that never comes.
   const limits = await Promise.all([limit(), limit()]);
   expect(limits.map(({ status, text }) => [status, text])).toEqual(
