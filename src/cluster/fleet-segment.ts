@@ -82,7 +82,7 @@ export class SegmentLoad {
       if (steps === 'stuck') {
         const cannot = owners.filter(({ id }) => !this.#done.has(id));
         // One of them at a time: the others may still copy it from whoever comes in its place.
-        if (!cannot.some(({ id }) => this.#setUnfit(id))) return this.#unreached ?? lastOf(this.#run.cutOff);
+        if (!cannot.some((worker) => this.#setUnfit(worker))) return this.#unreached ?? lastOf(this.#run.cutOff);
         continue;
       }
       if (steps.length === 0) return this.#ended();
@@ -171,7 +171,7 @@ export class SegmentLoad {
         this.#notCopied(step, outcome, owners);
         return undefined;
       case 'worker':
-        return this.#setUnfit(worker.id) ? undefined : byName(worker, outcome);
+        return this.#setUnfit(worker) ? undefined : byName(worker, outcome);
       case 'origin':
         this.#run.cutOff.set(worker.id, outcome);
         return this.#unreachedBy(
@@ -180,7 +180,7 @@ export class SegmentLoad {
           this.#takers().some(({ id }) => !this.#run.cutOff.has(id)),
         );
       case 'network':
-        return this.#unreachedBy(worker, outcome, this.#barred.size === 0 && this.#takers().length > 1);
+        return this.#unreachedBy(worker, outcome, this.#barred.size === 0 && this.#others(worker).length > 0);
       case 'object':
         return outcome;
     }
@@ -234,10 +234,15 @@ export class SegmentLoad {
     return this.#places.live().filter(({ takes }) => takes);
   }
 
+  /** Whom it may be placed on besides one, which may take no more itself by now. */
+  #others({ id }: Member): readonly Member[] {
+    return this.#takers().filter((other) => other.id !== id && !this.#unfit.has(other.id));
+  }
+
   /** False: it is needed, for there are not enough others. */
-  #setUnfit(id: WorkerId): boolean {
-    if (this.#places.takers <= this.#unfit.size + this.#run.replicas) return false;
-    this.#unfit.add(id);
+  #setUnfit(worker: Member): boolean {
+    if (this.#others(worker).length < this.#run.replicas) return false;
+    this.#unfit.add(worker.id);
     return true;
   }
 

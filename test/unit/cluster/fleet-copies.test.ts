@@ -1,6 +1,7 @@
 /** Where the bytes of a segment come from: a worker that has them rather than the origin, whoever fails on the way. */
 import { describe, expect, test } from 'vitest';
 import type { WorkerId } from '../../../src/cluster/worker-link.ts';
+import type { ErrorCode } from '../../../src/core/errors.ts';
 import { segmentsOf } from '../../../src/core/segments.ts';
 import type { ManifestEntry, RunId } from '../../../src/core/types.ts';
 import { MiB } from '../../../src/core/units.ts';
@@ -314,3 +315,29 @@ test('a worker that refuses this coordinator is passed over', async () => {
   expect(cluster.link('c').loads).toBeGreaterThan(0);
   expect(new Set(outcomes.map(({ result }) => result))).toEqual(new Set(['loaded']));
 });
+
+test.each<[ErrorCode, string[], number]>([
+  ['WORKER_REFUSED', ['a', 'b'], 1],
+  ['STORE_IO', ['a', 'b'], 1],
+  ['ORIGIN_TIMEOUT', ['a', 'b'], 1],
+  ['STORE_IO', ['a', 'b', 'c'], 2],
+])(
+  '%s of one of the workers %j that takes no more by then, with %d replicas: the others have what it lacks',
+  async (code, ids, replicas) => {
+    const cluster = new FakeCluster(...ids);
+    const fleet = await begun(cluster, { replicas });
+    const some = files(40, 90);
+    await reserved(fleet, some);
+    const gone = cluster.link('a');
+    gone.delay = async () => {
+      cluster.draining.add(gone.id);
+      cluster.changed();
+      gone.failing = code;
+    };
+    const outcomes = await Promise.all(some.map((file) => fleet.load(run, file, hasty)));
+    expect(gone.loads).toBeGreaterThan(5);
+    expect(new Set(outcomes.map(({ result }) => result))).toEqual(new Set(['loaded']));
+    expect(gone.disk.segments.size).toBe(0);
+    for (const id of ids.slice(1)) expect(cluster.link(id).disk.segments.size).toBe(40);
+  },
+);
