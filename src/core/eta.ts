@@ -139,15 +139,18 @@ export function timeLeftMs(pace: Pace, left: Left, nowMs: number): number | unde
  * or later behind their bytes; so those tell when a request ended, and the others how many bytes that was. Undefined: they are not.
  */
 function byTurnsMs({ blocks: known, done, requests }: Pace, blocks: readonly Block[], left: Left): number | undefined {
-  const told = known.reduce(sum, nothingFor(0, 0));
-  if (told.files <= 0 || left.files <= 0) return undefined;
-  const [meanBytes, leftBytes] = [told.cachedBytes / told.files, left.bytes / left.files];
-  if (meanBytes < 1 || Math.max(meanBytes, leftBytes) > usualFileCost || leftBytes > mostUnlike * meanBytes)
-    return undefined;
-  const stretches = blocks.map(({ ms, requestMs, files, bytes, cachedBytes }) => ({
-    ms,
-    ended: files + (bytes - cachedBytes) / meanBytes,
-    requests: ms > 0 ? requestMs / ms : Math.max(1, requests),
+  if (left.files <= 0) return undefined;
+  const leftBytes = left.bytes / left.files;
+  // Files that hardly any bytes came for were empty, or had been loaded before.
+  const isAlike = ({ files, cachedBytes }: Block): boolean =>
+    cachedBytes > 0 && leftBytes * files <= mostUnlike * cachedBytes;
+  const told = known.filter(isAlike).reduce(sum, nothingFor(0, 0));
+  const meanBytes = told.cachedBytes / told.files;
+  if (told.files <= 0 || meanBytes < 1 || Math.max(meanBytes, leftBytes) > usualFileCost) return undefined;
+  const stretches = blocks.map((block) => ({
+    ms: block.ms,
+    ended: (isAlike(block) ? block.files : 0) + (block.bytes - block.cachedBytes) / meanBytes,
+    requests: block.ms > 0 ? block.requestMs / block.ms : Math.max(1, requests),
   }));
   const inHand = Math.max(0, done.bytes - done.cachedBytes) / meanBytes;
   const halfMs = Math.max(halfLife.leastMs, Math.min(halfLife.mostMs, msOf(blocks) * halfLife.share));

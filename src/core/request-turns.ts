@@ -33,11 +33,14 @@ export function lastEndsInMs(stretches: readonly Stretch[], left: number, halfMs
   const durationMs = durationOf(ends, begins, halfMs);
   if (durationMs === undefined) return undefined;
   const begun = begins.at(-1)!.count;
-  const { requests } = stretches.at(-1)!;
-  const rounds = Math.max(0, Math.ceil((ended + left - begun) / requests - 1e-6));
-  const beganMs = timeOf(begins, ended + left - rounds * requests) ?? 0;
+  // Of the same time as the duration: where fewer share what there is, each takes less long, and as many end as before.
+  const requests = requestsOf(stretches, halfMs);
+  // In the middle of the last one: numbers of requests are whole, and what is told of them is not.
+  const last = ended + left - 0.5;
+  const rounds = Math.max(0, Math.ceil((last - begun) / requests));
+  const beganMs = timeOf(begins, last - rounds * requests) ?? 0;
   // Where those that should have ended are late, so are all behind them.
-  const dueMs = (timeOf(begins, Math.min(begun, ended + 1)) ?? 0) + durationMs;
+  const dueMs = (timeOf(begins, Math.min(begun, ended + 0.5)) ?? 0) + durationMs;
   return Math.max(0, beganMs + (rounds + 1) * durationMs - Math.min(nowMs, dueMs));
 }
 
@@ -69,6 +72,18 @@ function timeOf(points: readonly Point[], count: number): number | undefined {
   if (after === undefined) return points.at(-1)!.atMs;
   const before = points[at - 1]!;
   return before.atMs + ((after.atMs - before.atMs) * (count - before.count)) / (after.count - before.count);
+}
+
+/** How many were under way at a time. */
+function requestsOf(stretches: readonly Stretch[], halfMs: number): number {
+  let [weights, sum, ageMs] = [0, 0, 0];
+  for (const { ms, requests } of [...stretches].reverse()) {
+    const weight = ms * 2 ** (-(ageMs + ms / 2) / halfMs);
+    weights += weight;
+    sum += weight * requests;
+    ageMs += ms;
+  }
+  return sum / weights;
 }
 
 /** How long one takes, from those that ended between two points. */
