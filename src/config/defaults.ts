@@ -1,9 +1,10 @@
-/** Defaults that are chosen from the machine: threads by its cores, memory by its memory, the store by its disk. */
+/** Defaults that are chosen from the machine: threads by its cores, memory by its memory and its network, the store by its disk. */
 import { statfsSync, statSync } from 'node:fs';
 import { availableParallelism, totalmem } from 'node:os';
 import { dirname, join } from 'node:path';
 import { alignDown, GiB, MiB } from '../core/units.ts';
 import type { Draft } from './draft.ts';
+import { linkBytesPerSecond } from './network.ts';
 
 export const mostDefaultLanes = 8;
 
@@ -44,15 +45,25 @@ export function leastBudgetBytes(lanes: number, partBytes: number): number {
 }
 
 export function memoryBudgetOf({ values }: Draft): number {
-  return (values.get('worker.memory_budget') as number | undefined) ?? defaultBudget(memoryBytes(), defaultLanes());
+  return (
+    (values.get('worker.memory_budget') as number | undefined) ??
+    defaultBudget(memoryBytes(), defaultLanes(), linkBytesPerSecond())
+  );
 }
 
 const usualPartBytes = 8 * MiB;
 
-/** Bytes, in whole MiB. */
-export function defaultBudget(memoryBytes: number, lanes: number): number {
-  const share = Math.min(Math.max(memoryBytes / 32, 512 * MiB), 4 * GiB, memoryBytes / 4);
-  const bytes = Math.max(share, leastBudgetBytes(lanes, usualPartBytes), 64 * MiB);
+/** A slot is held from the request until the write has ended: no less long than this, and what comes meanwhile needs slots. */
+const leastSlotSeconds = 0.1;
+
+/**
+ * Bytes, in whole MiB: by the memory, and as much as it takes to keep a fast network busy, of at most an eighth of the memory.
+ * @param linkBytesPerSecond undefined: not known
+ */
+export function defaultBudget(memoryBytes: number, lanes: number, linkBytesPerSecond = 0): number {
+  const byMemory = Math.min(Math.max(memoryBytes / 32, 512 * MiB), 4 * GiB, memoryBytes / 4);
+  const byLink = Math.min((linkBytesPerSecond * leastSlotSeconds) / slotShare, 16 * GiB, memoryBytes / 8);
+  const bytes = Math.max(byMemory, byLink, leastBudgetBytes(lanes, usualPartBytes), 64 * MiB);
   return Math.ceil(bytes / MiB) * MiB;
 }
 

@@ -143,7 +143,7 @@ export const configSchema = Type.Object(
             description: 'Memory of the worker for everything that grows with load: slots, sockets, index cache.',
             minimum: 64 * MiB,
             unset:
-              'a 32nd of the memory of the machine (or of its control group), at least 512MB, at most 4GB; where there are less than 2GB, a quarter, and no less than the lanes need',
+              'a 32nd of the memory of the machine (or of its control group), at least 512MB, at most 4GB; where there are less than 2GB, a quarter, and no less than the lanes need; more for a network that is faster than 12 Gbit/s (3.9GB for 100 Gbit/s), of at most an eighth of the memory',
           }),
         ),
         lanes: Type.Optional(

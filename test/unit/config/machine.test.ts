@@ -8,6 +8,7 @@ import type { Role } from '../../../src/config/config.ts';
 import { defaultBudget, leastBudgetBytes } from '../../../src/config/defaults.ts';
 import { acceptConfig, readConfig } from '../../../src/config/load.ts';
 import { checkMachine } from '../../../src/config/machine.ts';
+import { linkBytesPerSecond } from '../../../src/config/network.ts';
 import { showConfig } from '../../../src/config/show.ts';
 import { problemsWithOwn, readTlsFiles } from '../../../src/config/tls-files.ts';
 import { GiB, MiB } from '../../../src/core/units.ts';
@@ -236,6 +237,34 @@ test('the default budget grows with the memory, and always holds the slots of th
   for (const lanes of [1, 2, 4, 8])
     for (const memory of [GiB / 8, GiB, 64 * GiB])
       expect(defaultBudget(memory, lanes)).toBeGreaterThanOrEqual(leastBudgetBytes(lanes, 8 * MiB));
+});
+
+test('the default budget grows with the network, as far as the memory allows', () => {
+  const gigabit = 125_000_000;
+  expect(defaultBudget(64 * GiB, 8, 10 * gigabit)).toBe(defaultBudget(64 * GiB, 8));
+  expect(defaultBudget(512 * GiB, 8, 25 * gigabit)).toBe(4 * GiB);
+  expect(defaultBudget(16 * GiB, 8, 25 * gigabit)).toBe(Math.ceil((25 * gigabit) / 3 / MiB) * MiB);
+  expect(defaultBudget(32 * GiB, 8, 100 * gigabit)).toBe(Math.ceil((100 * gigabit) / 3 / MiB) * MiB);
+  expect(defaultBudget(16 * GiB, 8, 100 * gigabit)).toBe(2 * GiB);
+  expect(defaultBudget(2048 * GiB, 8, 800 * gigabit)).toBe(16 * GiB);
+});
+
+test('the network is as fast as all cards that are up and say it', () => {
+  const card = (name: string, files: Record<string, string>, hardware = true): void => {
+    mkdirSync(join(folder, 'net', name, ...(hardware ? ['device'] : [])), { recursive: true });
+    for (const [file, text] of Object.entries(files)) writeFileSync(join(folder, 'net', name, file), text);
+  };
+  const net = join(folder, 'net');
+  expect(linkBytesPerSecond(net)).toBeUndefined();
+  card('lo', { operstate: 'unknown\n' }, false);
+  card('virtual0', { operstate: 'up\n', speed: '-1\n' });
+  expect(linkBytesPerSecond(net)).toBeUndefined();
+  card('eth0', { operstate: 'up\n', speed: '25000\n' });
+  card('eth1', { operstate: 'up\n', speed: '25000\n' });
+  card('eth2', { operstate: 'down\n', speed: '100000\n' });
+  card('bond0', { operstate: 'up\n', speed: '50000\n' }, false);
+  card('eth3', { operstate: 'up\n' });
+  expect(linkBytesPerSecond(net)).toBe(50_000 * 125_000);
 });
 
 test('shown is every setting, with where it comes from, and no secret', async () => {
