@@ -94,6 +94,9 @@ class EmbeddedRegistry implements Registry, Registrations {
   #state: MembersState;
   /** What listeners were told last: nobody is shown more, or a worker would be listed that segments are not yet placed on. */
   #told: MembersState;
+  /** Whose rows may be other on the disk than here, each with the number of its last change. */
+  readonly #unsaved = new Map<WorkerId, number>();
+  #changes = 0;
   #tickedMs: number;
   #closed = false;
 
@@ -176,7 +179,8 @@ class EmbeddedRegistry implements Registry, Registrations {
     if (this.#closed) return;
     clearInterval(this.#timer);
     this.#listeners.clear();
-    const saved = this.#save(noMembers, this.#state);
+    this.#changed(noMembers, this.#state);
+    const saved = this.#save();
     this.#closed = true;
     try {
       await saved;
@@ -191,15 +195,23 @@ class EmbeddedRegistry implements Registry, Registrations {
     return this.#row(id);
   }
 
-  /** What was decided counts in memory at once, for decisions that follow; others hear of it when it is durable. */
+  /**
+   * What was decided counts in memory at once, for decisions that follow; others hear of it when it is durable. One that could not be
+   * written down is written with the next, and is not answered for before: it may be that one again.
+   */
   async #decide(event: MembersEvent): Promise<void> {
     if (this.#closed) throw new PrimedError('STOPPING', 'The coordinator is shutting down.');
     this.#tick();
     const before = this.#state;
-    this.#state = nextMembers(before, event, this.#now());
-    if (this.#state === before) return;
-    await this.#save(before, this.#state);
+    if (!this.#isUnsavedRemoval(event)) this.#state = nextMembers(before, event, this.#now());
+    this.#changed(before, this.#state);
+    if (this.#unsaved.size === 0) return;
+    await this.#save();
     this.#notify();
+  }
+
+  #isUnsavedRemoval({ type, ...event }: MembersEvent): boolean {
+    return type === 'remove' && 'id' in event && !this.#state.workers.has(event.id) && this.#unsaved.has(event.id);
   }
 
   #tick(): void {
@@ -216,7 +228,8 @@ class EmbeddedRegistry implements Registry, Registrations {
       const silentMs = Math.round(nowMs - lastSeenMs);
       this.#log.warn({ worker: id, epoch, silentMs, leaseMs: this.leaseMs }, 'a worker is lost: its lease has ended');
     }
-    this.#save(before, this.#state).catch((error: unknown) =>
+    this.#changed(before, this.#state);
+    this.#save().catch((error: unknown) =>
       this.#log.error({ error: String(error) }, 'that a worker is lost could not be written down'),
     );
     this.#notify();
@@ -231,17 +244,31 @@ class EmbeddedRegistry implements Registry, Registrations {
     for (const listener of [...this.#listeners]) listener();
   }
 
-  /** Resolves when what differs is durable, and all that was written before. */
-  async #save(before: MembersState, after: MembersState): Promise<void> {
+  /** What must survive of this is for the next `#save`. */
+  #changed(before: MembersState, after: MembersState): void {
+    if (after === before) return;
+    this.#changes += 1;
+    for (const id of new Set([...before.workers.keys(), ...after.workers.keys()])) {
+      const [was, is] = [before.workers.get(id), after.workers.get(id)];
+      if (was === undefined || is === undefined || !sameMember(was, is)) this.#unsaved.set(id, this.#changes);
+    }
+  }
+
+  /** Resolves when all that has changed by now is durable. Rejects with STORE_IO: then it is for the next one. */
+  async #save(): Promise<void> {
     if (this.#closed) return;
+    const { workers, lastEpoch } = this.#state;
+    const unsaved = [...this.#unsaved];
     const written = this.#root.batch(() => {
-      for (const [id, row] of after.workers) if (before.workers.get(id) !== row) void this.#rows.put(id, row);
-      for (const id of before.workers.keys()) if (!after.workers.has(id)) void this.#rows.remove(id);
+      for (const [id] of unsaved) {
+        const row = workers.get(id);
+        void (row === undefined ? this.#rows.remove(id) : this.#rows.put(id, row));
+      }
       void this.#meta.put('format', format);
-      void this.#meta.put('lastEpoch', after.lastEpoch);
+      void this.#meta.put('lastEpoch', lastEpoch);
     });
     await kept(written, { dir: this.#dir, kind: 'workers' });
-    await this.#root.flushed;
+    for (const [id, change] of unsaved) if (this.#unsaved.get(id) === change) this.#unsaved.delete(id);
   }
 
   /** All are lost: who was a member before this start has no lease of this process. */

@@ -1,0 +1,96 @@
+/** What the operator says while nothing can be written: it is refused each time, and what is answered with success is on the disk. */
+import { cpSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { openRegistry, type Registrations, type Registry } from '../../../src/cluster/registry.ts';
+import type { WorkerId } from '../../../src/core/types.ts';
+import { silent } from './fakes.ts';
+import { codeOf, ManualClock } from './stage.ts';
+
+const disk = vi.hoisted(() => ({ full: false, refused: 0 }));
+vi.mock('lmdb', async (original) => {
+  const lmdb = await original<typeof import('lmdb')>();
+  const open = (options: Parameters<typeof lmdb.open>[0]) => {
+    const root = lmdb.open(options);
+    const batch = root.batch.bind(root);
+    root.batch = (write) => {
+      if (!disk.full) return batch(write);
+      disk.refused += 1;
+      return Promise.reject(new Error('No space left on device'));
+    };
+    return root;
+  };
+  return { ...lmdb, open };
+});
+
+const [w, other] = ['w', 'other'] as WorkerId[] as [WorkerId, WorkerId];
+const clock = new ManualClock();
+let dir: string;
+let registry: Registry & Registrations;
+let told: number;
+
+beforeEach(async () => {
+  dir = mkdtempSync(join(tmpdir(), 'primed-full-'));
+  registry = openRegistry({ dir: join(dir, 'workers'), leaseMs: 60_000, clock, log: silent });
+  told = 0;
+  await register(w, 1);
+  registry.onChange(() => {
+    told += 1;
+  });
+});
+afterEach(async () => {
+  disk.full = false;
+  await registry.close();
+  rmSync(dir, { recursive: true, force: true });
+});
+
+const register = (id: WorkerId, httpPort: number) => {
+  const address = { host: '127.0.0.1', httpPort, s3Port: 2, version: 'test', protocol: 1 };
+  const figures = { capacityBytes: 1, freeBytes: 1, files: 0 };
+  return registry.register({ id, instance: `instance of ${id}`, report: { ...address, ...figures } });
+};
+
+/** What the next process finds after a crash now. */
+async function found() {
+  const copy = mkdtempSync(join(dir, 'copy-'));
+  cpSync(join(dir, 'workers', 'data.mdb'), join(copy, 'data.mdb'));
+  const next = openRegistry({ dir: copy, leaseMs: 60_000, clock, log: silent });
+  const rows = next.workers().map(({ id, drains }) => ({ id, drains }));
+  await next.close();
+  return rows;
+}
+
+test('a drain that could not be written down is refused again, and then written and told', async () => {
+  disk.full = true;
+  for (const refused of [1, 2]) {
+    expect(await codeOf(registry.drain(w))).toContain('STORE_IO');
+    expect([registry.workers()[0]!.drains, told, disk.refused]).toEqual([false, 0, refused]);
+  }
+  disk.full = false;
+  expect((await registry.drain(w)).drains).toBe(true);
+  expect([registry.workers()[0]!.drains, told]).toEqual([true, 1]);
+  expect(await found()).toEqual([{ id: w, drains: true }]);
+  // Said once more, there is nothing to do.
+  await registry.drain(w);
+  expect(told).toBe(1);
+});
+
+test('a removal that could not be written down can be said again', async () => {
+  disk.full = true;
+  for (let attempt = 0; attempt < 2; attempt += 1) expect(await codeOf(registry.remove(w))).toContain('STORE_IO');
+  disk.full = false;
+  expect(await found()).toEqual([{ id: w, drains: false }]);
+  await registry.remove(w);
+  expect(registry.workers()).toEqual([]);
+  expect(await found()).toEqual([]);
+  expect(await codeOf(registry.remove(w))).toContain('WORKER_UNKNOWN');
+});
+
+test('what could not be written down is written with the next, and one that waits does not hide another', async () => {
+  disk.full = true;
+  expect(await codeOf(registry.drain(w))).toContain('STORE_IO');
+  disk.full = false;
+  await Promise.all([register(other, 2), registry.remove(other), registry.drain(w)]);
+  expect(await found()).toEqual([{ id: w, drains: true }]);
+});
