@@ -47,7 +47,7 @@ export interface JobService {
   free(path: string, options: { readonly dryRun: boolean }): Promise<SubmitResult>;
   /**
    * False: no such job is active. Resolves when nothing is in flight any more (within 2 s) and STOPPED is durable;
-   * rejects with STOP_PENDING, ETCD_UNAVAILABLE.
+   * rejects with STOP_PENDING once it is written down, with ETCD_UNAVAILABLE before.
    * @param job its path, index file, alias or id
    */
   stop(job: string, type?: JobType): Promise<boolean>;

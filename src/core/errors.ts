@@ -64,7 +64,7 @@ export const errorCatalogue = {
   STOP_PENDING: {
     status: 'UNAVAILABLE',
     retryable: true,
-    help: 'The stop of a load is written down, and the coordinator that runs the load has not carried it out in time; it is done as soon as one does, and need not be asked for again.',
+    help: 'The stop of a load is written down, and the coordinator that runs the load has not carried it out in time, or is not heard to have; it is done as soon as one does, and need not be asked for again.',
   },
   JOB_LIMIT: {
     status: 'RESOURCE_EXHAUSTED',

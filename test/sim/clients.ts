@@ -129,8 +129,7 @@ export class Client {
         },
         (error: unknown) => {
           if (!(error instanceof PrimedError)) this.#world.wrong(`a submission ended with ${String(error)}`);
-          else if (!refusals.includes(error.code))
-            this.#world.wrong(`a submission was refused: ${error.code}: ${error.message}`);
+          else if (!isRefusal(error)) this.#world.wrong(`a submission was refused: ${error.code}: ${error.message}`);
         },
       );
     };
@@ -164,8 +163,7 @@ export class Client {
         (error: unknown) => {
           // Asked again. To who stood still meanwhile it looks as if nobody had carried it out.
           const stoodMs = stoodStill.withinMs({ fromMs, toMs: this.#world.nowMs });
-          const codes = stoodMs > 0 ? [...refusals, 'STOP_PENDING'] : refusals;
-          if (!(error instanceof PrimedError) || !codes.includes(error.code))
+          if (!isRefusal(error) && !(stoodMs > 0 && error instanceof PrimedError && error.code === 'STOP_PENDING'))
             this.#world.wrong(`a stop ended with ${String(error)}`);
         },
       );
@@ -190,8 +188,7 @@ export class Client {
         },
         (error: unknown) => {
           // The stop of the load may be under way yet.
-          if (!(error instanceof PrimedError) || !refusals.includes(error.code))
-            this.#world.wrong(`a free was refused: ${String(error)}`);
+          if (!isRefusal(error)) this.#world.wrong(`a free was refused: ${String(error)}`);
         },
       );
     };
@@ -372,4 +369,10 @@ export class Client {
     const { trouble } = object;
     return trouble?.kind === 'poison' && trouble.code === code;
   }
+}
+
+/** So too while the end of a stop before it cannot be heard. */
+function isRefusal(error: unknown): boolean {
+  if (!(error instanceof PrimedError)) return false;
+  return refusals.includes(error.code) || (error.code === 'STOP_PENDING' && /is not known here/.test(error.message));
 }

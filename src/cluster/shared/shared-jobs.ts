@@ -368,7 +368,10 @@ class SharedJobs implements OpenJobService {
     return this.#mirror.stops.has(jobId) || this.#owned.run(jobId)?.progress.stopping === true;
   }
 
-  /** Resolves with the state in which the job has ended. Rejects with STOP_PENDING; ETCD_UNAVAILABLE: it may have ended unheard. */
+  /**
+   * Resolves with the state in which the job has ended. Rejects with STOP_PENDING, also where it may have ended unheard: with
+   * another code the stop would be asked for again, and could hit a load that was submitted meanwhile.
+   */
   async #endOf({ definition: { jobId, source } }: WatchedJob): Promise<JobState | undefined> {
     const over = (): boolean => {
       const job = this.#mirror.byId(jobId);
@@ -377,17 +380,12 @@ class SharedJobs implements OpenJobService {
     const came = await this.#mirror.until(over, stopLimitMs);
     this.#refuseWhenClosing();
     if (came) return this.#mirror.byId(jobId)?.snapshot.state;
-    if (this.#mirror.problem !== undefined)
-      throw new PrimedError(
-        'ETCD_UNAVAILABLE',
-        `The stop of '${source.path}' is written down, and whether it is carried out is not known here: ${this.#whyDeaf().replace(/\.$/, '')}. Ask again, or another coordinator.`,
-        { jobId },
-      );
-    throw new PrimedError(
-      'STOP_PENDING',
-      `The stop of '${source.path}' is written down, and no coordinator has carried it out within ${stopLimitMs / 1000} s; it is done as soon as one runs the job.`,
-      { jobId },
-    );
+    const how =
+      this.#mirror.problem === undefined
+        ? `no coordinator has carried it out within ${stopLimitMs / 1000} s`
+        : `whether it is carried out is not known here (${this.#whyDeaf().replace(/\.$/, '')})`;
+    const message = `The stop of '${source.path}' is written down, and ${how}; it is done as soon as one runs the job.`;
+    throw new PrimedError('STOP_PENDING', message, { jobId });
   }
 
   /** Many changes of one turn of the loop are looked at once. */

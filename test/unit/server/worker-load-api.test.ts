@@ -59,6 +59,18 @@ it.each(['STOPPING', 'ETCD_UNAVAILABLE'] as const)(
   },
 );
 
+it('a stop that is written down at one coordinator is not asked of the next, where it could meet a later load', async () => {
+  const other = await startScriptedCoordinator();
+  closing.push(() => other.close());
+  other.jobs.stop = async () => {
+    throw new PrimedError('STOP_PENDING', 'it is written down');
+  };
+  coordinator.jobs.active.add(path);
+  const answer = await ask(await forwarding(other.url, coordinator.url), { opType: 'stop' });
+  expect(answer.json()).toMatchObject({ message: expect.stringContaining('it is written down') });
+  expect(coordinator.jobs.stops).toEqual([]);
+});
+
 const ask = (app: FastifyInstance, fields: Record<string, string>, method: 'GET' | 'POST' = 'GET') =>
   app.inject({ method, url: `/v1/load?${new URLSearchParams({ path, ...fields })}` });
 
