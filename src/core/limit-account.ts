@@ -120,6 +120,8 @@ export interface RunLook {
   readonly partsInLanes: number;
   /** Parts wait for a slot. */
   readonly queued: boolean;
+  /** And others have those that these may have. */
+  readonly lacksSlot: boolean;
   /** Of the run, at least 1 while parts are in lanes; and of the worker. */
   readonly slotsInUse: number;
   readonly freeSlots: number;
@@ -165,7 +167,7 @@ export function weightsOf(look: RunLook): LimitSums | undefined {
   addAtMain(weights, look, look.landing, look.landingParts);
   if (totalOf(weights) > 0) return weights;
   if (heldBy !== undefined) add(weights, heldBy === 'throttled' ? look.throttledBy : heldBy, 1);
-  else if (queued && look.freeSlots === 0) addAtMain(weights, look, 'slots', 1);
+  else if (queued && look.lacksSlot) addAtMain(weights, look, 'slots', 1);
   else addAtMain(weights, look, look.files ? 'lookup' : 'work', 1);
   return weights;
 }

@@ -73,6 +73,7 @@ export class LimitBook {
       lanes: waited,
       partsInLanes: run.partsInFlight + run.checksInFlight,
       queued: run.fetches.peek(0) !== undefined || run.copies.peek(0) !== undefined,
+      lacksSlot: parts.lacksSlot(run),
       slotsInUse: Math.max(1, run.unitsInFlight + run.checksInFlight),
       freeSlots: lanes.freeSlots,
       heldBy: parts.heldBy(run),

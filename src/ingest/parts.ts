@@ -103,6 +103,16 @@ export class Parts {
     return this.#options.limiter.fullWindow(first.file.originIndex);
   }
 
+  /** Whether what waits would have a slot if others had fewer. */
+  lacksSlot(run: Run): boolean {
+    const first = run.fetches.peek(0) ?? run.copies.peek(0);
+    return first !== undefined && !this.#hasSlotFor(first);
+  }
+
+  #hasSlotFor({ file }: PartTask): boolean {
+    return this.#lanes.freeSlots > (file.hasty ? 0 : this.#slotsForOthers);
+  }
+
   /** Once per turn of the loop, so that files which arrive together are packed together. */
   schedule(): void {
     if (this.#scheduled) return;
@@ -144,7 +154,7 @@ export class Parts {
       const first = queue.peek(0);
       if (first === undefined) return false;
       if (queue === fetches && this.#options.limiter.isOverWindow(first.file.originIndex)) return false;
-      return first.file.hasty || this.#lanes.freeSlots > this.#slotsForOthers;
+      return this.#hasSlotFor(first);
     });
   }
 

@@ -28,6 +28,7 @@ const look: fc.Arbitrary<RunLook> = fc.record({
   lanes: sums(laneStates),
   partsInLanes: count,
   queued: fc.boolean(),
+  lacksSlot: fc.boolean(),
   slotsInUse: fc.integer({ min: 1, max: 64 }),
   freeSlots: fc.nat(64),
   heldBy: fc.constantFrom(undefined, 'throttled', 'bandwidth', 'requests'),

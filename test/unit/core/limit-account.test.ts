@@ -17,6 +17,7 @@ const idle: RunLook = {
   partsInLanes: 0,
   queued: false,
   slotsInUse: 1,
+  lacksSlot: false,
   freeSlots: 8,
   heldBy: undefined,
   throttledBy: 'throttled',
@@ -114,11 +115,14 @@ it('charges a limit that leaves nothing to it, and a run without anything to do 
 });
 
 it('charges a run of which nothing has a slot, and something waits for one, to the others that have them', () => {
-  expect(states({ queued: true, files: true, freeSlots: 0 })).toEqual(['slots']);
+  const none = { queued: true, files: true, lacksSlot: true };
+  expect(states({ ...none, freeSlots: 0 })).toEqual(['slots']);
+  // Some are kept for others.
+  expect(states({ ...none, freeSlots: 1 })).toEqual(['slots']);
   // They are given out at once: whoever waits beside free ones waits for something else.
-  expect(states({ queued: true, files: true, freeSlots: 1 })).toEqual(['lookup']);
-  expect(states({ queued: true, files: true, freeSlots: 0, heldBy: 'requests' })).toEqual(['requests']);
-  expect(states({ queued: true, files: true, freeSlots: 0, landingParts: 1 })).toEqual(['commit']);
+  expect(states({ ...none, lacksSlot: false, freeSlots: 1 })).toEqual(['lookup']);
+  expect(states({ ...none, heldBy: 'requests' })).toEqual(['requests']);
+  expect(states({ ...none, landingParts: 1 })).toEqual(['commit']);
 });
 
 it('calls the CPU that lanes lack while they give way to readers the wish of the operator', () => {
