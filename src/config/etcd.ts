@@ -149,7 +149,8 @@ function checkEndpoints(draft: Draft, role: string, written: string | undefined,
   }
   for (const endpoint of endpoints) {
     const url = URL.canParse(endpoint) ? new URL(endpoint) : undefined;
-    if (url === undefined || !/^https?:$/.test(url.protocol) || url.pathname !== '/' || url.username !== '') {
+    const names = url !== undefined && `${url.username}${url.password}` !== '';
+    if (url === undefined || !/^https?:$/.test(url.protocol) || url.pathname !== '/' || names) {
       complain(draft, key, `"${withoutUser(endpoint)}" is not http://HOST:PORT or https://HOST:PORT`);
       return;
     }

@@ -189,18 +189,16 @@ function shown(leaf: Leaf, raw: unknown): string {
   return written.length > 80 ? `${written.slice(0, 80)}…` : written;
 }
 
-const userInUrl = /(?<=[a-z]:\/\/)[^/?#\s"]*@/gi;
-
-/** Addresses are shown, so that nobody's password may be in one. */
+/** Addresses are shown, so that nobody's password may be in one. Before the "@" of a password that is not encoded a "/" may stand. */
 export function namesUser(url: string): boolean {
-  return url.search(userInUrl) >= 0;
+  return /^[a-z][a-z0-9+.-]*:\/\/(?:[^/?#]*@|[^/?#@[]*:(?!\d*(?:[/?#]|$)).*@)/is.test(url);
 }
 
 export const userProblem = 'has a user or a password in it, which would be shown';
 
-/** What may be shown of a text with URLs in it. */
-export function withoutUser(text: string): string {
-  return text.replaceAll(userInUrl, '…@');
+/** What may be shown of an address, also of one that is none: nothing of what stands before its last "@". */
+export function withoutUser(address: string): string {
+  return address.replace(/^("?(?:[a-z][a-z0-9+.-]*:\/\/)?).*@/is, '$1…@');
 }
 
 export interface Listen {

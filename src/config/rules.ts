@@ -7,7 +7,7 @@ import { clusterOf, type Role } from './config.ts';
 import { lanesOf, leastBudgetBytes, memoryBudgetOf } from './defaults.ts';
 import { complain, type Draft } from './draft.ts';
 import { checkEtcd } from './etcd.ts';
-import { isLoopback, namesUser, parseListen, userProblem } from './forms.ts';
+import { isLoopback, namesUser, parseListen, userProblem, withoutUser } from './forms.ts';
 import { portsOf } from './ports.ts';
 import { checkReading } from './reading.ts';
 import { checkRetention } from './retention.ts';
@@ -80,13 +80,17 @@ function checkNoCoordinator(draft: Draft): void {
 
 function checkCoordinator(draft: Draft): void {
   const written = String(draft.values.get('cluster.coordinator'));
-  if (namesUser(written)) {
+  const url = /^[a-z]+:\/\//i.test(written) ? written : `http://${written}`;
+  if (namesUser(url)) {
     complain(draft, 'cluster.coordinator', `${userProblem}; use cluster.token`);
     return;
   }
-  const url = /^[a-z]+:\/\//i.test(written) ? written : `http://${written}`;
   if (!URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol)) {
-    complain(draft, 'cluster.coordinator', `must be the address of a coordinator, http://HOST:PORT, not "${written}"`);
+    complain(
+      draft,
+      'cluster.coordinator',
+      `must be the address of a coordinator, http://HOST:PORT, not "${withoutUser(written)}"`,
+    );
     return;
   }
   const { host } = clusterOf(draft, 'worker');
@@ -186,9 +190,11 @@ function checkUfs(draft: Draft, index: number): void {
   const has = (name: string): boolean => draft.values.has(at(name));
   const prefix = draft.values.get(at('prefix'));
   if (typeof prefix === 'string') {
-    if (prefix.startsWith('file://')) checkFileRoot(draft, at, prefix);
+    if (prefix.startsWith('s3') && namesUser(prefix))
+      complain(draft, at('prefix'), `${userProblem}; use access_key_id and secret_access_key`);
+    else if (prefix.startsWith('file://')) checkFileRoot(draft, at, prefix);
     else if (!/^s3:\/\/(?:[^/]+(?:\/.*)?)?$/.test(prefix)) {
-      complain(draft, at('prefix'), `must be s3://, s3://bucket/… or file:///dir, not "${prefix}"`);
+      complain(draft, at('prefix'), `must be s3://, s3://bucket/… or file:///dir, not "${withoutUser(prefix)}"`);
     }
   }
   if (namesUser(String(draft.values.get(at('endpoint')))))

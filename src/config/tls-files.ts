@@ -1,8 +1,7 @@
 /** Keys and certificates in files: what they hold, and everything that is wrong with them. */
 import { X509Certificate } from 'node:crypto';
 import { readFileSync, statSync } from 'node:fs';
-import { isIP } from 'node:net';
-import { createSecureContext } from 'node:tls';
+import { checkServerIdentity, createSecureContext } from 'node:tls';
 import { certificatesIn } from '../core/certificate-chain.ts';
 import { DerError } from '../core/der.ts';
 import { reportOf } from '../core/errors.ts';
@@ -86,10 +85,10 @@ function isSignedBy(cert: string, ca: string): boolean {
   return false;
 }
 
-/** Whether the first certificate of `cert` (PEM) is for a host name or an address. */
+/** Whether the first certificate of `cert` (PEM) is for a host name or an address, as connections ask: `checkHost` is stricter. */
 function isFor(cert: string, host: string): boolean {
-  const first = certificatesIn(cert)[0];
-  return (isIP(host) === 0 ? first?.checkHost(host) : first?.checkIP(host)) !== undefined;
+  const [first] = certificatesIn(cert);
+  return first !== undefined && checkServerIdentity(host, first.toLegacyObject()) === undefined;
 }
 
 /** More is no list: one of 100,000 certificates has 4 MiB. */
@@ -131,15 +130,21 @@ export function readTlsFiles({ caFile, certFile, keyFile }: TlsFiles, nowMs = Da
       return undefined;
     }
   };
-  const [ca, cert, key] = [read('ca_file', caFile), read('cert_file', certFile), read('key_file', keyFile)];
+  const [written, cert, key] = [read('ca_file', caFile), read('cert_file', certFile), read('key_file', keyFile)];
   const problemWithKey = (text: string, why: string): string =>
     /ENCRYPTED/.test(text)
       ? `${keyFile} has a passphrase, which nobody could type; write it without one: openssl pkey -in ${keyFile} -out FILE`
       : `${keyFile} is not the key of ${certFile} (${why})`;
-  const caWrong = ca === undefined ? undefined : wrongIn({ ca });
+  const caWrong = written === undefined ? undefined : wrongIn({ ca: written });
   if (caWrong !== undefined) complain('ca_file', `${caFile} has no certificates in PEM (${caWrong})`);
-  else if (ca !== undefined && certificatesIn(ca).every(({ validTo }) => Date.parse(validTo) <= nowMs))
+  const all = caWrong === undefined && written !== undefined ? readAll(written) : [];
+  if ('unreadable' in all)
+    complain('ca_file', `${caFile} has a certificate that cannot be read (${all.unreadable}); mend it, or take it out`);
+  // Of other forms, as TRUSTED CERTIFICATE, nobody looks at the time.
+  else if (all.length > 0 && all.every(({ validTo }) => Date.parse(validTo) <= nowMs))
     complain('ca_file', `nothing in ${caFile} is valid any more; put the certificates of today's CA in its place`);
+  // Who reads it again can read all of it.
+  const ca = caWrong === undefined && !('unreadable' in all) ? written : undefined;
   const certWrong = cert === undefined ? undefined : wrongIn({ cert });
   if (certWrong !== undefined) complain('cert_file', `${certFile} has no certificate in PEM (${certWrong})`);
   if (cert === undefined || certWrong !== undefined) return { pem: pemOf({ ca, cert, key }), problems };
@@ -150,6 +155,15 @@ export function readTlsFiles({ caFile, certFile, keyFile }: TlsFiles, nowMs = Da
   if (endsMs <= nowMs) complain('cert_file', `${certFile} has expired (${validTo}); put a new one in its place`);
   if (Date.parse(validFrom) > nowMs) complain('cert_file', `${certFile} begins to be valid only at ${validFrom}`);
   return { pem: pemOf({ ca, cert, key }), problems, endsMs };
+}
+
+/** A connection takes those before one that is damaged, and says nothing of the rest. */
+function readAll(pem: string): X509Certificate[] | { readonly unreadable: string } {
+  try {
+    return certificatesIn(pem);
+  } catch (error) {
+    return { unreadable: reportOf(error).message };
+  }
 }
 
 function pemOf(texts: Record<'ca' | 'cert' | 'key', string | undefined>): ClientTls {

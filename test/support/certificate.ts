@@ -15,6 +15,11 @@ export function makeCertificate(days = 2): Certificate {
   return inFolder((dir) => issue(dir, 'self', ['-days', `${days}`]));
 }
 
+/** Its own CA. @param names as in `subjectAltName` */
+export function certificateFor(names: string): Certificate {
+  return inFolder((dir) => issue(dir, 'self', [], curve, names));
+}
+
 /** A CA, and what it signs. */
 export interface Authority extends Certificate {
   /** Of a node: for servers and for clients. */
@@ -40,11 +45,12 @@ export function signedBy(by: Certificate, name: string, days = 2): Certificate {
   });
 }
 
-const curve = ['ec', '-pkeyopt', 'ec_paramgen_curve:P-256'];
+const curve: readonly string[] = ['ec', '-pkeyopt', 'ec_paramgen_curve:P-256'];
+const local = 'DNS:localhost,IP:127.0.0.1';
 
-function issue(dir: string, name: string, more: readonly string[], kind: readonly string[] = curve): Certificate {
+function issue(dir: string, name: string, more: readonly string[], kind = curve, alternatives = local): Certificate {
   const [key, cert] = [join(dir, 'key'), join(dir, 'cert')];
-  const names = ['-subj', `/CN=${name}`, '-addext', 'subjectAltName=DNS:localhost,IP:127.0.0.1'];
+  const names = ['-subj', `/CN=${name}`, '-addext', `subjectAltName=${alternatives}`];
   execFileSync(
     'openssl',
     // Of an option that is there twice the last one counts.

@@ -340,6 +340,16 @@ test('an address with a user or a password in it is refused, and what is refused
     { file: toml('[cluster]\nbackend = "etcd"\netcd.endpoints = "http://who:hush@o"'), role: 'coordinator' },
     { env: { AWS_ENDPOINT_URL: 'https://who:hush@o' } },
     { env: { AWS_ENDPOINT_URL: 'who://who:hush@o' } },
+    { file: toml('[[ufs]]\nprefix = "s3://"\nendpoint = "http://who:hush/hush-hush@o"') },
+    { file: toml('[[ufs]]\nprefix = "s3://"\nendpoint = "who:hush@o"') },
+    { file: toml('[[ufs]]\nprefix = "s3://"\nendpoint = "http://who:one hush@o"') },
+    { file: toml('[[ufs]]\nprefix = "s3://who:hush@bucket/"') },
+    { file: toml('[[ufs]]\nprefix = "s3://who:1hush/hush@bucket/"') },
+    { file: toml('[[ufs]]\nprefix = "s3a://who:hush@bucket/"') },
+    { file: toml('[[ufs]]\nprefix = "gs://who:hush@bucket/"') },
+    { file: toml('cluster.coordinator = "who:hush@o"'), role: 'worker' },
+    { file: toml('cluster.coordinator = "who:hush/hush@o"'), role: 'worker' },
+    { file: toml('[cluster]\nbackend = "etcd"\netcd.endpoints = "http://:hush@o"'), role: 'coordinator' },
   ] as const;
   const all = given.map(errorsOf);
   expect(all.map(([line, ...more]) => [line!.replace(/^\/\S+:(\d+):/, '$1:').slice(0, 80), more])).toEqual([
@@ -349,8 +359,21 @@ test('an address with a user or a password in it is refused, and what is refused
     ['3: cluster.etcd.endpoints: "http://…@o" is not http://HOST:PORT or https://HOST:', []],
     ['AWS_ENDPOINT_URL: has a user or a password in it, which would be shown; use AWS_', []],
     ['AWS_ENDPOINT_URL: must be a URL that starts with http:// or https://, not "who:/', []],
+    ['3: ufs[0].endpoint: must be a URL that starts with http:// or https://, not "htt', []],
+    ['3: ufs[0].endpoint: must be a URL that starts with http:// or https://, not "…@o', []],
+    ['3: ufs[0].endpoint: has a user or a password in it, which would be shown; use ac', []],
+    ['2: ufs[0].prefix: has a user or a password in it, which would be shown; use acce', []],
+    ['2: ufs[0].prefix: has a user or a password in it, which would be shown; use acce', []],
+    ['2: ufs[0].prefix: has a user or a password in it, which would be shown; use acce', []],
+    ['2: ufs[0].prefix: must be s3://, s3://bucket/… or file:///dir, not "gs://…@bucke', []],
+    ['1: cluster.coordinator: has a user or a password in it, which would be shown; us', []],
+    ['1: cluster.coordinator: has a user or a password in it, which would be shown; us', []],
+    ['3: cluster.etcd.endpoints: "http://…@o" is not http://HOST:PORT or https://HOST:', []],
   ]);
   expect(JSON.stringify(all)).not.toMatch(/hush/);
+  // An "@" is no user everywhere.
+  const right = '[[ufs]]\nprefix = "s3://bucket/of:2026/who@o/"\nendpoint = "http://[::1]:9000/who@o"\n';
+  expect(load({ file: toml(right) }).ufs).toHaveLength(1);
 });
 
 test('a budget that cannot hold the slots of all lanes is refused with the numbers', () => {

@@ -1,4 +1,6 @@
 /** What a look at the machine shows, and what a configuration looks like on it. */
+
+import { lookup } from 'node:dns/promises';
 import { mkdirSync, mkdtempSync, rmSync, statfsSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -12,7 +14,7 @@ import { linkBytesPerSecond } from '../../../src/config/network.ts';
 import { showConfig } from '../../../src/config/show.ts';
 import { problemsWithOwn, readTlsFiles } from '../../../src/config/tls-files.ts';
 import { GiB, MiB } from '../../../src/core/units.ts';
-import { makeAuthority, signedBy } from '../../support/certificate.ts';
+import { certificateFor, makeAuthority, signedBy } from '../../support/certificate.ts';
 import { revocationList } from '../../support/revocation.ts';
 
 let folder: string;
@@ -141,6 +143,39 @@ test('a certificate is signed by what is trusted, also by another one that stand
   expect(problems(root.cert)).toEqual([]);
 });
 
+test('a certificate is for those hosts that connections of other nodes accept it for', () => {
+  const { cert } = certificateFor('DNS:*.example.org,IP:10.0.0.1');
+  const problems = (host: string) =>
+    problemsWithOwn({ cert }, { role: 'worker', backend: 'embedded', host, nodes: 'token' }).length;
+  expect(['node7.example.org', 'node_7.example.org', 'node7.example.org.', '10.0.0.1'].map(problems)).toEqual([
+    0, 0, 0, 0,
+  ]);
+  expect(['example.org', 'a.b.example.org', '10.0.0.2'].map(problems)).toEqual([1, 1, 1]);
+});
+
+test('a CA with a certificate that is damaged is named, and one of another form has no age', async () => {
+  const { cert } = makeAuthority('ca');
+  const files = {
+    damaged: `${cert}-----BEGIN CERTIFICATE-----\nMIIB!\n-----END CERTIFICATE-----\n`,
+    trusted: cert.replaceAll(' CERTIFICATE-', ' TRUSTED CERTIFICATE-'),
+  };
+  for (const [name, text] of Object.entries(files)) writeFileSync(join(folder, name), text);
+  const errors = async (name: string) =>
+    (
+      await checked(
+        `data_dir = "data"\n[tls]\nca_file = "${name}"\nclient_ca_file = "${name}"\nnodes = "mtls"\n[[ufs]]\nprefix = "s3://"\nca_file = "${name}"`,
+        { role: 'coordinator' },
+      )
+    ).errors.filter((line) => !line.includes(' needs '));
+  const damaged = 'damaged has a certificate that cannot be read (';
+  expect(await errors('damaged')).toEqual([
+    expect.stringContaining(`primed.toml:6: tls.ca_file: ${damaged}`),
+    expect.stringContaining(`primed.toml:7: tls.client_ca_file: ${damaged}`),
+    expect.stringContaining(`primed.toml:11: ufs[0].ca_file: ${damaged}`),
+  ]);
+  expect(await errors('trusted')).toEqual([]);
+});
+
 test('a folder that two stores have by two names is one error, before anything is made', async () => {
   mkdirSync(join(folder, 'one'));
   symlinkSync(join(folder, 'one'), join(folder, 'two'));
@@ -222,7 +257,9 @@ test('the same port twice is one error, however its address is written, also for
   const { port } = free.address() as { port: number };
   await new Promise((resolve) => free.close(resolve));
   const twice = [expect.stringMatching(/:4: worker\.http_listen: .* is the address of api\.listen as well/)];
-  expect(await errors(`127.0.0.1:${port}`, `localhost:${port}`)).toEqual(twice);
+  const { address: local, family } = await lookup('localhost');
+  const written = family === 6 ? `[${local}]` : local;
+  expect(await errors(`${written}:${port}`, `localhost:${port}`)).toEqual(twice);
   expect(await errors(`127.0.0.1:${port}`, `0.0.0.0:${port}`)).toEqual(twice);
   expect(await errors(`[::]:${port}`, `127.0.0.1:${port}`)).toEqual(twice);
   expect(await errors(`127.0.0.1:${port}`, `127.0.0.2:${port}`)).toEqual([]);
