@@ -2,6 +2,7 @@
 import type { JobService } from './cluster/types.ts';
 import { isMember, type WorkerRow } from './core/membership.ts';
 import { formatSize } from './core/sizes.ts';
+import { countOf } from './core/text.ts';
 import type { Store } from './store/types.ts';
 import { type LaneCounters, laneColumns } from './telemetry/lane-columns.ts';
 
@@ -31,11 +32,11 @@ export function statusLine(parts: StatusParts, nowMs: () => number = () => perfo
       const counts = jobs.counts();
       const active = (counts.get('RUNNING') ?? 0) + (counts.get('VERIFYING') ?? 0);
       const waiting = counts.get('WAITING') ?? 0;
-      said.push(`${count(active, 'job')} at work${waiting === 0 ? '' : `, ${waiting} waiting`}`);
+      said.push(`${countOf(active, 'job')} at work${waiting === 0 ? '' : `, ${waiting} waiting`}`);
     }
     if (registry !== undefined) {
       const workers = registry.workers();
-      said.push(`${workers.filter(isMember).length} of ${count(workers.length, 'worker')} live`);
+      said.push(`${workers.filter(isMember).length} of ${countOf(workers.length, 'worker')} live`);
     }
     if (lanes !== undefined) said.push(`${formatSize(Math.round(rate))}/s received`);
     if (store !== undefined) {
@@ -56,8 +57,4 @@ function receivedBytes({ lanes }: StatusParts): number {
 function someOf(settings: readonly string[]): string {
   const more = settings.length - settingsNamed;
   return `${settings.slice(0, settingsNamed).join(', ')}${more > 0 ? ` and ${more} more` : ''}`;
-}
-
-function count(many: number, what: string): string {
-  return `${many} ${what}${many === 1 ? '' : 's'}`;
 }

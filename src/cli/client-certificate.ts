@@ -1,4 +1,4 @@
-/** The certificate that a person or program shows in place of a token: from flags, else from the environment. */
+/** The certificate that a person or program shows in place of a token: each file from its flag, else from the environment. */
 import { readTlsFiles, type TlsProblem } from '../config/tls-files.ts';
 import { PrimedError } from '../core/errors.ts';
 import type { ClientTls } from '../core/node-tls.ts';
@@ -18,19 +18,21 @@ export function certificateOf(
   coordinator: string,
   nowMs = Date.now(),
 ): Pick<ClientTls, 'cert' | 'key'> | undefined {
-  if (cert === undefined && key !== undefined) throw wrong('--key', 'needs --cert beside it');
-  if (cert !== undefined) {
-    if (!speaksTls(coordinator))
-      throw wrong(
-        '--cert',
-        `is shown over TLS only, and ${coordinator} has none; write https:// if the daemon speaks it`,
-      );
-    return read({ cert, key }, { cert: '--cert', key: '--key' }, nowMs);
+  const [certFile, keyFile] = [cert ?? env[certificateVariables.cert], key ?? env[certificateVariables.key]];
+  const flag = cert !== undefined ? '--cert' : key !== undefined ? '--key' : undefined;
+  if (!certFile && flag !== undefined) throw wrong(flag, `needs --cert or ${certificateVariables.cert} beside it`);
+  if (!certFile) return undefined;
+  if (!speaksTls(coordinator)) {
+    // The variables are there for every command, also for one that asks a daemon without TLS.
+    if (flag === undefined) return undefined;
+    throw wrong(flag, `is shown over TLS only, and ${coordinator} has none; write https:// if the daemon speaks it`);
   }
-  const [certFile, keyFile] = [env[certificateVariables.cert], env[certificateVariables.key]];
-  // It is there for every command, also for one that asks a daemon without TLS.
-  if (!certFile || !speaksTls(coordinator)) return undefined;
-  return read({ cert: certFile, key: keyFile || undefined }, certificateVariables, nowMs);
+  const keyOfFlags = key !== undefined || (!keyFile && cert !== undefined);
+  const names = {
+    cert: cert === undefined ? certificateVariables.cert : '--cert',
+    key: keyOfFlags ? '--key' : certificateVariables.key,
+  };
+  return read({ cert: certFile, key: keyFile || undefined }, names, nowMs);
 }
 
 function read(

@@ -1,7 +1,7 @@
 /** `primed why`: the story of a file: loads, attempts, evictions, in the order in which they happened, and where it lies now. */
 import type { PathStat } from '../client/types.ts';
 import type { Story } from '../core/story.ts';
-import { printable } from '../core/text.ts';
+import { countOf, printable } from '../core/text.ts';
 import type { RegisterVerb } from './context.ts';
 import { UsageError } from './exit.ts';
 import { describeStat } from './fs-stat.ts';
@@ -27,12 +27,12 @@ function tell({ path, now, story }: Story): string {
     return `${at}  ${who}${printable(text)}\n`;
   });
   const { dropped, indexLoads, olderLoads, placement = [], unanswered = [], keptSince } = now;
-  if (dropped > 0) lines.push(`${dropped} older events of the file made way for these.\n`);
+  if (dropped > 0) lines.push(`${countOf(dropped, 'older event')} of the file made way for these.\n`);
   if (indexLoads > 0)
     lines.push(
-      `${indexLoads} loads from index files, in which no failure of it is kept; whether it was in them is not.\n`,
+      `${countOf(indexLoads, 'load')} from index files, in which no failure of it is kept; whether it was in them is not.\n`,
     );
-  if (olderLoads > 0) lines.push(`${olderLoads} older loads are left out.\n`);
+  if (olderLoads > 0) lines.push(`${countOf(olderLoads, 'older load')} ${olderLoads === 1 ? 'is' : 'are'} left out.\n`);
   const stat = now.stat === undefined ? '' : `\n${describeStat(now.stat as PathStat)}`;
   const placed = placement.map(({ index, workers }) => `${`Placed ${index}:`.padEnd(14)} ${workers.join(', ')}\n`);
   const silent = unanswered.map(({ id, reason }) => `NOT HEARD: ${id}: ${printable(reason)}\n`);

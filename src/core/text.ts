@@ -33,6 +33,11 @@ export function cutInMiddle(text: string, most: number): string {
 
 const gap = ' ... ';
 
+/** Of what has an "s" where it is more than one, or none. */
+export function countOf(many: number, what: string): string {
+  return `${many} ${what}${many === 1 ? '' : 's'}`;
+}
+
 export function withoutUnknown(object: Record<string, unknown>): Record<string, unknown> {
   return Object.fromEntries(Object.entries(object).filter(([, value]) => value !== undefined));
 }

@@ -18,7 +18,11 @@ export function installErrorHandler(app: FastifyInstance, log: Log): void {
     const url = request.url.split('?', 1)[0]!;
     const allowed = methods.filter((method) => app.hasRoute({ method, url }));
     if (allowed.length === 0)
-      return send(reply, { status: 404, statusCode: 'NOT_FOUND', message: `There is no ${url} here${whereElse(url)}` });
+      return send(reply, {
+        status: 404,
+        statusCode: 'NOT_FOUND',
+        message: `There is no ${url} here${whereElse(app, url)}`,
+      });
     return send(reply.header('allow', allowed.join(', ')), {
       status: 405,
       statusCode: 'UNIMPLEMENTED',
@@ -28,8 +32,9 @@ export function installErrorHandler(app: FastifyInstance, log: Log): void {
 }
 
 /** The verbs about workers end here where a daemon is both. */
-function whereElse(url: string): string {
-  if (!url.startsWith('/api/v1/workers')) return '.';
+function whereElse(app: FastifyInstance, url: string): string {
+  const workers = '/api/v1/workers';
+  if (!url.startsWith(workers) || app.hasRoute({ method: 'GET', url: workers })) return '.';
   return ': only the coordinator of a cluster tells of workers; `primed top` shows a standalone daemon.';
 }
 

@@ -116,12 +116,14 @@ function itemOf({ at, kind, worker, job, text, state }: StoryItem): HTMLElement 
   );
 }
 
+const several = (many: number, what: string): string => `${countText(many)} ${what}${many === 1 ? '' : 's'}`;
+
 function leftOut({ now: { dropped, olderLoads, indexLoads, keptSince, keptFor } }: Story): string {
   const told = [
-    dropped > 0 && `${countText(dropped)} older events of the file made way for these.`,
+    dropped > 0 && `${several(dropped, 'older event')} of the file made way for these.`,
     indexLoads > 0 &&
-      `${countText(indexLoads)} loads of index files name no failure of it; whether it was in them is not kept.`,
-    olderLoads > 0 && `${countText(olderLoads)} older loads are left out.`,
+      `No failure of it is named by ${several(indexLoads, 'load')} of index files; whether it was in them is not kept.`,
+    olderLoads > 0 && `${several(olderLoads, 'older load')} ${olderLoads === 1 ? 'is' : 'are'} left out.`,
     keptSince !== undefined &&
       `Workers keep attempts that failed and what left the store for ${keptFor ?? 'a while'}, all of it since ${timeText(Date.parse(keptSince))}.`,
   ];

@@ -58,13 +58,18 @@ test('from flags, from one file with both, from the environment, and flags count
   const env = { PRIMED_CERT_FILE: at('none.pem') };
   expect(certificateOf(files('alice.pem', 'alice.key'), env, https)).toEqual(shown);
   expect(certificateOf({}, { PRIMED_CERT_FILE: at('both.pem'), PRIMED_KEY_FILE: '' }, ' HTTPS://host')).toEqual(both);
+  // Each file for itself, as the help says.
+  expect(certificateOf({ cert: at('alice.pem') }, { PRIMED_KEY_FILE: at('alice.key') }, https)).toEqual(shown);
+  const other = { PRIMED_CERT_FILE: at('alice.pem'), PRIMED_KEY_FILE: at('other.key') };
+  expect(certificateOf({ key: at('alice.key') }, other, https)).toEqual(shown);
   expect(certificateOf({}, {}, https)).toBeUndefined();
+  expect(certificateOf({}, { PRIMED_KEY_FILE: at('alice.key') }, https)).toBeUndefined();
   // Of every command, also of one that asks a daemon without TLS.
   expect(certificateOf({}, env, 'http://localhost:1')).toBeUndefined();
 });
 
 test('what is wrong is said with what to do', () => {
-  expect(problem({ key: at('alice.key') })).toBe('--key: needs --cert beside it');
+  expect(problem({ key: at('alice.key') })).toBe('--key: needs --cert or PRIMED_CERT_FILE beside it');
   expect(problem(files('both.pem'), {}, 'localhost:1')).toContain(
     '--cert: is shown over TLS only, and localhost:1 has',
   );
@@ -75,6 +80,11 @@ test('what is wrong is said with what to do', () => {
   expect(problem(files('alice.pem', '.'))).toMatch(/^--key: cannot be read: EISDIR/);
   expect(problem(files('alice.pem', 'other.key'))).toMatch(/^--key: other\.key is not the key of alice\.pem/);
   expect(problem(files('alice.pem', 'secret.key'))).toMatch(/^--key: secret\.key has a passphrase.*openssl pkey/);
+  const otherKey = { PRIMED_KEY_FILE: at('other.key') };
+  expect(problem(files('alice.pem'), otherKey)).toMatch(/^PRIMED_KEY_FILE: other\.key is not the key of alice\.pem/);
+  const alicePem = { PRIMED_CERT_FILE: at('alice.pem') };
+  expect(problem({ key: at('other.key') }, alicePem)).toMatch(/^--key: other\.key is not the key of alice\.pem/);
+  expect(problem({ key: at('alice.key') }, alicePem, 'localhost:1')).toMatch(/^--key: is shown over TLS only/);
   const later = Date.now() + 3 * 86_400_000;
   expect(problem(files('both.pem'), {}, https, later)).toMatch(/^--cert: both\.pem has expired \(.*put a new one/);
   expect(problem({}, { PRIMED_CERT_FILE: at('alice.pem') })).toContain('PRIMED_CERT_FILE: alice.pem has no key in it');

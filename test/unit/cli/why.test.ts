@@ -80,3 +80,17 @@ test('of a directory fs stat tells; a path is one', async () => {
   expect(await why('s3://b/dir/')).toMatchObject({ code: 2, err: expect.stringContaining('primed fs stat') });
   expect(await why('nowhere')).toMatchObject({ code: 2, err: expect.stringContaining('not a UFS path') });
 });
+
+test('of one there is one: loads, events', async () => {
+  coordinator.jobs.jobs = [
+    snapshotOf('', { jobId: 'index' as JobId, source: { kind: 'index', path: '/lists/x' } }),
+    ...Array.from({ length: 21 }, (_, n) => snapshotOf('s3://b/dir/', { jobId: `${n}` as JobId })),
+  ];
+  coordinator.past = { told: [{ worker: 'w1', history: { ...noHistory, dropped: 1 } }], unanswered: [] };
+  const { out } = await why(path);
+  expect(out.split('\n').filter((line) => /^\d+ /.test(line))).toEqual([
+    '1 older event of the file made way for these.',
+    '1 load from index files, in which no failure of it is kept; whether it was in them is not.',
+    '1 older load is left out.',
+  ]);
+});
