@@ -20,6 +20,7 @@ import { LoadPhase } from './load-phase.ts';
 import { type JobDeps, type JobMarks, type RunContext, RunInterrupted } from './run-context.ts';
 import { type Figures, RunFigures } from './run-figures.ts';
 import { snapshotOf } from './snapshot.ts';
+import { UnsavedEnd } from './unsaved-end.ts';
 import { VerifyPhase } from './verify-phase.ts';
 
 /** Failures that stay in memory when the job has ended; the others are read from the store when they are asked for. */
@@ -47,6 +48,10 @@ export class JobRun {
   #verifyPhase: VerifyPhase | undefined;
   /** The last word is being written: nothing else may be. */
   #finishing = false;
+  readonly #unsavedEnd = new UnsavedEnd(async (record) => {
+    await this.#deps.store.putJob(record);
+    await this.#dropManifest();
+  });
   #resolveEnded!: (job: JobSnapshot) => void;
   #rejectEnded!: (error: PrimedError) => void;
   /** Resolves when the job has ended; rejects with STOPPING when the daemon goes down before. */
@@ -161,13 +166,16 @@ export class JobRun {
     this.#apply({ type: 'queued', reason });
   }
 
-  /** Resolves when nothing is in flight and STOPPED is durable; false: it had ended before. */
+  /**
+   * Resolves when nothing is in flight and STOPPED is durable; false: it had ended before. Rejects with STORE_IO where it is stopped
+   * and that could not be written down; asked again, it tries that again.
+   */
   async stop(): Promise<boolean> {
     await this.durable;
-    if (!this.active) return false;
+    if (!this.active) return this.#unsavedEnd.record === undefined ? false : this.#isStopped();
     if (this.#finishing) {
       await this.#workers.inTime(this.#driver ?? this.ended, 'the end of the job');
-      return this.#progress.state === 'STOPPED';
+      return this.#isStopped();
     }
     const { store, clock } = this.#deps;
     const asked = nextState(this.#progress, { type: 'stopRequested' }, clock.wallMs());
@@ -175,7 +183,7 @@ export class JobRun {
       this.#finishing = true;
       await this.#workers.endEarlier(this.#workers.stopDeadline());
       await this.#conclude(nextState(this.#progress, { type: 'stopRequested' }, clock.wallMs()), this.#live());
-      return !this.active;
+      return this.#isStopped();
     }
     this.#progress = asked;
     // Durable or not: when the daemon dies now, the job is found stopping, or was never answered for.
@@ -190,7 +198,23 @@ export class JobRun {
     const over = this.ended.catch(() => undefined);
     if (this.active && !this.#finishing) await this.#finish({ type: 'stopped' });
     else if (this.active) await this.#workers.inTime(over, 'the end of the job');
-    return this.#progress.state === 'STOPPED';
+    return this.#isStopped();
+  }
+
+  async #isStopped(): Promise<boolean> {
+    if (this.#progress.state !== 'STOPPED') return false;
+    await this.#unsavedEnd.saveStop();
+    return true;
+  }
+
+  /** Writes down how it has ended, where that has failed before. Rejects with STORE_IO. */
+  saveEnd(): Promise<void> {
+    return this.#unsavedEnd.save();
+  }
+
+  /** Its end is durable: before, it is what the next process goes on with. */
+  async #dropManifest(): Promise<void> {
+    await this.#deps.store.dropManifest(this.definition.number).catch((error: unknown) => this.#logStoreFailure(error));
   }
 
   /**
@@ -213,7 +237,7 @@ export class JobRun {
    * one, goes on with it. `ended` rejects with `why`.
    */
   async pause(limitMs: number, why = this.#goesDown()): Promise<void> {
-    if (!this.active) return;
+    if (!this.active) return this.saveEnd().catch((error: unknown) => this.#logStoreFailure(error));
     this.#pausing = true;
     this.#abort.abort();
     const untilMs = performance.now() + limitMs;
@@ -248,7 +272,7 @@ export class JobRun {
     if (!this.active) {
       const stored =
         allFailures && this.#progress.tally.failedFiles > this.#progress.tally.failures.length
-          ? store.job(this.definition.number)
+          ? (this.#unsavedEnd.record ?? store.job(this.definition.number))
           : undefined;
       return snapshotOf(this.definition, stored?.progress ?? this.#progress, this.#final ?? this.#figures.atRest);
     }
@@ -334,7 +358,7 @@ export class JobRun {
 
   /** The end is published when it is durable. */
   async #finish(event: JobEvent): Promise<void> {
-    const { store, clock, log } = this.#deps;
+    const { clock, log } = this.#deps;
     const { definition } = this;
     this.#finishing = true;
     this.#live();
@@ -364,16 +388,21 @@ export class JobRun {
       },
       'the job has ended',
     );
-    await store.dropManifest(definition.number).catch((error: unknown) => this.#logStoreFailure(error));
+    if (this.#unsavedEnd.record === undefined) await this.#dropManifest();
   }
 
-  /** The end is durable, then known to other coordinators, then told. */
+  /** The end is durable, then known to other coordinators, then told; one that cannot be written down is told, and written later. */
   async #conclude(ended: JobProgress, figures: Figures): Promise<void> {
     const { store, publish, log } = this.#deps;
     const { jobId } = this.definition;
     this.#finishing = true;
     this.#final = figures;
-    await store.putJob(this.#record(ended)).catch((error: unknown) => this.#logStoreFailure(error));
+    const record = this.#record(ended);
+    await store.putJob(record).catch((error: unknown) => {
+      this.#logStoreFailure(error);
+      // Where others are told of the end, that is the word that counts.
+      if (publish === undefined) this.#unsavedEnd.keep(record);
+    });
     try {
       await publish?.(snapshotOf(this.definition, ended, figures), this.claim);
     } catch (error) {

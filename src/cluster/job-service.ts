@@ -127,8 +127,7 @@ class LocalJobService implements OpenJobService {
   }
 
   async stop(handle: string, type: JobType = 'LOAD'): Promise<boolean> {
-    const job = this.#find(handle, type);
-    return job === undefined || !job.active ? false : job.stop();
+    return (await this.#find(handle, type)?.stop()) ?? false;
   }
 
   async limit(handle: string, bandwidthBytesPerSecond: number | undefined): Promise<boolean> {
@@ -247,6 +246,8 @@ class LocalJobService implements OpenJobService {
 
   #tick(): void {
     for (const job of this.#turns.running) job.tick();
+    // That it failed was said when the job ended.
+    for (const job of this.#jobs.values()) job.saveEnd().catch(() => undefined);
     this.#prune().catch((error: unknown) => this.#deps.log.error({ error }, 'old jobs could not be removed'));
   }
 

@@ -47,7 +47,8 @@ export interface JobService {
   free(path: string, options: { readonly dryRun: boolean }): Promise<SubmitResult>;
   /**
    * False: no such job is active. Resolves when nothing is in flight any more (within 2 s) and STOPPED is durable;
-   * rejects with STOP_PENDING once it is written down, with ETCD_UNAVAILABLE before.
+   * rejects with STOP_PENDING once it is written down, with ETCD_UNAVAILABLE before; with STORE_IO where it is stopped and that could not
+   * be written down.
    * @param job its path, index file, alias or id
    */
   stop(job: string, type?: JobType): Promise<boolean>;

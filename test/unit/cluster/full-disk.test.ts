@@ -4,15 +4,17 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { openRegistry, type Registrations, type Registry } from '../../../src/cluster/registry.ts';
+import { parseLoadOptions } from '../../../src/core/load-options.ts';
 import type { WorkerId } from '../../../src/core/types.ts';
 import { silent } from './fakes.ts';
-import { codeOf, ManualClock } from './stage.ts';
+import { cleanUp, codeOf, crash, ManualClock, dir as path, type Stage, staged, storedJobs, until } from './stage.ts';
 
 const disk = vi.hoisted(() => ({ full: false, refused: 0 }));
 vi.mock('lmdb', async (original) => {
   const lmdb = await original<typeof import('lmdb')>();
   const open = (options: Parameters<typeof lmdb.open>[0]) => {
     const root = lmdb.open(options);
+    if ((options as { readOnly?: boolean }).readOnly === true) return root;
     const batch = root.batch.bind(root);
     root.batch = (write) => {
       if (!disk.full) return batch(write);
@@ -25,6 +27,7 @@ vi.mock('lmdb', async (original) => {
 });
 
 const [w, other] = ['w', 'other'] as WorkerId[] as [WorkerId, WorkerId];
+const eventually = { timeout: 20_000, interval: 10 };
 const clock = new ManualClock();
 let dir: string;
 let registry: Registry & Registrations;
@@ -42,6 +45,7 @@ beforeEach(async () => {
 afterEach(async () => {
   disk.full = false;
   await registry.close();
+  await cleanUp();
   rmSync(dir, { recursive: true, force: true });
 });
 
@@ -93,4 +97,41 @@ test('what could not be written down is written with the next, and one that wait
   disk.full = false;
   await Promise.all([register(other, 2), registry.remove(other), registry.drain(w)]);
   expect(await found()).toEqual([{ id: w, drains: true }]);
+});
+
+/** A load whose worker holds on to its files. */
+async function underWay(): Promise<Stage> {
+  const stage = await staged(5);
+  stage.worker.flowing = false;
+  await stage.jobs.submit({ kind: 'path', path }, parseLoadOptions({}));
+  await until(() => stage.worker.pending.length > 0);
+  return stage;
+}
+
+test('a stop that could not be written down is refused, and is written when there is room again', async () => {
+  const stage = await underWay();
+  disk.full = true;
+  for (let attempt = 0; attempt < 2; attempt += 1)
+    expect(await codeOf(stage.jobs.stop(path))).toMatch(/STORE_IO: .* is stopped, but a restart would go on with it/);
+  expect(stage.jobs.snapshot(path)?.state).toBe('STOPPED');
+  disk.full = false;
+  expect(await stage.jobs.stop(path)).toBe(true);
+  expect((await storedJobs(stage)).map(({ progress }) => progress.state)).toEqual(['STOPPED']);
+  expect(await stage.jobs.stop(path)).toBe(false);
+});
+
+test('an end that could not be written down is written by itself when there is room again', async () => {
+  const stage = await underWay();
+  disk.full = true;
+  stage.worker.flowing = true;
+  stage.worker.release(5);
+  const { jobId } = stage.jobs.snapshot(path)!;
+  expect((await stage.jobs.ended(jobId)).state).toBe('FAILED');
+  const { refused } = disk;
+  await until(() => disk.refused > refused);
+  expect((await storedJobs(stage)).map(({ progress }) => progress.state)).toEqual(['RUNNING']);
+  disk.full = false;
+  await vi.waitFor(async () => expect((await storedJobs(stage))[0]?.progress.state).toBe('FAILED'), eventually);
+  const next = await crash(stage);
+  expect(next.jobs.snapshot(path)?.state).toBe('FAILED');
 });
