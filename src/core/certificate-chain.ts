@@ -15,9 +15,15 @@ export function certificatesIn(pem: string): X509Certificate[] {
 /** Node gives the chain of a connection away with the first certificate that is asked for: the next ones have nobody behind them. */
 const sentOnce = new WeakMap<TLSSocket, readonly X509Certificate[]>();
 
+/** Certificates of which is remembered what was sent with them; those that have shown nothing more need no place. */
+const mostRemembered = 4_000;
+/** By fingerprint, the oldest first: a resumed session has the certificate, and not those that were sent with it. */
+const sentBefore = new Map<string, readonly X509Certificate[]>();
+
 /**
  * What the other side of a connection has shown: its certificate, and those that were sent with it, each behind the one that it has
- * signed. Empty: none. Whoever wants that certificate asks here.
+ * signed. Empty: none. Whoever wants that certificate asks here. Of a session that is resumed it is what this process was sent when
+ * it began, if that is still known: so a port asks as soon as a connection is there.
  */
 export function sentOn(socket: TLSSocket): readonly X509Certificate[] {
   const before = sentOnce.get(socket);
@@ -32,8 +38,21 @@ export function sentOn(socket: TLSSocket): readonly X509Certificate[] {
     sent.push(next);
   }
   // Before the handshake there is none yet.
-  if (sent.length > 0) sentOnce.set(socket, sent);
-  return sent;
+  const [shown] = sent;
+  if (shown === undefined) return sent;
+  const all = socket.isSessionReused() ? (sentBefore.get(shown.fingerprint256) ?? sent) : sent;
+  // Of strangers nothing is: they would crowd out the others.
+  if (all === sent && socket.authorized) remember(shown.fingerprint256, sent);
+  sentOnce.set(socket, all);
+  return all;
+}
+
+function remember(fingerprint: string, sent: readonly X509Certificate[]): void {
+  sentBefore.delete(fingerprint);
+  if (sent.length < 2) return;
+  const [oldest] = sentBefore.keys();
+  if (sentBefore.size >= mostRemembered) sentBefore.delete(oldest!);
+  sentBefore.set(fingerprint, sent);
 }
 
 /**

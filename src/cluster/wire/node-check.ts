@@ -4,7 +4,7 @@ import type { IncomingMessage } from 'node:http';
 import type { TLSSocket } from 'node:tls';
 import { type LiveText, textOf } from '../../core/live.ts';
 import type { ServerTls } from '../../core/node-tls.ts';
-import { SignedBy } from './signed-by.ts';
+import { type Chain, SignedBy } from './signed-by.ts';
 
 /** What a port asks of the nodes that speak to it; nothing where both are absent. */
 export interface NodeAccess {
@@ -24,8 +24,10 @@ export type RequestCheck = (request: Pick<IncomingMessage, 'headers' | 'socket'>
  * @param whose what the sentence calls the token
  */
 export function nodeCheck({ clusterToken, certificates, ownTls }: NodeAccess, whose: string): RequestCheck | undefined {
-  const signedBy = new SignedBy();
-  if (certificates === true) return ({ socket }) => problemWithCertificate(socket as TLSSocket, ownTls, signedBy);
+  if (certificates === true) {
+    const known = { signedBy: new SignedBy(), before: new WeakMap() };
+    return ({ socket }) => problemWithCertificate(socket as TLSSocket, ownTls, known);
+  }
   return clusterToken === undefined ? undefined : tokenCheck(clusterToken, whose);
 }
 
@@ -39,6 +41,12 @@ export function tokenCheck(token: LiveText, whose: string): RequestCheck {
   };
 }
 
+interface Known {
+  readonly signedBy: SignedBy;
+  /** Of connections that are open: they outlive a change of the CA. */
+  readonly before: WeakMap<TLSSocket, Chain>;
+}
+
 /**
  * A resumed session of TLS 1.3 counts as authorized whether or not there ever was a certificate, so the certificate itself
  * is looked for as well.
@@ -46,16 +54,21 @@ export function tokenCheck(token: LiveText, whose: string): RequestCheck {
 function problemWithCertificate(
   socket: TLSSocket,
   ownTls: ServerTls | undefined,
-  signedBy: SignedBy,
+  { signedBy, before }: Known,
 ): string | undefined {
   if (socket.encrypted !== true) return 'The connection is not TLS, and nodes of this cluster show certificates.';
   const shown = Object.keys(socket.getPeerCertificate()).length > 0;
   const { peopleCa, nodeCa = '', revocations } = ownTls ?? {};
-  const chain = shown && (peopleCa ?? revocations) !== undefined ? signedBy.chainOf(socket, nodeCa) : undefined;
-  const isNodes = peopleCa === undefined || chain !== undefined;
+  const asksWho = (peopleCa ?? revocations) !== undefined;
+  const now = shown && asksWho ? signedBy.chainOf(socket, nodeCa) : undefined;
+  const chain = now ?? (peopleCa === undefined ? before.get(socket) : undefined);
+  // Of whom nobody knows who has signed him nobody knows either that he is not revoked.
+  const isNodes = !asksWho || chain !== undefined;
+  if (now !== undefined) before.set(socket, now);
   const revoked = chain && revocations?.problemOf(chain, Date.now());
   if (shown && socket.authorized && isNodes && revoked === undefined) return undefined;
-  const reason = socket.authorized ? (revoked ?? 'it is none of a node') : String(socket.authorizationError);
+  const unknown = peopleCa === undefined ? 'nobody knows who has signed it' : 'it is none of a node';
+  const reason = socket.authorized ? (revoked ?? unknown) : String(socket.authorizationError);
   const why = shown ? `is not accepted (${reason})` : 'is missing';
   return `The client certificate ${why}; nodes of this cluster show one that the CA of tls.ca_file has signed.`;
 }

@@ -3,16 +3,13 @@ import type { X509Certificate } from 'node:crypto';
 import type { TLSSocket } from 'node:tls';
 import { certificatesIn, chainTo, sentOn } from '../../core/certificate-chain.ts';
 
-/** Certificates of which is remembered who has signed them. */
-const mostKnown = 1000;
-
-type Chain = readonly X509Certificate[];
+export type Chain = readonly X509Certificate[];
 
 export class SignedBy {
   #ca = '';
   #roots: readonly X509Certificate[] = [];
-  /** By fingerprint: a resumed session has the certificate, and not those that were sent with it. */
-  readonly #known = new Map<string, Chain>();
+  /** By what was sent: every signature is checked once. */
+  #known = new WeakMap<readonly X509Certificate[], Chain>();
 
   /**
    * The certificate that the client of this connection has shown, with those above it; undefined: none of `ca` (PEM) has signed it,
@@ -22,20 +19,17 @@ export class SignedBy {
   chainOf(socket: TLSSocket, ca: string): Chain | undefined {
     if (!socket.authorized) return undefined;
     const sent = sentOn(socket);
-    const [shown] = sent;
-    if (shown === undefined) return undefined;
+    if (sent.length === 0) return undefined;
     if (ca !== this.#ca) {
       this.#ca = ca;
-      this.#known.clear();
+      this.#known = new WeakMap();
       this.#roots = certificatesIn(ca);
     }
-    const { fingerprint256 } = shown;
-    const known = this.#known.get(fingerprint256);
+    const known = this.#known.get(sent);
     if (known !== undefined) return known;
     const chain = chainTo(this.#roots, sent);
     if (chain === undefined) return undefined;
-    if (this.#known.size >= mostKnown) this.#known.clear();
-    this.#known.set(fingerprint256, chain);
+    this.#known.set(sent, chain);
     return chain;
   }
 }
