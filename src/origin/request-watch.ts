@@ -84,8 +84,10 @@ export async function watchedRequest<T>(
     ended(status === undefined || status < 300 ? undefined : causeOfStatus(status), status);
     return answer;
   } catch (error) {
-    const { cause, httpStatus } = failureOfSdk(error);
-    if (!isOurs()) ended(cause, httpStatus);
+    if (!isOurs()) {
+      const { cause, httpStatus } = failureOfSdk(error);
+      ended(cause, httpStatus);
+    }
     throw error;
   }
 }

@@ -29,7 +29,8 @@ const untrustedCodes: ReadonlySet<string> = new Set([
 
 interface SdkShape {
   name?: string;
-  code?: string;
+  /** Of a DOMException a number. */
+  code?: unknown;
   Code?: string;
   message?: string;
   cause?: unknown;
@@ -38,7 +39,9 @@ interface SdkShape {
 }
 
 export function failureOfSdk(error: unknown): OriginFailure {
-  const shape = (typeof error === 'object' && error !== null ? error : { message: String(error) }) as SdkShape;
+  const shape = reasonOf(
+    (typeof error === 'object' && error !== null ? error : { message: String(error) }) as SdkShape,
+  );
   const status = shape.$metadata?.httpStatusCode ?? shape.$response?.statusCode;
   const requestId = shape.$metadata?.requestId ?? shape.$response?.headers?.['x-amz-request-id'];
   const message = shape.message === undefined || shape.message === '' ? (shape.name ?? 'unknown error') : shape.message;
@@ -56,6 +59,12 @@ export function failureOfSdk(error: unknown): OriginFailure {
   const code = codeOf(shape);
   const hint = untrustedCodes.has(code) ? '; name its issuer by ca_file in [[ufs]] if you trust it' : '';
   return { cause: causeOfTransport(shape), message: code === 'EPROTO' ? tlsRefusal(message) : `${message}${hint}` };
+}
+
+/** Where a limit of time has passed the SDK says that its request was aborted, and behind that why. */
+function reasonOf(shape: SdkShape): SdkShape {
+  const why = (shape.cause ?? {}) as SdkShape;
+  return shape.name === 'AbortError' && why.name === 'TimeoutError' ? why : shape;
 }
 
 /** OpenSSL writes `…:error:0A00010B:SSL routines:ssl3_get_record:wrong version number:file.c:350:` and a line feed. */
@@ -80,7 +89,8 @@ function s3CodeOf(shape: SdkShape, status: number): string | undefined {
 }
 
 function codeOf(shape: SdkShape): string {
-  return shape.code ?? ((shape.cause ?? {}) as SdkShape).code ?? '';
+  const codes = [shape.code, ((shape.cause ?? {}) as SdkShape).code];
+  return codes.find((code) => typeof code === 'string') ?? '';
 }
 
 function causeOfTransport(shape: SdkShape): FailureCause {
@@ -97,6 +107,8 @@ function causeOfTransport(shape: SdkShape): FailureCause {
   // Before the name: the SDK calls a reset a TimeoutError too.
   if (resetCodes.has(code)) return 'reset';
   if (code === 'ETIMEDOUT') return 'connect-timeout';
+  if (code === 'UND_ERR_HEADERS_TIMEOUT') return 'first-byte-timeout';
+  if (code === 'UND_ERR_BODY_TIMEOUT') return 'stall';
   if (shape.name === 'TimeoutError')
     return /connection|socket/i.test(shape.message ?? '') ? 'connect-timeout' : 'first-byte-timeout';
   return 'protocol';

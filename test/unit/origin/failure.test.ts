@@ -93,6 +93,12 @@ test.each([
   [{ name: 'Error', code: 'ENOTFOUND', message: 'x' }, 'connect'],
   [{ name: 'Error', message: 'self-signed certificate' }, 'connect'],
   [{ name: 'AbortError', message: 'x' }, 'cancelled'],
+  [{ name: 'AbortError', message: 'x', cause: new DOMException('y', 'AbortError') }, 'cancelled'],
+  // What `AbortSignal.timeout` gives, as it is and as the SDK hands it on.
+  [new DOMException('y', 'TimeoutError'), 'first-byte-timeout'],
+  [{ name: 'AbortError', message: 'x', cause: new DOMException('y', 'TimeoutError') }, 'first-byte-timeout'],
+  [{ name: 'HeadersTimeoutError', code: 'UND_ERR_HEADERS_TIMEOUT', message: 'x' }, 'first-byte-timeout'],
+  [{ name: 'BodyTimeoutError', code: 'UND_ERR_BODY_TIMEOUT', message: 'x' }, 'stall'],
   [{ name: 'NotFound', message: 'UnknownError', $metadata: { httpStatusCode: 404, requestId: 'R' } }, 'missing'],
   ['text', 'protocol'],
 ])('an SDK error %# is classified', (error, cause) => {

@@ -54,6 +54,36 @@ test('listings and looks, those that are throttled and tried again, and what is 
   expect(of('PUT')).toMatchObject({ requests: 1, answers: 1, classes: { '2xx': 1 } });
 });
 
+/** Stopped once the origin has it, which would answer a while later. */
+async function stopped(ask: (signal: AbortSignal) => Promise<unknown>, why: unknown): Promise<unknown> {
+  const id = origin.setFault({ fault: { kind: 'latency', delayMs: 30_000 }, operation: 'HeadObject', times: 1 });
+  const stop = new AbortController();
+  const failure = ask(stop.signal).then(
+    () => 'answered',
+    (error: unknown) => error,
+  );
+  await expect.poll(() => origin.fired(id), { timeout: 20_000 }).toBe(1);
+  stop.abort(why);
+  return failure;
+}
+
+test('a limit of time that passes is the doing of the origin, whichever way it was asked; a call that nobody wants is not', async () => {
+  const of = await opened();
+  const path = `s3://${origin.bucket}/data/one.bin` as UfsPath;
+  const version = await origins.head(path);
+  const [head, part] = [
+    (signal: AbortSignal) => origins.head(path, signal),
+    (signal: AbortSignal) => origins.part(version, 1, signal),
+  ];
+  // As AbortSignal.timeout gives it.
+  const passed = () => new DOMException('The operation was aborted due to timeout', 'TimeoutError');
+  expect(await stopped(head, passed())).toMatchObject({ code: 'ORIGIN_TIMEOUT' });
+  expect(await stopped(part, passed())).toMatchObject({ name: 'AbortError' });
+  expect(of('HEAD')).toMatchObject({ requests: 3, answers: 1, failures: { slow: 2 }, classes: { none: 2 } });
+  for (const ask of [head, part]) await stopped(ask, new DOMException('x', 'AbortError'));
+  expect(of('HEAD')).toMatchObject({ requests: 3 });
+});
+
 test('an origin that is not there has not answered', async () => {
   const of = await opened();
   const path = `s3://${origin.bucket}/data/` as UfsPath;
