@@ -60,8 +60,8 @@ export class JobLimits {
           hold.map(({ grown }) => grown),
           { listing, waits: this.#waits },
         )
-      : // Where no worker has anything to say, the job is what the coordinator knows of it.
-        listing && hold.every(({ grown }) => totalOf(grown) === 0)
+      : // Where no worker has ever had anything to say, the job is what the coordinator knows of it.
+        listing && [...words.values()].every(({ sums }) => totalOf(sums) === 0)
         ? this.#waits
         : undefined;
     if (weights !== undefined) this.#waits = {};

@@ -36,3 +36,19 @@ it('forgets a worker that says nothing any more', () => {
     limits.look(ms, saying({ gone: { 'disk-write': 1 }, here: { work: ms + 1 } }), false);
   expect(limits.recent).toEqual([{ cause: 'scheduler', share: 1, detail: 'waiting for work' }]);
 });
+
+it('takes no worker that is silent for long during a listing for one that has nothing to say', () => {
+  const limits = new JobLimits({});
+  // The worker does not come to speak between 2 s and 12 s.
+  for (let ms = 0; ms <= 12_000; ms += 500) {
+    const transfer = ms <= 2_000 || ms === 12_000 ? ms : 2_000;
+    limits.look(ms, saying({ w: { transfer } }), true, { listing: 500 });
+  }
+  expect(limits.sums).toEqual({ transfer: 12_000 });
+});
+
+it('a listing that no worker has begun to work for is what the coordinator knows of it', () => {
+  const limits = new JobLimits({});
+  for (let ms = 0; ms <= 3_000; ms += 500) limits.look(ms, saying({ w: { transfer: 0 } }), true, { listing: 500 });
+  expect(limits.sums).toEqual({ listing: 3_000 });
+});
