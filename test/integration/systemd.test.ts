@@ -30,6 +30,14 @@ it.each(names)('%s has nothing that systemd does not understand', (name) => {
   expect([status, stderr]).toEqual([0, '']);
 });
 
+it.each(names)('%s starts again after a SIGHUP that ended it, which systemd takes for a clean end', (name) => {
+  const file = join(folder.path, name);
+  expect(readFileSync(file, 'utf8')).toMatch(/^RestartForceExitStatus=SIGHUP$/m);
+  const wrong = join(folder.path, `signal-${name}`);
+  writeFileSync(wrong, readFileSync(file, 'utf8').replace('=SIGHUP', '=SIGHANGUP'));
+  expect(spawnSync('systemd-analyze', ['verify', wrong], { encoding: 'utf8' }).stderr).toMatch(/SIGHANGUP/);
+});
+
 it.each(names)('a word that systemd does not know in %s is found', (name) => {
   const wrong = join(folder.path, `wrong-${name}`);
   writeFileSync(wrong, readFileSync(join(folder.path, name), 'utf8').replace('NoNewPrivileges=', 'NoNewPrivilege='));
