@@ -99,9 +99,15 @@ export class SegmentLoad {
     }
   }
 
-  /** Who lacked room goes on with what it has, also where others have joined since: those copy it then. */
+  /**
+   * Who lacked room goes on with what it has, also where others have joined since: those copy it then. Who has nothing of it
+   * gets it only as its owner; who drains finishes only what is nearly there.
+   */
   async #goOn({ worker, owners, outcome }: FirstStep): Promise<SegmentOutcome | undefined> {
     if (!lacksRoom(outcome)) return this.#learn({ worker }, outcome, owners);
+    const has = bytesOf(outcome);
+    const takes = this.#takers().some(({ link }) => link === worker.link);
+    if (has <= (takes ? 0 : this.#segment.length / 2)) return undefined;
     const again = await this.#loadAt(worker, { hasty: this.#order.hasty });
     return again !== 'lost' && lacksRoom(again) ? undefined : this.#learn({ worker }, again, owners);
   }
@@ -165,7 +171,8 @@ export class SegmentLoad {
       this.#placed(worker, outcome);
       return undefined;
     }
-    this.#kept.set(worker.id, outcome.loadedBytes + outcome.skippedBytes);
+    // An outcome that was not the worker's says nothing of what it has.
+    if (bytesOf(outcome) > 0) this.#kept.set(worker.id, bytesOf(outcome));
     switch (failureOf(outcome)) {
       case 'source':
         this.#notCopied(step, outcome, owners);
@@ -265,7 +272,7 @@ async function loadAt(
       const outcome = await member.link.load(runId, segment, how);
       if (!lacksRoom(outcome) || attempt === roomAttempts) return outcome;
       // It was planned elsewhere, or its room was taken by one that was: what it lacks is reserved here, or refused.
-      const lacking = segment.length - outcome.loadedBytes - outcome.skippedBytes;
+      const lacking = segment.length - bytesOf(outcome);
       await member.link.reserveMore(runId, alignUp(lacking));
     }
   } catch (error) {
@@ -275,6 +282,10 @@ async function loadAt(
 
 function lacksRoom({ error }: SegmentOutcome): boolean {
   return error?.code === 'STORE_NO_ROOM';
+}
+
+function bytesOf({ loadedBytes, skippedBytes }: SegmentOutcome): number {
+  return loadedBytes + skippedBytes;
 }
 
 function byName(worker: Member, outcome: SegmentOutcome): SegmentOutcome {

@@ -96,7 +96,7 @@ export class FakeLink implements WorkerLink {
   delay: (segment: Segment) => Promise<void> = () => Promise.resolve();
   /** Code of the error that loads here end with. */
   failing: ErrorCode | undefined;
-  /** What it says that it has kept of a copy that failed. */
+  /** What it says that it has kept of a copy that failed, or of what lacks room. */
   keptBytes = 0;
   /** Segments that it sets aside, when they are asked for in haste. */
   setsAside: (segment: Segment) => Promise<boolean> = async () => false;
@@ -225,7 +225,10 @@ export class FakeLink implements WorkerLink {
         ? { ...nothing('loaded'), loadedBytes: length }
         : { ...nothing('skipped'), skippedBytes: length };
     const left = (this.reserved.get(run) ?? 0) - alignUp(length);
-    if (left < 0) return { ...nothing('failed'), error: { code: 'STORE_NO_ROOM', message: `${this.id} is full` } };
+    if (left < 0) {
+      const error = { code: 'STORE_NO_ROOM', message: `${this.id} is full` } as const;
+      return { ...nothing('failed'), loadedBytes: this.keptBytes, error };
+    }
     const ledger = this.#ledger(run);
     if (source === undefined) {
       if (!this.#source.fetch(segment)) return nothing('changed');

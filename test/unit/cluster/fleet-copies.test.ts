@@ -102,6 +102,28 @@ describe('a replica', () => {
     }
   });
 
+  test('that has a part asks for the rest, also where it did not reach the next source', async () => {
+    const cluster = new FakeCluster(...names, 'e');
+    const fleet = await begun(cluster, { replicas: 2, ...large });
+    for (let at = 0; at < 8; at += 1) {
+      const file = entryOf(`s3://b/part${at}`, 16 * MiB);
+      await reserved(fleet, [file]);
+      const [first, second] = fleet.claimOf(run, file).workers.map((id) => cluster.link(id));
+      // They were heard to have it, and have not. Two are asked, and then the last of them.
+      const holders = cluster.live().filter(({ link }) => link !== first && link !== second);
+      second!.delay = async () => {
+        second!.keptBytes = second!.keptBytes === 0 ? 8 * MiB : 0;
+      };
+      const before = second!.progress(run).ledger.originBytes;
+      const outcome = await fleet.load(run, file, { hasty: false, holders: new Map([[0, holders]]) });
+      expect(outcome.result).toBe('loaded');
+      expect(second!.copies.length).toBeGreaterThan(1);
+      expect(second!.progress(run).ledger.originBytes - before).toBe(16 * MiB);
+      second!.delay = async () => undefined;
+      second!.keptBytes = 0;
+    }
+  });
+
   test('whose source is lost is copied from another that has it, and not from the origin', async () => {
     const cluster = new FakeCluster(...names);
     const fleet = await begun(cluster, { replicas: 3 });

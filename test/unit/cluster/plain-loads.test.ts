@@ -106,26 +106,59 @@ test('what a worker had under way that is lost is loaded on others, and nothing 
   expect(difference(fleet.progress(run).ledger)).toBe(0);
 });
 
-test('a file that lacked room is loaded where it began when others have joined, and those copy it', async () => {
+async function lackedRoom({ keptBytes, drains }: { keptBytes: number; drains: boolean }) {
   const cluster = new FakeCluster('a');
   const fleet = await begun(cluster);
   const some = files(60, small);
   const first = cluster.link('a');
+  first.keptBytes = keptBytes;
   // Nothing is reserved yet, and they join before that is heard.
   first.delay = async () => {
     await new Promise((resolve) => setImmediate(resolve));
-    if (cluster.links.size === 1) for (const name of ['b', 'c']) cluster.join(name);
+    if (cluster.links.size > 1) return;
+    if (drains) cluster.draining.add(first.id);
+    for (const name of ['b', 'c']) cluster.join(name);
   };
   const outcomes = await handedOut(fleet, some);
   expect(new Set(outcomes.map(({ result }) => result))).toEqual(new Set(['loaded']));
   expect(first.begun).toBe(60);
-  expect(first.progress(run).ledger.originBytes).toBe(60 * small);
-  for (const name of ['b', 'c']) {
-    const { originBytes, peerBytes } = cluster.link(name).progress(run).ledger;
-    expect([originBytes, peerBytes > 5 * small]).toEqual([0, true]);
-  }
   expectSentOnce(cluster, some);
-});
+  const others = ['b', 'c'].map((name) => cluster.link(name));
+  const ledgerOf = (link: FakeLink) => link.progress(run).ledger;
+  return { cluster, first, others, ledgerOf };
+}
+
+test.each([
+  [1, false],
+  [small - 1, true],
+])(
+  'a file that lacked room, with %d bytes there, is loaded where it began when others have joined, and those copy it; it drains: %s',
+  async (keptBytes, drains) => {
+    const { first, others, ledgerOf } = await lackedRoom({ keptBytes, drains });
+    expect(ledgerOf(first).originBytes).toBe(60 * small);
+    for (const link of others) {
+      const { originBytes, peerBytes } = ledgerOf(link);
+      expect([originBytes, peerBytes > 5 * small]).toEqual([0, true]);
+    }
+  },
+);
+
+test.each([
+  [0, false],
+  [0, true],
+  [small / 2, true],
+])(
+  'a file that lacked room, with no more than %d bytes there, is loaded by whom it belongs to when others have joined, and nowhere else; it drains: %s',
+  async (keptBytes, drains) => {
+    const { cluster, first, others, ledgerOf } = await lackedRoom({ keptBytes, drains });
+    const loaded = [first, ...others].map((link) => link.disk.segments.size);
+    expect(loaded.reduce((sum, count) => sum + count)).toBe(60);
+    for (const link of others) expect(link.disk.segments.size).toBeGreaterThan(5);
+    expect(first.disk.segments.size > 5).toBe(!drains);
+    if (drains) expect([first.disk.segments.size, first.reserved.size]).toEqual([0, 0]);
+    for (const { id } of cluster.links.values()) expect(ledgerOf(cluster.link(id)).peerBytes).toBe(0);
+  },
+);
 
 test('files that were claimed before a worker joined go to who they belong to by then', async () => {
   const cluster = new FakeCluster('a', 'b');
