@@ -110,10 +110,18 @@ export async function openCoordinatorSide(base: NodeBase): Promise<void> {
   });
 }
 
-/** Those beside the job store, which sees to it by itself. */
-async function takeDatabases({ dataDir, workersDir }: NodeBase['config']): Promise<void> {
-  for (const kind of ['limits', 'pins'] as const) await takeWhatIsOnDisk(join(dataDir, kind), kind);
-  await takeWhatIsOnDisk(workersDir, 'workers');
+/** Those that this node opens beside the job store, which sees to it by itself. */
+export async function takeDatabases({
+  role,
+  cluster,
+  dataDir,
+  workersDir,
+}: Pick<NodeBase['config'], 'role' | 'cluster' | 'dataDir' | 'workersDir'>): Promise<void> {
+  // With etcd they lie there, and what is here of a time before is nobody's.
+  if (cluster.etcd === undefined) {
+    for (const kind of ['limits', 'pins'] as const) await takeWhatIsOnDisk(join(dataDir, kind), kind);
+    if (role === 'coordinator') await takeWhatIsOnDisk(workersDir, 'workers');
+  }
   // Without them curves begin anew, and a damaged one is told of when it is opened.
   await takeWhatIsOnDisk(join(dataDir, 'rates'), 'rates').catch(() => undefined);
 }

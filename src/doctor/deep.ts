@@ -7,7 +7,7 @@ import { type Finding, fail, ok, warn } from '../core/finding.ts';
 import { formatSize } from '../core/sizes.ts';
 import { lockFolder } from '../platform/index.ts';
 import { checkDatabase, dataName } from '../store/database-file.ts';
-import { IndexDb, indexFormat } from '../store/index-db.ts';
+import { IndexDb, indexFormat, NoIndexYet } from '../store/index-db.ts';
 import { type OnWalked, type WalkFault, type WalkFound, type WalkResult, walkIndex } from '../store/index-walk.ts';
 import { lockName } from '../store/open.ts';
 
@@ -34,8 +34,7 @@ const faults: Readonly<
 /** Nothing is changed. @param onWalked rows so far, and how many there are */
 export async function examineIndex({ indexDir }: Pick<Config, 'indexDir'>, onWalked: OnWalked): Promise<Finding[]> {
   // Not even a lock is made where there is nothing, in a folder that may be another user's.
-  if (![dataName, lockName].every((name) => existsSync(join(indexDir, name))))
-    return [ok(check, `there is none in ${indexDir} yet`)];
+  if (![dataName, lockName].every((name) => existsSync(join(indexDir, name)))) return noneYet(indexDir);
   checkDatabase(indexDir, 'index');
   let lockFd: number;
   try {
@@ -58,11 +57,16 @@ export async function examineIndex({ indexDir }: Pick<Config, 'indexDir'>, onWal
   }
 }
 
+function noneYet(indexDir: string): Finding[] {
+  return [ok(check, `there is none in ${indexDir} yet`)];
+}
+
 async function walked(indexDir: string, onWalked: OnWalked): Promise<Finding[]> {
   let index: IndexDb;
   try {
     index = new IndexDb(indexDir, { readOnly: true });
   } catch (error) {
+    if (error instanceof NoIndexYet) return noneYet(indexDir);
     const format =
       error instanceof PrimedError && error.code === 'STORE_VERSION' ? Number(error.facts.format) : undefined;
     if (format === undefined || format > indexFormat) throw error;

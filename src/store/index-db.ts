@@ -65,6 +65,14 @@ export interface StoreEntry {
   readonly state: 'creating' | 'ready';
 }
 
+/** What was to be read is not there yet: the first start was interrupted before its first commit. */
+export class NoIndexYet extends Error {
+  constructor(dir: string) {
+    super(`there is no index in ${dir} yet`);
+    this.name = 'NoIndexYet';
+  }
+}
+
 export class IndexDb {
   readonly dir: string;
   readonly meta: Table;
@@ -83,7 +91,7 @@ export class IndexDb {
 
   /**
    * Opens or creates the index; for reading only, opens one that is there. Throws STORE_VERSION, STORE_FOREIGN, STORE_CORRUPT,
-   * STORE_IO; then nothing was changed.
+   * STORE_IO, and for reading only NoIndexYet; then nothing was changed.
    */
   constructor(dir: string, { readOnly = false }: { readonly readOnly?: boolean } = {}) {
     this.dir = dir;
@@ -107,8 +115,14 @@ export class IndexDb {
       throw new PrimedError('STORE_IO', message, { dir }, { cause: error });
     }
     this.#dataPath = realpathSync(join(dir, dataName));
-    this.meta = this.#root.openDB('meta', options);
-    const format = this.getMeta<number>('format');
+    // For reading only, a table that is not there is none. The format is written after all of them were made.
+    const meta: Table | undefined = this.#root.openDB('meta', options);
+    this.meta = meta;
+    const format = meta === undefined ? undefined : this.getMeta<number>('format');
+    if (readOnly && format === undefined) {
+      void this.#root.close();
+      throw new NoIndexYet(dir);
+    }
     if (format !== undefined && format !== indexFormat) {
       void this.#root.close();
       throw refusal({ dir, kind: 'index', format: indexFormat, steps: indexSteps }, format);

@@ -6,7 +6,7 @@
  * So a `data.mdb` without a head is one that was damaged, never a first start that was interrupted: that leaves a `creating.mdb`,
  * which never held a row, and which the next start makes anew.
  */
-import { existsSync, renameSync, rmSync } from 'node:fs';
+import { existsSync, readlinkSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { open } from 'lmdb';
 import { PrimedError } from '../core/errors.ts';
@@ -18,11 +18,27 @@ export const creatingName = 'creating.mdb';
 /**
  * Before LMDB opens the database for writing: one that is there is looked at, one that is not is made. The folder is there, and
  * no other process makes one in it meanwhile: the caller has a lock.
- * Throws STORE_FOREIGN, STORE_CORRUPT, and then nothing was changed; STORE_IO.
+ * Throws STORE_FOREIGN, STORE_CORRUPT, STORE_IO; then nothing was changed.
  */
 export function prepareDatabase(dir: string, kind: DatabaseKind): void {
   checkDatabase(dir, kind);
-  if (!existsSync(join(dir, dataName))) makeEmpty(dir, kind);
+  const path = join(dir, dataName);
+  if (existsSync(path)) return;
+  const target = linkOf(path);
+  if (target !== undefined) {
+    const message = `${databases[kind].what} is not there: ${path} is a link to ${target}, where nothing is. Nothing was touched: mount what it leads to and start again; or remove the link, and an empty one is made`;
+    throw new PrimedError('STORE_IO', message, { dir });
+  }
+  makeEmpty(dir, kind);
+}
+
+/** Where a link leads; undefined: it is none, or cannot be looked at. */
+function linkOf(path: string): string | undefined {
+  try {
+    return readlinkSync(path);
+  } catch {
+    return undefined;
+  }
 }
 
 function makeEmpty(dir: string, kind: DatabaseKind): void {

@@ -9,6 +9,7 @@ import {
   readlinkSync,
   rmSync,
   statSync,
+  symlinkSync,
   truncateSync,
   writeFileSync,
 } from 'node:fs';
@@ -21,12 +22,15 @@ import { openLimitsStore, openPinsStore } from '../../../src/cluster/limits-stor
 import { openRatesStore } from '../../../src/cluster/rates-store.ts';
 import { openRegistry } from '../../../src/cluster/registry.ts';
 import { upgradeJobStore } from '../../../src/cluster/upgrade-job-store.ts';
+import { takeDatabases } from '../../../src/coordinator-side.ts';
 import { PrimedError } from '../../../src/core/errors.ts';
+import { examineIndex } from '../../../src/doctor/deep.ts';
 import { systemClock } from '../../../src/platform/index.ts';
 import { checkDatabase, dataName, isAheadOfDisk } from '../../../src/store/database-file.ts';
 import { damageOfTrees } from '../../../src/store/database-format.ts';
 import { IndexDb } from '../../../src/store/index-db.ts';
 import { creatingName, prepareDatabase } from '../../../src/store/new-database.ts';
+import { lockName } from '../../../src/store/open.ts';
 import { PathIds } from '../../../src/store/path-ids.ts';
 import { projectRoot, temporaryFolder } from '../../support/files.ts';
 import { memoryLog } from '../../support/store-fixture.ts';
@@ -259,6 +263,31 @@ describe('one that is not there', () => {
     }
   });
 
+  it('is not made where a link leads to what is not mounted', () => {
+    const dir = emptied();
+    symlinkSync('/nowhere/data.mdb', join(dir, dataName));
+    expect(() => new JobStore(dir)).toThrow(
+      expect.objectContaining({
+        code: 'STORE_IO',
+        message: expect.stringMatching(/is a link to \/nowhere\/data.mdb, where nothing is.*mount/),
+      }),
+    );
+    expect(readdirSync(dir)).toEqual([dataName]);
+    expect(readlinkSync(join(dir, dataName))).toBe('/nowhere/data.mdb');
+  });
+
+  it('is none yet to the deep look, as long as the first start has not come to its format', async () => {
+    const dir = emptied();
+    writeFileSync(join(dir, lockName), '');
+    prepareDatabase(dir, 'index');
+    const none = [expect.objectContaining({ level: 'ok', what: expect.stringContaining('there is none') })];
+    const look = () => examineIndex({ indexDir: dir }, () => undefined);
+    expect(await look()).toEqual(none);
+    // Its tables are made one after the other.
+    await new IndexDb(dir).close();
+    expect(await look()).toEqual(none);
+  });
+
   it('says why it cannot be made, and leaves none', () => {
     const dir = emptied();
     mkdirSync(join(dir, creatingName));
@@ -270,6 +299,24 @@ describe('one that is not there', () => {
     );
     expect(existsSync(join(dir, dataName))).toBe(false);
   });
+});
+
+it('one that this node does not open does not keep it from its start', async () => {
+  const dataDir = emptied();
+  const put = (name: string): void => {
+    mkdirSync(join(dataDir, name));
+    writeFileSync(join(dataDir, name, dataName), whole.subarray(0, pageBytes));
+  };
+  const start = (role: 'standalone' | 'coordinator', etcd?: object) =>
+    takeDatabases({ role, cluster: { etcd } as never, dataDir, workersDir: join(dataDir, 'workers') });
+  const corrupt = expect.objectContaining({ code: 'STORE_CORRUPT' });
+  put('workers');
+  await start('standalone');
+  await start('coordinator', {});
+  await expect(start('coordinator')).rejects.toEqual(corrupt);
+  put('limits');
+  await start('coordinator', {});
+  await expect(start('standalone')).rejects.toEqual(corrupt);
 });
 
 it('ids of paths are made anew', async () => {
