@@ -30,6 +30,9 @@ const at = '{{ $labels.instance }}';
 const percent = '{{ $value | humanizePercentage }}';
 const count = '{{ $value | humanize }}';
 
+/** A second: three a minute. One of a few listings that is throttled, and answered at the next attempt, is nothing to do about. */
+const throttledLeast = 0.05;
+
 /** Failures that say that the origin, or the way to it, is not well. */
 const originTrouble = '{cause=~"connect|connect-timeout|first-byte-timeout|stall|reset|short|protocol|server"}';
 
@@ -213,7 +216,7 @@ export const alerts: readonly Alert[] = [
     name: 'PrimedOriginThrottles',
     group: 'origin',
     severity: 'warning',
-    expr: `${rate('originOperationsThrottled')} / sum without (code) (${rate('originOperations')}) > 0.05`,
+    expr: `(${rate('originOperationsThrottled')} / sum without (code) (${rate('originOperations')}) > 0.05) and ${rate('originOperationsThrottled')} > ${throttledLeast}`,
     for: '10m',
     summary: `{{ $labels.origin }} refuses ${percent} of the requests of ${at} ({{ $labels.operation }}) as too many`,
     description:

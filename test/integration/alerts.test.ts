@@ -186,6 +186,12 @@ const cases: Readonly<Record<Alert['name'], Case>> = {
         'primed_origin_operations_total{origin="s3://b/",operation="LIST",code="2xx"}': '0+60x60',
         'primed_origin_operations_throttled_total{origin="s3://b/",operation="LIST"}': '0+1x60',
       },
+      // A few listings, of each a page that is throttled and had at the next attempt.
+      {
+        'primed_origin_operations_total{origin="s3://b/",operation="LIST",code="2xx"}': '0+1x60',
+        'primed_origin_operations_total{origin="s3://b/",operation="LIST",code="5xx"}': '0+1x60',
+        'primed_origin_operations_throttled_total{origin="s3://b/",operation="LIST"}': '0+1x60',
+      },
     ],
   },
   PrimedOriginFails: oneOf('origin', 'primed_origin_failures_total{cause="reset"}'),
