@@ -28,6 +28,7 @@ import { RemoteLink } from './cluster/wire/remote-link.ts';
 import { WorkerRates } from './cluster/worker-rates.ts';
 import { isMember } from './core/membership.ts';
 import type { PeerOrder } from './core/peers.ts';
+import { rateWindowMs } from './core/rate.ts';
 import type { PinList } from './core/retention.ts';
 import type { WorkerId } from './core/types.ts';
 import { etcdJobs, etcdLimits, etcdPins, etcdRegistry } from './etcd-nodes.ts';
@@ -87,8 +88,9 @@ export async function openCoordinatorSide(base: NodeBase): Promise<void> {
   showJobs(telemetry, jobs, systemClock);
   const { registry, registrations, past } = opened;
   const source = opened.source ?? filesOfCluster(base, members);
-  const figures = figuresOf(base);
-  const ownUses = originUses(base.originCounts, () => systemClock.monotonicMs());
+  // Nobody looks while no console is open.
+  const figures = figuresOf(base, rateWindowMs);
+  const ownUses = originUses(base.originCounts, () => systemClock.monotonicMs(), rateWindowMs);
   const rates = openRatesStore(join(config.dataDir, 'rates'), log);
   if (rates !== undefined) opened.rates = rates;
   opened.api = buildApiServer({

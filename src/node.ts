@@ -122,14 +122,15 @@ export interface KnownWorkers {
   readonly order?: () => PeerOrder;
 }
 
-/** Of the worker in this process, as soon as it is open. */
-export function figuresOf({
-  originCounts,
-  opened: { store, lanes, servingCounters: serving, worker },
-}: NodeBase): (() => WorkerFigures) | undefined {
+/** Of the worker in this process, as soon as it is open. @param anewAfterMs as of `originUses` */
+export function figuresOf(
+  { originCounts, opened: { store, lanes, servingCounters: serving, worker } }: NodeBase,
+  anewAfterMs?: number,
+): (() => WorkerFigures) | undefined {
   if (store === undefined || lanes === undefined || serving === undefined || worker === undefined) return undefined;
   const now = (): number => systemClock.monotonicMs();
-  return workerFigures({ store, lanes, serving, origins: originUses(originCounts, now), now });
+  const origins = originUses(originCounts, now, anewAfterMs);
+  return workerFigures({ store, lanes, serving, origins, now, ...(anewAfterMs !== undefined && { anewAfterMs }) });
 }
 
 /** By what this node is let in by others, and whom it trusts. */

@@ -1,6 +1,6 @@
 /** What a worker says of itself to its coordinator, of its store and its counters; a daemon alone says it to its own console. */
 import type { WorkerFigures } from './core/membership.ts';
-import { type OriginUse, originTroubles } from './core/origin-use.ts';
+import { type OriginOperation, type OriginUse, originTroubles } from './core/origin-use.ts';
 import { addSample, type RateWindow, rateOf } from './core/rate.ts';
 import type { OriginCounts, OriginTotals } from './origin/origin-counts.ts';
 import type { Store } from './store/types.ts';
@@ -14,11 +14,14 @@ export function workerFigures(of: {
   readonly serving: ServingCounters;
   readonly origins: () => OriginUse[];
   readonly now: () => number;
+  /** As of `originUses`. */
+  readonly anewAfterMs?: number;
 }): () => WorkerFigures {
-  const received = meter(of.now);
-  const served = meter(of.now);
-  const failed = meter(of.now);
-  const throttled = meter(of.now);
+  const { now, anewAfterMs = Number.POSITIVE_INFINITY } = of;
+  const received = meter(now, { anewAfterMs });
+  const served = meter(now, { anewAfterMs });
+  const failed = meter(now, { anewAfterMs });
+  const throttled = meter(now, { anewAfterMs });
   return () => {
     const { capacityBytes, freeBytes, files, reservedBytes, pinnedBytes, heldBytes } = of.store.usage();
     return {
@@ -37,18 +40,30 @@ export function workerFigures(of: {
   };
 }
 
-/** Those that were asked for something of late, of whatever kind. */
-export function originUses({ totals: origins }: Pick<OriginCounts, 'totals'>, now: () => number): () => OriginUse[] {
+/** The first byte of a write comes when the whole of it has been sent: that says how long it is. */
+const isRead = (operation: OriginOperation): boolean => ['GET', 'HEAD', 'LIST'].includes(operation);
+
+/**
+ * Those that were asked for something of late, of whatever kind.
+ * @param anewAfterMs of who looks now and then: what was since a look longer ago is not of late, and rates begin anew
+ */
+export function originUses(
+  { totals: origins }: Pick<OriginCounts, 'totals'>,
+  now: () => number,
+  anewAfterMs = Number.POSITIVE_INFINITY,
+): () => OriginUse[] {
   const meters = new Map<string, (name: string, total: number) => number>();
   let lookedMs = now();
   return () => {
     const beforeMs = lookedMs;
     lookedMs = now();
     return [...origins].flatMap(([origin, operations]) => {
-      const sum = (figure: (of: OriginTotals) => number): number =>
-        [...operations.values()].reduce((all, one) => all + figure(one), 0);
+      const sumOf = (all: readonly OriginTotals[], figure: (of: OriginTotals) => number): number =>
+        all.reduce((sofar, one) => sofar + figure(one), 0);
+      const sum = (figure: (of: OriginTotals) => number): number => sumOf([...operations.values()], figure);
+      const reads = [...operations].flatMap(([operation, one]) => (isRead(operation) ? [one] : []));
       // All of one that is new was since the look before.
-      const rate = meters.get(origin) ?? namedMeters(now, beforeMs);
+      const rate = meters.get(origin) ?? namedMeters(now, { sinceMs: beforeMs, anewAfterMs });
       meters.set(origin, rate);
       const requestsPerMinute = Math.round(
         rate(
@@ -58,11 +73,11 @@ export function originUses({ totals: origins }: Pick<OriginCounts, 'totals'>, no
       );
       const answered = rate(
         'answers',
-        sum(({ answers }) => answers),
+        sumOf(reads, ({ answers }) => answers),
       );
       const waitedMs = rate(
         'firstByteMs',
-        sum(({ firstByteMs }) => firstByteMs),
+        sumOf(reads, ({ firstByteMs }) => firstByteMs),
       );
       const bytesPerSecond = rate(
         'bytes',
@@ -92,10 +107,10 @@ export function originUses({ totals: origins }: Pick<OriginCounts, 'totals'>, no
   };
 }
 
-function namedMeters(now: () => number, sinceMs: number): (name: string, total: number) => number {
-  const meters = new Map<string, (total: number) => number>();
+function namedMeters(now: () => number, begins: Begins): (name: string, total: number) => number {
+  const meters = new Map<string, Meter>();
   return (name, total) => {
-    const known = meters.get(name) ?? meter(now, sinceMs);
+    const known = meters.get(name) ?? meter(now, begins);
     meters.set(name, known);
     return known(total);
   };
@@ -107,11 +122,22 @@ function failures(lanes: LaneCounters): number {
   return causes.reduce((sum, cause) => sum + lanes.total(laneFailureColumns[cause]), 0);
 }
 
-/** The rate of something that only grows, as often as it is asked. @param sinceMs when it was zero, where that is known */
-function meter(now: () => number, sinceMs?: number): (total: number) => number {
+type Meter = (total: number) => number;
+
+interface Begins {
+  /** When it was zero, where that is known. */
+  readonly sinceMs?: number;
+  /** It begins anew where the look before was so long ago. */
+  readonly anewAfterMs: number;
+}
+
+/** The rate of something that only grows, as often as it is asked. */
+function meter(now: () => number, { sinceMs, anewAfterMs }: Begins): Meter {
   let window: RateWindow = sinceMs === undefined ? [] : [{ atMs: sinceMs, total: 0 }];
   return (total) => {
     const atMs = now();
+    const last = window.at(-1);
+    if (last !== undefined && atMs - last.atMs > anewAfterMs) window = [];
     window = addSample(window, { atMs, total });
     return rateOf(window, atMs) ?? 0;
   };

@@ -35,7 +35,7 @@ export interface OriginUse {
   readonly origin: string;
   readonly requestsPerMinute: number;
   readonly bytesPerSecond: number;
-  /** Mean time to the first byte of those that were answered; 0: none was. */
+  /** Mean time to the first byte of reads, looks and listings that were answered; 0: none was. */
   readonly firstByteMs: number;
   readonly failuresPerMinute: Readonly<Record<OriginTrouble, number>>;
 }
@@ -48,11 +48,14 @@ const mostText = 4_000;
 
 const figures = 3 + originTroubles.length;
 
+export function busiestOf(list: readonly OriginUse[]): OriginUse[] {
+  return list.toSorted((a, b) => b.requestsPerMinute - a.requestsPerMinute).slice(0, mostOriginsTold);
+}
+
 /** `name=requests,bytes,first byte,failures…`, with spaces between; names are percent-encoded. */
 export function originsText(list: readonly OriginUse[]): string {
-  const busiest = list.toSorted((a, b) => b.requestsPerMinute - a.requestsPerMinute).slice(0, mostOriginsTold);
   let text = '';
-  for (const { origin, requestsPerMinute, bytesPerSecond, firstByteMs, failuresPerMinute } of busiest) {
+  for (const { origin, requestsPerMinute, bytesPerSecond, firstByteMs, failuresPerMinute } of busiestOf(list)) {
     const values = [
       requestsPerMinute,
       bytesPerSecond,

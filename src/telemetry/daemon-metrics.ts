@@ -64,7 +64,7 @@ export const daemonMetrics = {
     role: 'both',
     stability: 'stable',
     labels: askedLabels,
-    help: 'Time to the first byte of those answers, together: divided by their number it is the mean.',
+    help: 'Time to the first byte of those answers, together: divided by their number it is the mean. Of PUT and POST it is the whole upload too.',
   },
   listSeconds: {
     name: 'primed_origin_list_seconds',

@@ -9,7 +9,7 @@ import { PrimedError } from '../../core/errors.ts';
 import type { JobSnapshot } from '../../core/job.ts';
 import { isEnded } from '../../core/job-machine.ts';
 import { isMember, type WorkerFigures, type WorkerRow } from '../../core/membership.ts';
-import type { OriginUse } from '../../core/origin-use.ts';
+import { busiestOf, type OriginUse } from '../../core/origin-use.ts';
 import type { WorkerId } from '../../core/types.ts';
 import type { FeedSource } from './feed.ts';
 import { jobRow, originRow, ownWorker, workerRow } from './rows.ts';
@@ -50,7 +50,7 @@ export function consoleSource(
     rows: () => ({ jobs: jobRows(), workers: workerRows(), origins: originRows() }),
     head: () => {
       const trouble = jobs.trouble();
-      const origins = ownUses();
+      const origins = busiestOf(ownUses());
       return {
         ...{ version, standalone: registry === undefined, jobs: Object.fromEntries(jobs.counts()) },
         ...(origins.length > 0 && { origins }),

@@ -2,6 +2,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { figuresText, parseFigures } from '../../../src/core/member-entries.ts';
+import { rateWindowMs } from '../../../src/core/rate.ts';
 import { parseUse, useText } from '../../../src/core/worker-use.ts';
 import { OriginCounts } from '../../../src/origin/origin-counts.ts';
 import { laneColumns, laneFailureColumns, laneLayout } from '../../../src/telemetry/lane-columns.ts';
@@ -100,4 +101,50 @@ test('rates are those of late, and fall when nothing comes any more', () => {
   expect(figures().use).toMatchObject({ receivedBytesPerSecond: 0, originFailuresPerMinute: 0 });
   // It is not asked any more, and not spoken of.
   expect(figures().origins).toEqual([]);
+});
+
+test('with a look after a long while rates begin anew, of an origin that is new too', () => {
+  let nowMs = 0;
+  const counts = new OriginCounts();
+  const origins = originUses(counts, () => nowMs, rateWindowMs);
+  const lanes = makeSharedCounters(laneLayout, 1);
+  const serving = makeSharedCounters(servingLayout, 1);
+  const usage = {
+    ...{ capacityBytes: 10, usedBytes: 4, reservedBytes: 3, freeBytes: 1, pinnedBytes: 2, heldBytes: 1 },
+    ...{ evictableBytes: 0, files: 5, blocks: 6 },
+  };
+  const store = { usage: () => usage };
+  const figures = workerFigures({ store, lanes, serving, origins, now: () => nowMs, anewAfterMs: rateWindowMs });
+  const part = { parts: 1, bytes: 1, firstByteMs: 1 };
+  counts.answered('s3://known/', part);
+  figures();
+  for (nowMs = 1000; nowMs < 60_000; nowMs += 1000)
+    for (const one of ['known', 'new']) counts.answered(`s3://${one}/`, part);
+  lanes.row(0).add(laneColumns.originBytes, 60_000);
+  nowMs = 3_600_000;
+  const after = figures();
+  expect([after.origins, after.use!.receivedBytesPerSecond]).toEqual([[], 0]);
+  for (const one of ['known', 'new']) counts.answered(`s3://${one}/`, { ...part, parts: 2 });
+  lanes.row(0).add(laneColumns.originBytes, 100);
+  nowMs += 1000;
+  expect(figures()).toMatchObject({
+    origins: [{ requestsPerMinute: 120 }, { requestsPerMinute: 120 }],
+    use: { receivedBytesPerSecond: 100 },
+  });
+});
+
+test('the first byte of a write, which comes when all of it was sent, says nothing of how fast an origin answers', () => {
+  let nowMs = 0;
+  const counts = new OriginCounts();
+  const origins = originUses(counts, () => nowMs);
+  for (const operation of ['PUT', 'POST'] as const)
+    counts.asked('s3://b/', operation, { httpStatus: 200, firstByteMs: 300_000 });
+  counts.asked('s3://writes/', 'PUT', { httpStatus: 200, firstByteMs: 300_000 });
+  for (const operation of ['GET', 'HEAD', 'LIST'] as const)
+    counts.asked('s3://b/', operation, { httpStatus: 200, firstByteMs: 20 });
+  nowMs = 10_000;
+  expect(origins()).toMatchObject([
+    { requestsPerMinute: 30, firstByteMs: 20 },
+    { requestsPerMinute: 6, firstByteMs: 0 },
+  ]);
 });

@@ -2,6 +2,7 @@
 import { constants, gunzipSync } from 'node:zlib';
 import { expect, test } from 'vitest';
 import { type MadeCluster, madeJob, madeWorker, partsOf } from '../../../bench/support/made-cluster.ts';
+import { mostOriginsTold, type OriginUse, originTroubles } from '../../../src/core/origin-use.ts';
 import type { JobId } from '../../../src/core/types.ts';
 import { ConsoleFeed, type FeedOptions } from '../../../src/server/console/feed.ts';
 import { FeedMessage, gzipHead } from '../../../src/server/console/message.ts';
@@ -156,6 +157,16 @@ test('a row says what limits a job, and of a worker what it has said itself; of 
   const lost = JSON.parse(workers.get('w0002')!);
   expect(lost).toMatchObject({ state: 'LOST', lastSeenMs: 0, pinnedBytes: expect.any(Number) });
   expect(lost).not.toHaveProperty('receivedBytesPerSecond');
+});
+
+test('of origins that a coordinator asks itself the busiest are told, no more than a worker tells', () => {
+  const none = Object.fromEntries(originTroubles.map((one) => [one, 0])) as OriginUse['failuresPerMinute'];
+  const uses = Array.from({ length: 40 }, (_, n) => ({
+    ...{ origin: `s3://b${n}/`, requestsPerMinute: n, bytesPerSecond: 0, firstByteMs: 1, failuresPerMinute: none },
+  }));
+  const parts = partsOf({ jobs: [], workers: [] });
+  const { origins = [] } = consoleSource({ ...parts, ownUses: () => uses }).head();
+  expect([origins.length, origins[0]?.origin]).toEqual([mostOriginsTold, 's3://b39/']);
 });
 
 test('packed messages of any beginning are one gzip stream', () => {
