@@ -144,7 +144,8 @@ export class JobStore {
   /** Resolves when it is durable, and all that was written before. */
   async putJob(record: Omit<JobRecord, 'version'>): Promise<void> {
     await this.saveJob(record);
-    await this.#root.flushed;
+    // It waits for what others have begun since as well, whose failure is told to them alone.
+    await Promise.allSettled([this.#root.flushed]);
   }
 
   /**

@@ -3,6 +3,7 @@ import { cpSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { JobStore } from '../../../src/cluster/job-store.ts';
 import { openRegistry, type Registrations, type Registry } from '../../../src/cluster/registry.ts';
 import { parseLoadOptions } from '../../../src/core/load-options.ts';
 import type { WorkerId } from '../../../src/core/types.ts';
@@ -21,6 +22,9 @@ vi.mock('lmdb', async (original) => {
       disk.refused += 1;
       return Promise.reject(new Error('No space left on device'));
     };
+    // It waits for what others have begun since as well.
+    const { flushed } = root;
+    Object.defineProperty(root, 'flushed', { get: () => (disk.full ? root.batch(() => undefined) : flushed) });
     return root;
   };
   return { ...lmdb, open };
@@ -134,4 +138,16 @@ test('an end that could not be written down is written by itself when there is r
   await vi.waitFor(async () => expect((await storedJobs(stage))[0]?.progress.state).toBe('FAILED'), eventually);
   const next = await crash(stage);
   expect(next.jobs.snapshot(path)?.state).toBe('FAILED');
+});
+
+test('a job that is on the disk is not refused because of what is written after it', async () => {
+  const stage = await underWay();
+  const [record] = await storedJobs(stage);
+  const store = new JobStore(join(dir, 'jobs'));
+  const written = store.putJob(record!);
+  disk.full = true;
+  expect(await codeOf(store.putJob(record!))).toContain('STORE_IO');
+  expect(await codeOf(written)).toBe('none');
+  disk.full = false;
+  await store.close();
 });
