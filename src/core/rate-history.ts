@@ -56,16 +56,15 @@ export class RateHistory {
 
   /** What somebody else knows, as `record` said it, into what is known here: where nothing was said, what was here stays. */
   merge({ fine, coarse }: RateRecord, nowMs: number): void {
-    const before = this.#coarse.newest;
-    this.#coarse.fill(coarse, nowMs);
+    const lastPlace = this.#coarse.fill(coarse, nowMs);
     this.#fine.fill(fine, nowMs);
     const newest = fine.values.length > 0 ? fine : coarse;
     const last = newest.values.at(-1);
     const lastMs = nowMs - newest.agoMs;
     if (typeof last === 'number' && lastMs >= this.#lastMs) [this.#last, this.#lastMs] = [last, lastMs];
     const going = coarse.values.at(-1);
-    if (typeof going === 'number' && this.#coarse.newest !== before) {
-      // It is the mean of as many seconds as have passed of its ten.
+    if (typeof going === 'number' && this.#coarse.newest === lastPlace) {
+      // It is the mean of as many seconds as have passed of its ten, whatever was added here of them.
       const seconds = Math.max(1, Math.round(Math.min(coarse.agoMs, coarseStepMs) / fineStepMs));
       [this.#sum, this.#count] = [going * seconds, seconds];
     }
@@ -173,9 +172,9 @@ class Ring {
     this.newest = place;
   }
 
-  /** In place of what it has, where that is known. */
-  fill({ agoMs, values }: RatePoints, nowMs: number): void {
-    if (values.length === 0) return;
+  /** In place of what it has, where that is known. Returns which step the last of them is of; undefined: there are none. */
+  fill({ agoMs, values }: RatePoints, nowMs: number): number | undefined {
+    if (values.length === 0) return undefined;
     const size = this.#values.length;
     const last = Math.min(this.placeOf(nowMs), Math.max(0, Math.round((nowMs - agoMs) / this.#stepMs)));
     for (let step = Math.max(this.newest + 1, last - size + 1); step <= last; step += 1)
@@ -185,6 +184,7 @@ class Ring {
       const place = last - (values.length - 1 - at);
       if (value !== null && place >= 0 && place > this.newest - size) this.#values[place % size] = value;
     }
+    return last;
   }
 
   points(nowMs: number, most = this.#values.length): RatePoints {

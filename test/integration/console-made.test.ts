@@ -89,16 +89,16 @@ test('a coordinator that is started again knows what was, and an open page forge
     const peak = (page: Page) => page.getByText(/^peak [1-9][\d.]* [KM]iB\/s in 10 min$/);
     await peak(open).waitFor();
     /** Of what this page alone was told. */
-    const peakOfHour = async (): Promise<string> => {
+    const seesPeakOfHour = async (peakOfIt: RegExp): Promise<void> => {
       const { page } = await browser.open();
       const told = page.waitForResponse((answer) => answer.url().endsWith('/console/rates'));
       await page.goto(`${api}/console/#/rates`);
-      await told;
+      await (await told).finished();
       await page.getByLabel('Span of the curves').selectOption('Last 1 h');
-      const card = page.getByRole('region', { name: 'Loads read from origins' });
-      const text = await card.locator('.facts').innerText();
+      const facts = page.getByRole('region', { name: 'Loads read from origins' }).locator('.facts');
+      // What was told is drawn some time behind it.
+      await expect.poll(() => facts.innerText()).toMatch(peakOfIt);
       await page.close();
-      return text;
     };
     const restart = async () => {
       await daemon.terminate();
@@ -106,7 +106,7 @@ test('a coordinator that is started again knows what was, and an open page forge
     };
     await restart();
     daemon = await startDaemon({ ...order, ports });
-    expect(await peakOfHour()).toMatch(/Peak in 1 h\n[1-9][\d.]* [KM]iB\/s/);
+    await seesPeakOfHour(/Peak in 1 h\n[1-9][\d.]* [KM]iB\/s/);
 
     await restart();
     rmSync(join(order.dataDir, 'rates'), { recursive: true });
@@ -115,7 +115,7 @@ test('a coordinator that is started again knows what was, and an open page forge
     await open.getByText('Live', { exact: true }).waitFor();
     // Of the past, as far as anybody knows it.
     await told;
-    expect(await peakOfHour()).toMatch(/Peak in 1 h\n0 B\/s/);
+    await seesPeakOfHour(/Peak in 1 h\n0 B\/s/);
     expect(await peak(open).isVisible()).toBe(true);
     expect(complaints.filter((text) => !/ERR_CONNECTION|Failed to fetch/.test(text))).toEqual([]);
   } finally {

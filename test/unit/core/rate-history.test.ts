@@ -99,6 +99,16 @@ test('ten seconds of which some were told are the mean of all of them', () => {
   expect(there.record(1e7 + 9000).coarse.values).toEqual([90]);
 });
 
+test('ten seconds of which something was added here before the rest was told are the mean of all of them', () => {
+  const told = new RateHistory();
+  for (let second = 0; second < 4; second += 1) told.add(second * 1_000, 200);
+  const here = new RateHistory();
+  for (const second of [4, 5]) here.add(second * 1_000, 0);
+  here.merge(told.record(5_000), 5_000);
+  for (const second of [6, 7]) here.add(second * 1_000, 0);
+  expect(here.largest(7_000, 3_600_000)).toBeGreaterThan(100);
+});
+
 test('half a minute in which nobody counted is a gap in hours too', () => {
   const history = new RateHistory();
   for (let second = 0; second < 60; second += 1) history.add(second * 1000, 5);
