@@ -153,8 +153,7 @@ function byTurnsMs({ blocks: known, done, requests }: Pace, blocks: readonly Blo
     requests: block.ms > 0 ? block.requestMs / block.ms : Math.max(1, requests),
   }));
   const inHand = Math.max(0, done.bytes - done.cachedBytes) / meanBytes;
-  const halfMs = Math.max(halfLife.leastMs, Math.min(halfLife.mostMs, msOf(blocks) * halfLife.share));
-  return lastEndsInMs(stretches, Math.max(0, left.files - inHand), halfMs);
+  return lastEndsInMs(stretches, Math.max(0, left.files - inHand), halfMsOf(blocks, halfLife.leastMs));
 }
 
 function byWorkMs({ requests, firstFiles }: Pace, all: readonly Block[], left: Left): number | undefined {
@@ -261,11 +260,13 @@ interface Weighted extends Block {
   readonly weight: number;
 }
 
+function halfMsOf(blocks: readonly Block[], leastMs: number): number {
+  return Math.max(leastMs, Math.min(halfLife.mostMs, msOf(blocks) * halfLife.share));
+}
+
 /** The newest first. */
 function weighted(blocks: readonly Block[], waveMs: number): Weighted[] {
-  const elapsedMs = msOf(blocks);
-  const leastMs = Math.max(halfLife.leastMs, halfLife.waves * waveMs);
-  const halfMs = Math.max(leastMs, Math.min(halfLife.mostMs, elapsedMs * halfLife.share));
+  const halfMs = halfMsOf(blocks, Math.max(halfLife.leastMs, halfLife.waves * waveMs));
   let ageMs = 0;
   const result: Weighted[] = [];
   for (const block of [...blocks].reverse()) {
