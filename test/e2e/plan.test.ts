@@ -81,6 +81,9 @@ it('of many small files, of files that are cut, copied, verified, changed and fi
   await hold({ path: 's3://demo/mixed/' }, { replicas: 2, verify: true, skipIfExists: true });
   await hold({ path: 's3://demo/mixed/' }, { fileFilterRegx: '.*\\.txt' });
   await hold({ path: 's3://demo/mixed/cut.bin' }, { replicas: 3, segmentSize: '12MB' });
+  // One segment, in several requests.
+  const { plan: parts } = await hold({ path: 's3://demo/mixed/odd.bin' }, { segmentSize: '64MB' });
+  expect(parts.requests).toMatchObject({ rangedGet: 2, wholeGet: 0 });
   await hold({ path: 's3://demo/mixed/' }, { loadMetadataOnly: true, verify: true });
 
   // An index that names a file twice, a directory, and one file that the directory has as well.
